@@ -1,0 +1,71 @@
+"""Errors, by who must act on them.
+
+Operator: ``ConfigError``, ``BundleError`` (one sentence with the remedy, exit status 2). Producer: ``BadRecord`` (counted by
+reason and dead-lettered). Nobody: ``Transient`` (retried). This notification only: ``Permanent`` (dead-lettered).
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class DetectorError(Exception):
+    """Any error this project raises on purpose; its text is a sentence fit to show to the person who must act."""
+
+
+class ConfigError(DetectorError):
+    """A setting is missing, malformed or contradicts another; the operator mends it."""
+
+
+class BundleError(DetectorError):
+    """A bundle is absent, damaged or of another schema; the operator replaces it."""
+
+
+class DataError(DetectorError):
+    """A file of history can't be read as DATA (see DESIGN: commands); the operator mends the file."""
+
+
+class StoreError(DetectorError):
+    """State could not be written or read; scoring goes on, nothing is committed, and it is tried again."""
+
+
+class Transient(DetectorError):
+    """A fault that time may mend.
+
+    Attributes:
+        retry_after: seconds that the other side asked to be left alone for, or None.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Permanent(DetectorError):
+    """A fault that a retry can't mend; the thing concerned is dead-lettered with this text as its reason."""
+
+
+class RejectReason(enum.StrEnum):
+    """Why a record was not scored: metric label, log field and dead-letter field at once."""
+
+    EMPTY = "empty"  # no value: a tombstone, or zero bytes
+    TOO_LARGE = "too_large"  # longer than the configured maximum
+    ENCODING = "encoding"  # not UTF-8
+    MALFORMED = "malformed"  # not one JSON object
+    TYPE = "type"  # a field of another type than the contract's
+    TIMESTAMP = "timestamp"  # absent, unreadable or outside 1970 to 2100
+    NO_STREAM = "no_stream"  # neither a stream field nor a key
+    NO_FEATURES = "no_features"  # every one of the bundle's features is missing
+    INFINITE = "infinite"  # a value outside float32's finite range
+    DUPLICATE = "duplicate"  # the stream's previous timestamp again
+    LATE = "late"  # before the stream's previous timestamp
+    CAPACITY = "capacity"  # a new stream while the table holds its maximum
+
+
+class BadRecord(DetectorError):
+    """A record that breaks the contract; its producer mends it."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail

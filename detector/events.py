@@ -1,0 +1,141 @@
+"""What flows between the parts: frozen and slotted, arrays where there are many, one way only."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.errors import RejectReason
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """One partition of an input topic; a file being replayed is partition 0 of a topic named after it."""
+
+    topic: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that was not scored, with all that its producer needs to find it again."""
+
+    partition: Partition
+    offset: int
+    reason: RejectReason
+    detail: str
+    key: bytes | None = None
+    value: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """One partition's share of a poll after decoding: n records that can be scored, and those that can't.
+
+    Attributes:
+        names: stream of each record; bytes where it is the record's key, which the stream table resolves once a stream.
+        offsets: int64 [n], rising.
+        times: float64 [n], event time in epoch seconds.
+        values: float32 [n, F] in each metric's own unit, NaN where missing.
+        next_offset: the offset after the last record of the poll, rejected ones included.
+        unknown_fields: how many fields of these records the bundle does not know.
+    """
+
+    partition: Partition
+    names: Sequence[str | bytes]
+    offsets: I64
+    times: F64
+    values: F32
+    next_offset: int
+    rejected: Sequence[Rejected] = ()
+    unknown_fields: int = 0
+
+
+class Phase(enum.IntEnum):
+    """Where a stream stands; the lower-case name is the ``status`` column of ``replay --scores``."""
+
+    WARMING = 0
+    OK = 1
+    PENDING = 2
+    FIRING = 3
+    DROPPED = 4  # of a record, not of a stream: it was not scored
+
+
+class Severity(enum.IntEnum):
+    """NONE outside an incident; WARNING at the budget's level, CRITICAL at the level of a tenth of the budget."""
+
+    NONE = 0
+    WARNING = 1
+    CRITICAL = 2
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+class Reason(enum.IntEnum):
+    """Why a decision came out as it did: log field, metric label and payload field at once."""
+
+    WARMING = 0  # fewer steps than the bundle's warm-up
+    BELOW_LEVEL = 1  # score under the level
+    UNCONFIRMED = 2  # over the level, for fewer steps than the minimum
+    COOLDOWN = 3  # over the level, too soon after the last incident
+    FIRED = 4  # the minimum number of breaching steps reached: an incident begins
+    STILL_FIRING = 5  # over the clearing level
+    ESCALATED = 6  # the critical level confirmed during an incident
+    CLEARING = 7  # under the clearing level, for fewer steps than it takes
+    RECOVERED = 8  # under the clearing level long enough: the incident is over
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, Reason.RECOVERED)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureDeviation:
+    """One feature at the moment of a decision: what was seen, what the network expected, its share of the error."""
+
+    name: str
+    unit: str
+    observed: float
+    expected: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One notification about one incident of one stream.
+
+    ``stream`` and ``starts_at`` identify the incident: a replay of the same records repeats them. Times are event time, in
+    epoch seconds; ``ends_at`` is None while it fires.
+    """
+
+    partition: Partition
+    stream: str
+    severity: Severity
+    reason: Reason
+    starts_at: float
+    ends_at: float | None
+    at: float
+    score: float
+    level: float
+    deviations: tuple[FeatureDeviation, ...] = field(default=())
+
+    @property
+    def firing(self) -> bool:
+        return self.ends_at is None

@@ -1,0 +1,170 @@
+"""DATA: history in CSV or Parquet, wide, as ``training fit`` and ``detector replay`` both read it.
+
+A file's columns are ``timestamp,stream,<feature>...``. ``timestamp`` is epoch seconds or ISO 8601 (without an offset: UTC);
+``stream`` is optional: without it the file's stem names the stream. An empty cell is a missing value. A directory means all
+its ``.csv`` and ``.parquet`` files, in name order, which must agree on their features.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from detector.errors import DataError
+from detector.events import F32, F64
+
+RESERVED = ("timestamp", "stream", "label")
+EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: what lies outside is a wrong unit (milliseconds, most often)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One file of DATA, in its own row order.
+
+    Attributes:
+        streams: the distinct streams, N of them.
+        stream: int32 [n], index into ``streams``.
+        times: float64 [n], epoch seconds.
+        values: float32 [n, F], NaN where missing or not finite.
+        label: float64 [n] of the optional ``label`` column, or None.
+    """
+
+    path: Path
+    features: tuple[str, ...]
+    streams: tuple[str, ...]
+    stream: npt.NDArray[np.int32]
+    times: F64
+    values: F32
+    label: F64 | None = None
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+def data_files(data: Path) -> list[Path]:
+    """The files that DATA means, in name order. Raises DataError if there are none."""
+    if data.is_file():
+        return [data]
+    if not data.is_dir():
+        raise DataError(f"no data at {data}: name a .csv or .parquet file, or a directory of them")
+    files = sorted(p for p in data.iterdir() if p.suffix in (".csv", ".parquet") and p.is_file())
+    if not files:
+        raise DataError(f"{data} holds no .csv and no .parquet file")
+    return files
+
+
+def read_tables(data: Path) -> list[Table]:
+    """Every file of DATA. Raises DataError where one can't be read or their features differ."""
+    tables = [read_table(path) for path in data_files(data)]
+    first = tables[0]
+    for table in tables[1:]:
+        if set(table.features) != set(first.features):
+            odd = sorted(set(table.features) ^ set(first.features))
+            raise DataError(f"{table.path} and {first.path} differ in their features: {', '.join(odd)}; give both the same columns")
+    return [t if t.features == first.features else _reordered(t, first.features) for t in tables]
+
+
+def read_table(path: Path) -> Table:
+    """One file. Raises DataError that names the file, the column and the remedy."""
+    try:
+        raw = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}") from None
+    features = tuple(c for c in raw.column_names if c not in RESERVED)
+    if "timestamp" not in raw.column_names:
+        raise DataError(f"{path} has no `timestamp` column (it has {', '.join(raw.column_names)}): name its time column so")
+    if not features:
+        raise DataError(f"{path} has no feature column beside {', '.join(raw.column_names)}")
+    if len(set(raw.column_names)) != len(raw.column_names):
+        raise DataError(f"{path} names a column twice: {', '.join(raw.column_names)}")
+    streams, stream = _streams(raw, path)
+    values = np.empty((raw.num_rows, len(features)), np.float32)
+    for j, name in enumerate(features):
+        values[:, j] = _numbers(raw[name], path, name)
+    values[~np.isfinite(values)] = np.nan
+    label = _numbers(raw["label"], path, "label") if "label" in raw.column_names else None
+    return Table(path, features, streams, stream, _times(raw["timestamp"], path), values, label)
+
+
+def _read_csv(path: Path) -> pa.Table:
+    text = {name: pa.string() for name in ("timestamp", "stream")}
+    missing = ["", "NaN", "nan", "NA", "null", "NULL"]
+    convert = pyarrow.csv.ConvertOptions(column_types=text, null_values=missing, strings_can_be_null=False)
+    return pyarrow.csv.read_csv(path, convert_options=convert)
+
+
+def _numbers(column: pa.ChunkedArray, path: Path, name: str) -> F64:
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
+        row, cell = next(((i, v) for i, v in enumerate(column.to_pylist()) if v is not None and not _is_number(v)), (0, None))
+        raise DataError(f"{path}, row {row + 1}: column `{name}` holds {cell!r}, which is no number; mend the cell or leave it empty")
+    with np.errstate(over="ignore"):
+        return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(str(cell))
+    except ValueError:
+        return False
+    return True
+
+
+def _streams(raw: pa.Table, path: Path) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    if "stream" not in raw.column_names:
+        return (path.stem,), np.zeros(raw.num_rows, np.int32)
+    column = raw["stream"].cast(pa.string()).combine_chunks()
+    if column.null_count or pc.any(pc.equal(column, "")).as_py():
+        row = next(i for i, v in enumerate(column.to_pylist()) if not v)
+        raise DataError(f"{path}, row {row + 1}: the stream is empty; name it, or leave the whole column out")
+    encoded = pc.dictionary_encode(column)
+    names = tuple(str(n) for n in encoded.dictionary.to_pylist())
+    return names, np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int32)
+
+
+def _times(column: pa.ChunkedArray, path: Path) -> F64:
+    if pa.types.is_timestamp(column.type):
+        times = np.asarray(pc.cast(column.cast(pa.timestamp("us", column.type.tz)), pa.int64()).to_numpy(), np.float64) / 1e6
+    elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        try:
+            times = np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+        except pa.ArrowInvalid:
+            times = np.array([_iso(cell, path, row) for row, cell in enumerate(column.to_pylist())], np.float64)
+    else:
+        times = _numbers(column, path, "timestamp")
+    bad = ~((times > EARLIEST) & (times < LATEST))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"{path}, row {row + 1}: timestamp {column[row].as_py()!r} is not epoch seconds between 1970 and 2100 nor ISO 8601")
+    return times
+
+
+def _iso(cell: str | None, path: Path, row: int) -> float:
+    try:
+        return parse_time(cell or "")
+    except ValueError:
+        raise DataError(f"{path}, row {row + 1}: timestamp {cell!r} is neither epoch seconds nor ISO 8601") from None
+
+
+def parse_time(text: str) -> float:
+    """Epoch seconds of a timestamp in epoch seconds or ISO 8601 (UTC where it has no offset). Raises ValueError."""
+    try:
+        return float(text)
+    except ValueError:
+        moment = datetime.datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def _reordered(table: Table, features: tuple[str, ...]) -> Table:
+    order = [table.features.index(f) for f in features]
+    return Table(table.path, features, table.streams, table.stream, table.times, np.ascontiguousarray(table.values[:, order]), table.label)

@@ -1,0 +1,1 @@
+"""The bundle, the graph's runtime, and the table that holds every stream's state."""

@@ -1,0 +1,166 @@
+"""A bundle: everything that one trained detector is, in a directory of plain data.
+
+``manifest.json`` names the features, the state's size, how the tail of the score is distributed, the provenance, and the
+SHA-256 of the other files; ``model.onnx`` is the step; ``streams.npz`` holds the initial state row of an unknown stream and
+the own row of every stream seen in training. Nothing in it is executed when it is loaded (numpy reads it with pickle off).
+
+A bundle holds how the score's tail is distributed and not a threshold: :meth:`TailFit.level` turns a false-alarm budget into
+a level at load, so an operator changes the budget without training again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from detector.errors import BundleError
+from detector.events import F32
+
+SCHEMA = 1
+MANIFEST, GRAPH, STREAMS, REPORT = "manifest.json", "model.onnx", "streams.npz", "report.html"
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """A metric as it is named in records, and its unit ("" where it has none)."""
+
+    name: str
+    unit: str = ""
+
+
+class TailFit(msgspec.Struct, frozen=True):
+    """Incidents a stream-week at each level, counted on held-out scores, and how the rate goes on where evidence ends.
+
+    Attributes:
+        levels: rising scores, K of them (K >= 1).
+        rates: incidents per stream-week at those levels, falling, all > 0.
+        slope: change of ln(rate) per unit of score beyond the last level, < 0: an exponential tail, the generalised Pareto
+            distribution with shape 0 on this logarithmic score (Pickands 1975).
+        stream_weeks: how much held-out time the counts rest on.
+    """
+
+    levels: tuple[float, ...]
+    rates: tuple[float, ...]
+    slope: float
+    stream_weeks: float
+
+    def level(self, per_week: float) -> float:
+        """The score at which a stream raises ``per_week`` incidents a week, log-linear between the counted levels.
+
+        Below the lowest counted level the answer is that level: a budget larger than the scores can spend is not extrapolated.
+        Raises ValueError unless ``per_week`` is positive and finite.
+        """
+        if not (per_week > 0 and math.isfinite(per_week)):
+            raise ValueError(f"a false-alarm budget is a positive number per week, not {per_week}")
+        wanted = math.log(per_week)
+        logs = np.log(self.rates)
+        if wanted < logs[-1]:
+            return float(self.levels[-1] + (wanted - logs[-1]) / self.slope)
+        return float(np.interp(-wanted, -logs, self.levels))
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """``manifest.json``.
+
+    Attributes:
+        schema: of this file; another one than :data:`SCHEMA` is refused.
+        tick_interval: seconds between two points of a stream (median over training).
+        state_size: floats in a state row, S.
+        warm_up: steps that an unknown stream takes before it may alert.
+        files: SHA-256 in hexadecimal of every other file.
+        provenance: data digest, seeds, library versions, held-out metrics: for people, nothing computes with it.
+    """
+
+    schema: int
+    name: str
+    version: str
+    features: tuple[Feature, ...]
+    tick_interval: float
+    state_size: int
+    warm_up: int
+    tail: TailFit
+    files: dict[str, str]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle, read and verified.
+
+    Attributes:
+        digest: SHA-256 of the manifest, which covers every other file: the bundle's identity in pages and metrics.
+        graph: ``model.onnx``.
+        initial: float32 [S], the state row of an unknown stream.
+        rows: stream -> index into ``trained``.
+        trained: float32 [N, S], the state of each stream at the end of its training data.
+    """
+
+    path: Path
+    digest: str
+    manifest: Manifest
+    graph: bytes
+    initial: F32
+    rows: Mapping[str, int]
+    trained: F32
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.manifest.features)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and verify the bundle in directory ``path``.
+
+    Raises:
+        BundleError: it is not there, incomplete, damaged or of another schema; the sentence says what to do.
+    """
+    if not path.is_dir():
+        raise BundleError(f"no bundle at {path}: train one with `python -m training fit --data DATA --out {path}`")
+    raw = _read(path, MANIFEST)
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{path / MANIFEST} is not a manifest ({error}): copy the bundle again or train it again") from None
+    if manifest.schema != SCHEMA:
+        raise BundleError(
+            f"bundle {path} has schema {manifest.schema}, this version reads {SCHEMA}: "
+            "train it again with this version, or run the version that made it"
+        )
+    missing = {GRAPH, STREAMS} - manifest.files.keys()
+    if missing:
+        raise BundleError(f"{path / MANIFEST} lists no digest for {', '.join(sorted(missing))}: train the bundle again")
+    files = {name: _read(path, name) for name in (GRAPH, STREAMS)}
+    for name, data in files.items():
+        if sha256(data) != manifest.files[name]:
+            raise BundleError(f"{path / name} is not the file its manifest was made for (SHA-256 differs): copy the bundle again")
+    initial, names, trained = _streams(path, files[STREAMS], manifest.state_size)
+    return Bundle(path, sha256(raw), manifest, files[GRAPH], initial, {n: i for i, n in enumerate(names)}, trained)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return (path / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {path} has no readable {name} ({error.strerror}): copy the bundle again") from None
+
+
+def _streams(path: Path, data: bytes, size: int) -> tuple[F32, list[str], F32]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            initial, names, trained = archive["initial"], archive["names"], archive["rows"]
+    except (ValueError, KeyError, OSError) as error:
+        raise BundleError(f"{path / STREAMS} can't be read ({error}): train the bundle again") from None
+    if initial.shape != (size,) or trained.shape != (len(names), size):
+        raise BundleError(f"{path / STREAMS} holds rows of another size than the manifest's {size}: train the bundle again")
+    return initial.astype(np.float32), [str(n) for n in names], trained.astype(np.float32)

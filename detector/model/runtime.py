@@ -1,0 +1,79 @@
+"""The graph, as onnxruntime runs it: one step for a batch of streams.
+
+One intra-op thread: at the batch sizes of a poll a second one gains nothing, and onnxruntime lets go of the GIL, so the
+delivery and HTTP threads have the other core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from detector.errors import BundleError
+from detector.events import F32, F64
+from detector.model.bundle import Bundle
+
+INPUTS = ("x", "clock", "state")
+OUTPUTS = ("score", "expected", "contribution", "next_state")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the graph said of one wave of B streams.
+
+    Attributes:
+        score: float32 [B], smoothed reconstruction error, >= 0.
+        expected: float32 [B, F], the reconstruction in the metric's own unit.
+        contribution: float32 [B, F], share of each feature in this step's error, 0 where missing.
+        next_state: float32 [B, S].
+    """
+
+    score: F32
+    expected: F32
+    contribution: F32
+    next_state: F32
+
+
+class Runtime:
+    """Runs a bundle's graph. Raises BundleError where the graph does not keep the signature."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a class of its own for each fault, with no public ancestor
+            raise BundleError(f"the graph of {bundle.path} can't be loaded ({error}): train the bundle again") from None
+        _check_signature(bundle, self._session)
+
+    def step(self, x: F32, clock: F32, state: F32) -> Step:
+        """x [B, F], clock [B, 3], state [B, S], float32 and contiguous."""
+        return Step(*self._session.run(OUTPUTS, {"x": x, "clock": clock, "state": state}))
+
+
+def _check_signature(bundle: Bundle, session: ort.InferenceSession) -> None:
+    features, size = len(bundle.manifest.features), bundle.manifest.state_size
+    wanted = {"x": features, "clock": 3, "state": size, "score": None, "expected": features, "contribution": features, "next_state": size}
+    found = {a.name: a for a in [*session.get_inputs(), *session.get_outputs()]}
+    for name, width in wanted.items():
+        argument = found.get(name)
+        shape = [] if argument is None else list(argument.shape[1:])
+        if argument is None or argument.type != "tensor(float)" or shape != ([] if width is None else [width]):
+            raise BundleError(
+                f"the graph of {bundle.path} has no float32 {name} of shape [batch{'' if width is None else f', {width}'}]: "
+                "it does not keep the step's signature; train the bundle again"
+            )
+
+
+def clock_input(seconds_since: F64, times: F64) -> F32:
+    """The graph's ``clock`` [B, 3]: seconds since the previous point, second of the day, day of the week (0 Monday), in UTC."""
+    clock = np.empty((len(times), 3), np.float32)
+    clock[:, 0] = seconds_since
+    clock[:, 1] = times % 86400.0
+    clock[:, 2] = (times // 86400.0 + 3.0) % 7.0  # 1970-01-01 was a Thursday
+    return clock
