@@ -1,0 +1,134 @@
+"""The webhook client and the thread that delivers.
+
+Theory of operation. A notification stays at the head of the outbox until the receiver acknowledged it with a 2xx, or refused it
+for good. 429, 408, 5xx and connection faults are retried with exponential backoff and full jitter
+(https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), never sooner than the receiver's ``Retry-After`` (RFC 9110,
+section 10.2.3) asks; any other status is dead-lettered with the reason. The loop only ever appends to the outbox, so a dead receiver
+never slows scoring. The receiver's address may itself be a secret: only its host is ever named.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import threading
+
+import msgspec
+import structlog
+import urllib3
+
+from detector.alerting.config import AlertingSettings
+from detector.alerting.outbox import Entry, Outbox
+from detector.alerting.payload import body, idempotency_key, signature
+from detector.clock import Clock
+from detector.errors import Permanent, Transient
+from detector.events import Alert
+from detector.metrics import Metrics
+from detector.ports import DeadLetters, Receiver
+
+_RETRIED = {408, 425, 429}
+
+
+class Webhook:
+    """Posts one notification at a time. Implements Receiver."""
+
+    def __init__(self, settings: AlertingSettings, clock: Clock) -> None:
+        assert settings.webhook_url is not None
+        self._url = settings.webhook_url.get_secret_value()
+        self._secret = settings.webhook_secret.get_secret_value().encode() if settings.webhook_secret else None
+        self._host = settings.receiver
+        self._external = settings.external_url
+        self._clock = clock
+        timeout = urllib3.Timeout(total=settings.webhook_timeout)
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, timeout=timeout, retries=False)
+
+    def deliver(self, alert: Alert) -> None:
+        """Raises Transient or Permanent."""
+        content = msgspec.json.encode(body(alert, self._external))
+        headers = {"Content-Type": "application/json", "User-Agent": "streamwarden", "Idempotency-Key": idempotency_key(alert)}
+        if self._secret:
+            sent = int(self._clock.wall())
+            headers["X-Streamwarden-Timestamp"] = str(sent)
+            headers["X-Streamwarden-Signature"] = "sha256=" + signature(self._secret, sent, content)
+        try:
+            response = self._pool.request("POST", self._url, body=content, headers=headers, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise Transient(f"{self._host} can't be reached ({type(error).__name__})") from None
+        if 200 <= response.status < 300:
+            return
+        if response.status in _RETRIED or response.status >= 500:
+            raise Transient(f"{self._host} answered {response.status}", self._retry_after(response.headers.get("Retry-After")))
+        raise Permanent(f"{self._host} refused it with {response.status}")
+
+    def _retry_after(self, value: str | None) -> float | None:
+        if value is None:
+            return None
+        try:
+            return max(0.0, float(value))
+        except ValueError:
+            pass
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self._clock.wall())
+        except ValueError:
+            return None
+
+
+class LogOnly:
+    """The receiver of a daemon without one: the alert is already in the log and the metrics. Implements Receiver."""
+
+    def deliver(self, alert: Alert) -> None:
+        """Nothing to do."""
+
+
+class Delivery:
+    """The delivery thread: takes from the outbox, retries, settles."""
+
+    def __init__(
+        self, outbox: Outbox, receiver: Receiver, dead: DeadLetters, settings: AlertingSettings, metrics: Metrics, seed: int | None = None
+    ) -> None:
+        self._outbox, self._receiver, self._dead, self._metrics = outbox, receiver, dead, metrics
+        self._first, self._most = settings.retry_first, settings.retry_most
+        self._jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+        self._log = structlog.get_logger("delivery")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, deadline: float) -> None:
+        """Give what is queued ``deadline`` seconds to leave; the rest stays in the pages. Idempotent."""
+        self._outbox.wait_empty(deadline)
+        self._stopping.set()
+        self._outbox.close()
+        self._thread.join(timeout=deadline + 1)
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            entry = self._outbox.next(timeout=1.0)
+            if entry is None:
+                continue
+            pause = self._try(entry, attempt)
+            attempt = 0 if pause is None else attempt + 1
+            if pause is not None:
+                self._stopping.wait(pause)
+
+    def _try(self, entry: Entry, attempt: int) -> float | None:
+        """One attempt; the pause before the next one in seconds, or None where the notification is settled."""
+        try:
+            self._receiver.deliver(entry.alert)
+        except Transient as error:
+            self._metrics.notifications.labels("retried").inc()
+            if attempt == 0:
+                self._log.warning("notification_retried", cause=str(error), waiting=len(self._outbox))
+            backoff = self._jitter.uniform(0, min(self._most, self._first * 2 ** min(attempt, 20)))
+            return max(backoff, error.retry_after or 0.0, 0.05)
+        except Permanent as error:
+            self._metrics.notifications.labels("dead_lettered").inc()
+            self._log.error("notification_dead_lettered", stream=entry.alert.stream, cause=str(error))
+            self._dead.notification(entry.alert, str(error))
+        else:
+            self._metrics.notifications.labels("delivered").inc()
+        self._outbox.settle(entry)
+        return None

@@ -1,0 +1,60 @@
+"""Every metric of the daemon, in one class, every label set created at zero, no label per stream."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from detector.errors import RejectReason
+from detector.events import Reason, Severity
+
+ALERT_STATUSES = ("firing", "escalated", "resolved")
+OUTCOMES = ("delivered", "retried", "dead_lettered")
+
+
+class Metrics:
+    """Two daemons in one process have two of these: the registry is its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.records = Counter("detector_records", "Records read, rejected ones included.", registry=registry)
+        self.scored = Counter("detector_scored", "Points that went through the graph.", registry=registry)
+        self.rejected = Counter("detector_rejected", "Records not scored, by reason.", ["reason"], registry=registry)
+        self.unknown_fields = Counter(
+            "detector_unknown_fields", "Fields of scored records that the bundle does not know; they are ignored.", registry=registry
+        )
+        self.skipped = Counter("detector_skipped", "Records read again after a restart and already in the restored state.", registry=registry)
+        self.decisions = Counter("detector_decisions", "Transitions of streams, by reason.", ["reason"], registry=registry)
+        self.alerts = Counter("detector_alerts", "Alerts raised, by status and severity.", ["status", "severity"], registry=registry)
+        self.notifications = Counter("detector_notifications", "Attempts to notify, by outcome.", ["outcome"], registry=registry)
+        self.state_resets = Counter(
+            "detector_state_resets", "Streams restarted because the graph returned what is not a number.", registry=registry
+        )
+        self.checkpoints = Counter("detector_checkpoints", "Checkpoints, by outcome.", ["outcome"], registry=registry)
+        self.source_errors = Counter("detector_source_errors", "Faults of the broker connection that were retried.", registry=registry)
+        self.streams = Gauge("detector_streams", "Streams held.", registry=registry)
+        self.firing = Gauge("detector_streams_firing", "Streams in an incident.", registry=registry)
+        self.waiting = Gauge("detector_notifications_waiting", "Notifications not yet acknowledged.", registry=registry)
+        self.lag = Gauge("detector_lag_records", "Records between what is applied and the end of the assigned partitions.", registry=registry)
+        self.checkpoint_age = Gauge("detector_checkpoint_age_seconds", "Seconds since the last durable checkpoint.", registry=registry)
+        self.level = Gauge("detector_level", "Score at which a stream fires.", ["severity"], registry=registry)
+        self.poll_seconds = Histogram(
+            "detector_poll_processing_seconds",
+            "Time to score one poll, decoding excluded.",
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+            registry=registry,
+        )
+        self.checkpoint_seconds = Histogram(
+            "detector_checkpoint_seconds", "Time the loop stood still for a checkpoint.", buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10), registry=registry
+        )
+        for reason in RejectReason:
+            self.rejected.labels(reason.value)
+        for transition in Reason:
+            self.decisions.labels(transition.label)
+        for severity in (Severity.WARNING, Severity.CRITICAL):
+            self.level.labels(severity.label)
+            for status in ALERT_STATUSES:
+                self.alerts.labels(status, severity.label)
+        for outcome in OUTCOMES:
+            self.notifications.labels(outcome)
+        for outcome in ("written", "failed"):
+            self.checkpoints.labels(outcome)

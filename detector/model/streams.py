@@ -1,0 +1,244 @@
+"""The stream table: every stream's state in a few contiguous arrays, and the waves that step it.
+
+A stream is a slot. Slots come in pages of :data:`PAGE` rows, and a page belongs to one input partition: that is the unit that
+recovery writes, stamps with an offset and loads. What a stream remembers follows from its own partition's log alone, so a stream
+that (against the contract) is produced to two partitions is two rows that never touch each other.
+
+The k-th point of every stream in a poll is wave k; within a wave all slots differ, so a wave is one gather, one step, one scatter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.alerting.decide import DECISION, Decisions, fresh
+from detector.events import F32, F64, I64, Partition
+
+PAGE_BITS = 8
+PAGE = 1 << PAGE_BITS
+NO_SLOT = -1
+
+Slots = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What a stream starts from.
+
+    Attributes:
+        initial: float32 [S], the row of a stream that training has not seen.
+        rows: stream -> index into ``trained`` (float32 [N, S]).
+        warm_up: steps that a trained row counts as having taken: its streams may alert at once.
+    """
+
+    initial: F32
+    rows: Mapping[str, int]
+    trained: F32
+    warm_up: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageRows:
+    """The rows of one page, copied out of the table or to be copied in: n streams.
+
+    Attributes:
+        states: float32 [n, S]. decisions: DECISION [n]. times: float64 [n], event time of the last point (-inf: none yet).
+        offset: the partition's records before this offset have been applied to these rows.
+    """
+
+    number: int
+    offset: int
+    names: tuple[str, ...]
+    states: F32
+    decisions: Decisions
+    times: F64
+
+
+class SlotIndex(dict[str | bytes, int]):
+    """Name -> slot for one partition; looking up a new name opens its row, so a whole poll is one ``map``.
+
+    A record's key is looked up as bytes and resolved to its name once a stream, not once a record.
+    """
+
+    def __init__(self, table: StreamTable, partition: Partition) -> None:
+        super().__init__()
+        self._table = table
+        self._partition = partition
+
+    def __missing__(self, name: str | bytes) -> int:
+        if isinstance(name, bytes):
+            slot = self[name.decode()]
+        else:
+            slot = self._table.open_slot(self._partition, name)
+        if slot != NO_SLOT:
+            self[name] = slot
+        return slot
+
+
+@dataclass(slots=True)
+class _Owned:
+    """One assigned partition: its index, its pages in order of number, the rows used in the page that takes new streams."""
+
+    index: SlotIndex
+    pages: list[int] = field(default_factory=list)
+    open_rows: int = PAGE
+
+
+class StreamTable:
+    """All streams of the assigned partitions. Memory is bounded by ``max_streams`` rows."""
+
+    def __init__(self, seed: Seed, max_streams: int) -> None:
+        self._seed = seed
+        self._max_pages = -(-max_streams // PAGE)
+        self._owned: dict[Partition, _Owned] = {}
+        self._free: list[int] = []
+        self.names: list[str] = []
+        self.states: F32 = np.empty((0, len(seed.initial)), np.float32)
+        self.decisions: Decisions = np.empty(0, DECISION)
+        self.times: F64 = np.empty(0)
+        self.page_applied: I64 = np.empty(0, np.int64)
+        self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
+        self.streams = 0
+
+    # -- lookup ----------------------------------------------------------------------------------------------------------
+
+    def slots(self, partition: Partition, names: Sequence[str | bytes]) -> Slots:
+        """int64 [n]: the row of each name, opened where it is new; NO_SLOT where the table is full."""
+        index = self._owned[partition].index
+        return np.fromiter(map(index.__getitem__, names), np.int64, len(names))
+
+    def page_of(self, partition: Partition, slot: int) -> int:
+        """The number, within its partition, of the page that holds ``slot``."""
+        return self._owned[partition].pages.index(slot >> PAGE_BITS)
+
+    def open_slot(self, partition: Partition, name: str) -> int:
+        owned = self._owned[partition]
+        if owned.open_rows == PAGE:
+            page = self._new_page()
+            if page is None:
+                return NO_SLOT
+            owned.pages.append(page)
+            owned.open_rows = 0
+        slot = owned.pages[-1] * PAGE + owned.open_rows
+        owned.open_rows += 1
+        self._start(slot, name)
+        return slot
+
+    # -- partitions ------------------------------------------------------------------------------------------------------
+
+    def assign(self, partition: Partition, pages: Sequence[PageRows] = (), offset: int = 0) -> None:
+        """Take over a partition with its restored pages; ``offset`` is where its records will be read from.
+
+        The last page goes on taking new streams only if it has been applied to exactly that offset: a new stream among
+        records that are read again must not land in a page that skips them.
+        """
+        self.revoke(partition)
+        owned = self._owned[partition] = _Owned(SlotIndex(self, partition))
+        for rows in pages:
+            page = self._new_page(force=True)
+            assert page is not None
+            owned.pages.append(page)
+            owned.open_rows = len(rows.names) if rows.offset == offset else PAGE
+            self._fill(page, rows, owned.index)
+
+    def revoke(self, partition: Partition) -> None:
+        """Let go of a partition's rows; nothing if it is not owned."""
+        owned = self._owned.pop(partition, None)
+        if owned is None:
+            return
+        self._free.extend(owned.pages)
+        self.streams -= len({slot for slot in owned.index.values()})
+
+    def owns(self, partition: Partition) -> bool:
+        return partition in self._owned
+
+    def partitions(self) -> tuple[Partition, ...]:
+        return tuple(self._owned)
+
+    def pages(self, partition: Partition) -> Sequence[int]:
+        """The table's page indices of a partition, in order of page number."""
+        return self._owned[partition].pages
+
+    def copy_page(self, partition: Partition, number: int, offset: int) -> PageRows:
+        """A copy of one page's rows, stamped with ``offset``."""
+        owned = self._owned[partition]
+        start = owned.pages[number] * PAGE
+        used = owned.open_rows if number == len(owned.pages) - 1 else PAGE
+        names = tuple(n for n in self.names[start : start + used] if n)
+        rows = slice(start, start + len(names))
+        return PageRows(number, offset, names, self.states[rows].copy(), self.decisions[rows].copy(), self.times[rows].copy())
+
+    # -- memory ----------------------------------------------------------------------------------------------------------
+
+    def _new_page(self, force: bool = False) -> int | None:
+        if not self._free:
+            capacity = len(self.page_applied)
+            if capacity >= self._max_pages and not force:
+                return None
+            self._grow(max(4, capacity // 4))
+        page = self._free.pop()
+        self.page_applied[page] = 0
+        self.page_dirty[page] = False
+        self.names[page * PAGE : (page + 1) * PAGE] = [""] * PAGE
+        return page
+
+    def _grow(self, pages: int) -> None:
+        before = len(self.page_applied)
+        rows = pages * PAGE
+        self.states = np.concatenate([self.states, np.zeros((rows, self.states.shape[1]), np.float32)])
+        self.decisions = np.concatenate([self.decisions, np.zeros(rows, DECISION)])
+        self.times = np.concatenate([self.times, np.full(rows, -np.inf)])
+        self.page_applied = np.concatenate([self.page_applied, np.zeros(pages, np.int64)])
+        self.page_dirty = np.concatenate([self.page_dirty, np.zeros(pages, np.bool_)])
+        self.names.extend([""] * rows)
+        self._free.extend(range(before + pages - 1, before - 1, -1))
+
+    def _start(self, slot: int, name: str) -> None:
+        trained = self._seed.rows.get(name)
+        self.names[slot] = name
+        self.states[slot] = self._seed.initial if trained is None else self._seed.trained[trained]
+        self.decisions[slot] = fresh(1, 0 if trained is None else self._seed.warm_up)[0]
+        self.times[slot] = -np.inf
+        self.streams += 1
+
+    def _fill(self, page: int, rows: PageRows, index: SlotIndex) -> None:
+        start, count = page * PAGE, len(rows.names)
+        self.states[start : start + count] = rows.states
+        self.decisions[start : start + count] = rows.decisions
+        self.times[start : start + count] = rows.times
+        self.page_applied[page] = rows.offset
+        for slot, name in enumerate(rows.names, start):
+            self.names[slot] = name
+            index[name] = slot
+        self.streams += count
+
+    def restart(self, slots: Slots) -> None:
+        """Put rows back to the initial state: for a graph that returned what is not a number."""
+        self.states[slots] = self._seed.initial
+        self.decisions[slots] = fresh(1)[0]
+
+
+def waves(slots: Slots) -> Iterator[Slots]:
+    """Indices into ``slots`` [n], wave by wave: wave k holds the k-th occurrence of each slot, in order of arrival."""
+    n = len(slots)
+    order = np.argsort(slots, kind="stable")
+    ordered = slots[order]
+    first = np.empty(n, np.bool_)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    if first.all():
+        if n:
+            yield np.arange(n)
+        return
+    position = np.arange(n)
+    rank = position - np.maximum.accumulate(np.where(first, position, 0))
+    by_wave = order[np.argsort(rank, kind="stable")]
+    edges = np.cumsum(np.bincount(rank))
+    start = 0
+    for end in edges.tolist():
+        yield by_wave[start:end]
+        start = end

@@ -1,0 +1,98 @@
+"""What the pipeline and the app ask of the world; adapters implement these and import no other adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from detector.events import F32, F64, U8, Alert, Columns, I64, Partition, Rejected
+from detector.model.runtime import Step
+from detector.recovery.snapshot import Head, Page
+
+
+class Engine(Protocol):
+    """One step of the graph for a batch of streams."""
+
+    def step(self, x: F32, clock: F32, state: F32) -> Step: ...
+
+
+class Assignments(Protocol):
+    """Told by a source which partitions come and go. Called while no poll's records are being processed."""
+
+    def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int | None]:
+        """Restore them; the answer is the offset to read each from, None for the group's committed one."""
+        ...
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """They will be another's after this returns: write what is owned."""
+        ...
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """They already are another's: drop them without writing."""
+        ...
+
+
+class Source(Protocol):
+    """Where records come from."""
+
+    def poll(self, max_records: int, timeout: float) -> Sequence[Columns]:
+        """At most ``max_records`` decoded records, waiting at most ``timeout`` seconds. Raises Transient."""
+        ...
+
+    def seek(self, partition: Partition, offset: int) -> None: ...
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Tell the group how far the durable state reaches. Raises Transient."""
+        ...
+
+    def lag(self, partition: Partition, offset: int) -> int | None:
+        """Records between ``offset`` and the end of the partition, or None where it is not known."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """Where pages survive. All methods raise StoreError."""
+
+    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]: ...
+
+    def write(self, head: Head, pages: Sequence[Page]) -> None:
+        """Make the pages durable, and only then the head that vouches for them."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class DeadLetters(Protocol):
+    """Where what can't be used is kept for a person to look at."""
+
+    def record(self, rejected: Rejected) -> None: ...
+
+    def notification(self, alert: Alert, cause: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Receiver(Protocol):
+    """Delivers one notification, or raises Transient or Permanent."""
+
+    def deliver(self, alert: Alert) -> None: ...
+
+
+class ScoreSink(Protocol):
+    """Sees every scored wave: how ``replay`` writes its rows."""
+
+    def wave(self, partition: Partition, offsets: I64, scores: F32, phases: U8, contributions: F32) -> None: ...
+
+
+__all__ = [
+    "F64",
+    "Assignments",
+    "DeadLetters",
+    "Engine",
+    "Receiver",
+    "ScoreSink",
+    "Source",
+    "Store",
+]
