@@ -1,0 +1,76 @@
+"""The embedded broker itself: every other integration test stands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from deploy.demo.broker import Broker, BrokerError
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that a test may kill: the session's own stays up for the others."""
+    with Broker(tmp_path / "kafka") as broker:
+        yield broker
+
+
+def produce(broker: Broker, topic: str, values: list[bytes]) -> None:
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, acks="all")
+    for value in values:
+        producer.send(topic, value, partition=0)
+    producer.flush(timeout=30)
+    producer.close()
+
+
+def consume(broker: Broker, topic: str, count: int) -> list[bytes]:
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap, consumer_timeout_ms=30_000)
+    consumer.assign([TopicPartition(topic, 0)])
+    consumer.seek_to_beginning()
+    found = [record.value for _, record in zip(range(count), consumer, strict=False)]
+    consumer.close()
+    return found
+
+
+def test_what_is_produced_is_consumed(broker: Broker, topic: str) -> None:
+    produce(broker, topic, [b"one", b"two"])
+    assert consume(broker, topic, 2) == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("partitions", [3])
+def test_a_topic_has_the_partitions_asked_for(broker: Broker, topic: str, partitions: int) -> None:
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap)
+    assert consumer.partitions_for_topic(topic) == set(range(partitions))
+    consumer.close()
+
+
+def test_records_survive_kill_and_restart_on_the_same_port(own_broker: Broker) -> None:
+    own_broker.create_topic("kept")
+    produce(own_broker, "kept", [b"before"])
+    bootstrap = own_broker.bootstrap
+    own_broker.kill()
+    assert not own_broker.running
+    own_broker.restart()
+    assert own_broker.bootstrap == bootstrap
+    produce(own_broker, "kept", [b"after"])
+    assert consume(own_broker, "kept", 2) == [b"before", b"after"]
+
+
+def test_a_broker_that_can_not_start_says_why(own_broker: Broker) -> None:
+    own_broker.stop()
+    properties = own_broker.directory / "server.properties"
+    properties.write_text(properties.read_text() + "num.io.threads=0\n")
+    with pytest.raises(BrokerError, match=r"num\.io\.threads"):
+        own_broker.start()
+    assert not own_broker.running
+
+
+def test_a_throw_away_broker_leaves_nothing_behind() -> None:
+    with Broker() as broker:
+        directory = broker.directory
+        assert directory.exists()
+    assert not directory.exists()
+    assert not broker.running
