@@ -114,8 +114,10 @@ def restore(bundle: str, head: Head | None, pages: Sequence[Page], width: int) -
     beginning, so that its streams are learned again while every other page skips what it holds. Pages of another bundle give
     their alerts and offset, never their states. Pages that the head does not name were cut off before it: what they hold is read again.
     """
-    if head is None:
+    if head is None and not pages:
         return Restored((), (), None)
+    if head is None:  # damaged, or never written: pages that were cut off before it may be missing, so all is read again
+        head = Head(SCHEMA, pages[0].bundle, pages[0].partition, 0, {p.number: p.offset for p in pages})
     named = [p for p in pages if p.number in head.stamps and p.bundle == head.bundle]
     if head.bundle != bundle:
         alerts = tuple((0, a) for p in named for a in p.alerts)

@@ -1,0 +1,16 @@
+"""Settings of the model: ``DETECTOR_MODEL__…``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ModelSettings(BaseModel):
+    """Which bundle runs, and how many streams it may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: Path | None = Field(None, description="directory that `training fit` wrote")
+    max_streams: int = Field(200_000, ge=1, description="new streams beyond this are rejected with reason capacity")

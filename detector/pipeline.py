@@ -1,0 +1,260 @@
+"""The one path from columns to alerts: ``run`` and ``replay`` differ in what they put in and nowhere else.
+
+Theory of operation. :meth:`Pipeline.process` takes a poll's columns, resolves streams to rows of the table, leaves out what those
+rows have already seen (after a restart), and steps the rest in waves: gather, one run of the graph, decide, scatter. Nothing here
+loops over points in Python; what changes phase becomes an :class:`Alert` in the outbox, which belongs to its stream's page.
+
+:meth:`Pipeline.capture` copies out what a checkpoint must make durable. State, decisions, undelivered notifications and the applied offset
+leave together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.alerting.decide import Rules, decide
+from detector.alerting.outbox import Outbox
+from detector.errors import RejectReason
+from detector.events import (
+    F32,
+    F64,
+    I64,
+    TRANSITIONS,
+    Alert,
+    Columns,
+    FeatureDeviation,
+    Partition,
+    Phase,
+    Reason,
+    Rejected,
+    Severity,
+)
+from detector.metrics import Metrics
+from detector.model.bundle import Bundle
+from detector.model.runtime import Step, clock_input
+from detector.model.streams import NO_SLOT, PAGE_BITS, PageRows, Seed, Slots, StreamTable, waves
+from detector.ports import DeadLetters, Engine, ScoreSink
+from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_page
+
+BATCH = 2048  # rows a run: beyond this the working set leaves the cache and nothing is gained
+TOP_FEATURES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What one partition's checkpoint writes: copies, so that the pipeline may go on while they are written."""
+
+    head: Head
+    pages: Sequence[Page]
+
+
+class Pipeline:
+    """State of the assigned partitions and the path through it. One thread at a time."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        rules: Rules,
+        outbox: Outbox,
+        metrics: Metrics,
+        dead: DeadLetters,
+        max_streams: int,
+        on_rejected: Callable[[Rejected], None] = lambda rejected: None,
+        on_alert: Callable[[Alert], None] = lambda alert: None,
+        sink: ScoreSink | None = None,
+    ) -> None:
+        self._bundle, self._engine, self._rules = bundle, engine, rules
+        self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
+        self._on_rejected, self._on_alert = on_rejected, on_alert
+        manifest = bundle.manifest
+        self.table = StreamTable(Seed(bundle.initial, bundle.rows, bundle.trained, manifest.warm_up), max_streams)
+        self.applied: dict[Partition, int] = {}
+        self._stamps: dict[Partition, dict[int, int]] = {}
+
+    # -- partitions ------------------------------------------------------------------------------------------------------
+
+    def assign(self, partition: Partition, restored: Restored) -> None:
+        """Take over a partition as it was restored."""
+        self.table.assign(partition, restored.pages, restored.offset or 0)
+        self._stamps[partition] = {rows.number: rows.offset for rows in restored.pages}
+        if restored.offset is not None:
+            self.applied[partition] = restored.offset
+        for number, alert in restored.alerts:
+            self._outbox.put((partition, number), alert)
+        self._gauges()
+
+    def revoke(self, partition: Partition) -> None:
+        """Let go of it; what it still had to say stays in the outbox, and in its pages for the next owner."""
+        self.table.revoke(partition)
+        self.applied.pop(partition, None)
+        self._stamps.pop(partition, None)
+        self._gauges()
+
+    def capture(self, partition: Partition) -> Capture | None:
+        """Copies of the pages that changed since the last capture, and the head; None if nothing did."""
+        offset = self.applied.get(partition)
+        if offset is None:
+            return None
+        settled = self._outbox.take_settled_pages(partition)
+        stamps = self._stamps[partition]
+        pages = []
+        for number, page in enumerate(self.table.pages(partition)):
+            if self.table.page_dirty[page] or number in settled or number not in stamps:
+                self.table.page_dirty[page] = False
+                rows = self.table.copy_page(partition, number, max(offset, int(self.table.page_applied[page])))
+                pages.append(self._page(partition, rows))
+                stamps[number] = rows.offset
+        head = Head(SCHEMA, self._bundle.digest, partition, offset, dict(stamps))
+        return Capture(head, pages)
+
+    def uncaptured(self, capture: Capture) -> None:
+        """The capture was not made durable: its pages are dirty still."""
+        partition = capture.head.partition
+        if self.table.owns(partition):
+            pages = self.table.pages(partition)
+            for page in capture.pages:
+                self.table.page_dirty[pages[page.number]] = True
+
+    def _page(self, partition: Partition, rows: PageRows) -> Page:
+        return to_page(self._bundle.digest, partition, rows, self._outbox.unsettled((partition, rows.number)))
+
+    # -- the path --------------------------------------------------------------------------------------------------------
+
+    def process(self, polled: Sequence[Columns]) -> None:
+        """Score every record of a poll. Columns of a partition that is not owned are left alone: their owner reads them."""
+        polled = [c for c in polled if self.table.owns(c.partition)]
+        for columns in polled:
+            self._process_partition(columns)
+        for columns in polled:
+            self.applied[columns.partition] = columns.next_offset
+        if polled:
+            self._gauges()
+
+    def _process_partition(self, columns: Columns) -> None:
+        count = len(columns.names)
+        self._metrics.records.inc(count + len(columns.rejected))
+        self._metrics.unknown_fields.inc(columns.unknown_fields)
+        for rejected in columns.rejected:
+            self._reject(rejected)
+        if not count:
+            return
+        slots = self.table.slots(columns.partition, columns.names)
+        fresh = self._unseen(columns, slots)
+        for wave in waves(slots[fresh]):
+            self._wave(columns, slots, fresh[wave])
+
+    def _unseen(self, columns: Columns, slots: Slots) -> Slots:
+        """Indices of the records to apply: not those that a restored page holds already, nor those without a row."""
+        full = slots == NO_SLOT
+        if full.any():
+            for i in np.flatnonzero(full).tolist():
+                self._drop(columns, i, RejectReason.CAPACITY, "the table holds its maximum of streams (DETECTOR_MODEL__MAX_STREAMS)")
+        pages = np.where(full, 0, slots) >> PAGE_BITS
+        seen = (columns.offsets < self.table.page_applied[pages]) & ~full
+        if seen.any():
+            self._metrics.skipped.inc(int(seen.sum()))
+        return np.flatnonzero(~(full | seen))
+
+    def _wave(self, columns: Columns, slots: Slots, records: Slots) -> None:
+        """One point of each of these records' streams; late ones are left out."""
+        rows = slots[records]
+        times, last = columns.times[records], self.table.times[rows]
+        late = times <= last
+        if late.any():
+            for i, repeated in zip(records[late].tolist(), (times == last)[late].tolist(), strict=True):
+                reason = RejectReason.DUPLICATE if repeated else RejectReason.LATE
+                self._drop(columns, i, reason, f"timestamp {columns.times[i]:.17g} of a stream that is already there or further")
+            records, rows, times, last = records[~late], rows[~late], times[~late], last[~late]
+        for start in range(0, len(records), BATCH):
+            part = slice(start, start + BATCH)
+            self._batch(columns, records[part], rows[part], times[part], last[part])
+
+    def _batch(self, columns: Columns, records: Slots, rows: Slots, times: F64, last: F64) -> None:
+        """Gather, step, decide, scatter."""
+        table = self.table
+        since = np.where(np.isfinite(last), times - last, self._bundle.manifest.tick_interval)
+        x = columns.values[records]
+        step = self._engine.step(x, clock_input(since, times), table.states[rows])
+        broken = ~np.isfinite(step.score)
+        before = table.decisions[rows]
+        decided = decide(before, times, np.where(broken, 0, step.score) if broken.any() else step.score, self._rules)
+        table.states[rows] = step.next_state
+        table.decisions[rows] = decided.rows
+        table.times[rows] = times
+        table.page_dirty[rows >> PAGE_BITS] = True
+        if broken.any():
+            self._metrics.state_resets.inc(int(broken.sum()))
+            table.restart(rows[broken])
+        self._metrics.scored.inc(len(rows))
+        changed = np.flatnonzero(np.isin(decided.reason, TRANSITIONS))
+        for i in changed.tolist():
+            self._transition(columns.partition, int(rows[i]), Reason(decided.reason[i]), before[i], decided.rows[i], times[i], i, x, step)
+        if self._sink is not None:
+            self._sink.wave(columns.partition, columns.offsets[records], step.score, decided.phase, step.contribution)
+
+    # -- what changes ----------------------------------------------------------------------------------------------------
+
+    def _transition(
+        self, partition: Partition, slot: int, reason: Reason, before: np.void, after: np.void, at: float, i: int, x: F32, step: Step
+    ) -> None:
+        resolved = reason is Reason.RECOVERED
+        severity = Severity(int((before if resolved else after)["severity"]))
+        level = self._rules.critical if severity is Severity.CRITICAL else self._rules.warning
+        alert = Alert(
+            partition=partition,
+            stream=self.table.names[slot],
+            severity=severity,
+            reason=reason,
+            starts_at=float(after["onset"]),
+            ends_at=float(at) if resolved else None,
+            at=float(at),
+            score=float(step.score[i]),
+            level=float(level if np.isscalar(level) else level[i]),  # type: ignore[index]
+            deviations=self._deviations(x[i], step.expected[i], step.contribution[i]),
+        )
+        self._metrics.decisions.labels(reason.label).inc()
+        self._metrics.alerts.labels(_STATUS[reason], severity.label).inc()
+        self._metrics.firing.inc({Reason.FIRED: 1, Reason.RECOVERED: -1}.get(reason, 0))
+        self._on_alert(alert)
+        self._outbox.put((partition, self.table.page_of(partition, slot)), alert)
+
+    def _deviations(self, observed: F32, expected: F32, contribution: F32) -> tuple[FeatureDeviation, ...]:
+        """The features that contributed most, largest first."""
+        features = self._bundle.manifest.features
+        order = np.argsort(-contribution, kind="stable")[:TOP_FEATURES].tolist()
+        return tuple(
+            FeatureDeviation(features[j].name, features[j].unit, float(observed[j]), float(expected[j]), float(contribution[j]))
+            for j in order
+            if not np.isnan(observed[j])
+        )
+
+    def _drop(self, columns: Columns, i: int, reason: RejectReason, detail: str) -> None:
+        name = columns.names[i]
+        key = name if isinstance(name, bytes) else name.encode()
+        self._reject(Rejected(columns.partition, int(columns.offsets[i]), reason, detail, key))
+
+    def _reject(self, rejected: Rejected) -> None:
+        self._metrics.rejected.labels(rejected.reason.value).inc()
+        self._dead.record(rejected)
+        self._on_rejected(rejected)
+
+    def _gauges(self) -> None:
+        self._metrics.streams.set(self.table.streams)
+        self._metrics.waiting.set(len(self._outbox))
+
+    def phases(self) -> dict[str, int]:
+        """How many streams stand in each phase."""
+        held = np.concatenate([np.arange(p << PAGE_BITS, (p + 1) << PAGE_BITS) for q in self.table.partitions() for p in self.table.pages(q)] or [[]])
+        rows = held.astype(np.int64)
+        rows = rows[[bool(self.table.names[r]) for r in rows.tolist()]] if len(rows) else rows
+        counts = np.bincount(self.table.decisions["phase"][rows], minlength=len(Phase))
+        return {phase.name.lower(): int(counts[phase]) for phase in Phase if phase is not Phase.DROPPED}
+
+
+_STATUS = {Reason.FIRED: "firing", Reason.ESCALATED: "escalated", Reason.RECOVERED: "resolved"}
+
+__all__ = ["I64", "Capture", "Pipeline"]
