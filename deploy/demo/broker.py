@@ -8,8 +8,8 @@ Decisions:
 - **Ports lie below the kernel's ephemeral range.** After ``kill`` the port must still be free for ``restart``, and a client that
   retries a dead loopback port inside that range will now and then connect to itself.
 - **Ready means that the broker answers a metadata request with itself in it**; an open port comes earlier than that.
-- **The process can't outlive its parent.** It has its own session, so that Ctrl-C reaches the demo alone and the demo stops things in
-  order; the kernel (Linux) and ``atexit`` (everywhere) see to the rest.
+- **The process can't outlive its parent.** It has its own session, so that Ctrl-C reaches the demo alone and the demo stops
+  things in order; the kernel (Linux) and ``atexit`` (everywhere) see to the rest.
 - **Retention is endless**: a demo's or a test's records must not age away, whatever their timestamps.
 """
 
@@ -129,7 +129,8 @@ def log_tail(path: Path, lines: int = LOG_TAIL_LINES) -> str:
 class Broker:
     """One Kafka broker and its data directory.
 
-    ``with Broker() as broker`` starts it, and afterwards stops it and removes the directory that it made; a directory handed in is kept.
+    ``with Broker() as broker`` starts it, and afterwards ends it and removes the directory that it made; a directory handed in
+    is kept.
     """
 
     def __init__(self, directory: Path | None = None, *, start_timeout: float = 60.0) -> None:

@@ -1,0 +1,52 @@
+"""Puts ticks on the topic: wide flat JSON records, the stream as the key."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from deploy.demo.generator import F64, FEATURES
+
+LINGER_MS: Final = 20
+BATCH_BYTES: Final = 256 * 1024
+
+
+class Producer:
+    """A context manager; leaving it without an error flushes."""
+
+    def __init__(self, bootstrap: str, topic: str, partitions: int, streams: Sequence[str]) -> None:
+        self._topic = topic
+        self._keys = [name.encode() for name in streams]
+        # Fixed by us and not by kafka-python's partitioner, which is written in Python and costs more than the rest of a record.
+        self._partitions = [zlib.crc32(key) % partitions for key in self._keys]
+        self._encode = msgspec.json.Encoder().encode
+        self._failed: list[BaseException] = []
+        self._kafka = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=LINGER_MS, batch_size=BATCH_BYTES, acks=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._kafka.close(timeout=10 if kind is None else 0)
+
+    def send(self, now: float, values: F64) -> None:
+        """One tick of all streams; NaN goes out as null. Raises if an earlier record could not be delivered."""
+        if self._failed:
+            raise self._failed[0]
+        for key, partition, row in zip(self._keys, self._partitions, values.tolist(), strict=True):
+            record = {"timestamp": now} | dict(zip(FEATURES, row, strict=True))  # msgspec writes NaN as null
+            self._kafka.send(self._topic, self._encode(record), key=key, partition=partition).add_errback(self._failed.append)
+
+    def flush(self) -> None:
+        try:
+            self._kafka.flush(timeout=20)
+        except KafkaError as error:
+            self._failed.append(error)
+        if self._failed:
+            raise self._failed[0]

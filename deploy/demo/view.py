@@ -1,0 +1,183 @@
+"""The terminal's side of the demo: what was injected on the left, what the daemon reported on the right.
+
+States are words, never colours alone. Where output is not a terminal, every event is one line instead.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from deploy.demo.generator import TICK_S, Fault
+from deploy.demo.judge import SLACK_S, belongs
+from deploy.demo.receiver import Incident
+
+FRAME_LINES: Final = 8  # of the live view: header, panels' borders, column heads, last line
+LOG_EVERY_S: Final = 6 * 3600.0  # event time between two lines of progress where output is no terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One moment of the run; times are event time in epoch seconds."""
+
+    begin: float
+    now: float
+    end: float
+    streams: int
+    records: int
+    seconds: float
+    faults: Sequence[Fault]
+    incidents: Sequence[Incident]
+
+    @property
+    def rate(self) -> float:
+        return self.records / self.seconds if self.seconds else 0.0
+
+    @property
+    def multiple(self) -> float:
+        return (self.now - self.begin) / self.seconds if self.seconds else 0.0
+
+
+class View(Protocol):
+    """Shows a run as it goes; a context manager by ``open`` and ``close``."""
+
+    def open(self) -> None: ...
+    def update(self, progress: Progress) -> None: ...
+    def close(self) -> None: ...
+
+
+def view_for(console: Console) -> View:
+    return LiveView(console) if console.is_terminal else LineView(console)
+
+
+def clock(seconds: float) -> str:
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%a %H:%M}"
+
+
+def span(seconds: float) -> str:
+    """``7 min``, ``3 h 05 min``."""
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def fault_state(fault: Fault, incidents: Sequence[Incident], now: float) -> str:
+    first = next((i for i in incidents if belongs(i, fault)), None)
+    if first is not None:
+        return f"found after {span(first.fired_at - fault.start)}"
+    return "missed" if now > fault.end + SLACK_S else "not yet found"
+
+
+def cause(incident: Incident, faults: Sequence[Fault]) -> str:
+    fault = next((f for f in faults if belongs(incident, f)), None)
+    return "false alarm" if fault is None else fault.kind.value
+
+
+class LiveView:
+    """Two panels, drawn over themselves."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._console = console
+
+    def open(self) -> None:
+        self._live.start()
+
+    def update(self, progress: Progress) -> None:
+        self._live.update(self.render(progress))
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def render(self, progress: Progress) -> RenderableType:
+        rows = max(3, self._console.height - FRAME_LINES)
+        sides = Table.grid(expand=True)
+        sides.add_column(ratio=1)
+        sides.add_column(ratio=1)
+        sides.add_row(
+            Panel(_injected(progress, rows), title=f"Injected: {len(progress.faults)} faults"),
+            Panel(_reported(progress, rows), title=f"Reported by the daemon: {len(progress.incidents)} incidents"),
+        )
+        return Group(_header(progress), ProgressBar(progress.end - progress.begin, progress.now - progress.begin), sides)
+
+
+def _header(progress: Progress) -> Text:
+    return Text(
+        f"{clock(progress.now)} (event time, {progress.multiple:,.0f} x real time)   {progress.streams} streams   "
+        f"{progress.records:,} records   {progress.rate:,.0f} records/s",
+        no_wrap=True,
+    )
+
+
+def _injected(progress: Progress, rows: int) -> Table:
+    table = _table("start", "stream", "fault", "state")
+    for fault in progress.faults[-rows:]:
+        state = fault_state(fault, progress.incidents, progress.now)
+        style = "green" if state.startswith("found") else "red" if state == "missed" else "yellow"
+        table.add_row(clock(fault.start), fault.stream, fault.kind.value, Text(state, style))
+    return table
+
+
+def _reported(progress: Progress, rows: int) -> Table:
+    table = _table("start", "stream", "severity", "state", "cause")
+    for incident in progress.incidents[-rows:]:
+        state = "firing" if incident.ends is None else f"resolved {clock(incident.ends)}"
+        why = cause(incident, progress.faults)
+        style = "red" if incident.ends is None else "green"
+        table.add_row(clock(incident.starts), incident.stream, incident.severity, Text(state, style), why)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+class LineView:
+    """One line an event: for a pipe, a file, a CI log."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._faults = 0
+        self._states: dict[tuple[str, float], tuple[str, bool]] = {}
+        self._logged = 0.0
+
+    def open(self) -> None:
+        """Nothing to draw on."""
+
+    def update(self, progress: Progress) -> None:
+        for fault in progress.faults[self._faults :]:
+            self._line(fault.start, "injected", f"{fault.kind.value} in {fault.stream} until {clock(fault.end)}")
+        self._faults = len(progress.faults)
+        for incident in progress.incidents:
+            self._changed(incident, progress.faults)
+        if progress.now >= self._logged + LOG_EVERY_S:
+            self._logged = progress.now - progress.now % TICK_S
+            self._line(progress.now, "progress", f"{progress.records:,} records, {progress.rate:,.0f} records/s")
+
+    def close(self) -> None:
+        """Nothing was kept open."""
+
+    def _changed(self, incident: Incident, faults: Sequence[Fault]) -> None:
+        key, state = (incident.stream, incident.starts), (incident.severity, incident.ends is not None)
+        before = self._states.get(key)
+        if before == state:
+            return
+        self._states[key] = state
+        if before is None or before[0] != incident.severity:
+            self._line(incident.fired_at, incident.severity, f"{incident.summary} [{cause(incident, faults)}]")
+        if incident.ends is not None:
+            self._line(incident.ends, "resolved", incident.stream)
+
+    def _line(self, at: float, event: str, text: str) -> None:
+        self._console.print(f"{clock(at)}  {event:<9} {text}", highlight=False, markup=False, soft_wrap=True)
