@@ -80,7 +80,7 @@ class Pipeline:
     def assign(self, partition: Partition, restored: Restored) -> None:
         """Take over a partition as it was restored."""
         self.table.assign(partition, restored.pages, restored.offset or 0)
-        self._stamps[partition] = {rows.number: rows.offset for rows in restored.pages}
+        self._stamps[partition] = {rows.number: rows.offset for rows in restored.pages if rows.names}  # an empty one is written anew
         if restored.offset is not None:
             self.applied[partition] = restored.offset
         for number, alert in restored.alerts:

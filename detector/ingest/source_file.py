@@ -13,9 +13,9 @@ from detector.ingest.tables import Table, read_tables
 
 
 class FileSource:
-    """Every file is partition 0 of a topic of its own in order of reading; a row's offset is its place in the file.
+    """All files of DATA are one partition, so that a stream that spans files is one stream; a row's offset is its place.
 
-    All files are one partition, so that a stream that spans files is one stream. Raises DataError.
+    Raises DataError.
     """
 
     PARTITION = Partition("replay", 0)
@@ -32,30 +32,21 @@ class FileSource:
     def __len__(self) -> int:
         return sum(map(len, self._tables))
 
-    def streams(self) -> list[str]:
-        """The stream of every row, in input order."""
-        return [t.streams[i] for t in self._tables for i in t.stream.tolist()]
-
-    def times(self) -> Iterator[float]:
-        for table in self._tables:
-            yield from table.times.tolist()
-
-    def polls(self) -> Iterator[Columns]:
-        """The rows in input order, in slices of at most ``rows``."""
+    def polls(self) -> Iterator[tuple[Columns, list[str], list[float]]]:
+        """The rows in input order, in slices of at most ``rows``, each with the stream and time of all its rows."""
         offset = 0
         for table in self._tables:
             for start in range(0, len(table), self._rows):
-                yield self._columns(table, start, offset + start)
+                rows = slice(start, min(start + self._rows, len(table)))
+                names = [table.streams[i] for i in table.stream[rows].tolist()]
+                yield self._columns(table, rows, names, offset + start), names, table.times[rows].tolist()
             offset += len(table)
 
-    def _columns(self, table: Table, start: int, offset: int) -> Columns:
-        rows = slice(start, min(start + self._rows, len(table)))
-        offsets = np.arange(offset, offset + rows.stop - rows.start)
-        names = [table.streams[i] for i in table.stream[rows].tolist()]
+    def _columns(self, table: Table, rows: slice, names: list[str], offset: int) -> Columns:
+        offsets = np.arange(offset, offset + len(names))
         values = np.ascontiguousarray(table.values[rows][:, self._order])
-        vacant = np.isnan(values).all(axis=1)
-        rejected = [Rejected(self.PARTITION, int(o), RejectReason.NO_FEATURES, "every feature is missing") for o in offsets[vacant]]
-        keep = ~vacant
+        keep = ~np.isnan(values).all(axis=1)
+        rejected = [Rejected(self.PARTITION, int(o), RejectReason.NO_FEATURES, "every feature is missing") for o in offsets[~keep]]
         if rejected:
-            names = [n for n, k in zip(names, keep, strict=True) if k]
-        return Columns(self.PARTITION, names, offsets[keep], table.times[rows][keep], values[keep], int(offsets[-1]) + 1, rejected)
+            names = [n for n, k in zip(names, keep.tolist(), strict=True) if k]
+        return Columns(self.PARTITION, names, offsets[keep], table.times[rows][keep], values[keep], offset + len(keep), rejected)

@@ -1,0 +1,159 @@
+"""Composition and lifecycle: the only module that names concrete adapters.
+
+All that can fail by configuration happens before anything live is touched. Cleanups run in reverse order under one deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from detector.alerting.outbox import Outbox
+from detector.alerting.webhook import Delivery, LogOnly, Webhook
+from detector.clock import Clock, SystemClock
+from detector.config import Settings
+from detector.deadletter import DeadLetterFile
+from detector.errors import ConfigError, RejectReason, Transient
+from detector.events import Alert, Partition, Rejected
+from detector.ingest.decode import Decoder
+from detector.ingest.source_kafka import KafkaSource
+from detector.loop import Loop
+from detector.metrics import Metrics
+from detector.model.bundle import Bundle, load_bundle
+from detector.model.runtime import Runtime
+from detector.pipeline import Pipeline
+from detector.recovery.store_local import LocalStore
+from detector.web.server import WebServer
+from detector.web.view import View
+
+_BROKER_RETRY = 2.0  # seconds between attempts to reach a broker that is not there yet
+
+
+def the_bundle(settings: Settings) -> Bundle:
+    """Raises ConfigError or BundleError."""
+    if settings.model.bundle is None:
+        raise ConfigError("DETECTOR_MODEL__BUNDLE is not set: name the directory that `python -m training fit` wrote")
+    return load_bundle(settings.model.bundle)
+
+
+class Daemon:
+    """One daemon; two of them may live in one process. Raises ConfigError or BundleError when it is made."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        if not settings.kafka.topics:
+            raise ConfigError("DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex")
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._log = structlog.get_logger("daemon")
+        self._stop = threading.Event()
+        self._first = FirstOfEachKind()
+        bundle = the_bundle(settings)
+        manifest = bundle.manifest
+        rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        runtime = Runtime(bundle)
+        directory: Path = settings.recovery.directory
+        self._store = LocalStore(directory)
+        self.metrics = Metrics()
+        self.metrics.level.labels("warning").set(rules.warning)
+        self.metrics.level.labels("critical").set(rules.critical)
+        self._outbox = Outbox()
+        self._dead = DeadLetterFile(directory / "dead-letters.ndjson", settings.kafka.dead_letter_bytes)
+        view = View(bundle, settings.alerting.false_alarms_per_week, rules)
+        self._pipeline = Pipeline(
+            bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
+            on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view),
+        )  # fmt: skip
+        self._loop = Loop(
+            self._pipeline, self._store, self.metrics, self._clock, bundle.digest, manifest.state_size,
+            settings.recovery.interval, settings.kafka.max_poll_records,
+        )  # fmt: skip
+        self._decoder = Decoder(bundle.feature_names, settings.kafka.max_record_bytes, self._first.unknown_field)
+        receiver = Webhook(settings.alerting, self._clock) if settings.alerting.webhook_url else LogOnly()
+        self._delivery = Delivery(self._outbox, receiver, self._dead, settings.alerting, self.metrics)
+        self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._loop.checkpoint_age)
+        self._log.info(
+            "starting", bundle=f"{manifest.name} {manifest.version}", features=len(manifest.features), receiver=settings.alerting.receiver,
+            level=round(rules.warning, 3), false_alarms_per_week=settings.alerting.false_alarms_per_week,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Until :meth:`stop`, or a signal handler that calls it. Everything is closed when it returns."""
+        with self._running():
+            source = self._connect()
+            if source is None:
+                return
+            try:
+                self._loop.run(source, self._stop)
+            finally:
+                self._quietly("source", source.close)
+        self._log.info("stopped")
+
+    def stop(self) -> None:
+        """Ask it to drain, checkpoint and end; any thread, any number of times."""
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        deadline = self._settings.shutdown_deadline
+        with contextlib.ExitStack() as cleanups:
+            cleanups.callback(self._quietly, "store", self._store.close)
+            cleanups.callback(self._quietly, "dead letters", self._dead.close)
+            self.web.start()
+            cleanups.callback(self._quietly, "web", self.web.stop)
+            self._delivery.start()
+            cleanups.callback(self._quietly, "delivery", lambda: self._delivery.stop(deadline / 4))
+            yield
+            self._log.info("draining", notifications=len(self._outbox))
+
+    def _connect(self) -> KafkaSource | None:
+        """Waits for a broker that is not there yet; None if told to stop first."""
+        said = False
+        while not self._stop.is_set():
+            self._loop.vitals.beat = self._clock.monotonic()
+            try:
+                return KafkaSource(self._settings.kafka, self._decoder, self._loop)
+            except Transient as error:
+                if not said:
+                    self._log.warning("waiting_for_broker", cause=str(error))
+                said = True
+                self._stop.wait(_BROKER_RETRY)
+        return None
+
+    def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
+        try:
+            cleanup()
+        except Exception as error:
+            self._log.error("cleanup_failed", part=what, cause=f"{type(error).__name__}: {error}")
+
+    def _alerted(self, alert: Alert, view: View) -> None:
+        self._log.warning(
+            "alert", status="firing" if alert.firing else "resolved", reason=alert.reason.label, stream=alert.stream,
+            severity=alert.severity.label, score=round(alert.score, 2), level=round(alert.level, 2),
+        )  # fmt: skip
+        view.alerted(alert)
+
+
+class FirstOfEachKind:
+    """Logs the first rejected record of each reason, and each unknown field once; the rest is counted."""
+
+    def __init__(self) -> None:
+        self._seen: set[RejectReason] = set()
+        self._log = structlog.get_logger("ingest")
+
+    def rejected(self, record: Rejected) -> None:
+        if record.reason in self._seen:
+            return
+        self._seen.add(record.reason)
+        where = {"topic": record.partition.topic, "partition": record.partition.number, "offset": record.offset}
+        self._log.warning("record_rejected", reason=record.reason.value, detail=record.detail, **where, more="counted, not logged")
+
+    def unknown_field(self, field: str, partition: Partition, offset: int) -> None:
+        self._log.info("unknown_field", field=field[:100], topic=partition.topic, partition=partition.number, offset=offset, more="ignored")

@@ -1,0 +1,49 @@
+"""``detector check``: what would keep the daemon from running, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+from detector.app import the_bundle
+from detector.config import Settings
+from detector.errors import ConfigError, DetectorError
+from detector.model.runtime import Runtime
+from detector.recovery.store_local import LocalStore
+
+
+def faults(settings: Settings) -> Iterator[str]:
+    """Sentences for the operator: bundle, graph, topics, broker, store."""
+    try:
+        Runtime(the_bundle(settings))
+    except DetectorError as error:
+        yield str(error)
+    try:
+        LocalStore(settings.recovery.directory).close()
+    except ConfigError as error:
+        yield str(error)
+    if not settings.kafka.topics:
+        yield "DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex"
+        return
+    yield from _topics(settings)
+
+
+def _topics(settings: Settings) -> Iterator[str]:
+    servers = ", ".join(settings.kafka.bootstrap_servers)
+    try:
+        consumer = KafkaConsumer(**settings.kafka.connection(), bootstrap_timeout_ms=5000)
+    except (KafkaError, OSError) as error:
+        yield f"no broker answers at {servers} ({type(error).__name__}): start it, or set DETECTOR_KAFKA__BOOTSTRAP_SERVERS"
+        return
+    try:
+        present = consumer.topics()
+    except KafkaError as error:
+        yield f"{servers} does not list its topics ({type(error).__name__}): check the TLS and SASL settings"
+        return
+    finally:
+        consumer.close()
+    for topic in settings.kafka.topics:
+        if not topic.startswith("^") and topic not in present:
+            yield f"topic {topic} does not exist at {servers}: create it, or set DETECTOR_KAFKA__TOPICS"

@@ -1,0 +1,96 @@
+"""The commands: run, replay, check. Exit status 2 and one sentence where the operator must act."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from detector import __version__, config, log
+from detector.app import Daemon
+from detector.check import faults
+from detector.errors import DetectorError
+from detector.model.bundle import load_bundle
+from detector.replay import replay
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    try:
+        return int(chosen.command(chosen))
+    except DetectorError as error:
+        print(f"streamwarden: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    settings = config.load(chosen.config)
+    log.configure(settings.log.format, settings.log.level)
+    daemon = Daemon(settings)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if daemon.stopping:
+            raise SystemExit(128 + number)  # a second signal: at once; what is not checkpointed is read again
+        daemon.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    daemon.run()
+    return 0
+
+
+def _replay(chosen: argparse.Namespace) -> int:
+    settings = config.load(chosen.config)
+    bundle = load_bundle(chosen.bundle)
+    shown = sys.stderr.isatty()
+
+    def progress(done: int, total: int) -> None:
+        if shown:
+            print(f"\r{done:,} of {total:,} rows", end="", file=sys.stderr, flush=True)
+
+    summary = replay(bundle, chosen.data, chosen.scores, chosen.alerts, settings.alerting, progress)
+    if shown:
+        print("\r", end="", file=sys.stderr)
+    rate = summary.fired / summary.stream_weeks if summary.stream_weeks else 0.0
+    print(
+        f"{summary.rows:,} rows of {summary.streams:,} streams: {summary.scored:,} scored, {summary.rows - summary.scored:,} dropped; "
+        f"{summary.fired} incidents, {summary.resolved} resolved; {rate:.3g} a stream-week "
+        f"({settings.alerting.false_alarms_per_week:g} false ones asked for)"
+    )
+    return 0
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    settings = config.load(chosen.config)
+    for name, value in config.names_and_values(settings):
+        print(f"{name}={value}")
+    found = list(faults(settings))
+    for fault in found:
+        print(f"streamwarden: {fault}", file=sys.stderr)
+    if not found:
+        print("all is well")
+    return 2 if found else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("detector", description="Streaming anomaly detection on Kafka: run the daemon, replay history, check.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="run|replay|check")
+    run = commands.add_parser("run", help="the daemon")
+    run.set_defaults(command=_run)
+    again = commands.add_parser("replay", help="the daemon's pipeline over a file: what would have been raised")
+    again.set_defaults(command=_replay)
+    again.add_argument("--bundle", type=Path, required=True, help="directory that `training fit` wrote")
+    again.add_argument("--data", type=Path, required=True, help="CSV or Parquet, a file or a directory")
+    again.add_argument("--scores", type=Path, required=True, help="CSV to write, one row for each input row")
+    again.add_argument("--alerts", type=Path, help="NDJSON to write, one alert a line")
+    check = commands.add_parser("check", help="validate settings, bundle and connections; print the effective settings")
+    check.set_defaults(command=_check)
+    for command in (run, again, check):
+        command.add_argument("--config", type=Path, help="TOML file; the environment overrides it")
+    return parser
