@@ -74,10 +74,10 @@ class Daemon:
         self._decoder = Decoder(bundle.feature_names, settings.kafka.max_record_bytes, self._first.unknown_field)
         receiver = Webhook(settings.alerting, self._clock) if settings.alerting.webhook_url else LogOnly()
         self._delivery = Delivery(self._outbox, receiver, self._dead, settings.alerting, self.metrics)
-        self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._loop.checkpoint_age)
+        self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._refresh)
         self._log.info(
             "starting", bundle=f"{manifest.name} {manifest.version}", features=len(manifest.features), receiver=settings.alerting.receiver,
-            level=round(rules.warning, 3), false_alarms_per_week=settings.alerting.false_alarms_per_week,
+            threshold=round(rules.warning, 3), false_alarms_per_week=settings.alerting.false_alarms_per_week,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -127,6 +127,11 @@ class Daemon:
                 self._stop.wait(_BROKER_RETRY)
         return None
 
+    def _refresh(self) -> None:
+        """Gauges that are read and not counted, when they are asked for."""
+        self.metrics.checkpoint_age.set(self._loop.checkpoint_age())
+        self.metrics.waiting.set(len(self._outbox))
+
     def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
         try:
             cleanup()
@@ -136,7 +141,7 @@ class Daemon:
     def _alerted(self, alert: Alert, view: View) -> None:
         self._log.warning(
             "alert", status="firing" if alert.firing else "resolved", reason=alert.reason.label, stream=alert.stream,
-            severity=alert.severity.label, score=round(alert.score, 2), level=round(alert.level, 2),
+            severity=alert.severity.label, score=round(alert.score, 2), threshold=round(alert.level, 2),
         )  # fmt: skip
         view.alerted(alert)
 

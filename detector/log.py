@@ -8,6 +8,9 @@ from typing import TextIO
 
 import structlog
 
+#: Warns at every start that a topic's metadata is not there yet, and of each refused connection that is retried anyway.
+_CHATTY = ("kafka.coordinator", "kafka.net", "kafka.cluster")
+
 
 def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
     """``form`` is ``text`` or ``json``. Libraries' own records are shown from WARNING up, through the same renderer."""
@@ -37,3 +40,5 @@ def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(logging.ERROR)

@@ -48,7 +48,7 @@ class Loop:
         self._lock = threading.Lock()
         self._generation = 0
         self._durable: dict[Partition, int] = {}
-        self._checkpointed = clock.monotonic()
+        self._checkpointed = self._tried = clock.monotonic()
         self.vitals = Vitals(clock.monotonic())
         self._log = structlog.get_logger("loop")
 
@@ -125,7 +125,7 @@ class Loop:
                 again = {p: o for p, o in again.items() if self._pipeline.table.owns(p)}
         for partition, offset in again.items():
             source.seek(partition, offset)
-        if self._clock.monotonic() - self._checkpointed >= self._interval:
+        if self._clock.monotonic() - self._tried >= self._interval:
             self.checkpoint(source)
 
     def checkpoint(self, source: Source) -> None:
@@ -134,10 +134,10 @@ class Loop:
             captures = [self._pipeline.capture(p) for p in self._pipeline.table.partitions()]
             written = all([self._write(c) for c in captures])
             offsets = dict(self._durable)
-        self._checkpointed = self._clock.monotonic()
+        self._tried = self._clock.monotonic()
         if written:
-            self._metrics.checkpoint_age.set(0)
-            self._report(source)
+            self._checkpointed = self._tried
+        self._report(source)
         if offsets:
             try:
                 source.commit(offsets)
@@ -168,5 +168,5 @@ class Loop:
         self._metrics.lag.set(sum(lag for lag in lags if lag is not None))
 
     def checkpoint_age(self) -> float:
-        """Seconds since the last checkpoint that was tried; grows past the interval only where the loop stands still."""
+        """Seconds since all that is owned was last durable."""
         return self._clock.monotonic() - self._checkpointed

@@ -244,7 +244,6 @@ class Pipeline:
 
     def _gauges(self) -> None:
         self._metrics.streams.set(self.table.streams)
-        self._metrics.waiting.set(len(self._outbox))
 
     def phases(self) -> dict[str, int]:
         """How many streams stand in each phase."""

@@ -28,9 +28,9 @@ class WebServer:
     """Serves one daemon. Raises ConfigError if the address is taken."""
 
     def __init__(
-        self, address: tuple[str, int], metrics: Metrics, vitals: Vitals, view: View, clock: Clock, checkpoint_age: Callable[[], float]
+        self, address: tuple[str, int], metrics: Metrics, vitals: Vitals, view: View, clock: Clock, refresh: Callable[[], None]
     ) -> None:
-        self._metrics, self._vitals, self._view, self._clock, self._age = metrics, vitals, view, clock, checkpoint_age
+        self._metrics, self._vitals, self._view, self._clock, self._refresh = metrics, vitals, view, clock, refresh
         try:
             self._socket = socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         except OSError as error:
@@ -65,7 +65,7 @@ class WebServer:
         self._server.run(sockets=[self._socket])
 
     async def _show_metrics(self, request: Request) -> Response:
-        self._metrics.checkpoint_age.set(self._age())
+        self._refresh()
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def _healthy(self, request: Request) -> Response:

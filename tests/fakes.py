@@ -1,0 +1,156 @@
+"""The one file of fakes: a bundle small enough to reason about, and stand-ins for the ports.
+
+The fake bundle's graph is a real one that onnxruntime runs: each feature's running mean (gain 0.1) is the expectation, the score is the
+mean absolute difference from it over the features that are present. It needs no torch.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx.parser
+
+from detector.errors import Permanent, StoreError, Transient
+from detector.events import F32, F64, U8, Alert, Columns, I64, Partition, Rejected
+from detector.model.bundle import GRAPH, MANIFEST, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle, sha256
+from detector.recovery.snapshot import Head, Page
+
+GRAPH_TEXT = """
+<ir_version: 9, opset_import: ["" : 18]>
+running_mean (float[B,{F}] x, float[B,3] clock, float[B,{F}] state)
+    => (float[B] score, float[B,{F}] expected, float[B,{F}] contribution, float[B,{F}] next_state)
+{{
+    zero = Constant <value = float {{0.0}}> ()
+    gain = Constant <value = float {{0.1}}> ()
+    tiny = Constant <value = float {{1e-9}}> ()
+    last = Constant <value = int64[1] {{1}}> ()
+    missing = IsNaN (x)
+    filled = Where (missing, state, x)
+    difference = Sub (filled, state)
+    error = Abs (difference)
+    present = Not (missing)
+    counted = Cast <to = 1> (present)
+    seen = ReduceSum <keepdims = 0> (counted, last)
+    floor = Max (seen, tiny)
+    total = ReduceSum <keepdims = 0> (error, last)
+    score = Div (total, floor)
+    all = ReduceSum <keepdims = 1> (error, last)
+    some = Max (all, tiny)
+    contribution = Div (error, some)
+    expected = Identity (state)
+    step = Mul (difference, gain)
+    next_state = Add (state, step)
+}}
+"""
+# By the fake's tail a budget of 1 a week is a level of 3, of 0.1 a week a level of 5.
+TAIL = TailFit(levels=(1.0, 3.0, 5.0), rates=(10.0, 1.0, 0.1), slope=-1.151292546497023, stream_weeks=10.0)
+
+
+def write_bundle(path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None) -> Path:
+    """A bundle whose unknown streams expect 0 at first; ``trained`` gives known streams their first expectation."""
+    path.mkdir(parents=True, exist_ok=True)
+    graph = onnx.parser.parse_model(GRAPH_TEXT.format(F=len(features))).SerializeToString()
+    known = dict(trained or {})
+    archive = io.BytesIO()
+    rows = np.array(list(known.values()), np.float32).reshape(len(known), len(features))
+    np.savez(archive, initial=np.zeros(len(features), np.float32), names=np.array(list(known), dtype=np.str_), rows=rows)
+    files = {GRAPH: graph, STREAMS: archive.getvalue()}
+    digests = {name: sha256(data) for name, data in files.items()}
+    manifest = Manifest(SCHEMA, "fake", "1", tuple(map(Feature, features)), 60.0, len(features), warm_up, TAIL, digests, {})
+    for name, data in [*files.items(), (MANIFEST, msgspec.json.encode(manifest))]:
+        (path / name).write_bytes(data)
+    return path
+
+
+def fake_bundle(path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None) -> Bundle:
+    return load_bundle(write_bundle(path, features, warm_up, trained))
+
+
+@dataclass
+class FakeClock:
+    """Time that moves when a test says so. Implements Clock."""
+
+    now: float = 1000.0
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
+class MemoryStore:
+    """Keeps what was written; ``failing`` makes it a full disk. Implements Store."""
+
+    heads: dict[Partition, Head] = field(default_factory=dict)
+    pages: dict[Partition, dict[int, Page]] = field(default_factory=dict)
+    failing: bool = False
+
+    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
+        return self.heads.get(partition), list(self.pages.get(partition, {}).values())
+
+    def write(self, head: Head, pages: Sequence[Page]) -> None:
+        if self.failing:
+            raise StoreError("no space left")
+        self.pages.setdefault(head.partition, {}).update({p.number: p for p in pages})
+        self.heads[head.partition] = head
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass
+class DeadLetterList:
+    """Implements DeadLetters."""
+
+    records: list[Rejected] = field(default_factory=list)
+    notifications: list[tuple[Alert, str]] = field(default_factory=list)
+
+    def record(self, rejected: Rejected) -> None:
+        self.records.append(rejected)
+
+    def notification(self, alert: Alert, cause: str) -> None:
+        self.notifications.append((alert, cause))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass
+class ScriptedReceiver:
+    """Answers each delivery by the next of ``answers``, then accepts. Implements Receiver."""
+
+    answers: list[Transient | Permanent] = field(default_factory=list)
+    delivered: list[Alert] = field(default_factory=list)
+    attempts: int = 0
+
+    def deliver(self, alert: Alert) -> None:
+        self.attempts += 1
+        if self.answers:
+            raise self.answers.pop(0)
+        self.delivered.append(alert)
+
+
+@dataclass
+class ScoreRows:
+    """Every score by offset. Implements ScoreSink."""
+
+    scores: dict[int, float] = field(default_factory=dict)
+    phases: dict[int, int] = field(default_factory=dict)
+
+    def wave(self, partition: Partition, offsets: I64, scores: F32, phases: U8, contributions: F32) -> None:
+        self.scores.update(zip(offsets.tolist(), scores.tolist(), strict=True))
+        self.phases.update(zip(offsets.tolist(), phases.tolist(), strict=True))
+
+
+def columns(names: Sequence[str | bytes], times: Sequence[float], values: Sequence[Sequence[float]], first: int = 0, partition: Partition | None = None) -> Columns:
+    """A poll as a test writes it down, offsets counted from ``first``."""
+    offsets = np.arange(first, first + len(names))
+    when: F64 = np.array(times, np.float64)
+    return Columns(partition or Partition("metrics", 0), list(names), offsets, when, np.array(values, np.float32), first + len(names))
