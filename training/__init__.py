@@ -1,0 +1,1 @@
+"""Offline training: history in, a bundle out. torch lives here and nowhere else."""

@@ -1,0 +1,127 @@
+"""``training fit`` from history to bundle, stage by stage."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from detector.alerting.config import AlertingSettings
+from detector.events import F32
+from detector.model.bundle import GRAPH, REPORT, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit
+from detector.model.runtime import Runtime
+from training.calibrate import WEEK, candidate_levels, incidents, tail_fit, walk
+from training.config import FitSettings
+from training.data import History, split
+from training.export import graph, staged, streams_archive, verify, write_files
+from training.fit import Fitted, Progress, fit
+from training.network import Layout, Step
+from training.report import Findings, report
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What there is to say about a bundle that was written."""
+
+    tail: TailFit
+    parity: float
+    fitted: Fitted
+
+
+def build(history: History, settings: FitSettings, out: Path, force: bool, progress: Progress) -> Built:
+    """Fit, calibrate, export, verify, report; ``out`` is complete or untouched. Raises TrainingError."""
+    with staged(out, force) as stage:
+        fitted = fit(history, settings, progress)
+        step = Step(fitted.network, settings.power, settings.warm_up).eval()
+        data = graph(step)
+        splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
+        walked = walk(_runtime(data, history, step.layout.size), history, first_rows(history, step.layout, settings.warm_up))
+        held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
+        levels = candidate_levels(held)
+        ticks = [s.tick for s in history.series]
+        counts = incidents(held, ticks, levels, AlertingSettings())
+        weeks = np.array([len(s) * tick / WEEK for s, tick in zip(held, ticks, strict=True)])
+        tail = tail_fit(levels, counts.sum(axis=0), float(weeks.sum()))
+        archive = {
+            "initial": initial_row(history, step.layout, walked.rows),
+            "names": np.array([s.name for s in history.series], np.str_),
+            "rows": walked.rows,
+            "levels": levels,
+            "tails": counts.astype(np.float32),
+            "weeks": weeks,
+        }
+        findings = Findings(history, settings, fitted, tail, levels, counts.sum(axis=0), splits, walked)
+        files = {GRAPH: data, STREAMS: streams_archive(archive), REPORT: report(findings)}
+        fields = {
+            "schema": SCHEMA,
+            "name": settings.name,
+            "version": settings.version,
+            "features": tuple(Feature(f, settings.units.get(f, "")) for f in history.features),
+            "tick_interval": history.tick,
+            "state_size": step.layout.size,
+            "warm_up": settings.warm_up,
+            "tail": tail,
+            "provenance": _provenance(history, settings, fitted),
+        }
+        write_files(stage, files, fields)
+        parity = verify(stage, step, history, {s.name: p.calibration for s, p in zip(history.series, splits, strict=True)})
+    return Built(tail, parity, fitted)
+
+
+def first_rows(history: History, layout: Layout, warm_up: int) -> F32:
+    """float32 [N, S]: each stream before its first point, with the scaling of its fit rows, frozen."""
+    rows = np.zeros((len(history.series), layout.size), np.float32)
+    at = layout.slices()
+    for i, series in enumerate(history.series):
+        rows[i, at["center"]], rows[i, at["scale"]] = series.center, series.scale
+    rows[:, at["seen"]] = warm_up
+    rows[:, at["energy"]] = 1.0
+    return rows
+
+
+def initial_row(history: History, layout: Layout, last: F32) -> F32:
+    """float32 [S] of a stream that training has not seen: the fleet's median scaling and energy, nothing seen yet."""
+    at = layout.slices()
+    row = np.zeros(layout.size, np.float32)
+    row[at["center"]] = np.median([s.center for s in history.series], axis=0)
+    row[at["scale"]] = np.median([s.scale for s in history.series], axis=0)
+    row[at["energy"]] = np.median(last[:, at["energy"]], axis=0)
+    row[at["errors"]] = np.median(last[:, at["errors"]], axis=0)
+    return row
+
+
+def _runtime(data: bytes, history: History, size: int) -> Runtime:
+    """The graph before there is a bundle around it."""
+    features = tuple(map(Feature, history.features))
+    manifest = Manifest(SCHEMA, "", "", features, history.tick, size, 1, TailFit((0.0,), (1.0,), -1.0, 0.0), {}, {})
+    return Runtime(Bundle(Path("the exported graph"), "", manifest, data, np.zeros(size, np.float32), {}, np.zeros((0, size), np.float32)))
+
+
+def _provenance(history: History, settings: FitSettings, fitted: Fitted) -> dict[str, object]:
+    step, loss, validation = fitted.curve[-1]
+    return {
+        "data_sha256": history.digest,
+        "rows": history.rows,
+        "streams": len(history.series),
+        "settings": settings.model_dump(exclude={"units"}),
+        "weights": sum(p.numel() for p in fitted.network.parameters()),
+        "steps": step,
+        "loss": round(loss, 6),
+        "validation_loss": round(min(v for _, _, v in fitted.curve), 6),
+        "last_validation_loss": round(validation, 6),
+        "libraries": {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+

@@ -1,0 +1,109 @@
+"""From a step to the bundle's rows and tail fit: the exported graph walks through history as the daemon would.
+
+Theory of operation. All streams are stepped side by side through the very graph that will be served, so the scores that levels are learned
+from are those the daemon computes. Incidents a stream-week at each of some fifty levels are counted with the daemon's own decision
+table on the calibration rows, which no weight and no scale was fitted to. Where fewer than :data:`EVIDENCE` incidents are
+left, the rate goes on log-linearly (an exponential tail; Pickands 1975, Balkema & de Haan 1974) with the slope of the last counted levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.alerting.config import AlertingSettings
+from detector.alerting.decide import decide, fresh
+from detector.events import F32, F64, Reason
+from detector.model.bundle import TailFit
+from detector.model.runtime import Runtime, clock_input
+from training.data import History
+
+WEEK = 604_800.0
+LEVELS = 48
+EVIDENCE = 8
+_COLUMNS = 20_000
+_SLOPE = (-20.0, -1.0)  # of ln(rate) per unit of score: a budget a tenth as large is 0.1 to 2.3 of score higher
+_DEFAULT_SLOPE = -3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A graph's answers over history: scores of each stream float32 [n_i], contributions and expectations where asked for, last rows [N, S]."""
+
+    scores: tuple[F32, ...]
+    expected: tuple[F32, ...]
+    contribution: tuple[F32, ...]
+    rows: F32
+
+
+def walk(runtime: Runtime, history: History, first: F32) -> Walk:
+    """Step every stream through its whole history from its row of ``first`` [N, S], all streams side by side."""
+    series, width = history.series, len(history.features)
+    state = first.copy()
+    scores = [np.zeros(len(s), np.float32) for s in series]
+    expected = [np.zeros((len(s), width), np.float32) for s in series]
+    contribution = [np.zeros((len(s), width), np.float32) for s in series]
+    order = np.argsort([-len(s) for s in series], kind="stable")  # longest first: those still running are a prefix
+    lengths = np.array([len(series[i]) for i in order])
+    for t in range(int(lengths[0])):
+        running = order[: int(np.searchsorted(-lengths, -t, side="left"))]
+        times = np.array([series[i].times[t] for i in running])
+        since = np.array([series[i].times[t] - series[i].times[t - 1] if t else series[i].tick for i in running])
+        step = runtime.step(np.stack([series[i].values[t] for i in running]), clock_input(since, times), state[running])
+        state[running] = step.next_state
+        for k, i in enumerate(running):
+            scores[i][t], expected[i][t], contribution[i][t] = step.score[k], step.expected[k], step.contribution[k]
+    return Walk(tuple(scores), tuple(expected), tuple(contribution), state)
+
+
+def incidents(scores: list[F32], ticks: list[float], levels: F64, rules: AlertingSettings) -> F64:
+    """float64 [N, K]: incidents that each stream opens at each level, by the daemon's own decision table."""
+    counts = np.zeros((len(scores), len(levels)))
+    chunk = max(1, _COLUMNS // len(levels))
+    for start in range(0, len(scores), chunk):
+        part = slice(start, start + chunk)
+        counts[part] = _count(scores[part], ticks[part], levels, rules)
+    return counts
+
+
+def _count(scores: list[F32], ticks: list[float], levels: F64, settings: AlertingSettings) -> F64:
+    """One column for each stream and level; scores relative to the level, time in ticks."""
+    longest = max(map(len, scores))
+    padded = np.full((longest, len(scores)), -np.inf, np.float32)
+    for i, s in enumerate(scores):
+        padded[: len(s), i] = s
+    rules = settings.rules_at(0.0, np.inf, tick_interval=1.0, warm_up=0)
+    rows = fresh(len(scores) * len(levels))
+    found = np.zeros(len(rows))
+    for t in range(longest):
+        relative = (padded[t][:, None] - levels[None, :]).astype(np.float32).ravel()
+        decided = decide(rows, np.full(len(rows), float(t)), relative, rules)
+        rows = decided.rows
+        found += decided.reason == Reason.FIRED
+    return found.reshape(len(scores), len(levels))
+
+
+def candidate_levels(scores: list[F32]) -> F64:
+    """Rising levels from the median to the maximum of the pooled scores, evenly spaced in the logarithm of the share above."""
+    pooled = np.concatenate(scores)
+    levels = np.quantile(pooled, 1 - np.geomspace(0.5, 1 / len(pooled), LEVELS))
+    return np.unique(levels.astype(np.float64))
+
+
+def tail_fit(levels: F64, counts: F64, weeks: float) -> TailFit:
+    """Pooled over the fleet: ``counts`` [K] incidents at rising ``levels`` [K] in ``weeks`` stream-weeks."""
+    start = int(np.argmax(counts))  # below it incidents merge into one that never ends
+    levels, counts = levels[start:], np.maximum.accumulate(counts[start:][::-1])[::-1]
+    known = counts >= EVIDENCE
+    some = counts >= 3
+    slope = _DEFAULT_SLOPE
+    if some.sum() >= 4 and np.ptp(levels[some]) > 0:
+        upper = np.flatnonzero(some)[-16:]
+        slope = float(np.clip(np.polyfit(levels[upper], np.log(counts[upper]), 1)[0], *_SLOPE))
+    if not known.any():  # too little happened to count: the highest level that is certain, and the default tail from there
+        rate = max(float(counts[0]), 1.0) / weeks
+        return TailFit((float(levels[0] if counts[0] >= 1 else levels[-1]),), (rate,), slope, weeks)
+    # one level a rate, the lowest that reaches it: ln(rate) must fall for the interpolation to have one answer
+    rates, first = np.unique(-counts[known], return_index=True)
+    return TailFit(tuple(levels[known][first].tolist()), tuple((-rates / weeks).tolist()), slope, weeks)

@@ -1,0 +1,87 @@
+"""``python -m training fit``. Exit status 2 and one sentence where the operator must act."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from detector.errors import DetectorError
+from training import config
+from training.build import Built, build
+from training.data import History, load_history
+from training.export import refuse_existing
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    try:
+        return int(chosen.command(chosen))
+    except DetectorError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("training: interrupted; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _fit(chosen: argparse.Namespace) -> int:
+    given = {name: getattr(chosen, name) for name in ("name", "seed", "steps", "hidden")}
+    settings = config.load(chosen.config, **given)
+    refuse_existing(chosen.out, chosen.force)
+    history = load_history(chosen.data, settings.fit_share)
+    print(f"{history.rows:,} rows of {len(history.series):,} streams, {len(history.features)} features, a point every {history.tick:g} s")
+    for note in history.notes:
+        print(f"note: {note}")
+    with ExitStack() as stack:
+        built = build(history, settings, chosen.out, chosen.force, _Shown(stack))
+    _summary(built, chosen.out, chosen.data, history)
+    return 0
+
+
+class _Shown:
+    """Progress of the fit: a bar on a terminal, a line every tenth elsewhere."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        console = Console()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (TextColumn("fit"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+            self._bar = stack.enter_context(Progress(*columns, console=console))
+            self._task = self._bar.add_task("fit", total=None, loss="")
+
+    def __call__(self, step: int, steps: int, loss: float, validation: float) -> None:
+        text = f"loss {loss:.4f}, validation {validation:.4f}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, total=steps, loss=text)
+        elif step % max(1, steps // 10) == 0:
+            print(f"step {step:,} of {steps:,}: {text}", flush=True)
+
+
+def _summary(built: Built, out: Path, data: Path, history: History) -> None:
+    levels = ", ".join(f"{b:g} a week {built.tail.level(b):.2f}" for b in (0.1, 1.0, 10.0))
+    print(f"levels by budget: {levels} (from {built.tail.stream_weeks:.3g} stream-weeks of held-out rows)")
+    print(f"opened as the daemon opens it: equal to torch within {built.parity:.1g} on {len(history.series):,} streams")
+    print(f"bundle: {out}   report: {out / 'report.html'}")
+    print(f"next: python -m detector replay --bundle {out} --data {data} --scores scores.csv --alerts alerts.ndjson")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("training", description="Train a bundle for the detector from a stream's history.")
+    commands = parser.add_subparsers(required=True, metavar="fit")
+    fit = commands.add_parser("fit", help="train, calibrate, export, report")
+    fit.set_defaults(command=_fit)
+    fit.add_argument("--data", type=Path, required=True, help="CSV or Parquet, a file or a directory")
+    fit.add_argument("--out", type=Path, required=True, help="the bundle's directory, which must not exist")
+    fit.add_argument("--config", type=Path, help="TOML file of settings")
+    fit.add_argument("--force", action="store_true", help="replace an existing bundle, atomically")
+    fit.add_argument("--name", help="the bundle's name")
+    fit.add_argument("--seed", type=int)
+    fit.add_argument("--steps", type=int, help="gradient steps at most")
+    fit.add_argument("--hidden", type=int, help="width of both LSTMs")
+    return parser

@@ -1,0 +1,168 @@
+"""History -> arrays per stream, in time order, with each stream's own scaling.
+
+Scaling is robust: training data is never clean. The mean and deviation of a metric are taken after its values were winsorised at
+its 1st and 99th percentiles widened by half their distance, so that a few per cent of anomalies move neither. Floors are relative
+to the metric's largest range over the fleet, so nothing here has a unit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from detector.errors import DataError
+from detector.events import F32, F64
+from detector.ingest.tables import Table, read_tables
+
+MIN_ROWS = 100
+CLIP = 30.0
+_CONSTANT, _FLOOR = 0.1, 0.02  # of the fleet's range: scale of a constant metric, least scale of any other
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One stream: times float64 [n], values float32 [n, F] (NaN missing), center and scale float32 [F]."""
+
+    name: str
+    times: F64
+    values: F32
+    center: F32
+    scale: F32
+    tick: float
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def scaled(self) -> F32:
+        """float32 [n, F]: clipped at ±30, 0 where missing."""
+        z = np.clip((self.values - self.center) / self.scale, -CLIP, CLIP)
+        return np.where(np.isnan(z), 0, z).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Row numbers that part one stream in time: fit [0, fit), validation [fit, calibration), calibration [calibration, n)."""
+
+    fit: int
+    calibration: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All streams, and what is worth saying about them."""
+
+    features: tuple[str, ...]
+    series: tuple[Series, ...]
+    tick: float
+    digest: str
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.series))
+
+
+def split(length: int, fit_share: float, validation_share: float) -> Split:
+    fit = max(1, int(length * fit_share))
+    return Split(fit, max(fit + 1, int(length * (fit_share + validation_share))))
+
+
+def load_history(data: Path, fit_share: float) -> History:
+    """Raises DataError: nothing to read, no rows, no finite value, a stream too short."""
+    tables = read_tables(data)
+    features = tables[0].features
+    if not sum(map(len, tables)):
+        raise DataError(f"{data} has no rows")
+    raw, notes = _per_stream(tables)
+    for name, (times, _) in raw.items():
+        if len(times) < MIN_ROWS:
+            raise DataError(f"stream {name} has {len(times)} rows, a fit needs {MIN_ROWS}: give it more history or leave it out")
+    if not any(np.isfinite(v).any() for _, v in raw.values()):
+        raise DataError(f"{data} holds no finite value in {', '.join(features)}")
+    heads = {name: values[: max(1, int(len(values) * fit_share))] for name, (_, values) in raw.items()}
+    ranges = np.stack([_robust_range(v) for v in heads.values()])
+    fleet = np.max(ranges, axis=0)
+    series, digest = [], hashlib.sha256()
+    pooled = _pooled(heads)
+    for name, (times, values) in raw.items():
+        center, scale, constant = scaling(heads[name], fleet, pooled)
+        if constant:
+            notes.append(f"{name}: constant in its fit rows, kept: {', '.join(features[j] for j in constant)}")
+        series.append(Series(name, times, values, center, scale, float(np.median(np.diff(times)))))
+        digest.update(name.encode() + times.tobytes() + values.tobytes())
+    digest.update("\0".join(features).encode())
+    return History(features, tuple(series), float(np.median([s.tick for s in series])), digest.hexdigest(), tuple(notes))
+
+
+def scaling(values: F32, fleet: F64, pooled: F64) -> tuple[F32, F32, list[int]]:
+    """Center and scale [F] of one stream's fit rows [n, F], and its constant features.
+
+    ``fleet`` [F] is each metric's largest range over the fleet; ``pooled`` [F] the center of one that this stream never reported.
+    """
+    magnitude = np.where(fleet > 0, fleet, np.where(pooled != 0, np.abs(pooled), 1.0))
+    center, scale, constant = pooled.copy(), magnitude.copy(), []
+    for j in range(values.shape[1]):
+        x = values[:, j][np.isfinite(values[:, j])].astype(np.float64)
+        if not len(x):
+            continue
+        low, high = x.min(), x.max()
+        if high - low < 1e-4 * magnitude[j]:
+            center[j], scale[j] = x.mean(), _CONSTANT * magnitude[j]
+            constant.append(j)
+        elif np.all((x == low) | (x == high)):
+            center[j], scale[j] = x.mean(), high - low
+        else:
+            x = _winsorised(x)
+            center[j], scale[j] = x.mean(), max(x.std(), _FLOOR * magnitude[j])
+    return center.astype(np.float32), scale.astype(np.float32), constant
+
+
+def _winsorised(x: F64) -> F64:
+    low, high = np.quantile(x, (0.01, 0.99))
+    room = (high - low) / 2
+    return np.clip(x, low - room, high + room)
+
+
+def _robust_range(values: F32) -> F64:
+    """float64 [F]: range after winsorising; a single spike is not a metric's range, a flag that flips rarely still has one."""
+    out = np.zeros(values.shape[1])
+    for j in range(values.shape[1]):
+        x = values[:, j][np.isfinite(values[:, j])].astype(np.float64)
+        if len(x):
+            kept = _winsorised(x)
+            out[j] = np.ptp(kept) or np.ptp(x)
+    return out
+
+
+def _pooled(heads: dict[str, F32]) -> F64:
+    """float64 [F]: the median over streams of each feature's median; 0 where nobody reports it."""
+    medians = np.full((len(heads), next(iter(heads.values())).shape[1]), np.nan)
+    for i, values in enumerate(heads.values()):
+        for j in range(values.shape[1]):
+            x = values[:, j][np.isfinite(values[:, j])]
+            if len(x):
+                medians[i, j] = np.median(x)
+    return np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else 0.0 for c in medians.T])
+
+
+def _per_stream(tables: list[Table]) -> tuple[dict[str, tuple[F64, F32]], list[str]]:
+    """Each stream's rows over all files, in time order, one row a timestamp (the first of a repeated one)."""
+    parts: dict[str, list[tuple[F64, F32]]] = {}
+    for table in tables:
+        order = np.argsort(table.stream, kind="stable")
+        edges = np.cumsum(np.bincount(table.stream, minlength=len(table.streams)))[:-1]
+        for name, rows in zip(table.streams, np.split(order, edges), strict=True):
+            parts.setdefault(name, []).append((table.times[rows], table.values[rows]))
+    series, repeated = {}, 0
+    for name in sorted(parts):
+        times = np.concatenate([t for t, _ in parts[name]])
+        times, first = np.unique(times, return_index=True)
+        values = np.concatenate([v for _, v in parts[name]])[first]
+        repeated += sum(len(t) for t, _ in parts[name]) - len(times)
+        series[name] = (times, values)
+    return series, [f"{repeated:,} rows with a repeated timestamp left out"] if repeated else []
+
+

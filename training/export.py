@@ -1,0 +1,172 @@
+"""From a fitted step to a bundle on disk: exported, opened as the daemon opens it, compared with torch, and only then put in place.
+
+The graph's bytes depend on the weights alone: the exporter's stack traces and names of this machine's files are taken out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from detector.errors import BundleError
+from detector.events import F32
+from detector.model.bundle import GRAPH, MANIFEST, REPORT, STREAMS, Bundle, Manifest, load_bundle, sha256
+from detector.model.runtime import INPUTS, OUTPUTS, Runtime, clock_input
+from training.data import History
+from training.errors import TrainingError
+from training.network import Step
+
+TOLERANCE = 1e-4
+_COMPARED = 300  # held-out ticks of each stream
+
+
+def graph(step: Step) -> bytes:
+    """The step as one ONNX graph, batch size free."""
+    batch = torch.export.Dim("batch", min=1)
+    layout = step.layout
+    example = (torch.zeros(2, layout.features), torch.zeros(2, 3), torch.ones(2, layout.size))
+    with warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations; what it makes is checked below
+        program = torch.onnx.export(
+            step.eval(), example, dynamo=True, input_names=list(INPUTS), output_names=list(OUTPUTS), opset_version=18, verbose=False,
+            dynamic_shapes={"x": {0: batch}, "clock": {0: batch}, "state": {0: batch}},
+        )  # fmt: skip
+    assert program is not None
+    model = program.model_proto
+    _anonymise(model)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _anonymise(model: onnx.ModelProto) -> None:
+    """Take out what is not the computation: stack traces, file names, the exporter's notes."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    del model.graph.metadata_props[:]
+    model.graph.doc_string = ""
+    model.graph.name = "step"
+    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer, *model.functions):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter reports its progress to standard output and to torch's loggers."""
+    before = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(before)
+
+
+def streams_archive(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """``streams.npz`` with fixed timestamps: numpy's own writer stamps the time of writing."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, member.getvalue())
+    return out.getvalue()
+
+
+@contextlib.contextmanager
+def staged(out: Path, force: bool) -> Iterator[Path]:
+    """A directory beside ``out`` that becomes ``out`` if the block ends well, and vanishes if it doesn't.
+
+    Raises TrainingError if ``out`` exists and ``force`` is not given.
+    """
+    refuse_existing(out, force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield stage
+        stage.chmod(0o755)
+        _swap(stage, out)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def refuse_existing(out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise TrainingError(f"{out} exists: choose another --out, or replace it with --force")
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise TrainingError(f"{out} exists and is no bundle: --force replaces bundles only")
+
+
+def _swap(stage: Path, out: Path) -> None:
+    old = stage.with_name(f"{stage.name}-old")
+    if out.exists():
+        out.rename(old)
+    try:
+        stage.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_files(stage: Path, files: Mapping[str, bytes], fields: Mapping[str, Any]) -> None:
+    """Every file and then the manifest that vouches for them; ``fields`` is the manifest less its digests."""
+    for name, data in files.items():
+        (stage / name).write_bytes(data)
+    manifest = Manifest(**fields, files={name: sha256(files[name]) for name in (GRAPH, STREAMS, REPORT) if name in files})
+    (stage / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+    for path in stage.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def verify(stage: Path, step: Step, history: History, first: Mapping[str, int]) -> float:
+    """Open ``stage`` as the daemon does and step held-out rows through both; the largest relative difference.
+
+    Raises TrainingError if that is over :data:`TOLERANCE` or the bundle can't be opened.
+    """
+    try:
+        bundle = load_bundle(stage)
+        runtime = Runtime(bundle)
+    except BundleError as error:
+        raise TrainingError(f"the exported bundle can't be opened ({error}); nothing was written") from None
+    worst = 0.0
+    for series in history.series:
+        start = min(first[series.name], len(series) - 1)
+        values, times = series.values[start : start + _COMPARED], series.times[start : start + _COMPARED]
+        worst = max(worst, _difference(bundle, runtime, step, values, times, series.tick))
+    if not worst <= TOLERANCE:
+        raise TrainingError(f"the exported graph differs from torch by {worst:.2g}, more than {TOLERANCE:g}; nothing was written")
+    return worst
+
+
+def _difference(bundle: Bundle, runtime: Runtime, step: Step, values: F32, times: npt.NDArray[np.float64], tick: float) -> float:
+    state = bundle.initial[None]
+    other = torch.from_numpy(state.copy())
+    scores = np.empty((len(values), 2))
+    for t in range(len(values)):
+        clock = clock_input(np.array([tick]), times[t : t + 1])
+        served = runtime.step(values[t : t + 1], clock, state)
+        with torch.no_grad():
+            score, _, _, other = step(torch.from_numpy(values[t : t + 1]), torch.from_numpy(clock), other)
+        state = served.next_state
+        scores[t] = served.score[0], float(score[0])
+    return float(np.max(np.abs(scores[:, 0] - scores[:, 1]) / np.maximum(np.abs(scores[:, 1]), 1e-3)))

@@ -1,0 +1,179 @@
+"""The network and the step; no I/O.
+
+Theory of operation. A stateful sequence-to-sequence autoencoder (Srivastava et al. 2015, Malhotra et al. 2016), one step at a time:
+asinh(z) -> encoder LSTM -> tanh bottleneck -> decoder LSTM -> reconstruction; a linear branch projects z on the fleet's top singular
+vectors. Each branch's residual is normalised online by its own energy, raised to a power, averaged over the features that are
+present, and smoothed at three time scales whose sum E is the reconstruction error; the score is ``2 log10(1 + 1000 E)``: logarithmic, so that
+its tail is close to exponential, and never negative. :class:`Sequence` is what training sees, :class:`Step` what is exported; the weights are the same.
+
+The state row, in this order (see :class:`Layout`): encoder h and c, decoder h and c [H each] · center, scale, points seen [F each] · bias
+and energy of each branch's residual [branches * F each] · three smoothed errors · age in steps. A stream that training has not seen learns its center and
+scale from its first ``warm_up`` points, weighted so that the pooled prior fades with the square of their number; then they are frozen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+BOTTLENECK = 3
+CLIP, LINEAR_CLIP = 30.0, 10.0
+SCALES = (5.0, 30.0, 120.0)
+BIAS_GAIN, ENERGY_GAIN, ENERGY_FLOOR, ENERGY_CAP, RESIDUAL_CAP, LINEAR_WEIGHT = 2 / 2001, 2 / 8001, 0.05, 10.0, 20.0, 0.5
+NOISE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each part of a state row [S] lies, for F features, H hidden units and one or two branches."""
+
+    features: int
+    hidden: int
+    branches: int
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        f, h, b = self.features, self.hidden, self.branches
+        return (h, h, h, h, f, f, f, b * f, b * f, len(SCALES), 1)
+
+    @property
+    def size(self) -> int:
+        return sum(self.widths)
+
+    def slices(self) -> dict[str, slice]:
+        names = ("encoder_h", "encoder_c", "decoder_h", "decoder_c", "center", "scale", "seen", "bias", "energy", "errors", "age")
+        start, found = 0, {}
+        for name, width in zip(names, self.widths, strict=True):
+            found[name] = slice(start, start + width)
+            start += width
+        return found
+
+
+class Sequence(nn.Module):
+    """The network over a stretch of time, with the training aids that the step drops: one-step forecast and log scale."""
+
+    def __init__(self, features: int, hidden: int, projection: Tensor | None) -> None:
+        super().__init__()
+        self.features, self.hidden = features, hidden
+        self.encoder = nn.LSTM(features, hidden, batch_first=True)
+        self.bottleneck = nn.Linear(hidden, BOTTLENECK)
+        self.decoder = nn.LSTM(BOTTLENECK, hidden, batch_first=True)
+        self.output = nn.Linear(hidden, 3 * features)
+        self.register_buffer("projection", torch.zeros(0, 0) if projection is None else projection)
+
+    def forward(
+        self, z: Tensor, state: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None, noise: float = 0.0
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
+        """z [B, T, F] scaled -> reconstruction, forecast and log scale [B, T, F], and the carried state."""
+        hidden, encoder = self.encoder(torch.asinh(z), state[0] if state else None)
+        code = torch.tanh(self.bottleneck(hidden))
+        if noise:
+            code = code + noise * torch.randn_like(code)
+        hidden, decoder = self.decoder(code, state[1] if state else None)
+        reconstruction, forecast, log_scale = self.output(hidden).chunk(3, dim=-1)
+        return reconstruction, forecast, log_scale, (encoder, decoder)
+
+
+class Cell(nn.Module):
+    """One step of the standard LSTM cell (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), one product for the four gates.
+
+    Rows are ordered input, forget, output, candidate, so that one sigmoid serves three gates.
+    """
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        hidden = lstm.hidden_size
+        i, f, g, o = range(4)
+        order = torch.cat([torch.arange(k * hidden, (k + 1) * hidden) for k in (i, f, o, g)])
+        weight = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], dim=1)[order]
+        self.hidden = hidden
+        self.gates = nn.Linear(lstm.input_size + hidden, 4 * hidden)
+        self.gates.weight = nn.Parameter(weight.detach().clone())
+        self.gates.bias = nn.Parameter((lstm.bias_ih_l0 + lstm.bias_hh_l0)[order].detach().clone())
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        gates = self.gates(torch.cat([x, h], dim=1))
+        i, f, o = torch.sigmoid(gates[:, : 3 * self.hidden]).split(self.hidden, dim=1)
+        c = f * c + i * torch.tanh(gates[:, 3 * self.hidden :])
+        return o * torch.tanh(c), c
+
+
+class Step(nn.Module):
+    """ONE step over a batch of streams: what the daemon runs."""
+
+    def __init__(self, network: Sequence, power: float, warm_up: int) -> None:
+        super().__init__()
+        features = network.features
+        linear = network.get_buffer("projection").numel() > 0
+        self.layout = Layout(features, network.hidden, 2 if linear else 1)
+        self.power, self.warm_up = power, float(warm_up)
+        self.encoder, self.decoder = Cell(network.encoder), Cell(network.decoder)
+        self.bottleneck = network.bottleneck
+        self.output = nn.Linear(network.hidden, features)
+        self.output.weight = nn.Parameter(network.output.weight[:features].detach().clone())
+        self.output.bias = nn.Parameter(network.output.bias[:features].detach().clone())
+        self.linear = linear
+        self.register_buffer("projection", network.get_buffer("projection").detach().clone())
+        self.register_buffer("gains", torch.tensor([[2 / (k + 1) for k in SCALES]]))
+
+    def forward(self, x: Tensor, clock: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x [B, F] raw, NaN missing; clock [B, 3]; state [B, S] -> score [B], expected [B, F], contribution [B, F], next_state [B, S]."""
+        eh, ec, dh, dc, center, scale, seen, bias, energy, errors, age = state.split(self.layout.widths, dim=1)
+        missing = torch.isnan(x)
+        present = (~missing).float()
+        filled = torch.where(missing, center, x)
+        center, scale, seen = self._scaling(filled, present, center, scale, seen)
+        z = ((filled - center) / scale).clamp(-CLIP, CLIP) * present
+        eh, ec = self.encoder(torch.asinh(z), eh, ec)
+        dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
+        reconstruction = self.output(dh)
+        error, bias, energy = self._error(z, reconstruction, present, bias, energy, age)
+        count = present.sum(dim=1, keepdim=True)
+        total = error.sum(dim=1, keepdim=True)
+        mean = total / count.clamp(min=1.0)
+        errors = errors + self.get_buffer("gains") * (mean - errors) * count.clamp(max=1.0)
+        score = 2.0 * torch.log10(1.0 + 1000.0 * errors.sum(dim=1))
+        next_state = torch.cat([eh, ec, dh, dc, center, scale, seen, bias, energy, errors, age + 1.0], dim=1)
+        return score, center + scale * reconstruction, error / total.clamp(min=1e-12), next_state
+
+    def _scaling(self, x: Tensor, present: Tensor, center: Tensor, scale: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Center, scale and count after a point; frozen once ``warm_up`` points were seen.
+
+        A weighted mean with weights 1, 2, 3, ... (gain 2 / (n + 2)), so that the first points, and the prior most of all, fade quadratically;
+        after ten points a step is limited to five scales.
+        """
+        learning = present * (seen < self.warm_up).float()
+        difference = x - center
+        limit = torch.where(seen < 10.0, torch.full_like(scale, 3e38), 5.0 * scale)
+        difference = torch.minimum(torch.maximum(difference, -limit), limit)
+        first = (seen < 1.0).float()
+        gain = learning * 2.0 / (seen + 2.0)
+        # the first point says where the stream is and nothing about how much it varies
+        square = difference.clamp(-1e18, 1e18) ** 2
+        variance = scale * scale
+        variance = variance + (1.0 - first) * gain * ((1.0 - gain) * square - variance)
+        center = center + gain * difference
+        floor = torch.maximum(1e-3 * center.abs(), torch.full_like(center, 1e-12))
+        learnt = torch.maximum(torch.sqrt(variance.clamp(max=1e38)), floor)
+        return center, torch.where(learning > 0, learnt, scale), seen + learning
+
+    def _error(
+        self, z: Tensor, reconstruction: Tensor, present: Tensor, bias: Tensor, energy: Tensor, age: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Error [B, F] of each feature, and bias and energy [B, branches * F] after the step."""
+        residual, mask = z - reconstruction, present
+        if self.linear:
+            inner = z.clamp(-LINEAR_CLIP, LINEAR_CLIP)
+            residual = torch.cat([residual, z - inner @ self.get_buffer("projection")], dim=1)
+            mask = torch.cat([present, present], dim=1)
+        young = 1.0 / (age + 8.0)
+        bias = bias + mask * torch.clamp(0.25 * young, min=BIAS_GAIN) * (residual.clamp(-1.0, 1.0) - bias)
+        size = (residual - bias).abs()
+        energy = energy + mask * young.clamp(min=ENERGY_GAIN) * (size.clamp(max=ENERGY_CAP) ** 2 - energy)
+        error = mask * size.clamp(max=RESIDUAL_CAP) ** self.power / torch.sqrt(energy + ENERGY_FLOOR)
+        if self.linear:
+            own, linear = error.split(self.layout.features, dim=1)
+            error = own + LINEAR_WEIGHT * linear
+        return error, bias, energy
