@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from deploy.demo.broker import Broker, BrokerError
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that a test may kill: the session's own stays up for the others."""
-    with Broker(tmp_path / "kafka") as broker:
-        yield broker
 
 
 def produce(broker: Broker, topic: str, values: list[bytes]) -> None:

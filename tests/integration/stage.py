@@ -1,0 +1,226 @@
+"""What surrounds the daemon in these tests: a process to run it in, a webhook receiver, a way to wait, a way to produce."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.demo.broker import Broker
+from deploy.demo.daemon import Daemon
+from deploy.demo.receiver import parse
+
+POLL_S: Final = 0.05
+_ASSIGNMENT = re.compile(r"event=partitions_(assigned|revoked|lost) partitions=(\S+)")
+
+
+def eventually(condition: Callable[[], object], what: str, deadline: float = 30.0) -> None:
+    """Wait until ``condition`` is true; fail by ``what`` after ``deadline`` seconds."""
+    pause, ends = threading.Event(), time.monotonic() + deadline
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {deadline:g} s: {what}")
+        pause.wait(POLL_S)
+
+
+# -- Kafka -------------------------------------------------------------------------------------------------------------------
+
+
+class Record(NamedTuple):
+    """One record to produce; ``partition`` None: by the key."""
+
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+
+
+def produce(broker: Broker, topic: str, records: Iterable[Record]) -> None:
+    """All of them, in order within a partition, durable on return."""
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, linger_ms=20, batch_size=1 << 17, max_request_size=8 << 20)
+    try:
+        sent = [producer.send(topic, key=r.key, value=r.value, partition=r.partition) for r in records]
+        producer.flush(timeout=60)
+        for future in sent:
+            future.get(timeout=0)
+    finally:
+        producer.close()
+
+
+def committed_and_end(broker: Broker, topic: str, group: str, partitions: int) -> tuple[list[int], list[int]]:
+    """The group's committed offset and the end of each partition."""
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap, group_id=group, enable_auto_commit=False)
+    try:
+        all_of_them = [TopicPartition(topic, p) for p in range(partitions)]
+        ends = consumer.end_offsets(all_of_them)
+        return [consumer.committed(tp) or 0 for tp in all_of_them], [ends[tp] for tp in all_of_them]
+    finally:
+        consumer.close(autocommit=False)
+
+
+# -- the daemon --------------------------------------------------------------------------------------------------------------
+
+
+class DaemonProcess(Daemon):
+    """``python -m detector run``, with what tests ask of it beyond the demo."""
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text; status 0 where nobody answers."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+                return int(answer.status), answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except (OSError, http.client.HTTPException):
+            return 0, ""
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of the samples that carry these labels."""
+        self.check_alive()
+        families = text_string_to_metric_families(self.get("/metrics")[1])
+        return sum(s.value for f in families for s in f.samples if s.name == name and labels.items() <= s.labels.items())
+
+    def await_value(self, name: str, least: float, deadline: float = 30.0, **labels: str) -> None:
+        try:
+            eventually(lambda: self.value(name, **labels) >= least, f"{name} {labels} at least {least:g}", deadline)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {self.value(name, **labels):g}; the log:\n{self.log_text()[-3000:]}") from None
+
+    def log_text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def owned(self) -> set[str]:
+        """The partitions it says it has, from its log."""
+        found: set[str] = set()
+        for change, listed in _ASSIGNMENT.findall(self.log_text()):
+            named = set() if listed == "none" else set(listed.split(","))
+            found = found | named if change == "assigned" else found - named
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def status(self, timeout: float) -> int:
+        """Its exit status; fails if it has not ended within ``timeout`` seconds."""
+        assert self._process is not None
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it had not ended after {timeout:g} s; the log:\n{self.log_text()[-3000:]}") from None
+
+
+# -- the receiver ------------------------------------------------------------------------------------------------------------
+
+
+class Notice(NamedTuple):
+    """What identifies a notification to the person who gets it."""
+
+    stream: str
+    severity: str
+    starts: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request as it came, and what it was answered."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    answer: int
+
+    @property
+    def alert(self) -> dict[str, Any]:
+        (only,) = json.loads(self.body)["alerts"]
+        return dict(only)
+
+    @property
+    def notice(self) -> Notice:
+        return notice(self.alert)
+
+
+def notice(alert: Mapping[str, Any]) -> Notice:
+    return Notice(alert["labels"]["stream"], alert["labels"]["severity"], alert["startsAt"], alert["status"])
+
+
+class WebhookReceiver:
+    """Keeps every post; answers by ``answer``, and 400 to what is not the format. Refuses connections until :meth:`start`."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/hooks/s3cret-path"
+        self.answer: Callable[[Mapping[str, str]], int] = lambda headers: 200
+        self._port = port
+        self._posts: list[Post] = []
+        self._lock = threading.Lock()
+        self._server: ThreadingHTTPServer | None = None
+
+    def start(self) -> WebhookReceiver:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = receiver.take(dict(self.headers), body)
+                with contextlib.suppress(ConnectionError):
+                    self.send_response(status)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": POLL_S}, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def take(self, headers: Mapping[str, str], body: bytes) -> int:
+        try:
+            parse(body)
+            status = self.answer(headers)
+        except ValueError:
+            status = 400
+        with self._lock:
+            self._posts.append(Post(headers, body, status))
+        return status
+
+    def posts(self) -> list[Post]:
+        """All of them, in order of arrival."""
+        with self._lock:
+            return list(self._posts)
+
+    def accepted(self) -> list[Post]:
+        return [p for p in self.posts() if p.answer == 200]
+
+    def notices(self) -> list[Notice]:
+        return [p.notice for p in self.accepted()]
+
+
+def dead_letters(store: Path) -> Sequence[dict[str, Any]]:
+    """The lines of the daemon's dead-letter file."""
+    path = store / "dead-letters.ndjson"
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []

@@ -1,0 +1,55 @@
+"""The daemon over Kafka raises what ``replay`` raises on the same data, and counts what it read."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.broker import Broker
+from tests.integration.conftest import Start
+from tests.integration.history import history, records, replayed
+from tests.integration.stage import WebhookReceiver, eventually, produce
+
+
+@pytest.mark.parametrize("partitions", [4])
+def test_alerts_over_kafka_are_those_of_replay(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+) -> None:
+    rows = history()
+    expected = replayed(rows, bundle, tmp_path)
+    assert {n.severity for n in expected} == {"warning", "critical"}
+    assert {n.status for n in expected} == {"firing", "resolved"}
+    produce(broker, topic, records(rows))
+    receiver.start()
+    daemon = start()
+    daemon.await_value("detector_records_total", len(rows))
+    eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
+
+    assert Counter(receiver.notices()) == Counter(expected)
+    usable = sum(r.usable for r in rows)
+    assert 0 < usable < len(rows)
+    assert daemon.value("detector_records_total") == len(rows)
+    assert daemon.value("detector_scored_total") == usable
+    assert daemon.value("detector_rejected_total", reason="no_features") == len(rows) - usable
+    assert daemon.value("detector_rejected_total") == len(rows) - usable
+    assert daemon.value("detector_streams") == len({r.stream for r in rows})
+    assert daemon.value("detector_notifications_total", outcome="delivered") == len(expected)
+    assert daemon.value("detector_notifications_total", outcome="retried") == 0
+    for status in ("firing", "resolved"):
+        raised = daemon.value("detector_alerts_total", status=status)
+        escalated = daemon.value("detector_alerts_total", status="escalated") if status == "firing" else 0
+        assert raised + escalated == sum(n.status == status for n in expected)
+    daemon.await_value("detector_checkpoints_total", 1, outcome="written")
+    eventually(lambda: daemon.value("detector_lag_records") == 0, "no lag")
+    daemon.stop()
+
+    told: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    said: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for notices, by_stream in ((receiver.notices(), told), (expected, said)):
+        for n in notices:
+            by_stream[n.stream].append((n.starts, n.status))
+    assert told == said  # the same order for each stream: firing, perhaps firing again as critical, resolved
+    for sequence in told.values():
+        assert sequence == sorted(sequence)  # "firing" sorts before "resolved", and incidents follow one another
