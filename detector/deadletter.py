@@ -76,5 +76,8 @@ class NoDeadLetters:
 
 
 def _bytes(rejected: Rejected) -> dict[str, str | None]:
-    encode = lambda data: None if data is None else base64.b64encode(data[:KEPT]).decode()  # noqa: E731
-    return {"key": encode(rejected.key), "value": encode(rejected.value)}
+    return {"key": _base64(rejected.key), "value": _base64(rejected.value)}
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data[:KEPT]).decode()

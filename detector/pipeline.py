@@ -21,13 +21,11 @@ from detector.errors import RejectReason
 from detector.events import (
     F32,
     F64,
-    I64,
     TRANSITIONS,
     Alert,
     Columns,
     FeatureDeviation,
     Partition,
-    Phase,
     Reason,
     Rejected,
     Severity,
@@ -213,7 +211,7 @@ class Pipeline:
             ends_at=float(at) if resolved else None,
             at=float(at),
             score=float(step.score[i]),
-            level=float(level if np.isscalar(level) else level[i]),  # type: ignore[index]
+            level=level,
             deviations=self._deviations(x[i], step.expected[i], step.contribution[i]),
         )
         self._metrics.decisions.labels(reason.label).inc()
@@ -245,15 +243,5 @@ class Pipeline:
     def _gauges(self) -> None:
         self._metrics.streams.set(self.table.streams)
 
-    def phases(self) -> dict[str, int]:
-        """How many streams stand in each phase."""
-        held = np.concatenate([np.arange(p << PAGE_BITS, (p + 1) << PAGE_BITS) for q in self.table.partitions() for p in self.table.pages(q)] or [[]])
-        rows = held.astype(np.int64)
-        rows = rows[[bool(self.table.names[r]) for r in rows.tolist()]] if len(rows) else rows
-        counts = np.bincount(self.table.decisions["phase"][rows], minlength=len(Phase))
-        return {phase.name.lower(): int(counts[phase]) for phase in Phase if phase is not Phase.DROPPED}
-
 
 _STATUS = {Reason.FIRED: "firing", Reason.ESCALATED: "escalated", Reason.RECOVERED: "resolved"}
-
-__all__ = ["I64", "Capture", "Pipeline"]

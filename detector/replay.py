@@ -16,7 +16,7 @@ from detector.alerting.outbox import Outbox
 from detector.alerting.payload import alert_body
 from detector.deadletter import NoDeadLetters
 from detector.errors import ConfigError
-from detector.events import F32, I64, U8, Alert, Columns, Partition, Phase
+from detector.events import F32, I64, U8, Alert, Partition, Phase
 from detector.ingest.source_file import FileSource
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -72,13 +72,12 @@ def replay(
     pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
     try:
         with scores.open("w", newline="") as out:
-            writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(["stream", "timestamp", "score", "threshold", "status", *bundle.feature_names])
+            csv.writer(out, lineterminator="\n").writerow(["stream", "timestamp", "score", "threshold", "status", *bundle.feature_names])
             done = 0
             for poll, names, times in source.polls():
                 rows.begin(done, len(names))
                 pipeline.process([poll])
-                _write(writer, names, times, rows, rules.warning)
+                _write(out, names, times, rows, rules.warning)
                 done += len(names)
                 progress(done, len(source))
         if alerts is not None:
@@ -96,17 +95,16 @@ def replay(
 _STATUS = [phase.name.lower() for phase in Phase]
 
 
-def _write(writer: "csv._writer", names: list[str], times: list[float], rows: _Rows, level: object) -> None:  # type: ignore[name-defined]  # noqa: UP037
+def _write(out: TextIO, names: list[str], times: list[float], rows: _Rows, level: float) -> None:
     threshold = f"{level:.6g}"
     score = [f"{s:.6g}" if s == s else "" for s in rows.scores.tolist()]  # noqa: PLR0124 - not a number
     status = [_STATUS[p] for p in rows.phases.tolist()]
     shares = [[f"{c:.4g}" for c in row] for row in rows.contributions.tolist()]
-    writer.writerows([n, repr(t).removesuffix(".0"), s, threshold, p, *c] for n, t, s, p, c in zip(names, times, score, status, shares, strict=True))
+    whens = [repr(t).removesuffix(".0") for t in times]
+    lines = zip(names, whens, score, status, shares, strict=True)
+    csv.writer(out, lineterminator="\n").writerows([n, t, s, threshold, p, *c] for n, t, s, p, c in lines)
 
 
 def _write_alerts(out: TextIO, raised: list[Alert]) -> None:
     for alert in raised:
         out.write(msgspec.json.encode(alert_body(alert)).decode() + "\n")
-
-
-__all__ = ["Columns", "Summary", "replay"]

@@ -40,12 +40,12 @@ _SATURATED = np.iinfo(np.uint16).max
 class Rules:
     """Levels and counts of the state machine; scores are those of the graph.
 
-    ``warning``, ``critical`` and ``clear`` are a number for all streams, or float32 [B] for the B streams of a wave.
+    Calibration, which tries many levels at once, hands :func:`decide` scores from which each column's level has been subtracted.
     """
 
-    warning: float | F32
-    critical: float | F32
-    clear: float | F32
+    warning: float
+    critical: float
+    clear: float
     breaches: int
     calms: int
     cooldown: float

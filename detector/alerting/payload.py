@@ -5,8 +5,6 @@ in place, and ``fingerprint`` with ``startsAt`` names it across retries, restart
 Format: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 """
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import hmac
@@ -59,11 +57,11 @@ def alert_body(alert: Alert, external_url: str = "") -> AlertBody:
     labels = {"alertname": ALERT_NAME, "severity": alert.severity.label, "stream": alert.stream}
     ends = _NEVER if alert.ends_at is None else timestamp(alert.ends_at)
     status = "firing" if alert.firing else "resolved"
-    return AlertBody(status, labels, annotations(alert), timestamp(alert.starts_at), ends, external_url, fingerprint(alert.stream))
+    return AlertBody(status, labels, described(alert), timestamp(alert.starts_at), ends, external_url, fingerprint(alert.stream))
 
 
-def annotations(alert: Alert) -> dict[str, str]:
-    """What a person reads first: a sentence, then the numbers behind it."""
+def described(alert: Alert) -> dict[str, str]:
+    """The annotations: what a person reads first: a sentence, then the numbers behind it."""
     top = [d for d in alert.deviations if d.contribution > 0]
     where = ", ".join(f"{d.name} {_number(d.observed, d.unit)} (expected {_number(d.expected, d.unit)})" for d in top[:3])
     state = "behaves as expected again" if not alert.firing else "does not behave as it did in its history"

@@ -87,7 +87,7 @@ class Decoder:
         values = raw.values
         try:
             if max(map(len, values)) <= self._max_bytes:  # type: ignore[arg-type]
-                return list(map(self._decode, values)), range(len(values)), []
+                return list(map(self._decode, values)), range(len(values)), []  # type: ignore[arg-type]
         except (TypeError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         rows, kept, rejected = [], [], []

@@ -45,7 +45,7 @@ class FileSource:
     def _columns(self, table: Table, rows: slice, names: list[str], offset: int) -> Columns:
         offsets = np.arange(offset, offset + len(names))
         values = np.ascontiguousarray(table.values[rows][:, self._order])
-        keep = ~np.isnan(values).all(axis=1)
+        keep = ~np.all(np.isnan(values), axis=1)
         rejected = [Rejected(self.PARTITION, int(o), RejectReason.NO_FEATURES, "every feature is missing") for o in offsets[~keep]]
         if rejected:
             names = [n for n, k in zip(names, keep.tolist(), strict=True) if k]

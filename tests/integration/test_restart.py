@@ -1,0 +1,88 @@
+"""Stopped, killed, started again: the alerts are those of one daemon that nothing happened to."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.broker import Broker
+from tests.integration.conftest import Start
+from tests.integration.history import history, records, replayed
+from tests.integration.stage import Notice, WebhookReceiver, committed_and_end, eventually, produce
+
+STREAMS = 40
+PARTITIONS = 4
+
+
+@pytest.mark.parametrize("partitions", [PARTITIONS])
+def test_a_stop_and_a_start_lose_and_repeat_nothing(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+) -> None:
+    rows = history(seed=11)
+    half = len(rows) // 2
+    expected = replayed(rows, bundle, tmp_path)
+    receiver.start()
+    produce(broker, topic, records(rows[:half]))
+    daemon = start(RECOVERY__INTERVAL="3600")  # the checkpoint is that of the stop
+    daemon.await_value("detector_records_total", half)
+    daemon.stop(timeout=20)
+    group = daemon.settings["KAFKA__GROUP_ID"]
+    committed, ends = committed_and_end(broker, topic, group, PARTITIONS)
+    assert committed == ends
+
+    produce(broker, topic, records(rows[half:]))
+    daemon = start()
+    daemon.await_value("detector_records_total", len(rows) - half)
+    eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
+    daemon.stop()
+    assert Counter(receiver.notices()) == Counter(expected)
+    assert daemon.log_text().count("event=restored") == PARTITIONS
+
+
+@pytest.mark.parametrize("partitions", [PARTITIONS])
+def test_a_kill_at_any_moment_loses_no_alert_and_invents_none(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+) -> None:
+    """Killed in the middle of a backlog, of a checkpoint or of a delivery; what comes again comes with the same identity."""
+    rows = history(seed=13)
+    expected = replayed(rows, bundle, tmp_path)
+    receiver.start()
+    settings = {"KAFKA__GROUP_INSTANCE_ID": "one", "RECOVERY__INTERVAL": "0.02", "KAFKA__MAX_POLL_RECORDS": "200"}
+    kills = 3
+    share = len(rows) // kills
+    for kill in range(kills):
+        produce(broker, topic, records(rows[kill * share : (kill + 1) * share]))
+        daemon = start(**settings)
+        daemon.await_value("detector_scored_total", 500 * (kill + 1))
+        daemon.signal(signal.SIGKILL)
+        assert daemon.status(timeout=5) == -signal.SIGKILL
+    produce(broker, topic, records(rows[kills * share :]))
+    daemon = start(**settings)
+    eventually(lambda: set(receiver.notices()) >= set(expected), f"{len(expected)} notifications", 40)
+    group = daemon.settings["KAFKA__GROUP_ID"]
+    daemon.stop()
+    committed, ends = committed_and_end(broker, topic, group, PARTITIONS)
+    assert committed == ends
+    assert sum(committed) == len(rows)
+    assert set(receiver.notices()) == set(expected)
+    keys: dict[str, set[Notice]] = {}
+    for post in receiver.accepted():
+        keys.setdefault(post.headers["Idempotency-Key"], set()).add(post.notice)
+    assert all(len(notices) == 1 for notices in keys.values())
+    assert len(keys) == len(expected)
+
+
+def test_a_second_signal_ends_a_daemon_that_drains_at_once(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
+) -> None:
+    """The receiver is down, so the first signal would wait a quarter of the deadline for it."""
+    produce(broker, topic, records(history()))
+    daemon = start(SHUTDOWN_DEADLINE="400")
+    daemon.await_value("detector_notifications_waiting", 1)
+    daemon.signal(signal.SIGTERM)
+    eventually(lambda: "event=draining" in daemon.log_text(), "it drains")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.status(timeout=5) == 128 + signal.SIGTERM
