@@ -135,7 +135,7 @@ class Daemon:
     def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
         try:
             cleanup()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one cleanup that fails must not keep the others from running
             self._log.error("cleanup_failed", part=what, cause=f"{type(error).__name__}: {error}")
 
     def _alerted(self, alert: Alert, view: View) -> None:

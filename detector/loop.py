@@ -41,7 +41,15 @@ class Loop:
     """Owns the pipeline's one thread. Implements Assignments."""
 
     def __init__(
-        self, pipeline: Pipeline, store: Store, metrics: Metrics, clock: Clock, bundle: str, width: int, interval: float, max_records: int
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        metrics: Metrics,
+        clock: Clock,
+        bundle: str,
+        width: int,
+        interval: float,
+        max_records: int,
     ) -> None:
         self._pipeline, self._store, self._metrics, self._clock = pipeline, store, metrics, clock
         self._bundle, self._width, self._interval, self._max_records = bundle, width, interval, max_records
@@ -132,7 +140,7 @@ class Loop:
         """Dirty pages, then heads, then the offsets; a store that fails leaves the pages dirty and the offsets uncommitted."""
         with self._lock, self._metrics.checkpoint_seconds.time():
             captures = [self._pipeline.capture(p) for p in self._pipeline.table.partitions()]
-            written = all([self._write(c) for c in captures])
+            written = False not in [self._write(c) for c in captures]
             offsets = dict(self._durable)
         self._tried = self._clock.monotonic()
         if written:

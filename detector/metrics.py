@@ -20,15 +20,15 @@ class Metrics:
         self.scored = Counter("detector_scored", "Points that went through the graph.", registry=registry)
         self.rejected = Counter("detector_rejected", "Records not scored, by reason.", ["reason"], registry=registry)
         self.unknown_fields = Counter(
-            "detector_unknown_fields", "Fields of scored records that the bundle does not know; they are ignored.", registry=registry
+            "detector_unknown_fields",
+            "Fields of scored records that the bundle does not know; they are ignored.",
+            registry=registry,
         )
         self.skipped = Counter("detector_skipped", "Records read again after a restart and already in the restored state.", registry=registry)
         self.decisions = Counter("detector_decisions", "Transitions of streams, by reason.", ["reason"], registry=registry)
         self.alerts = Counter("detector_alerts", "Alerts raised, by status and severity.", ["status", "severity"], registry=registry)
         self.notifications = Counter("detector_notifications", "Attempts to notify, by outcome.", ["outcome"], registry=registry)
-        self.state_resets = Counter(
-            "detector_state_resets", "Streams restarted because the graph returned what is not a number.", registry=registry
-        )
+        self.state_resets = Counter("detector_state_resets", "Streams restarted because the graph returned what is not a number.", registry=registry)
         self.checkpoints = Counter("detector_checkpoints", "Checkpoints, by outcome.", ["outcome"], registry=registry)
         self.source_errors = Counter("detector_source_errors", "Faults of the broker connection that were retried.", registry=registry)
         self.streams = Gauge("detector_streams", "Streams held.", registry=registry)
@@ -44,7 +44,10 @@ class Metrics:
             registry=registry,
         )
         self.checkpoint_seconds = Histogram(
-            "detector_checkpoint_seconds", "Time the loop stood still for a checkpoint.", buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10), registry=registry
+            "detector_checkpoint_seconds",
+            "Time the loop stood still for a checkpoint.",
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+            registry=registry,
         )
         for reason in RejectReason:
             self.rejected.labels(reason.value)

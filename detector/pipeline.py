@@ -197,7 +197,16 @@ class Pipeline:
     # -- what changes ----------------------------------------------------------------------------------------------------
 
     def _transition(
-        self, partition: Partition, slot: int, reason: Reason, before: np.void, after: np.void, at: float, i: int, x: F32, step: Step
+        self,
+        partition: Partition,
+        slot: int,
+        reason: Reason,
+        before: np.void,
+        after: np.void,
+        at: float,
+        i: int,
+        x: F32,
+        step: Step,
     ) -> None:
         resolved = reason is Reason.RECOVERED
         severity = Severity(int((before if resolved else after)["severity"]))

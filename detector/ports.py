@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from detector.events import F32, F64, U8, Alert, Columns, I64, Partition, Rejected
+from detector.events import F32, F64, I64, U8, Alert, Columns, Partition, Rejected
 from detector.model.runtime import Step
 from detector.recovery.snapshot import Head, Page
 

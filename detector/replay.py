@@ -56,7 +56,12 @@ class _Rows:
 
 
 def replay(
-    bundle: Bundle, data: Path, scores: Path, alerts: Path | None, alerting: AlertingSettings, progress: Callable[[int, int], None]
+    bundle: Bundle,
+    data: Path,
+    scores: Path,
+    alerts: Path | None,
+    alerting: AlertingSettings,
+    progress: Callable[[int, int], None],
 ) -> Summary:
     """Write one row of ``scores`` for each input row, in input order, and one line of ``alerts`` for each notification.
 
@@ -66,9 +71,7 @@ def replay(
     manifest = bundle.manifest
     rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
-    pipeline = Pipeline(
-        bundle, Runtime(bundle), rules, Outbox(), metrics, NoDeadLetters(), max_streams=1 << 40, on_alert=raised.append, sink=rows
-    )
+    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), metrics, NoDeadLetters(), max_streams=1 << 40, on_alert=raised.append, sink=rows)
     pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
     try:
         with scores.open("w", newline="") as out:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx.parser
 
 from detector.errors import Permanent, StoreError, Transient
-from detector.events import F32, F64, U8, Alert, Columns, I64, Partition, Rejected
+from detector.events import F32, F64, I64, U8, Alert, Columns, Partition, Rejected
 from detector.model.bundle import GRAPH, MANIFEST, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle, sha256
 from detector.recovery.snapshot import Head, Page
 
@@ -51,7 +51,9 @@ running_mean (float[B,{F}] x, float[B,3] clock, float[B,{F}] state)
 TAIL = TailFit(levels=(1.0, 3.0, 5.0), rates=(10.0, 1.0, 0.1), slope=-1.151292546497023, stream_weeks=10.0)
 
 
-def write_bundle(path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None) -> Path:
+def write_bundle(
+    path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None
+) -> Path:
     """A bundle whose unknown streams expect 0 at first; ``trained`` gives known streams their first expectation."""
     path.mkdir(parents=True, exist_ok=True)
     graph = onnx.parser.parse_model(GRAPH_TEXT.format(F=len(features))).SerializeToString()
@@ -67,7 +69,9 @@ def write_bundle(path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: 
     return path
 
 
-def fake_bundle(path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None) -> Bundle:
+def fake_bundle(
+    path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None
+) -> Bundle:
     return load_bundle(write_bundle(path, features, warm_up, trained))
 
 
@@ -149,7 +153,13 @@ class ScoreRows:
         self.phases.update(zip(offsets.tolist(), phases.tolist(), strict=True))
 
 
-def columns(names: Sequence[str | bytes], times: Sequence[float], values: Sequence[Sequence[float]], first: int = 0, partition: Partition | None = None) -> Columns:
+def columns(
+    names: Sequence[str | bytes],
+    times: Sequence[float],
+    values: Sequence[Sequence[float]],
+    first: int = 0,
+    partition: Partition | None = None,
+) -> Columns:
     """A poll as a test writes it down, offsets counted from ``first``."""
     offsets = np.arange(first, first + len(names))
     when: F64 = np.array(times, np.float64)

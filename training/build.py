@@ -44,7 +44,7 @@ def build(history: History, settings: FitSettings, out: Path, force: bool, progr
         held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
         levels = candidate_levels(held)
         ticks = [s.tick for s in history.series]
-        counts = incidents(held, ticks, levels, AlertingSettings())
+        counts = incidents(held, levels, AlertingSettings())
         weeks = np.array([len(s) * tick / WEEK for s, tick in zip(held, ticks, strict=True)])
         tail = tail_fit(levels, counts.sum(axis=0), float(weeks.sum()))
         archive = {
@@ -122,6 +122,3 @@ def _provenance(history: History, settings: FitSettings, fitted: Fitted) -> dict
             "numpy": np.__version__,
         },
     }
-
-
-

@@ -57,17 +57,17 @@ def walk(runtime: Runtime, history: History, first: F32) -> Walk:
     return Walk(tuple(scores), tuple(expected), tuple(contribution), state)
 
 
-def incidents(scores: list[F32], ticks: list[float], levels: F64, rules: AlertingSettings) -> F64:
+def incidents(scores: list[F32], levels: F64, rules: AlertingSettings) -> F64:
     """float64 [N, K]: incidents that each stream opens at each level, by the daemon's own decision table."""
     counts = np.zeros((len(scores), len(levels)))
     chunk = max(1, _COLUMNS // len(levels))
     for start in range(0, len(scores), chunk):
         part = slice(start, start + chunk)
-        counts[part] = _count(scores[part], ticks[part], levels, rules)
+        counts[part] = _count(scores[part], levels, rules)
     return counts
 
 
-def _count(scores: list[F32], ticks: list[float], levels: F64, settings: AlertingSettings) -> F64:
+def _count(scores: list[F32], levels: F64, settings: AlertingSettings) -> F64:
     """One column for each stream and level; scores relative to the level, time in ticks."""
     longest = max(map(len, scores))
     padded = np.full((longest, len(scores)), -np.inf, np.float32)

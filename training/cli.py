@@ -51,7 +51,13 @@ class _Shown:
         console = Console()
         self._bar: Progress | None = None
         if console.is_terminal:
-            columns = (TextColumn("fit"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+            columns = (
+                TextColumn("fit"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[loss]}"),
+                TimeRemainingColumn(),
+            )
             self._bar = stack.enter_context(Progress(*columns, console=console))
             self._task = self._bar.add_task("fit", total=None, loss="")
 

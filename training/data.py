@@ -164,5 +164,3 @@ def _per_stream(tables: list[Table]) -> tuple[dict[str, tuple[F64, F32]], list[s
         repeated += sum(len(t) for t, _ in parts[name]) - len(times)
         series[name] = (times, values)
     return series, [f"{repeated:,} rows with a repeated timestamp left out"] if repeated else []
-
-

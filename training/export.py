@@ -60,7 +60,14 @@ def _anonymise(model: onnx.ModelProto) -> None:
     del model.graph.metadata_props[:]
     model.graph.doc_string = ""
     model.graph.name = "step"
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer, *model.functions):
+    for part in (
+        *model.graph.node,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.value_info,
+        *model.graph.initializer,
+        *model.functions,
+    ):
         del part.metadata_props[:]
         part.doc_string = ""
 

@@ -114,9 +114,7 @@ def _segments(rows: list[F32], window: int) -> tuple[Tensor, Tensor]:
     return z, mask
 
 
-def _loss(
-    reconstruction: Tensor, forecast: Tensor, log_scale: Tensor, z: Tensor, ahead: Tensor, mask: Tensor, mask_ahead: Tensor
-) -> Tensor:
+def _loss(reconstruction: Tensor, forecast: Tensor, log_scale: Tensor, z: Tensor, ahead: Tensor, mask: Tensor, mask_ahead: Tensor) -> Tensor:
     target = z.clamp(-LINEAR_CLIP, LINEAR_CLIP)
     log_scale = log_scale.clamp(-4, 4)
     student = 2.5 * torch.log1p(((target - reconstruction) * torch.exp(-log_scale)) ** 2 / 4) + log_scale

@@ -87,15 +87,16 @@ class Cell(nn.Module):
         hidden = lstm.hidden_size
         i, f, g, o = range(4)
         order = torch.cat([torch.arange(k * hidden, (k + 1) * hidden) for k in (i, f, o, g)])
-        weight = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], dim=1)[order]
+        own = dict(lstm.named_parameters())
+        weight = torch.cat([own["weight_ih_l0"], own["weight_hh_l0"]], dim=1)[order]
         self.hidden = hidden
         self.gates = nn.Linear(lstm.input_size + hidden, 4 * hidden)
         self.gates.weight = nn.Parameter(weight.detach().clone())
-        self.gates.bias = nn.Parameter((lstm.bias_ih_l0 + lstm.bias_hh_l0)[order].detach().clone())
+        self.gates.bias = nn.Parameter((own["bias_ih_l0"] + own["bias_hh_l0"])[order].detach().clone())
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         gates = self.gates(torch.cat([x, h], dim=1))
-        i, f, o = torch.sigmoid(gates[:, : 3 * self.hidden]).split(self.hidden, dim=1)
+        i, f, o = torch.split(torch.sigmoid(gates[:, : 3 * self.hidden]), self.hidden, dim=1)
         c = f * c + i * torch.tanh(gates[:, 3 * self.hidden :])
         return o * torch.tanh(c), c
 
@@ -120,7 +121,7 @@ class Step(nn.Module):
 
     def forward(self, x: Tensor, clock: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x [B, F] raw, NaN missing; clock [B, 3]; state [B, S] -> score [B], expected [B, F], contribution [B, F], next_state [B, S]."""
-        eh, ec, dh, dc, center, scale, seen, bias, energy, errors, age = state.split(self.layout.widths, dim=1)
+        eh, ec, dh, dc, center, scale, seen, bias, energy, errors, age = torch.split(state, list(self.layout.widths), dim=1)
         missing = torch.isnan(x)
         present = (~missing).float()
         filled = torch.where(missing, center, x)
@@ -159,9 +160,7 @@ class Step(nn.Module):
         learnt = torch.maximum(torch.sqrt(variance.clamp(max=1e38)), floor)
         return center, torch.where(learning > 0, learnt, scale), seen + learning
 
-    def _error(
-        self, z: Tensor, reconstruction: Tensor, present: Tensor, bias: Tensor, energy: Tensor, age: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _error(self, z: Tensor, reconstruction: Tensor, present: Tensor, bias: Tensor, energy: Tensor, age: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Error [B, F] of each feature, and bias and energy [B, branches * F] after the step."""
         residual, mask = z - reconstruction, present
         if self.linear:
@@ -174,6 +173,6 @@ class Step(nn.Module):
         energy = energy + mask * young.clamp(min=ENERGY_GAIN) * (size.clamp(max=ENERGY_CAP) ** 2 - energy)
         error = mask * size.clamp(max=RESIDUAL_CAP) ** self.power / torch.sqrt(energy + ENERGY_FLOOR)
         if self.linear:
-            own, linear = error.split(self.layout.features, dim=1)
+            own, linear = torch.split(error, self.layout.features, dim=1)
             error = own + LINEAR_WEIGHT * linear
         return error, bias, energy

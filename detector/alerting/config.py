@@ -49,7 +49,10 @@ class AlertingSettings(BaseModel):
     def rules(self, tail: TailFit, tick_interval: float, warm_up: int) -> Rules:
         """The state machine's numbers for a bundle's tail fit."""
         return self.rules_at(
-            tail.level(self.false_alarms_per_week), tail.level(self.false_alarms_per_week * CRITICAL_SHARE), tick_interval, warm_up
+            tail.level(self.false_alarms_per_week),
+            tail.level(self.false_alarms_per_week * CRITICAL_SHARE),
+            tick_interval,
+            warm_up,
         )
 
     def rules_at(self, warning: float, critical: float, tick_interval: float, warm_up: int) -> Rules:

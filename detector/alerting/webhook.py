@@ -84,7 +84,13 @@ class Delivery:
     """The delivery thread: takes from the outbox, retries, settles."""
 
     def __init__(
-        self, outbox: Outbox, receiver: Receiver, dead: DeadLetters, settings: AlertingSettings, metrics: Metrics, seed: int | None = None
+        self,
+        outbox: Outbox,
+        receiver: Receiver,
+        dead: DeadLetters,
+        settings: AlertingSettings,
+        metrics: Metrics,
+        seed: int | None = None,
     ) -> None:
         self._outbox, self._receiver, self._dead, self._metrics = outbox, receiver, dead, metrics
         self._first, self._most = settings.retry_first, settings.retry_most

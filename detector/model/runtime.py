@@ -47,7 +47,7 @@ class Runtime:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises a class of its own for each fault, with no public ancestor
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises a class of its own for each fault, with no public ancestor
             raise BundleError(f"the graph of {bundle.path} can't be loaded ({error}): train the bundle again") from None
         _check_signature(bundle, self._session)
 
@@ -58,7 +58,15 @@ class Runtime:
 
 def _check_signature(bundle: Bundle, session: ort.InferenceSession) -> None:
     features, size = len(bundle.manifest.features), bundle.manifest.state_size
-    wanted = {"x": features, "clock": 3, "state": size, "score": None, "expected": features, "contribution": features, "next_state": size}
+    wanted = {
+        "x": features,
+        "clock": 3,
+        "state": size,
+        "score": None,
+        "expected": features,
+        "contribution": features,
+        "next_state": size,
+    }
     found = {a.name: a for a in [*session.get_inputs(), *session.get_outputs()]}
     for name, width in wanted.items():
         argument = found.get(name)

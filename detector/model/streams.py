@@ -151,7 +151,7 @@ class StreamTable:
         if owned is None:
             return
         self._free.extend(owned.pages)
-        self.streams -= len({slot for slot in owned.index.values()})
+        self.streams -= len(set(owned.index.values()))
 
     def owns(self, partition: Partition) -> bool:
         return partition in self._owned

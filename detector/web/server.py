@@ -27,9 +27,7 @@ STALLED = 30.0  # seconds without a turn of the loop: it hangs
 class WebServer:
     """Serves one daemon. Raises ConfigError if the address is taken."""
 
-    def __init__(
-        self, address: tuple[str, int], metrics: Metrics, vitals: Vitals, view: View, clock: Clock, refresh: Callable[[], None]
-    ) -> None:
+    def __init__(self, address: tuple[str, int], metrics: Metrics, vitals: Vitals, view: View, clock: Clock, refresh: Callable[[], None]) -> None:
         self._metrics, self._vitals, self._view, self._clock, self._refresh = metrics, vitals, view, clock, refresh
         try:
             self._socket = socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET)

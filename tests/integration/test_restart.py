@@ -75,9 +75,7 @@ def test_a_kill_at_any_moment_loses_no_alert_and_invents_none(
     assert len(keys) == len(expected)
 
 
-def test_a_second_signal_ends_a_daemon_that_drains_at_once(
-    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
-) -> None:
+def test_a_second_signal_ends_a_daemon_that_drains_at_once(broker: Broker, topic: str, start: Start, receiver: WebhookReceiver) -> None:
     """The receiver is down, so the first signal would wait a quarter of the deadline for it."""
     produce(broker, topic, records(history()))
     daemon = start(SHUTDOWN_DEADLINE="400")
