@@ -2,7 +2,8 @@
 
 Every stream's fit rows are cut into a few parallel segments; a pass walks them side by side, a window at a time, and hands the
 state from window to window as the daemon will. Loss: Huber on the reconstruction, a Student-t likelihood (4 degrees of freedom) and
-a Huber forecast beside it, both dropped at export. Adam, one-cycle rate, early stop on the validation rows. Same data, settings and seed: same weights.
+a Huber forecast beside it, both dropped at export. Adam, one-cycle rate, early stop on the validation rows.
+Same data, settings and seed: same weights.
 """
 
 from __future__ import annotations

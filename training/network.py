@@ -4,11 +4,12 @@ Theory of operation. A stateful sequence-to-sequence autoencoder (Srivastava et 
 asinh(z) -> encoder LSTM -> tanh bottleneck -> decoder LSTM -> reconstruction; a linear branch projects z on the fleet's top singular
 vectors. Each branch's residual is normalised online by its own energy, raised to a power, averaged over the features that are
 present, and smoothed at three time scales whose sum E is the reconstruction error; the score is ``2 log10(1 + 1000 E)``: logarithmic, so that
-its tail is close to exponential, and never negative. :class:`Sequence` is what training sees, :class:`Step` what is exported; the weights are the same.
+its tail is close to exponential, and never negative. :class:`Sequence` is what training sees, :class:`Step` what is exported;
+the weights are the same.
 
 The state row, in this order (see :class:`Layout`): encoder h and c, decoder h and c [H each] · center, scale, points seen [F each] · bias
-and energy of each branch's residual [branches * F each] · three smoothed errors · age in steps. A stream that training has not seen learns its center and
-scale from its first ``warm_up`` points, weighted so that the pooled prior fades with the square of their number; then they are frozen.
+and energy of each branch's residual [branches * F each] · three smoothed errors · age in steps. A stream that training has not seen learns its
+center and scale from its first ``warm_up`` points, weighted so that the pooled prior fades with the square of their number; then they are frozen.
 """
 
 from __future__ import annotations

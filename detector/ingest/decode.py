@@ -3,7 +3,8 @@
 Theory of operation. A poll is decoded record by record in C (0.2 us with one feature) and turned into columns in three C-level passes; only
 a record that breaks the contract costs Python, to name its own fault. The struct knows the contract's fields and forbids others; a
 field it does not know is reported once, then becomes one of its fields, so that ignoring it costs nothing and it is still
-counted. After :data:`MAX_UNKNOWN` such fields the rest is ignored uncounted: a topic may not grow the struct without bound.
+counted. After :data:`MAX_UNKNOWN` such fields, or one whose name no struct can have, the rest is ignored uncounted: a topic may not
+grow the struct without bound.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ MAX_UNKNOWN = 64
 EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100
 _F32_MOST = float(np.finfo(np.float32).max)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_NAMEABLE = re.compile(r'[^\\"\x00-\x1f]+')  # what msgspec takes as a field's name
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 
 
@@ -53,6 +55,7 @@ class Decoder:
         self._max_bytes = max_bytes
         self._on_unknown = on_unknown
         self._unknown: list[str] = []
+        self._strict = True
         self._build()
 
     def columns(self, raw: Raw) -> Columns:
@@ -128,8 +131,10 @@ class Decoder:
         stamps = list(map(self._stamp, rows))
         bad: dict[int, str] = {}
         try:
-            times = np.fromiter(stamps, np.float64, len(stamps))
-        except (TypeError, ValueError):  # text, or absent: the slow way for this poll
+            times = np.fromiter(stamps, np.float64, len(stamps))  # None, a timestamp that is absent, becomes NaN
+            for j in np.flatnonzero(np.isnan(times)).tolist():
+                times[j] = raw.timestamps[kept[j]] / 1000.0
+        except ValueError:  # text: the slow way for this poll
             times = np.empty(len(stamps))
             for j, stamp in enumerate(stamps):
                 try:
@@ -146,10 +151,7 @@ class Decoder:
         width = len(self._features)
         cells = map(self._cells, rows)
         flat = cells if width == 1 else itertools.chain.from_iterable(cells)
-        try:
-            values = np.fromiter(flat, np.float64, len(rows) * width)
-        except TypeError:  # a null: numpy turns None to NaN, but only from a list
-            values = np.array([self._cells(row) for row in rows], np.float64).reshape(-1)
+        values = np.fromiter(flat, np.float64, len(rows) * width)  # None, a missing value, becomes NaN
         with np.errstate(over="ignore"):
             return values.astype(np.float32).reshape(len(rows), width)
 
@@ -185,7 +187,10 @@ class Decoder:
 
     def _learn(self, field: str, partition: Partition, offset: int) -> None:
         self._on_unknown(field, partition, offset)
-        self._unknown.append(field)
+        if _NAMEABLE.fullmatch(field):
+            self._unknown.append(field)
+        else:
+            self._strict = False
         self._build()
 
     def _count_unknown(self, rows: list[Any]) -> int:
@@ -197,7 +202,7 @@ class Decoder:
         cells = [(f"f{j}", float | None, None) for j in range(len(self._features))]
         ignored = [(f"u{k}", msgspec.Raw, msgspec.Raw(b"")) for k in range(len(self._unknown))]
         encoded = {f"f{j}": name for j, name in enumerate(self._features)} | {f"u{k}": name for k, name in enumerate(self._unknown)}
-        strict = len(self._unknown) < MAX_UNKNOWN
+        strict = self._strict and len(self._unknown) < MAX_UNKNOWN
         fields: list[Any] = [*contract, *cells, *ignored]
         struct = msgspec.defstruct("Record", fields, rename=encoded, gc=False, forbid_unknown_fields=strict)
         self._decode = msgspec.json.Decoder(struct).decode

@@ -70,10 +70,7 @@ class SlotIndex(dict[str | bytes, int]):
         self._partition = partition
 
     def __missing__(self, name: str | bytes) -> int:
-        if isinstance(name, bytes):
-            slot = self[name.decode()]
-        else:
-            slot = self._table.open_slot(self._partition, name)
+        slot = self[name.decode()] if isinstance(name, bytes) else self._table.open_slot(self._partition, name)
         if slot != NO_SLOT:
             self[name] = slot
         return slot
@@ -179,7 +176,7 @@ class StreamTable:
             capacity = len(self.page_applied)
             if capacity >= self._max_pages and not force:
                 return None
-            self._grow(max(4, capacity // 4))
+            self._grow(max(1, min(max(4, capacity // 4), self._max_pages - capacity)))
         page = self._free.pop()
         self.page_applied[page] = 0
         self.page_dirty[page] = False
