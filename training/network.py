@@ -24,6 +24,7 @@ CLIP, LINEAR_CLIP = 30.0, 10.0
 SCALES = (5.0, 30.0, 120.0)
 BIAS_GAIN, ENERGY_GAIN, ENERGY_FLOOR, ENERGY_CAP, RESIDUAL_CAP, LINEAR_WEIGHT = 2 / 2001, 2 / 8001, 0.05, 10.0, 20.0, 0.5
 NOISE = 0.05
+LARGEST = 1e37  # values beyond are taken for this: differences of two stay finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Step(nn.Module):
         eh, ec, dh, dc, center, scale, seen, bias, energy, errors, age = torch.split(state, list(self.layout.widths), dim=1)
         missing = torch.isnan(x)
         present = (~missing).float()
-        filled = torch.where(missing, center, x)
+        filled = torch.where(missing, center, x.clamp(-LARGEST, LARGEST))
         center, scale, seen = self._scaling(filled, present, center, scale, seen)
         z = ((filled - center) / scale).clamp(-CLIP, CLIP) * present
         eh, ec = self.encoder(torch.asinh(z), eh, ec)
@@ -154,7 +155,7 @@ class Step(nn.Module):
         gain = learning * 2.0 / (seen + 2.0)
         # the first point says where the stream is and nothing about how much it varies
         square = difference.clamp(-1e18, 1e18) ** 2
-        variance = scale * scale
+        variance = scale.clamp(max=1e18) ** 2
         variance = variance + (1.0 - first) * gain * ((1.0 - gain) * square - variance)
         center = center + gain * difference
         floor = torch.maximum(1e-3 * center.abs(), torch.full_like(center, 1e-12))

@@ -26,7 +26,7 @@ from detector.events import F64, Columns, Partition, Rejected
 MAX_UNKNOWN = 64
 EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100
 _F32_MOST = float(np.finfo(np.float32).max)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _NAMEABLE = re.compile(r'[^\\"\x00-\x1f]+')  # what msgspec takes as a field's name
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 
