@@ -159,6 +159,14 @@ def notice(alert: Mapping[str, Any]) -> Notice:
     return Notice(alert["labels"]["stream"], alert["labels"]["severity"], alert["startsAt"], alert["status"])
 
 
+def by_stream(notices: Sequence[Notice]) -> dict[str, list[Notice]]:
+    """In each stream's order, which is the one that is promised: streams share a wave and overtake one another."""
+    found: dict[str, list[Notice]] = {}
+    for each in notices:
+        found.setdefault(each.stream, []).append(each)
+    return found
+
+
 class WebhookReceiver:
     """Keeps every post; answers by ``answer``, and 400 to what is not the format. Refuses connections until :meth:`start`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from deploy.demo.broker import Broker
 from tests.integration.conftest import Start
 from tests.integration.history import history, records, replayed
-from tests.integration.stage import WebhookReceiver, eventually, produce
+from tests.integration.stage import WebhookReceiver, by_stream, eventually, produce
 
 
 @pytest.mark.parametrize("partitions", [4])
@@ -24,7 +24,7 @@ def test_alerts_over_kafka_are_those_of_replay(
     produce(broker, topic, records(rows))
     receiver.start()
     daemon = start()
-    daemon.await_value("detector_records_total", len(rows))
+    daemon.await_value("detector_scored_total", sum(r.usable for r in rows))
     eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
 
     assert Counter(receiver.notices()) == Counter(expected)
@@ -45,11 +45,7 @@ def test_alerts_over_kafka_are_those_of_replay(
     eventually(lambda: daemon.value("detector_lag_records") == 0, "no lag")
     daemon.stop()
 
-    told: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    said: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for notices, by_stream in ((receiver.notices(), told), (expected, said)):
-        for n in notices:
-            by_stream[n.stream].append((n.starts, n.status))
-    assert told == said  # the same order for each stream: firing, perhaps firing again as critical, resolved
-    for sequence in told.values():
-        assert sequence == sorted(sequence)  # "firing" sorts before "resolved", and incidents follow one another
+    assert by_stream(receiver.notices()) == by_stream(expected)
+    for notices in by_stream(expected).values():
+        order = [(n.starts, n.status) for n in notices]
+        assert order == sorted(order)  # "firing" sorts before "resolved", and incidents follow one another
