@@ -107,14 +107,12 @@ def _terminated(_signal: int, _frame: object) -> None:
 
 def _options(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description="streamwarden on one machine, on a real Kafka")
-    parser.add_argument(
-        "--streams", type=int, default=300, help="streams, the first of which were seen in training (%(default)s)"
-    )
+    parser.add_argument("--streams", type=int, default=300, help="streams; training saw the first 300 (%(default)s)")
     parser.add_argument("--hours", type=float, default=48.0, help="event time to produce (%(default)s)")
     parser.add_argument("--seconds", type=float, default=68.0, help="wall time to produce it in (%(default)s)")
     parser.add_argument("--faults", type=int, default=20, help="faults to inject (%(default)s)")
     parser.add_argument("--budget", type=float, default=0.2, help="false alarms a stream may raise in a week (%(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="another number, other noise and other faults (%(default)s)")
+    parser.add_argument("--seed", type=int, default=7, help="another number: other noise, other faults (%(default)s)")
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="the detector to run (the demo's own)")
     return Options(**vars(parser.parse_args(arguments)))
 
@@ -152,9 +150,7 @@ def _set_up(options: Options, console: Console, stack: ExitStack, place: Path) -
     daemon.await_ready()
     console.print(f"The daemon is ready; its page is {daemon.url}/ while this runs.\n")
     span_s = options.ticks * TICK_S
-    faults = plan(
-        options.streams, options.faults, begin=START + FAULTS_FROM * span_s, end=START + FAULTS_UNTIL * span_s, seed=options.seed
-    )
+    faults = plan(options.streams, options.faults, begin=START + FAULTS_FROM * span_s, end=START + FAULTS_UNTIL * span_s, seed=options.seed)
     return Run(options, faults, broker, daemon, receiver)
 
 
@@ -212,9 +208,7 @@ def _undelivered(run: Run) -> bool:
 def _wind_up(run: Run, console: Console) -> None:
     began = time.monotonic()
     run.daemon.stop()
-    console.print(
-        f"\nSIGTERM: the daemon saved its state, committed and ended with status 0 in {time.monotonic() - began:.1f} s."
-    )
+    console.print(f"\nSIGTERM: the daemon saved its state, committed and ended with status 0 in {time.monotonic() - began:.1f} s.")
     for reason in sorted(set(run.receiver.refused())):
         console.print(f"The receiver refused a notification: {reason}", markup=False)
 
@@ -253,14 +247,14 @@ def _next(verdict: Verdict) -> list[str]:
     if not verdict.resolved:
         return ["\nNo alert was resolved: that is a failure of the demo."]
     return [
-        "\nWhat to try next (README.md explains each):",
-        "  python -m deploy.demo --seed 8 --budget 1",
+        '\nWhat to try next (README.md, "Your own streams"):',
+        f"  {os.path.relpath(sys.executable)} -m deploy.demo --seed 8 --budget 1",
         "      other noise, other faults, a larger false-alarm budget",
-        "  python -m training fit --data YOUR.csv --out my-bundle",
-        "      a detector from your own history (needs the training extra)",
-        "  python -m detector replay --bundle my-bundle --data NEW.csv --scores scores.csv --alerts alerts.ndjson",
+        "  make setup && .venv/bin/python -m training fit --data YOUR.csv --out my-bundle",
+        "      a detector from your own history",
+        "  .venv/bin/python -m detector replay --bundle my-bundle --data NEW.csv --scores scores.csv --alerts alerts.ndjson",
         "      what it would have raised, before it may wake anybody",
-        "  python -m detector check",
+        "  .venv/bin/python -m detector check",
         "      your settings, your bundle and the way to your Kafka",
     ]
 

@@ -7,8 +7,8 @@ its own level, so what is normal for a host is a relation between its metrics an
     requests per second ~ load · cpu ~ idle + gain · load · memory follows load slowly · latency rises steeply with load
 
 The faults break that relation in five ways (see :class:`Kind`); most keep every metric within the range it has on other days.
-A host's character depends on seed and number alone, so a host in the history and the same host live are one; whole ticks are
-computed at once for all hosts, and the same arguments give the same numbers.
+A host's character depends on its number alone, so a host in the history and the same host live are one, whatever the run's seed;
+whole ticks are computed at once for all hosts, and the same arguments give the same numbers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ FEATURES: Final = ("cpu", "memory", "requests_per_second", "latency_ms")
 CPU, MEMORY, REQUESTS, LATENCY = range(len(FEATURES))
 TICK_S: Final = 60.0
 DAY_S: Final = 86_400.0
-START: Final = 1_767_571_200.0  # Monday 5 January 2026, 00:00 UTC: the history ends here and the live run begins
+START: Final = 1_767_830_400.0  # Thursday 8 January 2026, 00:00 UTC: the history ends here and the live run begins
+FLEET: Final = 7  # seeds the hosts' characters; a bundle is trained on these
 MISSING: Final = 0.001  # share of cells that an agent failed to read
 DECIMALS: Final = 4
 
@@ -82,9 +83,9 @@ class Fleet:
     steepness: F64
 
     @classmethod
-    def of(cls, hosts: int, seed: int) -> Fleet:
-        """Characters from seed and host number alone: a larger fleet begins with the smaller one's hosts."""
-        draws = np.stack([np.random.default_rng([seed, host]).random(12) for host in range(hosts)], axis=1)
+    def of(cls, hosts: int) -> Fleet:
+        """A larger fleet begins with the smaller one's hosts."""
+        draws = np.stack([np.random.default_rng([FLEET, host]).random(12) for host in range(hosts)], axis=1)
 
         def between(row: int, low: float, high: float) -> F64:
             return np.asarray(low + (high - low) * draws[row], np.float64)
@@ -106,13 +107,13 @@ class Fleet:
 
 
 class Metrics:
-    """All hosts' metrics, tick by tick."""
+    """All hosts' metrics, tick by tick; ``seed`` is the noise's."""
 
     def __init__(self, hosts: int, *, seed: int = 7, start: float = START, faults: Sequence[Fault] = ()) -> None:
         self.streams = tuple(stream_name(host) for host in range(hosts))
         self.time = start
         self.faults = tuple(faults)
-        self._fleet = Fleet.of(hosts, seed)
+        self._fleet = Fleet.of(hosts)
         self._random = np.random.default_rng([seed, int(start), 1])
         self._own = np.zeros(hosts)
         self._shared = 0.0
@@ -211,9 +212,7 @@ def write_history(path: Path, *, hosts: int, days: float, faults: int = 0, seed:
         times[i], values[i] = metrics.tick()
     columns = {
         "timestamp": pa.array(np.repeat(times, hosts)),
-        "stream": pa.DictionaryArray.from_arrays(np.tile(np.arange(hosts, dtype=np.int32), ticks), list(metrics.streams)).cast(
-            pa.string()
-        ),
+        "stream": pa.DictionaryArray.from_arrays(np.tile(np.arange(hosts, dtype=np.int32), ticks), list(metrics.streams)).cast(pa.string()),
     }
     for j, name in enumerate(FEATURES):
         columns[name] = pa.array(values[:, :, j].ravel(), from_pandas=True)

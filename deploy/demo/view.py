@@ -160,7 +160,7 @@ class LineView:
             self._line(fault.start, "injected", f"{fault.kind.value} in {fault.stream} until {clock(fault.end)}")
         self._faults = len(progress.faults)
         for incident in progress.incidents:
-            self._changed(incident, progress.faults)
+            self._changed(incident, progress)
         if progress.now >= self._logged + LOG_EVERY_S:
             self._logged = progress.now - progress.now % TICK_S
             self._line(progress.now, "progress", f"{progress.records:,} records, {progress.rate:,.0f} records/s")
@@ -168,14 +168,16 @@ class LineView:
     def close(self) -> None:
         """Nothing was kept open."""
 
-    def _changed(self, incident: Incident, faults: Sequence[Fault]) -> None:
+    def _changed(self, incident: Incident, progress: Progress) -> None:
         key, state = (incident.stream, incident.starts), (incident.severity, incident.ends is not None)
         before = self._states.get(key)
         if before == state:
             return
         self._states[key] = state
-        if before is None or before[0] != incident.severity:
-            self._line(incident.fired_at, incident.severity, f"{incident.summary} [{cause(incident, faults)}]")
+        if before is None:
+            self._line(incident.fired_at, incident.severity, f"{incident.summary} [{cause(incident, progress.faults)}]")
+        elif before[0] != incident.severity:
+            self._line(progress.now, incident.severity, f"{incident.stream} got worse")
         if incident.ends is not None:
             self._line(incident.ends, "resolved", incident.stream)
 
