@@ -12,6 +12,29 @@ import structlog
 _CHATTY = ("kafka.coordinator", "kafka.net", "kafka.cluster")
 
 
+_QUIET_FOR = 60.0  # seconds in which a library's message of one kind is shown once
+
+
+class _Sparing(logging.Filter):
+    """Libraries repeat themselves (kafka-python ten times a second while a topic does not exist): each kind once a minute.
+
+    A kind is a logger and a message before its arguments are filled in.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = (record.name, str(record.msg)[:80])
+        if record.created < self._shown.get(kind, float("-inf")) + _QUIET_FOR:
+            return False
+        if len(self._shown) > 1000:
+            self._shown.clear()
+        self._shown[kind] = record.created
+        return True
+
+
 def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
     """``form`` is ``text`` or ``json``. Libraries' own records are shown from WARNING up, through the same renderer."""
     shared: list[structlog.typing.Processor] = [
@@ -41,6 +64,7 @@ def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
             ],
         )
     )
+    handler.addFilter(_Sparing())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

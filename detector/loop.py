@@ -16,7 +16,7 @@ import structlog
 
 from detector.clock import Clock
 from detector.errors import StoreError, Transient
-from detector.events import Partition
+from detector.events import Columns, Partition
 from detector.metrics import Metrics
 from detector.pipeline import Capture, Pipeline
 from detector.ports import Source, Store
@@ -129,7 +129,7 @@ class Loop:
                 with self._metrics.poll_seconds.time():
                     self._pipeline.process(polled)
             else:
-                again = {c.partition: self._pipeline.applied.get(c.partition, int(c.offsets[0]) if len(c.offsets) else 0) for c in polled}
+                again = {c.partition: self._pipeline.applied.get(c.partition, _first_offset(c)) for c in polled}
                 again = {p: o for p, o in again.items() if self._pipeline.table.owns(p)}
         for partition, offset in again.items():
             source.seek(partition, offset)
@@ -178,3 +178,9 @@ class Loop:
     def checkpoint_age(self) -> float:
         """Seconds since all that is owned was last durable."""
         return self._clock.monotonic() - self._checkpointed
+
+
+def _first_offset(columns: Columns) -> int:
+    """Of the first record of a poll, whether it can be scored or not."""
+    firsts = [*columns.offsets[:1].tolist(), *(r.offset for r in columns.rejected[:1])]
+    return min(firsts, default=columns.next_offset)

@@ -60,7 +60,7 @@ def fit(history: History, settings: FitSettings, progress: Progress) -> Fitted:
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        recent += (float(loss) - recent) * max(0.02, 1 / step)
+        recent += (float(loss.detach()) - recent) * max(0.02, 1 / step)
         if step % min(_EVERY, settings.steps) == 0 or step == settings.steps:
             validation = _validate(network, held)
             curve.append((step, recent, validation))

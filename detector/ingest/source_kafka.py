@@ -6,6 +6,7 @@ client's listener runs on its own I/O thread; what it calls does its own locking
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -19,15 +20,22 @@ from detector.ingest.config import KafkaSettings
 from detector.ingest.decode import Decoder, Raw
 from detector.ports import Assignments
 
+_BOOTSTRAP_MS = 3000  # for one attempt to reach a broker: a stop goes unnoticed for as long
+_PATIENCE = 25  # empty polls without a partition before the log says so
+
 
 class KafkaSource:
     """Implements Source. Raises Transient where the broker can't be reached."""
 
     def __init__(self, settings: KafkaSettings, decoder: Decoder, assignments: Assignments) -> None:
         self._decoder = decoder
+        self._topics = settings.topics
+        self._idle = 0
+        self._log = structlog.get_logger("kafka")
         try:
             self._consumer = KafkaConsumer(
                 **settings.connection(),
+                bootstrap_timeout_ms=_BOOTSTRAP_MS,
                 group_id=settings.group_id,
                 group_instance_id=settings.group_instance_id,
                 auto_offset_reset=settings.auto_offset_reset,
@@ -50,10 +58,20 @@ class KafkaSource:
             polled = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
         except KafkaError as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
+        if not polled:
+            self._say_if_unassigned()
         return [self._decoder.columns(_raw(tp, records)) for tp, records in polled.items()]
 
+    def _say_if_unassigned(self) -> None:
+        """The client waits for a topic that does not exist without a word of its own that a person could use."""
+        self._idle = 0 if self._consumer.assignment() else self._idle + 1
+        if self._idle == _PATIENCE:
+            remedy = "it goes on by itself once the topic exists, or a member of the group with partitions to spare leaves"
+            self._log.warning("no_partitions", topics=",".join(self._topics), remedy=remedy)
+
     def seek(self, partition: Partition, offset: int) -> None:
-        self._consumer.seek(_tp(partition), offset)
+        with contextlib.suppress(ValueError):  # it was revoked a moment ago: its next owner reads on
+            self._consumer.seek(_tp(partition), offset)
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         try:

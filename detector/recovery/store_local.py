@@ -31,11 +31,13 @@ class LocalStore:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = (directory / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"another daemon keeps its state in {directory}: give each its own DETECTOR_RECOVERY__STORE") from None
         except OSError as error:
             raise ConfigError(f"state can't be kept in {directory} ({error.strerror}): make it writable or name another") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise ConfigError(f"another daemon keeps its state in {directory}: give each its own DETECTOR_RECOVERY__STORE") from None
 
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
         """What is there and whole; a damaged file is set aside, named in the log, and costs a longer replay."""

@@ -1,0 +1,67 @@
+"""A bundle is verified before anything runs it, and a budget becomes a level when it is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.errors import BundleError
+from detector.model.bundle import load_bundle
+from detector.model.runtime import Runtime
+from tests.fakes import TAIL, write_bundle
+
+
+@pytest.mark.parametrize(("budget", "level"), [(10.0, 1.0), (1.0, 3.0), (0.1, 5.0), (0.01, 7.0), (100.0, 1.0)])
+def test_a_level_follows_from_the_budget_also_where_evidence_ends(budget: float, level: float) -> None:
+    assert TAIL.level(budget) == pytest.approx(level)
+
+
+@given(st.floats(1e-6, 1e4), st.floats(1e-6, 1e4))
+def test_a_smaller_budget_never_has_a_lower_level(a: float, b: float) -> None:
+    assert (TAIL.level(a) - TAIL.level(b)) * (a - b) <= 0
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_budget_is_positive(budget: float) -> None:
+    with pytest.raises(ValueError, match="budget"):
+        TAIL.level(budget)
+
+
+def test_a_directory_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="training fit"):
+        load_bundle(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "streams.npz"])
+def test_a_changed_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    path = write_bundle(tmp_path / "b")
+    (path / name).write_bytes((path / name).read_bytes() + b"x")
+    with pytest.raises(BundleError, match=name):
+        load_bundle(path)
+
+
+def test_another_schema_is_refused(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "b")
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    with pytest.raises(BundleError, match="schema 99"):
+        load_bundle(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "b")
+    (path / "model.onnx").unlink()
+    with pytest.raises(BundleError, match=r"no readable model\.onnx"):
+        load_bundle(path)
+
+
+def test_a_graph_of_another_width_is_refused(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "b", features=("a", "b"))
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, "features": [{"name": "a"}]}))
+    with pytest.raises(BundleError, match="x of shape"):
+        Runtime(load_bundle(path))

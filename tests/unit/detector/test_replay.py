@@ -1,0 +1,79 @@
+"""replay and the commands around it: one row out for each row in, and one sentence where the operator must act."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from detector.cli import main
+from tests.fakes import write_bundle
+
+
+def history(path: Path) -> Path:
+    rows = ["timestamp,stream,cpu,mem"]
+    for t in range(60):
+        rows.append(f"{60 * (t + 1)},a,{40 if 20 <= t < 25 else 0},0")
+        rows.append(f"{60 * (t + 1)},b,0,")
+    rows += ["60,a,1,1", "9999,b,,"]  # late; nothing in it
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_there_is_one_row_for_each_input_row_in_its_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    outputs = ["--scores", str(tmp_path / "s.csv"), "--alerts", str(tmp_path / "a.ndjson")]
+    assert main(["replay", "--bundle", str(bundle), "--data", str(data), *outputs]) == 0
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with data.open() as file:
+        assert [(r["timestamp"], r["stream"]) for r in rows] == [(r["timestamp"], r["stream"]) for r in csv.DictReader(file)]
+    assert [r["status"] for r in rows[:6]] == ["warming"] * 6
+    assert [r["status"] for r in rows[40:46:2]] == ["pending", "firing", "firing"]
+    assert [(r["status"], r["score"]) for r in rows[-2:]] == [("dropped", "")] * 2
+    assert rows[42]["cpu"] == "1"
+    alerts = [json.loads(line) for line in (tmp_path / "a.ndjson").read_text().splitlines()]
+    assert [(a["status"], a["labels"]["stream"], a["startsAt"]) for a in alerts] == [
+        ("firing", "a", "1970-01-01T00:21:00.000Z"),
+        ("resolved", "a", "1970-01-01T00:21:00.000Z"),
+    ]
+    assert "120 scored, 2 dropped; 1 incidents, 1 resolved" in capsys.readouterr().out
+
+
+def test_the_budget_moves_the_level_without_training_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, data, scores = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"), tmp_path / "s.csv"
+    for budget, threshold in (("1", "3"), ("0.1", "5")):
+        monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK", budget)
+        assert main(["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(scores)]) == 0
+        assert scores.read_text().splitlines()[1].split(",")[3] == threshold
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("time,stream,cpu,mem\n1,a,1,1\n", "no `timestamp` column"),
+        ("timestamp,stream,cpu\n1,a,1\n", "lacks the bundle's features mem"),
+        ("timestamp,stream,cpu,mem\n1,a,high,1\n", "'high'"),
+        ("timestamp,stream,cpu,mem\nnoon,a,1,1\n", "'noon'"),
+        ("timestamp,stream,cpu,mem\n1700000000000,a,1,1\n", "row 1"),
+        ("timestamp,stream,cpu,mem\n1,,1,1\n", "the stream is empty"),
+    ],
+)
+def test_data_that_cannot_be_read_is_one_sentence_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), tmp_path / "h.csv"
+    data.write_text(content)
+    assert main(["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(tmp_path / "s.csv")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "h.csv" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_run_without_a_topic_or_bundle_is_status_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["run"]) == 2
+    assert "DETECTOR_KAFKA__TOPICS" in capsys.readouterr().err
+    monkeypatch.setenv("DETECTOR_KAFKA__TOPICS", "metrics")
+    assert main(["run"]) == 2
+    assert "DETECTOR_MODEL__BUNDLE" in capsys.readouterr().err

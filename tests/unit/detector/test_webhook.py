@@ -1,0 +1,183 @@
+"""Delivery: at least once, in order, and never a secret in a text."""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from detector.alerting.config import AlertingSettings
+from detector.alerting.outbox import Outbox
+from detector.alerting.payload import idempotency_key
+from detector.alerting.webhook import Delivery, Webhook
+from detector.errors import Permanent, Transient
+from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
+from detector.metrics import Metrics
+from tests.fakes import DeadLetterList, FakeClock, ScriptedReceiver
+
+P = Partition("metrics", 0)
+SHAPE = json.loads((Path(__file__).parent / "data/webhook-v4.json").read_text())
+
+
+def alert(stream: str = "host-1", reason: Reason = Reason.FIRED, ends: float | None = None) -> Alert:
+    deviation = FeatureDeviation("cpu", "%", 97.0, 31.0, 0.8)
+    return Alert(P, stream, Severity.WARNING, reason, 1_700_000_000.5, ends, 1_700_000_060.0, 7.0, 6.0, (deviation,))
+
+
+class Server(ThreadingHTTPServer):
+    """A receiver that gives the next of ``answers`` (status and headers), then 200."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[tuple[int, dict[str, str]]] = []
+        self.posts: list[tuple[dict[str, str], bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/hook/token-in-path"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.posts.append((dict(self.headers), body))
+        status, headers = self.server.answers.pop(0) if self.server.answers else (200, {})
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def webhook(url: str, secret: str | None = None, clock: FakeClock | None = None) -> Webhook:
+    settings = AlertingSettings(webhook_url=SecretStr(url), webhook_secret=SecretStr(secret) if secret else None, webhook_timeout=2)
+    return Webhook(settings, clock or FakeClock())
+
+
+def same_shape(ours: object, theirs: object) -> None:
+    """Same keys and types all the way down; labels and annotations may hold other names."""
+    assert type(ours) is type(theirs)
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        if set(theirs) >= {"status"}:
+            assert set(ours) == set(theirs)
+        for key in set(theirs) & set(ours):
+            same_shape(ours[key], theirs[key])
+    if isinstance(theirs, list) and isinstance(ours, list):
+        same_shape(ours[0], theirs[0])
+
+
+@pytest.mark.parametrize(("sent", "shape"), [(alert(), SHAPE[0]), (alert(reason=Reason.RECOVERED, ends=1_700_000_600.0), SHAPE[1])])
+def test_the_body_has_alertmanagers_shape(server: Server, sent: Alert, shape: object) -> None:
+    webhook(server.url).deliver(sent)
+    same_shape(json.loads(server.posts[0][1]), shape)
+
+
+def test_times_are_event_time_and_the_numbers_are_there(server: Server) -> None:
+    webhook(server.url).deliver(alert(reason=Reason.RECOVERED, ends=1_700_000_600.0))
+    (entry,) = json.loads(server.posts[0][1])["alerts"]
+    assert (entry["startsAt"], entry["endsAt"]) == ("2023-11-14T22:13:20.500Z", "2023-11-14T22:23:20.000Z")
+    assert entry["labels"] == {"alertname": "StreamAnomaly", "severity": "warning", "stream": "host-1"}
+    assert entry["annotations"]["observed"] == "cpu=97"
+    assert entry["annotations"]["expected"] == "cpu=31"
+
+
+def test_the_signature_covers_time_and_body(server: Server) -> None:
+    webhook(server.url, secret="s3cret", clock=FakeClock(1234.0)).deliver(alert())
+    headers, body = server.posts[0]
+    wanted = hmac.new(b"s3cret", b"1234:" + body, hashlib.sha256).hexdigest()
+    assert (headers["X-Streamwarden-Timestamp"], headers["X-Streamwarden-Signature"]) == ("1234", f"sha256={wanted}")
+    assert headers["Idempotency-Key"] == idempotency_key(alert())
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_fault_that_time_may_mend_is_transient(server: Server, status: int) -> None:
+    server.answers = [(status, {"Retry-After": "7"})]
+    with pytest.raises(Transient, match=str(status)) as caught:
+        webhook(server.url).deliver(alert())
+    assert caught.value.retry_after == 7
+
+
+def test_retry_after_may_be_a_date(server: Server) -> None:
+    server.answers = [(429, {"Retry-After": email.utils.formatdate(2030.0, usegmt=True)})]
+    with pytest.raises(Transient) as caught:
+        webhook(server.url, clock=FakeClock(2000.0)).deliver(alert())
+    assert caught.value.retry_after == 30
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 410])
+def test_a_refusal_is_permanent(server: Server, status: int) -> None:
+    server.answers = [(status, {"Location": "/elsewhere"})]
+    with pytest.raises(Permanent, match=str(status)) as caught:
+        webhook(server.url).deliver(alert())
+    assert "token-in-path" not in str(caught.value)
+
+
+def test_a_receiver_that_is_not_there_is_transient_and_its_path_is_not_told() -> None:
+    with Server() as gone:
+        url = gone.url.replace("http://", "http://user:password@")
+    with pytest.raises(Transient) as caught:
+        webhook(url).deliver(alert())
+    assert not {"token-in-path", "password"} & set(str(caught.value).replace("/", " ").replace("@", " ").replace(":", " ").split())
+
+
+def delivery(outbox: Outbox, receiver: ScriptedReceiver, dead: DeadLetterList, metrics: Metrics) -> Delivery:
+    return Delivery(outbox, receiver, dead, AlertingSettings(retry_first=0.001, retry_most=0.002), metrics, seed=1)
+
+
+def test_notifications_leave_in_order_and_are_retried_until_delivered() -> None:
+    outbox, dead, metrics = Outbox(), DeadLetterList(), Metrics()
+    receiver = ScriptedReceiver([Transient("down"), Transient("down"), Transient("down")])
+    sent = [alert(), alert(reason=Reason.RECOVERED, ends=1.7e9 + 600), alert("host-2")]
+    for one in sent:
+        outbox.put((P, 0), one)
+    running = delivery(outbox, receiver, dead, metrics)
+    running.start()
+    assert outbox.wait_empty(10)
+    running.stop(1)
+    assert receiver.delivered == sent
+    assert receiver.attempts == 6
+    assert outbox.unsettled((P, 0)) == ()
+    assert metrics.registry.get_sample_value("detector_notifications_total", {"outcome": "retried"}) == 3
+
+
+def test_a_refused_notification_is_dead_lettered_and_the_next_goes_out() -> None:
+    outbox, dead, metrics = Outbox(), DeadLetterList(), Metrics()
+    receiver = ScriptedReceiver([Permanent("404")])
+    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), alert("b"))
+    running = delivery(outbox, receiver, dead, metrics)
+    running.start()
+    assert outbox.wait_empty(10)
+    running.stop(1)
+    assert [(a.stream, cause) for a, cause in dead.notifications] == [("a", "404")]
+    assert [a.stream for a in receiver.delivered] == ["b"]
+
+
+def test_what_a_replay_raises_again_while_it_waits_is_queued_once() -> None:
+    outbox = Outbox()
+    outbox.put((P, 0), alert())
+    outbox.put((P, 0), alert())
+    assert len(outbox) == 1

@@ -1,0 +1,153 @@
+"""``training fit``: history to a bundle, or a sentence that says why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.alerting.config import AlertingSettings
+from detector.cli import main as detector
+from detector.model.bundle import load_bundle
+from training import build
+from training.calibrate import candidate_levels, incidents, tail_fit
+from training.cli import main as training
+from training.data import scaling
+
+QUICK = ["--steps", "20", "--hidden", "6"]
+
+
+def history(path: Path, streams: int = 3, rows: int = 400, seed: int = 0, extra: str = "") -> Path:
+    """A wide CSV with a few per cent of anomalies and missing cells, and a flag that never moves."""
+    rng = np.random.default_rng(seed)
+    lines = ["timestamp,stream,cpu,mem,flag"]
+    for s in range(streams):
+        load = 50 + 10 * np.sin(np.arange(rows) / 30 + s)
+        for t in range(rows):
+            cpu = load[t] + rng.normal() + (200 if rng.random() < 0.02 else 0)
+            mem = "" if rng.random() < 0.02 else f"{2 * load[t] + rng.normal():.5g}"
+            lines.append(f"{1_700_000_000 + 60 * t},host-{s},{cpu:.5g},{mem},1")
+    path.write_text("\n".join([*lines, extra]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("fit")
+    data = history(folder / "history.csv")
+    assert training(["fit", "--data", str(data), "--out", str(folder / "bundle"), *QUICK]) == 0
+    return data, folder / "bundle"
+
+
+def test_the_bundle_is_what_the_daemon_opens(fitted: tuple[Path, Path]) -> None:
+    bundle = load_bundle(fitted[1])
+    assert bundle.feature_names == ("cpu", "mem", "flag")
+    assert set(bundle.rows) == {"host-0", "host-1", "host-2"}
+    assert bundle.manifest.tick_interval == 60
+    assert np.isfinite(bundle.trained).all()
+    assert "<img" in (fitted[1] / "report.html").read_text()
+
+
+def test_replay_runs_what_fit_wrote(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    scores = tmp_path / "s.csv"
+    assert detector(["replay", "--bundle", str(fitted[1]), "--data", str(fitted[0]), "--scores", str(scores)]) == 0
+    assert len(scores.read_text().splitlines()) == 1 + 3 * 400
+
+
+def test_same_data_and_seed_are_the_same_bundle_and_name_no_path(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert training(["fit", "--data", str(fitted[0]), "--out", str(again), *QUICK]) == 0
+    for name in ("manifest.json", "model.onnx", "streams.npz", "report.html"):
+        content = (again / name).read_bytes()
+        assert content == (fitted[1] / name).read_bytes()
+        assert str(Path(__file__).parents[3]).encode() not in content
+
+
+def test_an_existing_bundle_is_kept_unless_forced(fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "b"
+    arguments = ["fit", "--data", str(fitted[0]), "--out", str(out), *QUICK]
+    assert training(arguments) == 0
+    before = load_bundle(out).digest
+    assert training([*arguments, "--seed", "1"]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert load_bundle(out).digest == before
+    assert training([*arguments, "--seed", "1", "--force"]) == 0
+    assert load_bundle(out).digest != before
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_an_interrupted_fit_leaves_nothing(fitted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "verify", interrupted)
+    assert training(["fit", "--data", str(fitted[0]), "--out", str(tmp_path / "b"), *QUICK]) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_constant_feature_is_kept_and_said(fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training(["fit", "--data", str(fitted[0]), "--out", str(tmp_path / "b"), *QUICK])
+    assert "constant in its fit rows, kept: flag" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("timestamp,stream,cpu\n", "no rows"),
+        ("timestamp,stream,cpu\n" + "".join(f"{60 * t + 1},a,\n" for t in range(200)), "no finite value"),
+        ("timestamp,stream,cpu\n" + "".join(f"{60 * t + 1},{s},1\n" for t in range(200) for s in "ab"[: 2 if t < 50 else 1]), "stream b has 50 rows"),
+        ("when,cpu\n1,2\n", "timestamp"),
+    ],
+)
+def test_data_that_cannot_be_fitted_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str) -> None:
+    (tmp_path / "h.csv").write_text(content)
+    assert training(["fit", "--data", str(tmp_path / "h.csv"), "--out", str(tmp_path / "b"), *QUICK]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_files_that_differ_in_their_features_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a.csv").write_text("timestamp,cpu\n1,2\n")
+    (tmp_path / "d/b.csv").write_text("timestamp,mem\n1,2\n")
+    assert training(["fit", "--data", str(tmp_path / "d"), "--out", str(tmp_path / "b"), *QUICK]) == 2
+    assert "cpu, mem" in capsys.readouterr().err
+
+
+def test_an_unknown_setting_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text("stepz = 3\n")
+    assert training(["fit", "--data", "x", "--out", str(tmp_path / "b"), "--config", str(tmp_path / "c.toml")]) == 2
+    assert "stepz" in capsys.readouterr().err
+
+
+def test_anomalies_and_gaps_do_not_bend_a_scale() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.normal(10, 2, (5000, 1)).astype(np.float32)
+    dirty = clean.copy()
+    dirty[rng.random(5000) < 0.01] = 500
+    dirty[rng.random(5000) < 0.02] = np.nan
+    fleet, pooled = np.array([12.0]), np.array([10.0])
+    (center, scale, _), (dirty_center, dirty_scale, _) = scaling(clean, fleet, pooled), scaling(dirty, fleet, pooled)
+    assert abs(dirty_center[0] - center[0]) < 0.5 * scale[0]
+    assert 0.7 < dirty_scale[0] / scale[0] < 1.6
+
+
+@pytest.mark.parametrize("budget", [2.0, 10.0, 50.0])
+def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for(budget: float) -> None:
+    rng = np.random.default_rng(3)
+
+    def scores(weeks: int) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
+        """Smoothed noise, as a score is; one tick a minute."""
+        found = []
+        for _ in range(weeks):
+            steps = rng.normal(size=10_080 + 20)
+            found.append((4 + np.convolve(steps, np.ones(20) / np.sqrt(20), "valid")[:10_080]).astype(np.float32))
+        return found
+
+    calibration, fresh = scores(6), scores(6)
+    settings = AlertingSettings()
+    levels = candidate_levels(calibration)
+    fit = tail_fit(levels, incidents(calibration, levels, settings).sum(axis=0), weeks=6.0)
+    realised = incidents(fresh, np.array([fit.level(budget)]), settings).sum() / 6
+    assert 0.5 < realised / budget < 2
