@@ -1,0 +1,48 @@
+"""Libraries that repeat themselves are shown once a minute; different messages are all shown."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from detector import log
+
+
+@pytest.fixture
+def shown() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    log.configure("text", "info", stream)
+    yield stream
+    root.handlers[:] = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def said(minutes: float, template: str = "Topic %s not found", *arguments: object) -> None:
+    record = logging.LogRecord("some.library", logging.ERROR, "", 0, template, arguments or ("metrics",), None)
+    record.created = 1_700_000_000 + minutes * 60
+    logging.getLogger().handle(record)
+
+
+def test_a_message_of_a_library_is_shown_once_a_minute(shown: io.StringIO) -> None:
+    for tenth in range(15):
+        said(tenth / 10)
+    assert shown.getvalue().count("Topic metrics not found") == 2
+
+
+def test_another_message_of_the_same_library_is_shown_at_once(shown: io.StringIO) -> None:
+    said(0)
+    said(0, "Connection lost: %s", "refused")
+    assert shown.getvalue().count("event=") == 2
+
+
+def test_the_daemons_own_events_are_all_shown(shown: io.StringIO) -> None:
+    for _ in range(3):
+        structlog.get_logger("daemon").info("same")
+    assert shown.getvalue().count("event=same") == 3
