@@ -1,0 +1,63 @@
+"""A broker or a topic that is not there yet, or goes away: the daemon waits, says so, and goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from deploy.demo.broker import Broker
+from tests.integration.conftest import Start
+from tests.integration.history import history, records
+from tests.integration.stage import WebhookReceiver, committed_and_end, eventually, produce
+
+
+def test_it_waits_for_broker_and_topic_and_outlives_a_restart_of_the_broker(tmp_path: Path, start: Start, receiver: WebhookReceiver) -> None:
+    rows = [row for row in history() if row.usable]
+    half = len(rows) // 2
+    receiver.start()
+    broker = Broker(tmp_path / "kafka")
+    daemon = start(KAFKA__BOOTSTRAP_SERVERS=broker.bootstrap, KAFKA__TOPICS="late")
+    eventually(lambda: daemon.get("/-/healthy")[0] == 200, "healthy without a broker")
+    assert daemon.get("/-/ready")[0] == 503
+    eventually(lambda: "event=waiting_for_broker" in daemon.log_text(), "it says what it waits for")
+
+    with broker:
+        eventually(lambda: "event=no_partitions topics=late" in daemon.log_text(), "it says which topic it waits for")
+        assert daemon.log_text().count("Topic late not found") <= 1  # the client says so ten times a second
+        assert daemon.get("/-/ready")[0] == 503
+        broker.create_topic("late")
+        produce(broker, "late", records(rows[:half]))
+        daemon.await_value("detector_scored_total", half, deadline=45)
+        assert daemon.get("/-/ready")[0] == 200
+
+        broker.kill()
+        eventually(lambda: not broker.running, "the broker is gone")
+        assert daemon.get("/-/healthy")[0] == 200
+        broker.restart()
+        produce(broker, "late", records(rows[half:]))
+        daemon.await_value("detector_scored_total", len(rows), deadline=45)
+        assert daemon.value("detector_scored_total") == len(rows)
+        daemon.stop()
+        committed, ends = committed_and_end(broker, "late", daemon.settings["KAFKA__GROUP_ID"], 1)
+        assert committed == ends == [len(rows)]
+
+
+def test_it_stops_in_time_while_it_waits_for_a_broker(tmp_path: Path, start: Start) -> None:
+    daemon = start(KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1", KAFKA__TOPICS="none", SHUTDOWN_DEADLINE="5")
+    eventually(lambda: "event=waiting_for_broker" in daemon.log_text(), "it waits")
+    began = time.monotonic()
+    daemon.stop(timeout=10)
+    assert time.monotonic() - began < 5
+
+
+def test_it_stops_in_time_although_the_broker_died(own_broker: Broker, start: Start, receiver: WebhookReceiver) -> None:
+    own_broker.create_topic("metrics")
+    receiver.start()
+    daemon = start(KAFKA__BOOTSTRAP_SERVERS=own_broker.bootstrap, KAFKA__TOPICS="metrics")
+    rows = [row for row in history(ticks=20) if row.usable]
+    produce(own_broker, "metrics", records(rows))
+    daemon.await_value("detector_scored_total", len(rows))
+    own_broker.kill()
+    began = time.monotonic()
+    daemon.stop(timeout=40)
+    assert time.monotonic() - began < 20  # the default deadline
