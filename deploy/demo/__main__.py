@@ -90,7 +90,8 @@ class Run:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs with it ignored
+        signal.signal(number, _terminated)
     try:
         return _demo(options, console)
     except KeyboardInterrupt:
@@ -166,6 +167,7 @@ def _produce(run: Run, view: View) -> None:
                 _tick(run, metrics, producer)
                 if time.monotonic() - updated >= UPDATE_S:
                     updated = time.monotonic()
+                    run.broker.check_alive()
                     run.daemon.check_alive()
                     view.update(run.progress())
                 if time.monotonic() - run.began > run.options.seconds * OVERTIME:

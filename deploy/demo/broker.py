@@ -152,6 +152,12 @@ class Broker:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def check_alive(self) -> None:
+        """Raise BrokerError if it ended by itself."""
+        code = None if self._process is None else self._process.poll()
+        if code is not None:
+            raise BrokerError(f"Kafka ended with status {code}; its log ends:\n{self.log_tail()}")
+
     def __enter__(self) -> Self:
         try:
             self.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Sequence
 from types import TracebackType
@@ -33,7 +34,11 @@ class Producer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._kafka.close(timeout=10 if kind is None else 0)
+        if kind is None:
+            self._kafka.close(timeout=10)
+            return
+        with contextlib.suppress(KafkaError):  # what could not be sent any more must not hide why we leave
+            self._kafka.close(timeout=2)
 
     def send(self, now: float, values: F64) -> None:
         """One tick of all streams; NaN goes out as null. Raises if an earlier record could not be delivered."""
