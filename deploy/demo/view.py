@@ -1,6 +1,6 @@
 """The terminal's side of the demo: what was injected on the left, what the daemon reported on the right.
 
-States are words, never colours alone. Where output is not a terminal, every event is one line instead.
+States are words, never colours alone, and both sides fit into 80 columns. Where output is not a terminal, every event is one line instead.
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ def span(seconds: float) -> str:
 
 
 def fault_state(fault: Fault, incidents: Sequence[Incident], now: float) -> str:
+    """How long it took to find, or that it was not."""
     first = next((i for i in incidents if belongs(i, fault)), None)
     if first is not None:
-        return f"found after {span(first.fired_at - fault.start)}"
-    return "missed" if now > fault.end + SLACK_S else "not yet found"
+        return f"{(first.fired_at - fault.start) / 60:.0f} min"
+    return "missed" if now > fault.end + SLACK_S else "waiting"
 
 
 def cause(incident: Incident, faults: Sequence[Fault]) -> str:
@@ -103,36 +104,34 @@ class LiveView:
         sides.add_column(ratio=1)
         sides.add_column(ratio=1)
         sides.add_row(
-            Panel(_injected(progress, rows), title=f"Injected: {len(progress.faults)} faults"),
-            Panel(_reported(progress, rows), title=f"Reported by the daemon: {len(progress.incidents)} incidents"),
+            Panel(_injected(progress, rows), title=f"Injected: {len(progress.faults)}"),
+            Panel(_reported(progress, rows), title=f"Reported by the daemon: {len(progress.incidents)}"),
         )
         return Group(_header(progress), ProgressBar(progress.end - progress.begin, progress.now - progress.begin), sides)
 
 
 def _header(progress: Progress) -> Text:
     return Text(
-        f"{clock(progress.now)} (event time, {progress.multiple:,.0f} x real time)   {progress.streams} streams   "
-        f"{progress.records:,} records   {progress.rate:,.0f} records/s",
+        f"{clock(progress.now)}, {progress.multiple:,.0f} x real time   {progress.streams} streams   "
+        f"{progress.records:,} records, {progress.rate:,.0f}/s",
         no_wrap=True,
     )
 
 
 def _injected(progress: Progress, rows: int) -> Table:
-    table = _table("start", "stream", "fault", "state")
+    table = _table("start", "stream", "fault", "found in")
     for fault in progress.faults[-rows:]:
         state = fault_state(fault, progress.incidents, progress.now)
-        style = "green" if state.startswith("found") else "red" if state == "missed" else "yellow"
-        table.add_row(clock(fault.start), fault.stream, fault.kind.value, Text(state, style))
+        style = {"missed": "red", "waiting": "yellow"}.get(state, "green")
+        table.add_row(clock(fault.start)[-5:], fault.stream, fault.kind.value, Text(state, style))
     return table
 
 
 def _reported(progress: Progress, rows: int) -> Table:
-    table = _table("start", "stream", "severity", "state", "cause")
+    table = _table("start", "stream", "state", "cause")
     for incident in progress.incidents[-rows:]:
-        state = "firing" if incident.ends is None else f"resolved {clock(incident.ends)}"
-        why = cause(incident, progress.faults)
-        style = "red" if incident.ends is None else "green"
-        table.add_row(clock(incident.starts), incident.stream, incident.severity, Text(state, style), why)
+        state, style = (incident.severity, "red") if incident.ends is None else ("resolved", "green")
+        table.add_row(clock(incident.starts)[-5:], incident.stream, Text(state, style), cause(incident, progress.faults))
     return table
 
 

@@ -70,10 +70,10 @@ def test_without_a_terminal_every_event_is_one_line_once() -> None:
 
 def test_both_sides_can_be_read_without_colour() -> None:
     out = io.StringIO()
-    console = Console(file=out, width=120, height=24, color_system=None)
-    console.print(LiveView(console).render(progress(incident(START + 6540), incident(START, "host-002"))))
+    console = Console(file=out, width=80, height=24, color_system=None)
+    console.print(LiveView(console).render(progress(incident(START + 6540), incident(START, "host-002", ends=START + 60))))
     text = out.getvalue()
-    for word in ("decoupling", "found after 10 min", "firing", "false alarm", "100 records/s"):
+    for word in ("decoupling", "10 min", "resolved", "warning", "false alarm", "1,000 records, 100/s"):
         assert word in text
 
 
