@@ -175,20 +175,20 @@ class Pipeline:
         """Gather, step, decide, scatter."""
         table = self.table
         since = np.where(np.isfinite(last), times - last, self._bundle.manifest.tick_interval)
-        x = columns.values[records]
-        step = self._engine.step(x, clock_input(since, times), table.states[rows])
+        x = columns.values.take(records, axis=0)
+        step = self._engine.step(x, clock_input(since, times), table.states.take(rows, axis=0))
         broken = ~np.isfinite(step.score)
-        before = table.decisions[rows]
+        before = table.decisions.take(rows)
         decided = decide(before, times, np.where(broken, 0, step.score) if broken.any() else step.score, self._rules)
         table.states[rows] = step.next_state
-        table.decisions[rows] = decided.rows
+        table.store_decisions(rows, decided.rows)
         table.times[rows] = times
         table.page_dirty[rows >> PAGE_BITS] = True
         if broken.any():
             self._metrics.state_resets.inc(int(broken.sum()))
             table.restart(rows[broken])
         self._metrics.scored.inc(len(rows))
-        changed = np.flatnonzero(np.isin(decided.reason, TRANSITIONS))
+        changed = np.flatnonzero(_IS_TRANSITION[decided.reason])
         for i in changed.tolist():
             self._transition(columns.partition, int(rows[i]), Reason(decided.reason[i]), before[i], decided.rows[i], times[i], i, x, step)
         if self._sink is not None:
@@ -253,4 +253,5 @@ class Pipeline:
         self._metrics.streams.set(self.table.streams)
 
 
+_IS_TRANSITION = np.isin(np.arange(len(Reason)), TRANSITIONS)
 _STATUS = {Reason.FIRED: "firing", Reason.ESCALATED: "escalated", Reason.RECOVERED: "resolved"}

@@ -14,6 +14,8 @@ center and scale from its first ``warm_up`` points, weighted so that the pooled 
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +55,21 @@ class Layout:
         return found
 
 
+def squashed(z: Tensor) -> Tensor:
+    """asinh, written out: onnxruntime's own operator is scalar, these are vectorised."""
+    return torch.sign(z) * torch.log(z.abs() + torch.sqrt(z * z + 1.0))
+
+
+def powered(x: Tensor, power: float) -> Tensor:
+    """x ** power for x >= 0; a multiple of a quarter is products and square roots, which onnxruntime vectorises, as it does not Pow."""
+    whole, quarters = divmod(power * 4, 4)
+    if quarters != int(quarters):
+        return x**power
+    root = torch.sqrt(x)
+    factors = [x] * int(whole) + [root] * (int(quarters) // 2) + [torch.sqrt(root)] * (int(quarters) % 2)
+    return functools.reduce(operator.mul, factors)
+
+
 class Sequence(nn.Module):
     """The network over a stretch of time, with the training aids that the step drops: one-step forecast and log scale."""
 
@@ -69,7 +86,7 @@ class Sequence(nn.Module):
         self, z: Tensor, state: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None, noise: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor, tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
         """z [B, T, F] scaled -> reconstruction, forecast and log scale [B, T, F], and the carried state."""
-        hidden, encoder = self.encoder(torch.asinh(z), state[0] if state else None)
+        hidden, encoder = self.encoder(squashed(z), state[0] if state else None)
         code = torch.tanh(self.bottleneck(hidden))
         if noise:
             code = code + noise * torch.randn_like(code)
@@ -129,7 +146,7 @@ class Step(nn.Module):
         filled = torch.where(missing, center, x.clamp(-LARGEST, LARGEST))
         center, scale, seen = self._scaling(filled, present, center, scale, seen)
         z = ((filled - center) / scale).clamp(-CLIP, CLIP) * present
-        eh, ec = self.encoder(torch.asinh(z), eh, ec)
+        eh, ec = self.encoder(squashed(z), eh, ec)
         dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
         reconstruction = self.output(dh)
         error, bias, energy = self._error(z, reconstruction, present, bias, energy, age)
@@ -173,7 +190,7 @@ class Step(nn.Module):
         bias = bias + mask * torch.clamp(0.25 * young, min=BIAS_GAIN) * (residual.clamp(-1.0, 1.0) - bias)
         size = (residual - bias).abs()
         energy = energy + mask * young.clamp(min=ENERGY_GAIN) * (size.clamp(max=ENERGY_CAP) ** 2 - energy)
-        error = mask * size.clamp(max=RESIDUAL_CAP) ** self.power / torch.sqrt(energy + ENERGY_FLOOR)
+        error = mask * powered(size.clamp(max=RESIDUAL_CAP), self.power) / torch.sqrt(energy + ENERGY_FLOOR)
         if self.linear:
             own, linear = torch.split(error, self.layout.features, dim=1)
             error = own + LINEAR_WEIGHT * linear

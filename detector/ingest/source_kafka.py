@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from detector.errors import Transient
 from detector.events import Columns, Partition
@@ -21,6 +23,7 @@ from detector.ingest.decode import Decoder, Raw
 from detector.ports import Assignments
 
 _BOOTSTRAP_MS = 3000  # for one attempt to reach a broker: a stop goes unnoticed for as long
+_COMMIT_MS = 3000  # the loop stands still while it commits, and a committed offset is only a hint
 _PATIENCE = 25  # empty polls without a partition before the log says so
 
 
@@ -32,8 +35,15 @@ class KafkaSource:
         self._topics = settings.topics
         self._idle = 0
         self._log = structlog.get_logger("kafka")
+        clients: list[Any] = []
+
+        def client(**config: Any) -> Any:
+            clients.append(KafkaNetClient(**config))
+            return clients[-1]
+
         try:
             self._consumer = KafkaConsumer(
+                kafka_client=client,
                 **settings.connection(),
                 bootstrap_timeout_ms=_BOOTSTRAP_MS,
                 group_id=settings.group_id,
@@ -46,6 +56,8 @@ class KafkaSource:
                 heartbeat_interval_ms=max(300, min(3000, settings.session_timeout_ms // 3)),
             )
         except KafkaError as error:
+            for client in clients:  # the consumer that was not made leaves its I/O thread and sockets behind
+                client.close()
             raise Transient(f"no broker answers at {', '.join(settings.bootstrap_servers)} ({type(error).__name__})") from None
         listener = _Listener(self._consumer, assignments)
         if settings.topics[0].startswith("^"):
@@ -75,7 +87,7 @@ class KafkaSource:
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         try:
-            self._consumer.commit({_tp(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items()}, timeout_ms=10_000)
+            self._consumer.commit({_tp(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items()}, timeout_ms=_COMMIT_MS)
         except (KafkaError, AssertionError) as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
 

@@ -1,0 +1,1 @@
+"""What the hot path costs, as ratios within one run: ``make benchmark``."""
