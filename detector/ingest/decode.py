@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ class Decoder:
         try:
             times = np.fromiter(stamps, np.float64, len(stamps))  # None, a timestamp that is absent, becomes NaN
             for j in np.flatnonzero(np.isnan(times)).tolist():
-                times[j] = raw.timestamps[kept[j]] / 1000.0
+                times[j] = raw.timestamps[kept[j]] / 1000.0 if stamps[j] is None else math.nan  # a text may say "nan"
         except ValueError:  # text: the slow way for this poll
             times = np.empty(len(stamps))
             for j, stamp in enumerate(stamps):

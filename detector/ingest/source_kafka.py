@@ -37,13 +37,13 @@ class KafkaSource:
         self._log = structlog.get_logger("kafka")
         clients: list[Any] = []
 
-        def client(**config: Any) -> Any:
+        def made(**config: Any) -> Any:
             clients.append(KafkaNetClient(**config))
             return clients[-1]
 
         try:
             self._consumer = KafkaConsumer(
-                kafka_client=client,
+                kafka_client=made,
                 **settings.connection(),
                 bootstrap_timeout_ms=_BOOTSTRAP_MS,
                 group_id=settings.group_id,

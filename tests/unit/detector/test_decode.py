@@ -137,3 +137,9 @@ def test_every_record_is_a_row_or_rejected_exactly_once_whatever_its_bytes(value
     assert len(mine) == len(values) + 1
     assert {columns.names[i] for i in mine} == {"good"}
     assert columns.values[mine].tolist() == [[4.0, 2.0]] * len(mine)
+
+
+@pytest.mark.parametrize("neighbour", [record(timestamp=5, cpu=1), record(timestamp="yesterday", cpu=1)])
+def test_a_timestamp_that_says_nan_is_not_an_absent_one_whatever_stands_beside_it(neighbour: bytes) -> None:
+    rejected = decode(record(timestamp="nan", cpu=1), neighbour).rejected
+    assert (rejected[0].offset, rejected[0].reason) == (70, RejectReason.TIMESTAMP)
