@@ -156,12 +156,9 @@ def _huge(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 
 
 #: Each kind with its weight: the large ones are rarer.
-KINDS: Final[dict[Maker, int]] = dict.fromkeys((_bytes, _truncated, _flipped, _foreign, _wrong_type, _not_json, _infinite, _time), 100) | {
-    _no_object: 100,
-    _nothing: 100,
-    _vacant: 100,
-    _nameless: 100,
-    _foreign_key: 100,
+KINDS: Final[dict[Maker, int]] = {
+    **dict.fromkeys((_bytes, _truncated, _flipped, _foreign, _wrong_type, _not_json, _infinite, _time), 100),
+    **dict.fromkeys((_no_object, _nothing, _vacant, _nameless, _foreign_key), 100),
     _deep: 10,
     _huge: 5,
 }
