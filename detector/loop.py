@@ -56,6 +56,7 @@ class Loop:
         self._lock = threading.Lock()
         self._generation = 0
         self._durable: dict[Partition, int] = {}
+        self._unreadable: StoreError | None = None
         self._checkpointed = self._tried = clock.monotonic()
         self.vitals = Vitals(clock.monotonic())
         self._log = structlog.get_logger("loop")
@@ -86,6 +87,7 @@ class Loop:
             restored = restore(self._bundle, *self._store.load(partition), self._width)
         except StoreError as error:
             self._log.error("restore_failed", partition=str(partition), cause=str(error))
+            self._unreadable = error
             raise
         self._pipeline.assign(partition, restored)
         streams = sum(len(rows.names) for rows in restored.pages)
@@ -101,9 +103,16 @@ class Loop:
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self, source: Source, stop: threading.Event) -> None:
-        """Until ``stop``; then a last checkpoint. Broker faults are retried for ever, each kind logged once until it is over."""
+        """Until ``stop``; then a last checkpoint. Broker faults are retried for ever, each kind logged once until it is over.
+
+        Raises StoreError when what was assigned can't be restored: the client would read on and nobody would score it, so the daemon ends and
+        the group gives the partition to a member, perhaps this one started again, that can.
+        """
         while not stop.is_set():
             self.turn(source, stop)
+            if self._unreadable is not None:
+                self.checkpoint(source)
+                raise self._unreadable
         self.vitals.stopping = True
         self.checkpoint(source)
 
