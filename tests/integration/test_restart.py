@@ -84,3 +84,21 @@ def test_a_second_signal_ends_a_daemon_that_drains_at_once(broker: Broker, topic
     eventually(lambda: "event=draining" in daemon.log_text(), "it drains")
     daemon.signal(signal.SIGTERM)
     assert daemon.status(timeout=5) == 128 + signal.SIGTERM
+
+
+def test_a_state_that_can_not_be_read_ends_the_daemon_and_nothing_is_skipped(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path
+) -> None:
+    """It must not stay in the group as the owner of a partition that it does not score."""
+    rows = [row for row in history(ticks=30) if row.usable]
+    receiver.start()
+    produce(broker, topic, records(rows))
+    blocked = tmp_path / "a" / "partitions" / topic / "0" / "head.swp"
+    blocked.mkdir(parents=True)
+    daemon = start()
+    assert daemon.status(timeout=20) == 2
+    assert "can't be read" in daemon.log_text().splitlines()[-1]
+    blocked.rmdir()
+    daemon = start()
+    daemon.await_value("detector_scored_total", len(rows))
+    daemon.stop()
