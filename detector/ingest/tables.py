@@ -76,21 +76,24 @@ def read_table(path: Path) -> Table:
     """One file. Raises DataError that names the file, the column and the remedy."""
     try:
         raw = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
+        columns = raw.column_names
+    except UnicodeDecodeError:
+        raise DataError(f"{path} can't be read: its column names are not UTF-8; save it as UTF-8") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {error}") from None
-    features = tuple(c for c in raw.column_names if c not in RESERVED)
-    if "timestamp" not in raw.column_names:
-        raise DataError(f"{path} has no `timestamp` column (it has {', '.join(raw.column_names)}): name its time column so")
+    features = tuple(c for c in columns if c not in RESERVED)
+    if "timestamp" not in columns:
+        raise DataError(f"{path} has no `timestamp` column (it has {', '.join(columns)}): name its time column so")
     if not features:
-        raise DataError(f"{path} has no feature column beside {', '.join(raw.column_names)}")
-    if len(set(raw.column_names)) != len(raw.column_names):
-        raise DataError(f"{path} names a column twice: {', '.join(raw.column_names)}")
+        raise DataError(f"{path} has no feature column beside {', '.join(columns)}")
+    if len(set(columns)) != len(columns):
+        raise DataError(f"{path} names a column twice: {', '.join(columns)}")
     streams, stream = _streams(raw, path)
     values = np.empty((raw.num_rows, len(features)), np.float32)
     for j, name in enumerate(features):
         values[:, j] = _numbers(raw[name], path, name)
     values[~np.isfinite(values)] = np.nan
-    label = _numbers(raw["label"], path, "label") if "label" in raw.column_names else None
+    label = _numbers(raw["label"], path, "label") if "label" in columns else None
     return Table(path, features, streams, stream, _times(raw["timestamp"], path), values, label)
 
 
@@ -109,7 +112,7 @@ def _numbers(column: pa.ChunkedArray, path: Path, name: str) -> F64:
         row, cell = next(((i, v) for i, v in enumerate(column.to_pylist()) if v is not None and not _is_number(v)), (0, None))
         raise DataError(f"{path}, row {row + 1}: column `{name}` holds {cell!r}, which is no number; mend the cell or leave it empty")
     with np.errstate(over="ignore"):
-        return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
 
 
 def _is_number(cell: object) -> bool:
@@ -123,7 +126,10 @@ def _is_number(cell: object) -> bool:
 def _streams(raw: pa.Table, path: Path) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
     if "stream" not in raw.column_names:
         return (path.stem,), np.zeros(raw.num_rows, np.int32)
-    column = raw["stream"].cast(pa.string()).combine_chunks()
+    try:
+        column = raw["stream"].cast(pa.string()).combine_chunks()
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: the column `stream` holds what is no text ({error}); name the streams in UTF-8") from None
     if column.null_count or pc.any(pc.equal(column, "")).as_py():
         row = next(i for i, v in enumerate(column.to_pylist()) if not v)
         raise DataError(f"{path}, row {row + 1}: the stream is empty; name it, or leave the whole column out")
@@ -134,7 +140,7 @@ def _streams(raw: pa.Table, path: Path) -> tuple[tuple[str, ...], npt.NDArray[np
 
 def _times(column: pa.ChunkedArray, path: Path) -> F64:
     if pa.types.is_timestamp(column.type):
-        times = np.asarray(pc.cast(column.cast(pa.timestamp("us", column.type.tz)), pa.int64()).to_numpy(), np.float64) / 1e6
+        times = np.asarray(pc.cast(column.cast(pa.timestamp("us", column.type.tz), safe=False), pa.int64()).to_numpy(), np.float64) / 1e6
     elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         try:
             times = np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), np.float64)
