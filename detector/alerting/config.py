@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from detector.alerting.decide import Rules
@@ -33,7 +34,10 @@ class AlertingSettings(BaseModel):
     def _http(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value():
             return None
-        url = parse_url(value.get_secret_value())
+        try:
+            url = parse_url(value.get_secret_value())
+        except LocationParseError:  # its text holds the address, which may be a secret
+            raise ValueError("it is not a http:// or https:// address") from None
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("it is not a http:// or https:// address")
         return value

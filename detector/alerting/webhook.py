@@ -27,6 +27,7 @@ from detector.metrics import Metrics
 from detector.ports import DeadLetters, Receiver
 
 _RETRIED = {408, 425, 429}
+_LONGEST = 3600.0  # seconds that a Retry-After may ask for
 
 
 class Webhook:
@@ -61,16 +62,14 @@ class Webhook:
         raise Permanent(f"{self._host} refused it with {response.status}")
 
     def _retry_after(self, value: str | None) -> float | None:
+        """Seconds or a date; None where it is neither. An absurd one counts as :data:`_LONGEST`, so that no receiver silences us for good."""
         if value is None:
             return None
         try:
-            return max(0.0, float(value))
-        except ValueError:
-            pass
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self._clock.wall())
-        except ValueError:
+            asked = float(value) if value.isdecimal() else email.utils.parsedate_to_datetime(value).timestamp() - self._clock.wall()
+        except (ValueError, OverflowError):
             return None
+        return min(max(0.0, asked), _LONGEST)
 
 
 class LogOnly:
