@@ -78,11 +78,12 @@ class Pipeline:
     def assign(self, partition: Partition, restored: Restored) -> None:
         """Take over a partition as it was restored."""
         self.table.assign(partition, restored.pages, restored.offset or 0)
-        self._stamps[partition] = {rows.number: rows.offset for rows in restored.pages if rows.names}  # an empty one is written anew
+        self._stamps[partition] = dict(restored.stamps)  # a page without one is written at the next checkpoint
         if restored.offset is not None:
             self.applied[partition] = restored.offset
         for number, alert in restored.alerts:
             self._outbox.put((partition, number), alert)
+        self._metrics.firing.set(self.table.firing())
         self._gauges()
 
     def revoke(self, partition: Partition) -> None:
@@ -90,6 +91,7 @@ class Pipeline:
         self.table.revoke(partition)
         self.applied.pop(partition, None)
         self._stamps.pop(partition, None)
+        self._metrics.firing.set(self.table.firing())
         self._gauges()
 
     def capture(self, partition: Partition) -> Capture | None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.alerting.decide import DECISION, Decisions, fresh
-from detector.events import F32, F64, I64, Partition
+from detector.events import F32, F64, I64, Partition, Phase
 
 PAGE_BITS = 8
 PAGE = 1 << PAGE_BITS
@@ -160,6 +160,11 @@ class StreamTable:
         """The table's page indices of a partition, in order of page number."""
         return self._owned[partition].pages
 
+    def firing(self) -> int:
+        """How many streams are in an incident."""
+        phases = self.decisions["phase"].reshape(-1, PAGE)
+        return sum(int(np.count_nonzero(phases[page] == Phase.FIRING)) for owned in self._owned.values() for page in owned.pages)
+
     def copy_page(self, partition: Partition, number: int, offset: int) -> PageRows:
         """A copy of one page's rows, stamped with ``offset``."""
         owned = self._owned[partition]
@@ -181,6 +186,7 @@ class StreamTable:
         self.page_applied[page] = 0
         self.page_dirty[page] = False
         self.names[page * PAGE : (page + 1) * PAGE] = [""] * PAGE
+        self.decisions[page * PAGE : (page + 1) * PAGE] = fresh(PAGE)
         return page
 
     def _grow(self, pages: int) -> None:
@@ -219,9 +225,12 @@ class StreamTable:
         self.decisions.view(opaque)[slots] = rows.view(opaque)
 
     def restart(self, slots: Slots) -> None:
-        """Put rows back to the initial state: for a graph that returned what is not a number."""
+        """Put rows back to the initial state: for a graph that returned what is not a number.
+
+        They warm up again, but an incident that is open stays open until the score is low: its receiver waits for the end.
+        """
         self.states[slots] = self._seed.initial
-        self.decisions[slots] = fresh(1)[0]
+        self.decisions["steps"][slots] = 0
 
 
 def waves(slots: Slots) -> Iterator[Slots]:

@@ -14,8 +14,8 @@ Bytes are ``magic, BLAKE2b-256 of the body, body`` with a msgpack body: plain da
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -63,11 +63,13 @@ class Head(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What a partition starts from: its pages in order of number, the undelivered alerts with the number of the page that
-    holds each, and the offset to read from (None: never checkpointed)."""
+    holds each, the offset to read from (None: never checkpointed), and the stamp that each page bears in the store: heads to come
+    must name that one for as long as the page is not written again."""
 
     pages: tuple[PageRows, ...]
     alerts: tuple[tuple[int, Alert], ...]
     offset: int | None
+    stamps: Mapping[int, int] = field(default_factory=dict)
 
 
 Stored = TypeVar("Stored", Page, Head)
@@ -124,15 +126,16 @@ def restore(bundle: str, head: Head | None, pages: Sequence[Page], width: int) -
         return Restored((_empty(0, head.offset, width),) if alerts else (), alerts, head.offset)
     found = {p.number: p for p in named}
     rows = []
-    for number, stamp in sorted(head.stamps.items()):
-        page = found.get(number)
+    for number in range(max(head.stamps, default=-1) + 1):  # a number without a page keeps its place: a page's number is its place
+        page, stamp = found.get(number), head.stamps.get(number, 0)
         if page is None:
             rows.append(_empty(number, 0, width))
         else:
             applied = page.offset if page.offset < stamp else max(page.offset, head.offset)
             rows.append(replace(to_rows(page), offset=applied))
     alerts = tuple((p.number, a) for p in named for a in p.alerts)
-    return Restored(tuple(rows), alerts, min([head.offset, *(r.offset for r in rows)]))
+    stamps = {number: page.offset for number, page in found.items()}
+    return Restored(tuple(rows), alerts, min([head.offset, *(r.offset for r in rows)]), stamps)
 
 
 def _empty(number: int, offset: int, width: int) -> PageRows:
