@@ -6,6 +6,7 @@ A record's bytes are kept up to :data:`KEPT` in base64 with topic, partition and
 from __future__ import annotations
 
 import base64
+import contextlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,11 @@ class DeadLetterFile:
                 self._failed = True
 
     def _rotate(self) -> None:
-        self._file.close()
-        self._path.replace(self._path.with_suffix(".1.ndjson"))
-        self._file = self._path.open("ab")
+        """Whatever fails here leaves a file that is open."""
+        with contextlib.suppress(FileNotFoundError):  # renamed before, and then there was no room for the next
+            self._path.replace(self._path.with_suffix(".1.ndjson"))
+        full, self._file = self._file, self._path.open("ab")
+        full.close()
 
 
 class NoDeadLetters:
