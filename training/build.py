@@ -37,10 +37,10 @@ def build(history: History, settings: FitSettings, out: Path, force: bool, progr
     """Fit, calibrate, export, verify, report; ``out`` is complete or untouched. Raises TrainingError."""
     with staged(out, force) as stage:
         fitted = fit(history, settings, progress)
-        step = Step(fitted.network, settings.power, settings.warm_up).eval()
+        step = Step(fitted.network, settings.power, settings.learning).eval()
         data = graph(step)
         splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
-        walked = walk(_runtime(data, history, step.layout.size), history, first_rows(history, step.layout, settings.warm_up))
+        walked = walk(_runtime(data, history, step.layout.size), history, first_rows(history, step.layout, settings.learning))
         held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
         levels = candidate_levels(held)
         ticks = [s.tick for s in history.series]
@@ -73,13 +73,13 @@ def build(history: History, settings: FitSettings, out: Path, force: bool, progr
     return Built(tail, parity, fitted)
 
 
-def first_rows(history: History, layout: Layout, warm_up: int) -> F32:
+def first_rows(history: History, layout: Layout, learning: int) -> F32:
     """float32 [N, S]: each stream before its first point, with the scaling of its fit rows, frozen."""
     rows = np.zeros((len(history.series), layout.size), np.float32)
     at = layout.slices()
     for i, series in enumerate(history.series):
         rows[i, at["center"]], rows[i, at["scale"]] = series.center, series.scale
-    rows[:, at["seen"]] = warm_up
+    rows[:, at["seen"]] = learning
     rows[:, at["energy"]] = 1.0
     return rows
 

@@ -28,6 +28,9 @@ class FitSettings(BaseModel):
     fit_share: float = Field(0.6, gt=0, lt=1, description="the earliest rows of each stream")
     validation_share: float = Field(0.15, gt=0, lt=1, description="the rows after those; the rest calibrates")
     warm_up: int = Field(120, ge=1, description="steps of a stream that training has not seen before it may alert")
+    learning: int = Field(
+        2000, ge=1, description="points over which such a stream learns its own scale: more than a day of them, to have seen its rhythm"
+    )
     units: dict[str, str] = Field(default_factory=dict, description="unit of each feature, for alerts and the report")
 
 

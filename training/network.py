@@ -9,7 +9,7 @@ the weights are the same.
 
 The state row, in this order (see :class:`Layout`): encoder h and c, decoder h and c [H each] · center, scale, points seen [F each] · bias
 and energy of each branch's residual [branches * F each] · three smoothed errors · age in steps. A stream that training has not seen learns its
-center and scale from its first ``warm_up`` points, weighted so that the pooled prior fades with the square of their number; then they are frozen.
+center and scale from its first ``learning`` points, weighted so that the pooled prior fades with the square of their number; then they are frozen.
 """
 
 from __future__ import annotations
@@ -123,12 +123,12 @@ class Cell(nn.Module):
 class Step(nn.Module):
     """ONE step over a batch of streams: what the daemon runs."""
 
-    def __init__(self, network: Sequence, power: float, warm_up: int) -> None:
+    def __init__(self, network: Sequence, power: float, learning: int) -> None:
         super().__init__()
         features = network.features
         linear = network.get_buffer("projection").numel() > 0
         self.layout = Layout(features, network.hidden, 2 if linear else 1)
-        self.power, self.warm_up = power, float(warm_up)
+        self.power, self.learning = power, float(learning)
         self.encoder, self.decoder = Cell(network.encoder), Cell(network.decoder)
         self.bottleneck = network.bottleneck
         self.output = nn.Linear(network.hidden, features)
@@ -159,12 +159,12 @@ class Step(nn.Module):
         return score, center + scale * reconstruction, error / total.clamp(min=1e-12), next_state
 
     def _scaling(self, x: Tensor, present: Tensor, center: Tensor, scale: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Center, scale and count after a point; frozen once ``warm_up`` points were seen.
+        """Center, scale and count after a point; frozen once ``learning`` points were seen.
 
         A weighted mean with weights 1, 2, 3, ... (gain 2 / (n + 2)), so that the first points, and the prior most of all, fade quadratically;
         after ten points a step is limited to five scales.
         """
-        learning = present * (seen < self.warm_up).float()
+        learning = present * (seen < self.learning).float()
         difference = x - center
         limit = torch.where(seen < 10.0, torch.full_like(scale, 3e38), 5.0 * scale)
         difference = torch.minimum(torch.maximum(difference, -limit), limit)

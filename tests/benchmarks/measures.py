@@ -85,7 +85,7 @@ def window(rounds: int) -> list[Row]:
             with torch.no_grad():
                 return _rate(BATCH, lambda: net(history))
 
-        def stepped(runtime: Runtime = runtime, x: np.ndarray = x, clock: np.ndarray = clock, states: np.ndarray = states) -> float:  # type: ignore[type-arg]
+        def stepped(runtime: Runtime = runtime, x: np.ndarray = x, clock: np.ndarray = clock, states: np.ndarray = states) -> float:
             return _rate(BATCH * 20, lambda: [runtime.step(x, clock, states) for _ in range(20)])
 
         step, recompute = alternated(rounds, stepped, recomputed)
@@ -152,7 +152,7 @@ def drain(rounds: int) -> list[Row]:
 
 
 def _fill(bootstrap: str, topic: str, size: Size, count: int) -> None:
-    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=20, batch_size=1 << 18, buffer_memory=1 << 28)
+    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=20, batch_size=1 << 18)
     rng = np.random.default_rng(0)
     for i in range(count):
         stream, tick = i % STREAMS, i // STREAMS

@@ -27,7 +27,7 @@ def step() -> Step:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2.0)  # weights large enough that every gate moves
-    return Step(network, power=1.75, warm_up=20).eval()
+    return Step(network, power=1.75, learning=20).eval()
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_what_training_sees_is_what_serving_steps(step: Step) -> None:
     torch.manual_seed(7)
     history = np.random.default_rng(1).normal(size=(200, FEATURES)).astype(np.float32)
     network = Sequence(FEATURES, HIDDEN, projection([history])).eval()
-    served = as_runtime(Step(network, power=1.75, warm_up=20))
+    served = as_runtime(Step(network, power=1.75, learning=20))
     x = np.nan_to_num(points(100, 2))
     with torch.no_grad():
         reconstruction = network(torch.from_numpy(x.transpose(1, 0, 2)))[0].numpy()

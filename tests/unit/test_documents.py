@@ -1,0 +1,86 @@
+"""What the README and the deployment examples say exists, and with the defaults that they state."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+
+from detector import config
+from detector.alerting.payload import body
+from detector.errors import RejectReason
+from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
+from detector.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+EXAMPLES = [ROOT / "README.md", *sorted((ROOT / "deploy").glob("*.*aml")), ROOT / "Dockerfile"]
+SECRETS_AS_FILES = {"DETECTOR_ALERTING__WEBHOOK_SECRET_FILE"}
+
+
+def effective(monkeypatch: pytest.MonkeyPatch, path: Path | None = None) -> dict[str, str]:
+    for name in [n for n in os.environ if n.startswith(config.PREFIX)]:
+        monkeypatch.delenv(name)
+    return dict(config.names_and_values(config.load(path)))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_every_setting_that_is_named_exists(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = set(re.findall(r"DETECTOR_[A-Z]+__[A-Z_]+[A-Z]", path.read_text()))
+    assert named <= effective(monkeypatch).keys() | SECRETS_AS_FILES
+
+
+def test_the_readme_states_the_defaults_that_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = effective(monkeypatch)
+    rows = re.findall(r"^\| `(DETECTOR_\w+)`(.*?) \| .*? \|(.*?)\|$", README, re.MULTILINE)
+    assert len(rows) > 10
+    for name, more, stated in rows:
+        if "…" in more:
+            continue  # several settings in one row
+        held = settings[name]
+        said = stated.strip().strip("`")
+        same = float(held) == float(said) if re.fullmatch(r"[\d.]+", said) else held == said
+        assert same, f"{name} is {held}, the README says {said}"
+
+
+def test_the_example_of_settings_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert effective(monkeypatch, ROOT / "deploy/streamwarden.toml")["DETECTOR_LOG__FORMAT"] == "json"
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "deploy/prometheus-rules.yaml"], ids=lambda p: p.name)
+def test_every_metric_that_is_named_exists_with_its_labels(path: Path) -> None:
+    shown = generate_latest(Metrics().registry).decode()
+    for name, labels in re.findall(r"\b(detector_[a-z_]+)(?:\{([a-z_,]+)[=}])?", path.read_text()):
+        samples = [line for line in shown.splitlines() if re.match(rf"{name}[{{ ]", line)]
+        assert samples, f"{name} is no metric"
+        assert all(f'{label}="' in samples[0] for label in labels.split(",") if label), f"{name} has no label {labels}"
+
+
+def test_the_readme_lists_every_reason_to_reject_a_record() -> None:
+    listed = README.split("Reasons: ")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == {reason.value for reason in RejectReason}
+
+
+def test_the_readme_shows_the_payload_in_the_shape_it_has() -> None:
+    example = json.loads(next(b for b in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if "groupKey" in b))
+    deviations = (FeatureDeviation("cpu", "", 0.9, 0.3, 1.0),)
+    at = 1767846300.0
+    alert = Alert(Partition("t", 0), "host-050", Severity.WARNING, Reason.FIRED, at, None, at + 60, 7.59415, 7.51821, deviations)
+    made = body(alert, "")
+    assert example.keys() == set(made.__struct_fields__)
+    assert example["alerts"][0].keys() == set(made.alerts[0].__struct_fields__)
+    assert example["alerts"][0]["annotations"].keys() == made.alerts[0].annotations.keys()
+    for field in ("receiver", "status", "version", "groupKey", "groupLabels", "commonLabels"):
+        assert example[field] == getattr(made, field)
+    for field in ("labels", "startsAt", "endsAt", "fingerprint"):
+        assert example["alerts"][0][field] == getattr(made.alerts[0], field)
+
+
+def test_every_target_and_file_that_the_readme_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)`", README)) <= targets
+    assert not [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link and not (ROOT / link).exists()]
