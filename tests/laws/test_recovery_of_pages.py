@@ -1,0 +1,148 @@
+"""Streams enough for several pages: whatever page is stale, newer than its head or gone, the states and alerts come out the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.alerting.config import AlertingSettings
+from detector.alerting.outbox import Outbox
+from detector.events import Alert, Columns, Partition
+from detector.metrics import Metrics
+from detector.model.bundle import Bundle
+from detector.model.runtime import Runtime
+from detector.model.streams import PAGE
+from detector.pipeline import Pipeline
+from detector.recovery.snapshot import restore
+from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
+
+P = Partition("metrics", 0)
+STREAMS, POLLS = 2 * PAGE + 40, 14
+Incident = tuple[str, float, str]
+States = dict[str, tuple[list[float], float, int]]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return fake_bundle(tmp_path_factory.mktemp("bundle"), warm_up=1)
+
+
+def history() -> list[Columns]:
+    """A poll is one tick; page 0's streams fall silent halfway, page 2's join late, and each page has faults."""
+    rng = np.random.default_rng(3)
+    polls, first = [], 0
+    for t in range(POLLS):
+        present = [s for s in range(STREAMS) if (s >= PAGE or t < 7) and (s < 2 * PAGE or t >= 4)]
+        faulty = [30.0 if s % 97 == 5 and (t + s) % 9 in (2, 3, 4) else 0.0 for s in present]
+        values = (rng.normal(size=(len(present), 2)) + np.array(faulty)[:, None]).tolist()
+        polls.append(columns([f"s{s}" for s in present], [60.0 * (t + 1)] * len(present), values, first=first))
+        first = polls[-1].next_offset
+    return polls
+
+
+HISTORY = history()
+
+
+class Life:
+    """One life of a daemon on a store; ``raised`` outlives it, as a receiver does."""
+
+    def __init__(self, bundle: Bundle, store: MemoryStore, raised: set[Incident]) -> None:
+        manifest = bundle.manifest
+        rules = AlertingSettings(cooldown_ticks=0, clearing_steps=2).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        self.store = store
+
+        def note(alert: Alert) -> None:
+            raised.add((alert.stream, alert.starts_at, alert.reason.label))
+
+        self.pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 10_000, on_alert=note)
+        restored = restore(bundle.digest, *store.load(P), manifest.state_size)
+        self.pipeline.assign(P, restored)
+        self.offset = restored.offset or 0
+
+    def read(self, upto: int) -> None:
+        """Poll on from the restored offset, which may lie within a poll, to the end of poll ``upto``."""
+        for c in HISTORY[:upto]:
+            keep = c.offsets >= self.offset
+            if keep.any():
+                names = [n for n, k in zip(c.names, keep.tolist(), strict=True) if k]
+                self.pipeline.process([Columns(P, names, c.offsets[keep], c.times[keep], c.values[keep], c.next_offset)])
+                self.offset = c.next_offset
+
+    def checkpoint(self) -> None:
+        capture = self.pipeline.capture(P)
+        if capture is not None:
+            self.store.write(capture.head, capture.pages)
+
+    def states(self) -> States:
+        table = self.pipeline.table
+        found: States = {}
+        for slot, name in enumerate(table.names):
+            if name:
+                assert name not in found, "a stream has two rows"
+                found[name] = (table.states[slot].tolist(), float(table.times[slot]), int(table.decisions["phase"][slot]))
+        return found
+
+
+@dataclass(repr=False)
+class Uninterrupted:
+    raised: set[Incident]
+    states: States
+
+
+@pytest.fixture(scope="module")
+def expected(bundle: Bundle) -> Uninterrupted:
+    raised: set[Incident] = set()
+    life = Life(bundle, MemoryStore(), raised)
+    life.read(POLLS)
+    assert {reason for _, _, reason in raised} >= {"fired", "recovered"}
+    return Uninterrupted(raised, life.states())
+
+
+def alike(life: Life, raised: set[Incident], expected: Uninterrupted) -> None:
+    assert raised == expected.raised
+    found, names = life.states(), sorted(expected.states)
+    assert sorted(found) == names
+    assert [found[n][1:] for n in names] == [expected.states[n][1:] for n in names]
+    np.testing.assert_allclose([found[n][0] for n in names], [expected.states[n][0] for n in names], atol=1e-5)
+
+
+ACCIDENTS = st.sampled_from(["none", "stale", "newer", "gone", "head", "head and page"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2), ACCIDENTS), max_size=5))
+def test_no_accident_of_a_page_changes_a_state_or_an_alert(bundle: Bundle, expected: Uninterrupted, lives: list[tuple[int, int, str]]) -> None:
+    store, raised, reached = MemoryStore(), set[Incident](), 0
+    for polls, number, accident in lives:
+        before = dict(store.pages.get(P, {}))
+        head = store.heads.get(P)
+        life = Life(bundle, store, raised)
+        reached = min(POLLS, reached + polls)
+        life.read(reached)
+        life.checkpoint()
+        pages = store.pages[P]
+        if accident == "stale" and number in before:  # a zombie's, or one put back from a backup
+            pages[number] = before[number]
+        if accident == "newer" and head is not None:  # cut off between the pages and the head
+            store.heads[P] = head
+        if accident in ("gone", "head and page"):
+            pages.pop(number, None)
+        if accident in ("head", "head and page"):
+            store.heads.pop(P, None)
+    last = Life(bundle, store, raised)
+    last.read(POLLS)
+    alike(last, raised, expected)
+
+
+def test_any_number_of_clean_restarts_reads_nothing_twice(bundle: Bundle, expected: Uninterrupted) -> None:
+    store, raised = MemoryStore(), set[Incident]()
+    for reached in range(1, POLLS + 1):
+        life = Life(bundle, store, raised)
+        assert life.offset == (HISTORY[reached - 2].next_offset if reached > 1 else 0)
+        life.read(reached)
+        life.checkpoint()
+    alike(life, raised, expected)

@@ -1,0 +1,99 @@
+"""The same records as JSON through the decoder, and as a file through replay: the same scores, the same alerts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from detector.alerting.config import AlertingSettings
+from detector.alerting.outbox import Outbox
+from detector.alerting.payload import alert_body
+from detector.events import Alert, Partition, Phase
+from detector.ingest.decode import Decoder, Raw
+from detector.metrics import Metrics
+from detector.model.bundle import Bundle
+from detector.model.runtime import Runtime
+from detector.pipeline import Pipeline
+from detector.recovery.snapshot import Restored
+from detector.replay import replay
+from tests.fakes import DeadLetterList, ScoreRows, fake_bundle
+
+P = Partition("metrics", 0)
+SETTINGS = AlertingSettings(cooldown_ticks=3)
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return fake_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+def history() -> Rows:
+    """Faults, missing cells, rows without any value, and rows that are late."""
+    rng = np.random.default_rng(11)
+    rows: Rows = []
+    for t in range(80):
+        for s in range(6):
+            fault = 25.0 if (t + 7 * s) % 30 in (12, 13, 14, 15) else 0.0
+            cells = [round(float(v), 6) if rng.random() > 0.1 else None for v in rng.normal(size=2) + fault]
+            when = 1.7e9 + 60 * t - (150 if rng.random() < 0.03 else 0)
+            rows.append({"timestamp": when, "stream": f"host-{s}", "cpu": cells[0], "mem": cells[1]})
+    return rows
+
+
+def over_json(bundle: Bundle, rows: Rows, poll: int) -> tuple[dict[int, float], list[str], list[bytes]]:
+    """Score by row, status of each row, alerts."""
+    manifest, found, raised = bundle.manifest, ScoreRows(), list[Alert]()
+    rules = SETTINGS.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1000, on_alert=raised.append, sink=found)
+    pipeline.assign(P, Restored((), (), 0))
+    decoder = Decoder(bundle.feature_names)
+    for start in range(0, len(rows), poll):
+        values = [json.dumps(row).encode() for row in rows[start : start + poll]]
+        count = len(values)
+        pipeline.process([decoder.columns(Raw(P, range(start, start + count), [0] * count, [None] * count, values))])
+    status = [Phase(found.phases.get(i, Phase.DROPPED)).name.lower() for i in range(len(rows))]
+    return found.scores, status, sorted(msgspec.json.encode(alert_body(a)) for a in raised)
+
+
+def over_a_file(bundle: Bundle, data: Path, folder: Path) -> tuple[dict[int, float], list[str], list[bytes]]:
+    replay(bundle, data, folder / "scores.csv", folder / "alerts.ndjson", SETTINGS, lambda done, total: None)
+    with (folder / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    scores = {i: float(row["score"]) for i, row in enumerate(rows) if row["score"]}
+    return scores, [row["status"] for row in rows], sorted((folder / "alerts.ndjson").read_bytes().splitlines())
+
+
+@pytest.mark.parametrize("poll", [1, 37, 10_000])
+def test_replay_raises_what_the_daemon_raises(bundle: Bundle, tmp_path: Path, poll: int) -> None:
+    rows = history()
+    with (tmp_path / "history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    ran, replayed = over_json(bundle, rows, poll), over_a_file(bundle, tmp_path / "history.csv", tmp_path)
+    assert replayed[0] == pytest.approx(ran[0], rel=1e-4, abs=1e-5)
+    assert replayed[1] == ran[1]
+    assert set(ran[1]) == {"warming", "ok", "pending", "firing", "dropped"}
+    assert replayed[2] == ran[2]
+    assert len(ran[2]) >= 12
+
+
+def test_a_history_cut_into_files_is_replayed_as_one(bundle: Bundle, tmp_path: Path) -> None:
+    rows = history()
+    folder = tmp_path / "history"
+    folder.mkdir()
+    for number, start in enumerate(range(0, len(rows), 100)):
+        with (folder / f"{number:03d}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows[start : start + 100])
+    ran, replayed = over_json(bundle, rows, 64), over_a_file(bundle, folder, tmp_path)
+    assert replayed[0] == pytest.approx(ran[0], rel=1e-4, abs=1e-5)
+    assert replayed[1:] == ran[1:]
