@@ -24,6 +24,7 @@ from detector.ports import Assignments
 
 _BOOTSTRAP_MS = 3000  # for one attempt to reach a broker: a stop goes unnoticed for as long
 _COMMIT_MS = 3000  # the loop stands still while it commits, and a committed offset is only a hint
+_JOIN = 1.0  # seconds that a poll waits at most while a join is under way
 _PATIENCE = 25  # empty polls without a partition before the log says so
 
 
@@ -66,13 +67,26 @@ class KafkaSource:
             self._consumer.subscribe(topics=list(settings.topics), listener=listener)
 
     def poll(self, max_records: int, timeout: float) -> Sequence[Columns]:
+        if self._consumer._coordinator.rejoining:  # it counts only if a poll waits for the answer
+            timeout = max(timeout, _JOIN)
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
         except KafkaError as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
+        self._mend_join()
         if not polled:
             self._say_if_unassigned()
         return [self._decoder.columns(_raw(tp, records)) for tp, records in polled.items()]
+
+    def _mend_join(self) -> None:
+        """Ask again for a join that the client forgets.
+
+        A join that begins because a topic's metadata changed, and whose answer comes while no poll waits for it, is never completed by
+        kafka-python (3.0.12): it then holds no partition, sends no heartbeat and says nothing, for ever. One in thirty starts did so.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
 
     def _say_if_unassigned(self) -> None:
         """The client waits for a topic that does not exist without a word of its own that a person could use."""
