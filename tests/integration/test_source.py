@@ -1,0 +1,54 @@
+"""The consumer group's membership under polls that are too short for a join."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+from deploy.demo.broker import Broker
+from detector.events import Partition
+from detector.ingest.config import KafkaSettings
+from detector.ingest.decode import Decoder
+from detector.ingest.source_kafka import KafkaSource
+from tests.integration.stage import eventually
+
+PARTITIONS = 4
+
+
+class Assigned:
+    """Implements Assignments."""
+
+    def __init__(self) -> None:
+        self.now: set[Partition] = set()
+
+    def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int | None]:
+        self.now |= set(partitions)
+        return dict.fromkeys(partitions)
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        self.now -= set(partitions)
+
+    lost = revoked
+
+
+@pytest.fixture
+def membership(broker: Broker, topic: str) -> Iterator[tuple[KafkaSource, Assigned]]:
+    held = Assigned()
+    settings = KafkaSettings(bootstrap_servers=(broker.bootstrap,), topics=(topic,), group_id=uuid.uuid4().hex, session_timeout_ms=6000)
+    source = KafkaSource(settings, Decoder(["cpu"]), held)
+    yield source, held
+    source.close()
+
+
+@pytest.mark.parametrize("partitions", [PARTITIONS])
+@pytest.mark.parametrize("timeout", [0.001, 0.003, 0.005, 0.2])
+def test_every_partition_is_assigned_however_short_the_polls(membership: tuple[KafkaSource, Assigned], timeout: float) -> None:
+    source, held = membership
+
+    def joined() -> bool:
+        source.poll(100, timeout)
+        return len(held.now) == PARTITIONS
+
+    eventually(joined, "all partitions", deadline=10)
