@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,10 +85,11 @@ class Life:
         return found
 
 
-@dataclass(repr=False)
 class Uninterrupted:
-    raised: set[Incident]
-    states: States
+    """No dataclass: hypothesis would print all of it."""
+
+    def __init__(self, bundle: Bundle, raised: set[Incident], states: States) -> None:
+        self.bundle, self.raised, self.states = bundle, raised, states
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +98,7 @@ def expected(bundle: Bundle) -> Uninterrupted:
     life = Life(bundle, MemoryStore(), raised)
     life.read(POLLS)
     assert {reason for _, _, reason in raised} >= {"fired", "recovered"}
-    return Uninterrupted(raised, life.states())
+    return Uninterrupted(bundle, raised, life.states())
 
 
 def alike(life: Life, raised: set[Incident], expected: Uninterrupted) -> None:
@@ -115,12 +114,12 @@ ACCIDENTS = st.sampled_from(["none", "stale", "newer", "gone", "head", "head and
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2), ACCIDENTS), max_size=5))
-def test_no_accident_of_a_page_changes_a_state_or_an_alert(bundle: Bundle, expected: Uninterrupted, lives: list[tuple[int, int, str]]) -> None:
+def test_no_accident_of_a_page_changes_a_state_or_an_alert(expected: Uninterrupted, lives: list[tuple[int, int, str]]) -> None:
     store, raised, reached = MemoryStore(), set[Incident](), 0
     for polls, number, accident in lives:
         before = dict(store.pages.get(P, {}))
         head = store.heads.get(P)
-        life = Life(bundle, store, raised)
+        life = Life(expected.bundle, store, raised)
         reached = min(POLLS, reached + polls)
         life.read(reached)
         life.checkpoint()
@@ -133,15 +132,15 @@ def test_no_accident_of_a_page_changes_a_state_or_an_alert(bundle: Bundle, expec
             pages.pop(number, None)
         if accident in ("head", "head and page"):
             store.heads.pop(P, None)
-    last = Life(bundle, store, raised)
+    last = Life(expected.bundle, store, raised)
     last.read(POLLS)
     alike(last, raised, expected)
 
 
-def test_any_number_of_clean_restarts_reads_nothing_twice(bundle: Bundle, expected: Uninterrupted) -> None:
+def test_any_number_of_clean_restarts_reads_nothing_twice(expected: Uninterrupted) -> None:
     store, raised = MemoryStore(), set[Incident]()
     for reached in range(1, POLLS + 1):
-        life = Life(bundle, store, raised)
+        life = Life(expected.bundle, store, raised)
         assert life.offset == (HISTORY[reached - 2].next_offset if reached > 1 else 0)
         life.read(reached)
         life.checkpoint()
