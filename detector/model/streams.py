@@ -78,11 +78,18 @@ class SlotIndex(dict[str | bytes, int]):
 
 @dataclass(slots=True)
 class _Owned:
-    """One assigned partition: its index, its pages in order of number, the rows used in the page that takes new streams."""
+    """One assigned partition.
+
+    Attributes:
+        pages: the table's page indices, in order of page number.
+        used: rows in use of each of these pages.
+        vacant: numbers of the pages that take new streams, the next one last.
+    """
 
     index: SlotIndex
     pages: list[int] = field(default_factory=list)
-    open_rows: int = PAGE
+    used: list[int] = field(default_factory=list)
+    vacant: list[int] = field(default_factory=list)
 
 
 class StreamTable:
@@ -114,14 +121,18 @@ class StreamTable:
 
     def open_slot(self, partition: Partition, name: str) -> int:
         owned = self._owned[partition]
-        if owned.open_rows == PAGE:
+        while owned.vacant and owned.used[owned.vacant[-1]] == PAGE:
+            owned.vacant.pop()
+        if not owned.vacant:
             page = self._new_page()
             if page is None:
                 return NO_SLOT
+            owned.vacant.append(len(owned.pages))
             owned.pages.append(page)
-            owned.open_rows = 0
-        slot = owned.pages[-1] * PAGE + owned.open_rows
-        owned.open_rows += 1
+            owned.used.append(0)
+        number = owned.vacant[-1]
+        slot = owned.pages[number] * PAGE + owned.used[number]
+        owned.used[number] += 1
         self._start(slot, name)
         return slot
 
@@ -130,8 +141,9 @@ class StreamTable:
     def assign(self, partition: Partition, pages: Sequence[PageRows] = (), offset: int = 0) -> None:
         """Take over a partition with its restored pages; ``offset`` is where its records will be read from.
 
-        The last page goes on taking new streams only if it has been applied to exactly that offset: a new stream among
-        records that are read again must not land in a page that skips them.
+        A page takes new streams only if it has been applied to exactly that offset: a new stream among records that are read
+        again must not land in a page that skips them. Streams of a page that was lost come back under its number: a head from
+        before the loss, which does not know of pages to come, then still vouches for all of them.
         """
         self.revoke(partition)
         owned = self._owned[partition] = _Owned(SlotIndex(self, partition))
@@ -139,8 +151,9 @@ class StreamTable:
             page = self._new_page(force=True)
             assert page is not None
             owned.pages.append(page)
-            owned.open_rows = len(rows.names) if rows.offset == offset else PAGE
+            owned.used.append(len(rows.names))
             self._fill(page, rows, owned.index)
+        owned.vacant = [number for number, rows in enumerate(pages) if rows.offset == offset][::-1]
 
     def revoke(self, partition: Partition) -> None:
         """Let go of a partition's rows; nothing if it is not owned."""
@@ -169,10 +182,8 @@ class StreamTable:
         """A copy of one page's rows, stamped with ``offset``."""
         owned = self._owned[partition]
         start = owned.pages[number] * PAGE
-        used = owned.open_rows if number == len(owned.pages) - 1 else PAGE
-        names = tuple(n for n in self.names[start : start + used] if n)
-        rows = slice(start, start + len(names))
-        return PageRows(number, offset, names, self.states[rows].copy(), self.decisions[rows].copy(), self.times[rows].copy())
+        rows = slice(start, start + owned.used[number])
+        return PageRows(number, offset, tuple(self.names[rows]), self.states[rows].copy(), self.decisions[rows].copy(), self.times[rows].copy())
 
     # -- memory ----------------------------------------------------------------------------------------------------------
 
