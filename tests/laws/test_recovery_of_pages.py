@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detector.alerting.config import AlertingSettings
@@ -113,6 +113,8 @@ ACCIDENTS = st.sampled_from(["none", "stale", "newer", "gone", "head", "head and
 
 
 @settings(max_examples=60, deadline=None)
+@example([(4, 0, "gone"), (3, 2, "newer")])  # the lost page's streams, re-learned, and then no head
+@example([(3, 1, "head and page"), (3, 0, "none"), (2, 1, "stale")])
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2), ACCIDENTS), max_size=5))
 def test_no_accident_of_a_page_changes_a_state_or_an_alert(expected: Uninterrupted, lives: list[tuple[int, int, str]]) -> None:
     store, raised, reached = MemoryStore(), set[Incident](), 0
