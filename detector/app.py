@@ -1,13 +1,15 @@
 """Composition and lifecycle: the only module that names concrete adapters.
 
-All that can fail by configuration happens before anything live is touched. Cleanups run in reverse order under one deadline.
+All that can fail by configuration happens before anything live is touched. Cleanups run in reverse order under one deadline. What becomes
+of a stop that takes longer, or is cut off, is the same as of a kill: it is read again from the last checkpoint.
 """
 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -26,11 +28,13 @@ from detector.metrics import Metrics
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.runtime import Runtime
 from detector.pipeline import Pipeline
+from detector.recovery.keeper import Keeper
 from detector.recovery.store_local import LocalStore
 from detector.web.server import WebServer
 from detector.web.view import View
 
 _BROKER_RETRY = 2.0  # seconds between attempts to reach a broker that is not there yet
+_DRAIN, _LAST, _LEAVE = 0.25, 0.5, 0.2  # shares of the deadline for a stop: notifications, the last checkpoint, leaving the group
 
 
 def the_bundle(settings: Settings) -> Bundle:
@@ -50,13 +54,14 @@ class Daemon:
         self._clock = clock or SystemClock()
         self._log = structlog.get_logger("daemon")
         self._stop = threading.Event()
+        self._ends: float | None = None
         self._first = FirstOfEachKind()
         bundle = the_bundle(settings)
         manifest = bundle.manifest
         rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         runtime = Runtime(bundle)
         directory: Path = settings.recovery.directory
-        self._store = LocalStore(directory)
+        store = LocalStore(directory)
         self.metrics = Metrics()
         self.metrics.level.labels("warning").set(rules.warning)
         self.metrics.level.labels("critical").set(rules.critical)
@@ -65,10 +70,11 @@ class Daemon:
         view = View(bundle, settings.alerting.false_alarms_per_week, rules)
         self._pipeline = Pipeline(
             bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
-            on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view),
+            on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), writer=secrets.randbits(63),
         )  # fmt: skip
+        self._keeper = Keeper(store)
         self._loop = Loop(
-            self._pipeline, self._store, self.metrics, self._clock, bundle.digest, manifest.state_size,
+            self._pipeline, self._keeper, self.metrics, self._clock, bundle.digest, manifest.state_size,
             settings.recovery.interval, settings.kafka.max_poll_records,
         )  # fmt: skip
         self._decoder = Decoder(bundle.feature_names, settings.kafka.max_record_bytes, self._first.unknown_field)
@@ -81,37 +87,39 @@ class Daemon:
         )  # fmt: skip
 
     def run(self) -> None:
-        """Until :meth:`stop`, or a signal handler that calls it. Everything is closed when it returns."""
-        with self._running():
-            source = self._connect()
-            if source is None:
-                return
-            try:
-                self._loop.run(source, self._stop)
-            finally:
-                self._quietly("source", source.close)
-        self._log.info("stopped")
-
-    def stop(self) -> None:
-        """Ask it to drain, checkpoint and end; any thread, any number of times."""
-        self._stop.set()
-
-    @property
-    def stopping(self) -> bool:
-        return self._stop.is_set()
-
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        deadline = self._settings.shutdown_deadline
+        """Until :meth:`stop`. Everything is closed when it returns, within the deadline for a stop."""
         with contextlib.ExitStack() as cleanups:
-            cleanups.callback(self._quietly, "store", self._store.close)
+            cleanups.callback(self._quietly, "store", lambda: self._keeper.close(self._left()))
             cleanups.callback(self._quietly, "dead letters", self._dead.close)
             self.web.start()
             cleanups.callback(self._quietly, "web", self.web.stop)
             self._delivery.start()
-            cleanups.callback(self._quietly, "delivery", lambda: self._delivery.stop(deadline / 4))
-            yield
-            self._log.info("draining", notifications=len(self._outbox))
+            cleanups.callback(self._quietly, "delivery", lambda: self._delivery.stop(self._left(_DRAIN)))
+            source = self._connect()
+            if source is not None:
+                cleanups.callback(self._quietly, "source", lambda: source.close(self._left(_LEAVE)))
+                self._loop.run(source, self._stop)
+                self._drain(source)
+        self._log.info("stopped")
+
+    def _drain(self, source: KafkaSource) -> None:
+        """Deliver what can be delivered before the last checkpoint, which then leaves it out: the next start repeats less."""
+        self._left()
+        self._log.info("draining", notifications=len(self._outbox))
+        self._loop.vitals.stopping = True
+        self._quietly("delivery", lambda: self._delivery.stop(self._left(_DRAIN)))
+        self._loop.checkpoint(source, self._left(_LAST))
+
+    def _left(self, share: float = 1.0) -> float:
+        """Seconds that one part of the stop may take: at most its share of the deadline, and never more than is left of the whole."""
+        deadline = self._settings.shutdown_deadline
+        if self._ends is None:
+            self._ends = self._clock.monotonic() + deadline
+        return max(0.1, min(share * deadline, self._ends - self._clock.monotonic()))
+
+    def stop(self) -> None:
+        """Ask it to drain, checkpoint and end; any thread, any number of times."""
+        self._stop.set()
 
     def _connect(self) -> KafkaSource | None:
         """Waits for a broker that is not there yet; None if told to stop first."""

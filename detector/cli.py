@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from detector import __version__, config, log
 from detector.app import Daemon
@@ -15,6 +15,8 @@ from detector.check import faults
 from detector.errors import DetectorError
 from detector.model.bundle import load_bundle
 from detector.replay import replay
+
+_SIGNALS = 0.1  # seconds between looks at what signals have come
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,18 +31,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    """The daemon on a thread of its own, signals on this one: a handler that took a lock could find it held by the code it interrupted."""
     settings = config.load(chosen.config)
     log.configure(settings.log.format, settings.log.level)
     daemon = Daemon(settings)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if daemon.stopping:
-            raise SystemExit(128 + number)  # a second signal: at once; what is not checkpointed is read again
-        daemon.stop()
-
+    received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    daemon.run()
+        signal.signal(number, lambda number, frame: received.append(number))
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            daemon.run()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the command ends
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="loop", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_SIGNALS)
+        if received:
+            daemon.stop()
+        if len(received) > 1:
+            return 128 + received[1]  # a second signal: at once; what is not checkpointed is read again
+    if errors:
+        raise errors[0]
     return 0
 
 

@@ -1,15 +1,21 @@
 """The loop: poll, process, checkpoint; and what happens between polls when partitions come and go.
 
-Theory of operation. The snapshot is the truth, the committed offset a hint. A checkpoint writes the dirty pages and the head, waits until
-they are durable, and only then commits the offset. The consumer's I/O thread may assign or revoke partitions at any moment: it
-takes the loop's lock, so never in the middle of a poll's records; records that were fetched before an assignment changed are thrown
-away and read again from the applied offset. The lock is never held while the client is called, which may need that same thread.
+Theory of operation. The snapshot is the truth, the committed offset a hint. A checkpoint takes copies of the dirty pages, which is all
+that the loop stands still for; the keeper's thread makes them durable, pages before head, and a later turn of the loop commits the
+offsets of what became durable. One checkpoint is under way at a time. A partition that was assigned gives no records until the keeper has
+read its pages and the log has been found to still hold what they ask for.
+
+The consumer's I/O thread may assign or revoke partitions at any moment: it takes the loop's lock, so never in the middle of a poll's
+records; records that were fetched before an assignment changed are thrown away and read again from the applied offset. The lock is never
+held while the client is called, which may need that same thread.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
 
 import structlog
@@ -18,12 +24,14 @@ from detector.clock import Clock
 from detector.errors import StoreError, Transient
 from detector.events import Columns, Partition
 from detector.metrics import Metrics
-from detector.pipeline import Capture, Pipeline
-from detector.ports import Source, Store
-from detector.recovery.snapshot import restore
+from detector.pipeline import Pipeline
+from detector.ports import Source
+from detector.recovery.keeper import Keeper, Written
+from detector.recovery.snapshot import Capture, Restored, rebased
 
 POLL_TIMEOUT = 0.2  # seconds: how long a stop may go unnoticed
-_RETRY = 1.0  # seconds after a broker fault
+_RETRY = 1.0  # seconds after a fault of the broker or of a read from the store
+_REVOKE = 15.0  # seconds that a rebalance may be held up by a store: below the session timeout, after which others take over unasked
 
 
 @dataclass(slots=True)
@@ -34,7 +42,24 @@ class Vitals:
     ready: bool = False
     stopping: bool = False
     store_fault: str = ""
+    restore_fault: str = ""
     source_fault: str = ""
+
+
+@dataclass(slots=True)
+class _Restoring:
+    """A partition that is assigned and whose pages are being read; ``again`` is when to try again after a fault."""
+
+    pages: Future[Restored]
+    again: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """A checkpoint under way: what the keeper writes."""
+
+    written: Future[Written]
+    began: float
 
 
 class Loop:
@@ -43,7 +68,7 @@ class Loop:
     def __init__(
         self,
         pipeline: Pipeline,
-        store: Store,
+        keeper: Keeper,
         metrics: Metrics,
         clock: Clock,
         bundle: str,
@@ -51,76 +76,78 @@ class Loop:
         interval: float,
         max_records: int,
     ) -> None:
-        self._pipeline, self._store, self._metrics, self._clock = pipeline, store, metrics, clock
+        self._pipeline, self._keeper, self._metrics, self._clock = pipeline, keeper, metrics, clock
         self._bundle, self._width, self._interval, self._max_records = bundle, width, interval, max_records
         self._lock = threading.Lock()
         self._generation = 0
+        self._restoring: dict[Partition, _Restoring] = {}
+        self._writing: _Writing | None = None
         self._durable: dict[Partition, int] = {}
-        self._unreadable: StoreError | None = None
+        self._committed: dict[Partition, int] = {}
         self._checkpointed = self._tried = clock.monotonic()
         self.vitals = Vitals(clock.monotonic())
         self._log = structlog.get_logger("loop")
 
     # -- Assignments -----------------------------------------------------------------------------------------------------
 
-    def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int | None]:
-        with self._lock:
-            self._generation += 1
-            start = {p: self._restore(p) for p in partitions}
-            self.vitals.ready = True
-            return start
-
-    def revoked(self, partitions: Sequence[Partition]) -> None:
+    def assigned(self, partitions: Sequence[Partition]) -> None:
         with self._lock:
             self._generation += 1
             for partition in partitions:
-                self._write(self._pipeline.capture(partition))
+                self._restoring[partition] = _Restoring(self._load(partition))
+            self._tell_ready()
+
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        with self._lock:
+            self._generation += 1
+            ends = self._clock.monotonic() + _REVOKE
+            self._await_written(ends)
+            self._write(partitions)
+            self._await_written(ends)
+            durable = {p: self._durable[p] for p in partitions if p in self._durable}
             self._forget(partitions)
+            return durable
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         with self._lock:
             self._generation += 1
             self._forget(partitions)
 
-    def _restore(self, partition: Partition) -> int | None:
-        try:
-            restored = restore(self._bundle, *self._store.load(partition), self._width)
-        except StoreError as error:
-            self._log.error("restore_failed", partition=str(partition), cause=str(error))
-            self._unreadable = error
-            raise
-        self._pipeline.assign(partition, restored)
-        streams = sum(len(rows.names) for rows in restored.pages)
-        if restored.offset is not None:
-            self._log.info("restored", partition=str(partition), streams=streams, offset=restored.offset, undelivered=len(restored.alerts))
-        return restored.offset
+    def _load(self, partition: Partition) -> Future[Restored]:
+        return self._keeper.load(partition, self._bundle, self._width)
 
     def _forget(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
+            self._restoring.pop(partition, None)
             self._pipeline.revoke(partition)
             self._durable.pop(partition, None)
+            self._committed.pop(partition, None)
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        self.vitals.ready = bool(self._pipeline.table.partitions()) and not self._restoring
 
     # -- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self, source: Source, stop: threading.Event) -> None:
-        """Until ``stop``; then a last checkpoint. Broker faults are retried for ever, each kind logged once until it is over.
+        """Until ``stop``. Broker faults are retried for ever, each kind logged once until it is over.
 
-        Raises StoreError when what was assigned can't be restored: the client would read on and nobody would score it, so the daemon ends and
-        the group gives the partition to a member, perhaps this one started again, that can.
+        An error that nobody foresaw ends it, and nothing more is written: points of the poll that failed may be in the states already.
         """
-        while not stop.is_set():
-            self.turn(source, stop)
-            if self._unreadable is not None:
-                self.checkpoint(source)
-                raise self._unreadable
-        self.vitals.stopping = True
-        self.checkpoint(source)
+        try:
+            while not stop.is_set():
+                self.turn(source, stop)
+        except BaseException:
+            with self._lock:
+                self._forget(self._pipeline.table.partitions())
+            raise
 
     def turn(self, source: Source, stop: threading.Event) -> None:
-        """One poll, and a checkpoint when it is due."""
+        """One poll, what the keeper has done meanwhile, and a checkpoint when it is due."""
         generation = self._generation
         self.vitals.beat = self._clock.monotonic()
         try:
+            self._begin(source)
             polled = source.poll(self._max_records, POLL_TIMEOUT)
         except Transient as error:
             self._metrics.source_errors.inc()
@@ -132,6 +159,10 @@ class Loop:
         if self.vitals.source_fault:
             self._log.info("broker_back")
             self.vitals.source_fault = ""
+        self._process(source, polled, generation)
+        self._checkpoint_when_due(source)
+
+    def _process(self, source: Source, polled: Sequence[Columns], generation: int) -> None:
         again: dict[Partition, int] = {}
         with self._lock:
             if generation == self._generation:
@@ -142,43 +173,130 @@ class Loop:
                 again = {p: o for p, o in again.items() if self._pipeline.table.owns(p)}
         for partition, offset in again.items():
             source.seek(partition, offset)
-        if self._clock.monotonic() - self._tried >= self._interval:
-            self.checkpoint(source)
 
-    def checkpoint(self, source: Source) -> None:
-        """Dirty pages, then heads, then the offsets; a store that fails leaves the pages dirty and the offsets uncommitted."""
-        with self._lock, self._metrics.checkpoint_seconds.time():
-            captures = [self._pipeline.capture(p) for p in self._pipeline.table.partitions()]
-            written = False not in [self._write(c) for c in captures]
-            offsets = dict(self._durable)
+    # -- partitions that come --------------------------------------------------------------------------------------------
+
+    def _begin(self, source: Source) -> None:
+        """Start the partitions whose pages have been read. Raises Transient."""
+        for partition, restoring in list(self._restoring.items()):
+            if restoring.again is not None:
+                self._load_again(partition, restoring)
+            elif restoring.pages.done():
+                try:
+                    restored = restoring.pages.result()
+                except StoreError as error:
+                    self._unreadable(partition, restoring, error)
+                else:
+                    self._start(source, partition, restoring, restored)
+
+    def _start(self, source: Source, partition: Partition, restoring: _Restoring, restored: Restored) -> None:
+        """Raises Transient, before anything has changed."""
+        if restored.offset is None:
+            offset = source.first_offset(partition)
+        else:
+            restored = self._fitted(partition, restored, restored.offset, *source.bounds(partition))
+            offset = restored.offset or 0
+        with self._lock:
+            if self._restoring.get(partition) is not restoring:
+                return  # revoked a moment ago
+            del self._restoring[partition]
+            self._generation += 1
+            self._pipeline.assign(partition, restored)
+            self.vitals.restore_fault = ""
+            self._tell_ready()
+        streams = sum(len(rows.names) for rows in restored.pages)
+        self._log.info("started", partition=str(partition), offset=offset, streams=streams, undelivered=len(restored.alerts))
+        source.start(partition, offset)
+
+    def _fitted(self, partition: Partition, restored: Restored, applied: int, first: int, end: int) -> Restored:
+        """Restored for what the log still holds: a topic that was made anew or a retention that was too short is said and counted."""
+        fitted = rebased(restored, first, end)
+        begins = fitted.offset or 0
+        if begins < applied:
+            more = "states are kept, it is read from the start"
+            self._log.error("topic_made_anew", partition=str(partition), applied=applied, log_ends=end, more=more)
+        elif begins > applied:
+            self._metrics.lost_records.inc(begins - applied)
+            remedy = "raise the topic's retention above the longest outage; streams go on from the states they have"
+            self._log.error("records_lost", partition=str(partition), applied=applied, log_begins=first, records=begins - applied, remedy=remedy)
+        return fitted
+
+    def _unreadable(self, partition: Partition, restoring: _Restoring, error: StoreError) -> None:
+        """It gives no records until its pages can be read: to go on without them would forget what they hold."""
+        if not self.vitals.restore_fault:
+            self._log.error("restore_failed", partition=str(partition), cause=str(error), remedy="mend the store; it is tried again")
+        self.vitals.restore_fault = str(error)
+        restoring.again = self._clock.monotonic() + _RETRY
+
+    def _load_again(self, partition: Partition, restoring: _Restoring) -> None:
+        if restoring.again is not None and self._clock.monotonic() >= restoring.again:
+            restoring.pages, restoring.again = self._load(partition), None
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------------
+
+    def _checkpoint_when_due(self, source: Source) -> None:
+        with self._lock:
+            if self._writing is not None and self._writing.written.done():
+                self._settle(self._writing.written.result())
+            if self._writing is None and self._clock.monotonic() - self._tried >= self._interval:
+                self._write(self._pipeline.table.partitions())
+        self._commit(source)
+
+    def checkpoint(self, source: Source, deadline: float) -> None:
+        """A last one: all that is owned, durable and committed, within ``deadline`` seconds."""
+        self.vitals.stopping = True
+        ends = self._clock.monotonic() + deadline
+        with self._lock:
+            self._await_written(ends)
+            self._write(self._pipeline.table.partitions())
+            self._await_written(ends)
+        self._commit(source, max(0.5, ends - self._clock.monotonic()))
+
+    def _write(self, partitions: Sequence[Partition]) -> None:
+        """Hand over what changed. The pages of a checkpoint that hangs are not taken over by another one."""
+        if self._writing is not None:
+            return
         self._tried = self._clock.monotonic()
-        if written:
-            self._checkpointed = self._tried
+        with self._metrics.checkpoint_seconds.time():
+            captures = [c for p in partitions if (c := self._pipeline.capture(p)) is not None and self._says_more(c)]
+        self._writing = _Writing(self._keeper.write(captures), self._tried)
+
+    def _says_more(self, capture: Capture) -> bool:
+        return bool(capture.rows) or self._durable.get(capture.head.partition) != capture.head.offset
+
+    def _await_written(self, ends: float) -> None:
+        if self._writing is not None:
+            try:
+                self._settle(self._writing.written.result(max(0.0, ends - self._clock.monotonic())))
+            except NotInTime:
+                self._log.error("checkpoint_hangs", remedy="what it would have written is read again from Kafka")
+
+    def _settle(self, written: Written) -> None:
+        assert self._writing is not None
+        began, self._writing = self._writing.began, None
+        for capture in written.failed:
+            self._pipeline.uncaptured(capture)
+        self._metrics.checkpoints.labels("written").inc(len(written.durable))
+        self._metrics.checkpoints.labels("failed").inc(len(written.failed))
+        self._durable.update((p, o) for p, o in written.durable.items() if self._pipeline.table.owns(p))
+        if written.fault and not self.vitals.store_fault:
+            self._log.error("checkpoint_failed", cause=written.fault, remedy="free or mount the store; scoring goes on, nothing is committed")
+        elif self.vitals.store_fault and not written.fault:
+            self._log.info("checkpoint_works_again")
+        self.vitals.store_fault = written.fault
+        if not written.fault:
+            self._checkpointed = began
+
+    def _commit(self, source: Source, wait: float = 0.0) -> None:
         self._report(source)
+        with self._lock:
+            offsets = {p: o for p, o in self._durable.items() if self._committed.get(p) != o}
+            self._committed.update(offsets)
         if offsets:
             try:
-                source.commit(offsets)
+                source.commit(offsets, wait)
             except Transient as error:
-                self._log.warning("commit_failed", cause=str(error))
-
-    def _write(self, capture: Capture | None) -> bool:
-        if capture is None or (not capture.pages and self._durable.get(capture.head.partition) == capture.head.offset):
-            return True
-        try:
-            self._store.write(capture.head, capture.pages)
-        except StoreError as error:
-            self._pipeline.uncaptured(capture)
-            self._metrics.checkpoints.labels("failed").inc()
-            if not self.vitals.store_fault:
-                self._log.error("checkpoint_failed", cause=str(error), remedy="free or mount the store; scoring goes on, nothing is committed")
-            self.vitals.store_fault = str(error)
-            return False
-        if self.vitals.store_fault:
-            self._log.info("checkpoint_works_again")
-            self.vitals.store_fault = ""
-        self._metrics.checkpoints.labels("written").inc()
-        self._durable[capture.head.partition] = capture.head.offset
-        return True
+                self._log.warning("commit_failed", cause=str(error), more="it is a hint only: the snapshot says where reading starts")
 
     def _report(self, source: Source) -> None:
         lags = [source.lag(p, o) for p, o in dict(self._pipeline.applied).items()]

@@ -25,6 +25,7 @@ class Metrics:
             registry=registry,
         )
         self.skipped = Counter("detector_skipped", "Records read again after a restart and already in the restored state.", registry=registry)
+        self.lost_records = Counter("detector_lost_records", "Records that the log no longer held when they were to be read.", registry=registry)
         self.decisions = Counter("detector_decisions", "Transitions of streams, by reason.", ["reason"], registry=registry)
         self.alerts = Counter("detector_alerts", "Alerts raised, by status and severity.", ["status", "severity"], registry=registry)
         self.notifications = Counter("detector_notifications", "Attempts to notify, by outcome.", ["outcome"], registry=registry)

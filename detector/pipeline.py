@@ -11,7 +11,6 @@ leave together or not at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,24 +32,19 @@ from detector.events import (
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.runtime import Step, clock_input
-from detector.model.streams import NO_SLOT, PAGE_BITS, PageRows, Seed, Slots, StreamTable, waves
+from detector.model.streams import NO_SLOT, PAGE_BITS, Seed, Slots, StreamTable, waves
 from detector.ports import DeadLetters, Engine, ScoreSink
-from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_page
+from detector.recovery.snapshot import SCHEMA, Capture, Head, Restored, Stamp
 
 BATCH = 2048  # rows a run: beyond this the working set leaves the cache and nothing is gained
 TOP_FEATURES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """What one partition's checkpoint writes: copies, so that the pipeline may go on while they are written."""
-
-    head: Head
-    pages: Sequence[Page]
-
-
 class Pipeline:
-    """State of the assigned partitions and the path through it. One thread at a time."""
+    """State of the assigned partitions and the path through it. One thread at a time.
+
+    ``writer`` is a number that no other process writes pages under.
+    """
 
     def __init__(
         self,
@@ -64,14 +58,15 @@ class Pipeline:
         on_rejected: Callable[[Rejected], None] = lambda rejected: None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
         sink: ScoreSink | None = None,
+        writer: int = 0,
     ) -> None:
         self._bundle, self._engine, self._rules = bundle, engine, rules
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
-        self._on_rejected, self._on_alert = on_rejected, on_alert
+        self._on_rejected, self._on_alert, self._writer = on_rejected, on_alert, writer
         manifest = bundle.manifest
         self.table = StreamTable(Seed(bundle.initial, bundle.rows, bundle.trained, manifest.warm_up), max_streams)
         self.applied: dict[Partition, int] = {}
-        self._stamps: dict[Partition, dict[int, int]] = {}
+        self._stamps: dict[Partition, dict[int, Stamp]] = {}
 
     # -- partitions ------------------------------------------------------------------------------------------------------
 
@@ -101,26 +96,22 @@ class Pipeline:
             return None
         settled = self._outbox.take_settled_pages(partition)
         stamps = self._stamps[partition]
-        pages = []
+        captured = []
         for number, page in enumerate(self.table.pages(partition)):
             if self.table.page_dirty[page] or number in settled or number not in stamps:
                 self.table.page_dirty[page] = False
                 rows = self.table.copy_page(partition, number, max(offset, int(self.table.page_applied[page])))
-                pages.append(self._page(partition, rows))
-                stamps[number] = rows.offset
-        head = Head(SCHEMA, self._bundle.digest, partition, offset, dict(stamps))
-        return Capture(head, pages)
+                captured.append((rows, self._outbox.unsettled((partition, number))))
+                stamps[number] = Stamp(rows.offset, self._writer)
+        return Capture(Head(SCHEMA, self._bundle.digest, partition, offset, dict(stamps)), tuple(captured))
 
     def uncaptured(self, capture: Capture) -> None:
         """The capture was not made durable: its pages are dirty still."""
         partition = capture.head.partition
         if self.table.owns(partition):
             pages = self.table.pages(partition)
-            for page in capture.pages:
-                self.table.page_dirty[pages[page.number]] = True
-
-    def _page(self, partition: Partition, rows: PageRows) -> Page:
-        return to_page(self._bundle.digest, partition, rows, self._outbox.unsettled((partition, rows.number)))
+            for rows, _ in capture.rows:
+                self.table.page_dirty[pages[rows.number]] = True
 
     # -- the path --------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from detector.events import F32, F64, I64, U8, Alert, Columns, Partition, Rejected
@@ -17,14 +17,14 @@ class Engine(Protocol):
 
 
 class Assignments(Protocol):
-    """Told by a source which partitions come and go. Called while no poll's records are being processed."""
+    """Told by a source which partitions come and go; called on a thread of the source's own, which must not be held up for long."""
 
-    def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int | None]:
-        """Restore them; the answer is the offset to read each from, None for the group's committed one."""
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """They are ours and give no records until ``Source.start`` is called for each."""
         ...
 
-    def revoked(self, partitions: Sequence[Partition]) -> None:
-        """They will be another's after this returns: write what is owned."""
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """They will be another's after this returns: write what is owned; the answer is the offset to commit for each that was written."""
         ...
 
     def lost(self, partitions: Sequence[Partition]) -> None:
@@ -39,26 +39,38 @@ class Source(Protocol):
         """At most ``max_records`` decoded records, waiting at most ``timeout`` seconds. Raises Transient."""
         ...
 
+    def bounds(self, partition: Partition) -> tuple[int, int]:
+        """The offset of the first record that is still there, and the offset after the last one. Raises Transient."""
+        ...
+
+    def first_offset(self, partition: Partition) -> int:
+        """Where to read a partition from that was never checkpointed. Raises Transient."""
+        ...
+
+    def start(self, partition: Partition, offset: int) -> None:
+        """Let an assigned partition give records, from ``offset`` on."""
+        ...
+
     def seek(self, partition: Partition, offset: int) -> None: ...
 
-    def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Tell the group how far the durable state reaches. Raises Transient."""
+    def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
+        """Tell the group how far the durable state reaches, and wait so many seconds for its answer. Raises Transient."""
         ...
 
     def lag(self, partition: Partition, offset: int) -> int | None:
         """Records between ``offset`` and the end of the partition, or None where it is not known."""
         ...
 
-    def close(self) -> None: ...
+    def close(self, timeout: float) -> None: ...
 
 
 class Store(Protocol):
-    """Where pages survive. All methods raise StoreError."""
+    """Where pages survive. Used from one thread. All methods raise StoreError."""
 
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]: ...
 
-    def write(self, head: Head, pages: Sequence[Page]) -> None:
-        """Make the pages durable, and only then the head that vouches for them."""
+    def write(self, head: Head, pages: Iterable[Page]) -> None:
+        """Make the pages durable, in their order, and only then the head that vouches for them."""
         ...
 
     def close(self) -> None: ...

@@ -7,7 +7,8 @@ mean absolute difference from it over the features that are present. It needs no
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,18 +89,28 @@ class FakeClock:
         return self.now
 
 
+def _open() -> threading.Event:
+    gate = threading.Event()
+    gate.set()
+    return gate
+
+
 @dataclass
 class MemoryStore:
-    """Keeps what was written; ``failing`` makes it a full disk. Implements Store."""
+    """Keeps what was written; ``failing`` makes it a full disk, a cleared ``gate`` one that hangs. Implements Store."""
 
     heads: dict[Partition, Head] = field(default_factory=dict)
     pages: dict[Partition, dict[int, Page]] = field(default_factory=dict)
     failing: bool = False
+    gate: threading.Event = field(default_factory=_open)
 
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
+        if self.failing:
+            raise StoreError("no space left")
         return self.heads.get(partition), list(self.pages.get(partition, {}).values())
 
-    def write(self, head: Head, pages: Sequence[Page]) -> None:
+    def write(self, head: Head, pages: Iterable[Page]) -> None:
+        self.gate.wait(timeout=30)
         if self.failing:
             raise StoreError("no space left")
         self.pages.setdefault(head.partition, {}).update({p.number: p for p in pages})

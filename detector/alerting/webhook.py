@@ -103,7 +103,8 @@ class Delivery:
 
     def stop(self, deadline: float) -> None:
         """Give what is queued ``deadline`` seconds to leave; the rest stays in the pages. Idempotent."""
-        self._outbox.wait_empty(deadline)
+        if not self._stopping.is_set():
+            self._outbox.wait_empty(deadline)
         self._stopping.set()
         self._outbox.close()
         self._thread.join(timeout=deadline + 1)

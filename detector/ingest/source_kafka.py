@@ -1,19 +1,21 @@
 """The consumer group: kafka-python behind the Source port.
 
-Offsets are the pipeline's business: automatic commits are off, and on assignment the position is where the restored pages say. The
-client's listener runs on its own I/O thread; what it calls does its own locking and never calls back into the client but to seek.
+Offsets are the loop's business: automatic commits and automatic resets are off. A partition that is assigned is paused until the loop,
+having restored its pages, starts it where they say; one whose position has left the log's range is handed through the same gate again, so that
+what is missing is found, said and counted in one place. The client's listener runs on its own I/O thread, which sends the heartbeats: what it
+calls does its own locking and never calls back into the client but to seek, pause or commit without waiting.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError
+from kafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.net.compat import KafkaNetClient
 
 from detector.errors import Transient
@@ -23,7 +25,6 @@ from detector.ingest.decode import Decoder, Raw
 from detector.ports import Assignments
 
 _BOOTSTRAP_MS = 3000  # for one attempt to reach a broker: a stop goes unnoticed for as long
-_COMMIT_MS = 3000  # the loop stands still while it commits, and a committed offset is only a hint
 _JOIN = 1.0  # seconds that a poll waits at most while a join is under way
 _PATIENCE = 25  # empty polls without a partition before the log says so
 
@@ -34,6 +35,7 @@ class KafkaSource:
     def __init__(self, settings: KafkaSettings, decoder: Decoder, assignments: Assignments) -> None:
         self._decoder = decoder
         self._topics = settings.topics
+        self._from_the_start = settings.auto_offset_reset == "earliest"
         self._idle = 0
         self._log = structlog.get_logger("kafka")
         clients: list[Any] = []
@@ -49,7 +51,7 @@ class KafkaSource:
                 bootstrap_timeout_ms=_BOOTSTRAP_MS,
                 group_id=settings.group_id,
                 group_instance_id=settings.group_instance_id,
-                auto_offset_reset=settings.auto_offset_reset,
+                auto_offset_reset="none",
                 enable_auto_commit=False,
                 allow_auto_create_topics=False,
                 partition_assignment_strategy=[CooperativeStickyAssignor],
@@ -60,17 +62,22 @@ class KafkaSource:
             for client in clients:  # the consumer that was not made leaves its I/O thread and sockets behind
                 client.close()
             raise Transient(f"no broker answers at {', '.join(settings.bootstrap_servers)} ({type(error).__name__})") from None
-        listener = _Listener(self._consumer, assignments)
+        self._listener = _Listener(self._consumer, assignments)
         if settings.topics[0].startswith("^"):
-            self._consumer.subscribe(pattern=settings.topics[0], listener=listener)
+            self._consumer.subscribe(pattern=settings.topics[0], listener=self._listener)
         else:
-            self._consumer.subscribe(topics=list(settings.topics), listener=listener)
+            self._consumer.subscribe(topics=list(settings.topics), listener=self._listener)
 
     def poll(self, max_records: int, timeout: float) -> Sequence[Columns]:
         if self._consumer._coordinator.rejoining:  # it counts only if a poll waits for the answer
             timeout = max(timeout, _JOIN)
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=max_records)
+        except OffsetOutOfRangeError as error:
+            self._listener.hand_over_again(error.args[0])
+            return []
+        except NoOffsetForPartitionError:
+            return []  # it is being assigned at this moment: the listener gives it a position
         except KafkaError as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
         self._mend_join()
@@ -95,22 +102,56 @@ class KafkaSource:
             remedy = "it goes on by itself once the topic exists, or a member of the group with partitions to spare leaves"
             self._log.warning("no_partitions", topics=",".join(self._topics), remedy=remedy)
 
+    def bounds(self, partition: Partition) -> tuple[int, int]:
+        tp = _tp(partition)
+        try:
+            first = self._consumer.beginning_offsets([tp], timeout_ms=_BOOTSTRAP_MS)
+            end = self._consumer.end_offsets([tp], timeout_ms=_BOOTSTRAP_MS)
+        except KafkaError as error:
+            raise Transient(f"{type(error).__name__}: {error}") from error
+        return int(first[tp]), int(end[tp])
+
+    def start(self, partition: Partition, offset: int) -> None:
+        with contextlib.suppress(ValueError, KeyError, IllegalStateError):  # it was revoked a moment ago
+            self._consumer.seek(_tp(partition), offset)
+            self._consumer.resume(_tp(partition))
+
+    def first_offset(self, partition: Partition) -> int:
+        first, end = self.bounds(partition)
+        try:
+            committed = self._consumer.committed(_tp(partition), timeout_ms=_BOOTSTRAP_MS)
+        except KafkaError as error:
+            raise Transient(f"{type(error).__name__}: {error}") from error
+        if committed is not None and first <= committed <= end:
+            return int(committed)
+        return first if self._from_the_start else end
+
     def seek(self, partition: Partition, offset: int) -> None:
-        with contextlib.suppress(ValueError):  # it was revoked a moment ago: its next owner reads on
+        with contextlib.suppress(ValueError, KeyError, IllegalStateError):  # it was revoked a moment ago: its next owner reads on
             self._consumer.seek(_tp(partition), offset)
 
-    def commit(self, offsets: Mapping[Partition, int]) -> None:
+    def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
+        committed = _committed(offsets)
         try:
-            self._consumer.commit({_tp(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items()}, timeout_ms=_COMMIT_MS)
+            if wait:
+                self._consumer.commit(committed, timeout_ms=int(wait * 1000))
+            else:
+                self._consumer.commit_async(committed, callback=self._committed)
         except (KafkaError, AssertionError) as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
+
+    def _committed(self, offsets: object, answer: object) -> None:
+        if isinstance(answer, Exception):
+            more = "it is a hint only: the snapshot says where reading starts"
+            self._log.warning("commit_failed", cause=f"{type(answer).__name__}: {answer}", more=more)
 
     def lag(self, partition: Partition, offset: int) -> int | None:
         end = self._consumer.highwater(_tp(partition))
         return None if end is None else max(0, end - offset)
 
-    def close(self) -> None:
-        self._consumer.close(autocommit=False, timeout_ms=5000)
+    def close(self, timeout: float) -> None:
+        """Leave the group, within ``timeout`` seconds."""
+        self._consumer.close(autocommit=False, timeout_ms=int(timeout * 1000))
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library's classes are untyped
@@ -120,20 +161,38 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library
         self._log = structlog.get_logger("kafka")
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        start = self._assignments.assigned([_partition(tp) for tp in assigned])
-        for partition, offset in start.items():
-            if offset is not None:
-                self._consumer.seek(_tp(partition), offset)
+        self._await(assigned)
+        self._assignments.assigned([_partition(tp) for tp in assigned])
         self._log.info("partitions_assigned", partitions=_listed(assigned))
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        self._assignments.revoked([_partition(tp) for tp in revoked])
-        if revoked:
-            self._log.info("partitions_revoked", partitions=_listed(revoked))
+        if not revoked:
+            return
+        durable = self._assignments.revoked([_partition(tp) for tp in revoked])
+        if durable:
+            self._consumer.commit_async(_committed(durable))
+        self._log.info("partitions_revoked", partitions=_listed(revoked))
 
     def on_partitions_lost(self, lost: Sequence[TopicPartition]) -> None:
         self._assignments.lost([_partition(tp) for tp in lost])
         self._log.warning("partitions_lost", partitions=_listed(lost))
+
+    def hand_over_again(self, positions: Mapping[TopicPartition, int]) -> None:
+        """The log no longer holds the next record, or was made anew: as if they were taken away and given back."""
+        self._log.warning("out_of_range", positions=",".join(f"{tp.topic}/{tp.partition}:{offset}" for tp, offset in sorted(positions.items())))
+        self._await(positions)
+        self._assignments.revoked([_partition(tp) for tp in positions])
+        self._assignments.assigned([_partition(tp) for tp in positions])
+
+    def _await(self, partitions: Iterable[TopicPartition]) -> None:
+        """Pause them, with a position so that the client does not look for one."""
+        for tp in partitions:
+            self._consumer.seek(tp, 0)
+            self._consumer.pause(tp)
+
+
+def _committed(offsets: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {_tp(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items()}
 
 
 def _raw(tp: TopicPartition, records: Sequence[object]) -> Raw:

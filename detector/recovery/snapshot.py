@@ -1,12 +1,16 @@
 """Pages and heads: what a checkpoint writes, as bytes that vouch for themselves.
 
-Theory of operation. A *page* holds a few hundred streams of one partition and the offset up to which the partition's records have
-been applied to them. A *head*, written after the pages of a checkpoint, says how far the whole partition has been applied
-and which stamp each page has at that moment. A page that is not dirty has, by definition, seen nothing between its stamp and
-the head's offset; so a page whose stamp is the one that the head names counts as applied up to the head, a newer page counts
-as applied up to its own stamp (the checkpoint was cut off before its head), and an older page (a zombie's, or one put back from a
-backup) counts as applied up to its own stamp too. Reading starts at the lowest of these offsets, and each page skips what it has
-seen. A stale page thus costs a longer replay and never a wrong state.
+Theory of operation. A *page* holds a few hundred streams of one partition and its *stamp*: the offset up to which the partition's records
+have been applied to them, and who wrote it. A *head*, written after the pages of a checkpoint, says how far the whole partition has been
+applied and which stamp each page has at that moment. A page that is not dirty has, by definition, seen nothing between its stamp
+and the head's offset; so a page that bears the very stamp that the head names counts as applied up to the head. Any other page (newer,
+because the checkpoint was cut off before its head; older, because it was put back from a backup; another writer's, because a member
+of the group wrote on after it had lost the partition) counts as applied up to its own offset: a state follows from its stream's
+records alone, so it is right as of that offset whoever computed it. Reading starts at the lowest of these offsets, and each page skips
+what it has seen. A stale page thus costs a longer replay and never a wrong state.
+
+Two writers may have put a new stream into pages of different numbers. Of two rows of one stream the one with the later event time counts: it
+has seen more of the stream's records.
 
 Bytes are ``magic, BLAKE2b-256 of the body, body`` with a msgpack body: plain data, nothing is executed when it is read.
 """
@@ -14,7 +18,7 @@ Bytes are ``magic, BLAKE2b-256 of the body, body`` with a msgpack body: plain da
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -25,13 +29,20 @@ from detector.alerting.decide import DECISION
 from detector.events import Alert, Partition
 from detector.model.streams import PageRows
 
-SCHEMA = 1
+SCHEMA = 2
 MAGIC = b"SWP1"
 _DIGEST = 32
 
 
 class DamagedPage(ValueError):
     """The bytes are torn, foreign or of another schema; the text says which."""
+
+
+class Stamp(msgspec.Struct, frozen=True, array_like=True):
+    """What tells one version of a page from any other: the offset up to which it was applied, and the writer's number."""
+
+    offset: int
+    writer: int
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -41,7 +52,7 @@ class Page(msgspec.Struct, frozen=True):
     bundle: str
     partition: Partition
     number: int
-    offset: int
+    stamp: Stamp
     names: tuple[str, ...]
     width: int
     states: bytes
@@ -57,7 +68,20 @@ class Head(msgspec.Struct, frozen=True):
     bundle: str
     partition: Partition
     offset: int
-    stamps: dict[int, int]
+    stamps: dict[int, Stamp]
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What one partition's checkpoint writes: copies, so that the loop may go on while they are encoded and written."""
+
+    head: Head
+    rows: tuple[tuple[PageRows, tuple[Alert, ...]], ...]
+
+    def pages(self) -> Iterator[Page]:
+        """One after another: a hundred thousand streams are not held twice more in memory."""
+        for rows, alerts in self.rows:
+            yield to_page(self.head.bundle, self.head.partition, rows, self.head.stamps[rows.number].writer, alerts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +93,7 @@ class Restored:
     pages: tuple[PageRows, ...]
     alerts: tuple[tuple[int, Alert], ...]
     offset: int | None
-    stamps: Mapping[int, int] = field(default_factory=dict)
+    stamps: Mapping[int, Stamp] = field(default_factory=dict)
 
 
 Stored = TypeVar("Stored", Page, Head)
@@ -96,46 +120,81 @@ def decode(data: bytes, kind: type[Stored]) -> Stored:
     return stored
 
 
-def to_page(bundle: str, partition: Partition, rows: PageRows, alerts: Sequence[Alert]) -> Page:
+def to_page(bundle: str, partition: Partition, rows: PageRows, writer: int, alerts: Sequence[Alert]) -> Page:
     width = rows.states.shape[1]
     states, decisions, times = rows.states.tobytes(), rows.decisions.tobytes(), rows.times.tobytes()
-    return Page(SCHEMA, bundle, partition, rows.number, rows.offset, rows.names, width, states, decisions, times, tuple(alerts))
+    stamp = Stamp(rows.offset, writer)
+    return Page(SCHEMA, bundle, partition, rows.number, stamp, rows.names, width, states, decisions, times, tuple(alerts))
 
 
 def to_rows(page: Page) -> PageRows:
     count = len(page.names)
     states = np.frombuffer(page.states, np.float32).reshape(count, page.width)
     decisions = np.frombuffer(page.decisions, DECISION)
-    return PageRows(page.number, page.offset, page.names, states, decisions, np.frombuffer(page.times))
+    return PageRows(page.number, page.stamp.offset, page.names, states, decisions, np.frombuffer(page.times))
 
 
 def restore(bundle: str, head: Head | None, pages: Sequence[Page], width: int) -> Restored:
     """Put a partition together again; ``width`` is the bundle's state size.
 
     A page that the head names and that is not there was damaged: its number comes back empty, and reading starts at the
-    beginning, so that its streams are learned again while every other page skips what it holds. Pages of another bundle give
-    their alerts and offset, never their states. Pages that the head does not name were cut off before it: what they hold is read again.
+    beginning, so that its streams are learned again while every other page skips what it holds. So it does without a head: pages
+    may be missing that nobody knows of. Pages of another bundle give their alerts and offset, never their states.
     """
     if head is None and not pages:
         return Restored((), (), None)
-    if head is None:  # damaged, or never written: pages that were cut off before it may be missing, so all is read again
-        head = Head(SCHEMA, pages[0].bundle, pages[0].partition, 0, {p.number: p.offset for p in pages})
-    named = [p for p in pages if p.number in head.stamps and p.bundle == head.bundle]
+    if head is None:
+        head = Head(SCHEMA, pages[0].bundle, pages[0].partition, 0, {})
+    alerts = tuple((p.number, a) for p in pages for a in p.alerts)
     if head.bundle != bundle:
-        alerts = tuple((0, a) for p in named for a in p.alerts)
+        alerts = tuple((0, a) for _, a in alerts)
         return Restored((_empty(0, head.offset, width),) if alerts else (), alerts, head.offset)
-    found = {p.number: p for p in named}
+    found = {p.number: p for p in pages if p.bundle == bundle}
     rows = []
-    for number in range(max(head.stamps, default=-1) + 1):  # a number without a page keeps its place: a page's number is its place
-        page, stamp = found.get(number), head.stamps.get(number, 0)
+    for number in range(max([*head.stamps, *found], default=-1) + 1):  # a page's number is its place
+        page, stamp = found.get(number), head.stamps.get(number)
         if page is None:
-            rows.append(_empty(number, 0, width))
+            rows.append(_empty(number, head.offset if stamp is None else 0, width))
+        elif page.stamp == stamp:
+            rows.append(replace(to_rows(page), offset=max(stamp.offset, head.offset)))
         else:
-            applied = page.offset if page.offset < stamp else max(page.offset, head.offset)
-            rows.append(replace(to_rows(page), offset=applied))
-    alerts = tuple((p.number, a) for p in named for a in p.alerts)
-    stamps = {number: page.offset for number, page in found.items()}
-    return Restored(tuple(rows), alerts, min([head.offset, *(r.offset for r in rows)]), stamps)
+            rows.append(to_rows(page))
+    offset = min([head.offset, *(r.offset for r in rows)])
+    return Restored(_once_each(rows), alerts, offset, {number: page.stamp for number, page in found.items()})
+
+
+def rebased(restored: Restored, first: int, end: int) -> Restored:
+    """Restored for a log that holds the offsets from ``first`` to before ``end``.
+
+    Where records that were never applied are gone, reading starts at ``first`` and the states are kept. Where the log ends before what was
+    applied, it is another log under the same name: it is read from its start, and all pages are written again at the next checkpoint,
+    since their stamps count offsets of the old one.
+    """
+    if restored.offset is None:
+        return restored
+    if max([restored.offset, *(r.offset for r in restored.pages)]) > end:
+        anew = tuple(replace(rows, offset=first) for rows in restored.pages)
+        return Restored(anew, restored.alerts, first)
+    pages = tuple(replace(rows, offset=max(rows.offset, first)) for rows in restored.pages)
+    return Restored(pages, restored.alerts, max(restored.offset, first), restored.stamps)
+
+
+def _once_each(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:
+    """The same pages, each stream in one of them only: where its event time is latest, and of equals where most was applied."""
+    names = [name for rows in pages for name in rows.names]
+    if len(set(names)) == len(names):
+        return tuple(pages)
+    best: dict[str, tuple[float, int, int]] = {}
+    for rows in pages:
+        for name, time in zip(rows.names, rows.times.tolist(), strict=True):
+            best[name] = max(best.get(name, (-np.inf, -1, -1)), (time, rows.offset, rows.number))
+    return tuple(_kept(rows, [best[name][2] == rows.number for name in rows.names]) for rows in pages)
+
+
+def _kept(rows: PageRows, keep: Sequence[bool]) -> PageRows:
+    chosen = np.flatnonzero(keep)
+    names = tuple(rows.names[i] for i in chosen.tolist())
+    return replace(rows, names=names, states=rows.states[chosen], decisions=rows.decisions[chosen], times=rows.times[chosen])
 
 
 def _empty(number: int, offset: int, width: int) -> PageRows:

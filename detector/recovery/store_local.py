@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -50,7 +50,7 @@ class LocalStore:
             raise StoreError(f"{folder} can't be read ({error.strerror})") from error
         return head, [p for p in pages if p is not None]
 
-    def write(self, head: Head, pages: Sequence[Page]) -> None:
+    def write(self, head: Head, pages: Iterable[Page]) -> None:
         folder = self._folder(head.partition)
         try:
             folder.mkdir(parents=True, exist_ok=True)

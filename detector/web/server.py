@@ -70,12 +70,12 @@ class WebServer:
         still = self._clock.monotonic() - self._vitals.beat
         if still > STALLED:
             return PlainTextResponse(f"the loop has not moved for {still:.0f} s\n", 503)
-        faults = [f for f in (self._vitals.store_fault, self._vitals.source_fault) if f]
+        faults = [f for f in (self._vitals.store_fault, self._vitals.restore_fault, self._vitals.source_fault) if f]
         return PlainTextResponse("".join(f"degraded: {f}\n" for f in faults) or "healthy\n")
 
     async def _ready(self, request: Request) -> Response:
         ready = self._vitals.ready and not self._vitals.stopping
-        return PlainTextResponse("ready\n" if ready else "not ready: no partitions assigned yet\n", 200 if ready else 503)
+        return PlainTextResponse("ready\n" if ready else "not ready: no partitions, or states not restored yet\n", 200 if ready else 503)
 
     async def _status(self, request: Request) -> Response:
         return _json(self._view.status)

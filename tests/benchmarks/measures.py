@@ -24,6 +24,7 @@ from detector.ingest.decode import Decoder
 from detector.ingest.source_kafka import KafkaSource, _raw
 from detector.loop import Loop
 from detector.model.runtime import Runtime, clock_input
+from detector.recovery.keeper import Keeper
 from detector.recovery.store_local import LocalStore
 from tests.benchmarks.houses import SIZES, Size, bundle, network, pipeline, poll
 
@@ -181,8 +182,8 @@ def _bare(bootstrap: str, topic: str, count: int, decoder: Decoder | None) -> fl
 
 def _daemon(bootstrap: str, topic: str, count: int, made, folder: Path) -> float:  # type: ignore[no-untyped-def]
     house = pipeline(made, partitions=0)
-    store = LocalStore(folder)
-    loop = Loop(house, store, house._metrics, SystemClock(), made.digest, made.manifest.state_size, 10.0, 8192)
+    keeper = Keeper(LocalStore(folder))
+    loop = Loop(house, keeper, house._metrics, SystemClock(), made.digest, made.manifest.state_size, 10.0, 8192)
     settings = KafkaSettings(bootstrap_servers=(bootstrap,), topics=(topic,), group_id=folder.name)
     source = KafkaSource(settings, Decoder(made.feature_names), loop)
     stop, start = Event(), 0.0
@@ -196,8 +197,8 @@ def _daemon(bootstrap: str, topic: str, count: int, made, folder: Path) -> float
             start = time.perf_counter()
             first = scored()
     rate = (count - first) / (time.perf_counter() - start)
-    source.close()
-    store.close()
+    source.close(timeout=5)
+    keeper.close(timeout=30)
     return rate
 
 

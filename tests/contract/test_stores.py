@@ -13,7 +13,7 @@ from detector.errors import ConfigError
 from detector.events import Partition
 from detector.model.streams import PageRows
 from detector.ports import Store
-from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, decode, encode, to_page, to_rows
+from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, Stamp, decode, encode, to_page, to_rows
 from detector.recovery.store_local import LocalStore
 from tests.fakes import MemoryStore
 
@@ -22,11 +22,11 @@ P = Partition("metrics", 7)
 
 def page(number: int, offset: int, names: tuple[str, ...] = ("a", "b")) -> Page:
     states = np.arange(len(names) * 3, dtype=np.float32).reshape(-1, 3) + offset
-    return to_page("bundle", P, PageRows(number, offset, names, states, fresh(len(names), 4), np.full(len(names), 9.0)), ())
+    return to_page("bundle", P, PageRows(number, offset, names, states, fresh(len(names), 4), np.full(len(names), 9.0)), 7, ())
 
 
 def head(offset: int, stamps: dict[int, int]) -> Head:
-    return Head(SCHEMA, "bundle", P, offset, stamps)
+    return Head(SCHEMA, "bundle", P, offset, {number: Stamp(stamp, 7) for number, stamp in stamps.items()})
 
 
 @pytest.fixture(params=["memory", "local"])
@@ -69,7 +69,7 @@ def test_a_page_that_did_not_change_stays_as_it_was_written(reopened: Callable[[
     found, pages = reopened().load(P)
     assert found is not None
     assert found.offset == 20
-    assert {p.number: p.offset for p in pages} == {0: 20, 1: 10}
+    assert {p.number: p.stamp.offset for p in pages} == {0: 20, 1: 10}
 
 
 def test_partitions_do_not_mix(reopened: Callable[[], Store]) -> None:

@@ -39,7 +39,7 @@ def test_a_stop_and_a_start_lose_and_repeat_nothing(
     eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
     daemon.stop()
     assert Counter(receiver.notices()) == Counter(expected)
-    assert daemon.log_text().count("event=restored") == PARTITIONS
+    assert daemon.log_text().count("event=started") - PARTITIONS == PARTITIONS
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
@@ -86,19 +86,20 @@ def test_a_second_signal_ends_a_daemon_that_drains_at_once(broker: Broker, topic
     assert daemon.status(timeout=5) == 128 + signal.SIGTERM
 
 
-def test_a_state_that_can_not_be_read_ends_the_daemon_and_nothing_is_skipped(
+def test_a_state_that_can_not_be_read_is_waited_for_and_nothing_is_skipped(
     broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path
 ) -> None:
-    """It must not stay in the group as the owner of a partition that it does not score."""
+    """It stays the owner of the partition, says what is wrong, is not ready, and goes on by itself."""
     rows = [row for row in history(ticks=30) if row.usable]
     receiver.start()
     produce(broker, topic, records(rows))
     blocked = tmp_path / "a" / "partitions" / topic / "0" / "head.swp"
     blocked.mkdir(parents=True)
     daemon = start()
-    assert daemon.status(timeout=20) == 2
-    assert "can't be read" in daemon.log_text().splitlines()[-1]
+    eventually(lambda: "can't be read" in daemon.get("/-/healthy")[1], "health names the fault")
+    assert daemon.get("/-/ready")[0] == 503
+    assert daemon.value("detector_records_total") == 0
     blocked.rmdir()
-    daemon = start()
     daemon.await_value("detector_scored_total", len(rows))
+    assert daemon.get("/-/ready")[0] == 200
     daemon.stop()

@@ -23,14 +23,15 @@ class Assigned:
     def __init__(self) -> None:
         self.now: set[Partition] = set()
 
-    def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int | None]:
+    def assigned(self, partitions: Sequence[Partition]) -> None:
         self.now |= set(partitions)
-        return dict.fromkeys(partitions)
 
-    def revoked(self, partitions: Sequence[Partition]) -> None:
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         self.now -= set(partitions)
+        return {}
 
-    lost = revoked
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        self.now -= set(partitions)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def membership(broker: Broker, topic: str) -> Iterator[tuple[KafkaSource, Assign
     settings = KafkaSettings(bootstrap_servers=(broker.bootstrap,), topics=(topic,), group_id=uuid.uuid4().hex, session_timeout_ms=6000)
     source = KafkaSource(settings, Decoder(["cpu"]), held)
     yield source, held
-    source.close()
+    source.close(timeout=5)
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])

@@ -59,7 +59,7 @@ class Run:
     def checkpoint(self) -> None:
         capture = self.pipeline.capture(P)
         if capture is not None:
-            self.store.write(capture.head, capture.pages)
+            self.store.write(capture.head, capture.pages())
 
     def states(self) -> dict[str, list[float]]:
         table = self.pipeline.table

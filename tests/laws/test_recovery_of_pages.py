@@ -73,7 +73,7 @@ class Life:
     def checkpoint(self) -> None:
         capture = self.pipeline.capture(P)
         if capture is not None:
-            self.store.write(capture.head, capture.pages)
+            self.store.write(capture.head, capture.pages())
 
     def states(self) -> States:
         table = self.pipeline.table

@@ -14,20 +14,21 @@ from hypothesis import strategies as st
 from detector.alerting.decide import fresh
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.model.streams import PageRows
-from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, decode, encode, restore, to_page, to_rows
+from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, Stamp, decode, encode, rebased, restore, to_page, to_rows
 
 P = Partition("metrics", 7)
 WIDTH = 3
+WRITER = 7
 ALERT = Alert(P, "s0", Severity.WARNING, Reason.FIRED, 60.0, None, 60.0, 7.0, 6.0, (FeatureDeviation("cpu", "%", 1.0, 2.0, 1.0),))
 
 
-def page(number: int, offset: int, bundle: str = "bundle", alerts: tuple[Alert, ...] = ()) -> Page:
+def page(number: int, offset: int, bundle: str = "bundle", alerts: tuple[Alert, ...] = (), writer: int = WRITER) -> Page:
     states = np.full((1, WIDTH), offset, np.float32)
-    return to_page(bundle, P, PageRows(number, offset, (f"s{number}",), states, fresh(1, 4), np.array([9.0])), alerts)
+    return to_page(bundle, P, PageRows(number, offset, (f"s{number}",), states, fresh(1, 4), np.array([9.0])), writer, alerts)
 
 
 def head(offset: int, stamps: dict[int, int], bundle: str = "bundle") -> Head:
-    return Head(SCHEMA, bundle, P, offset, stamps)
+    return Head(SCHEMA, bundle, P, offset, {number: Stamp(stamp, WRITER) for number, stamp in stamps.items()})
 
 
 def applied(found: Head | None, pages: list[Page], bundle: str = "bundle") -> tuple[int | None, list[tuple[int, int, int]]]:
@@ -95,8 +96,35 @@ def test_a_page_that_is_gone_is_empty_and_reading_starts_at_the_beginning() -> N
     assert applied(head(500, {0: 100, 1: 500}), [page(1, 500)]) == (0, [(0, 0, 0), (1, 500, 1)])
 
 
-def test_a_page_that_the_head_does_not_name_is_read_again() -> None:
-    assert applied(head(500, {0: 500}), [page(0, 500), page(1, 600, alerts=(ALERT,))]) == (500, [(0, 500, 1)])
+def test_a_page_that_the_head_does_not_name_yet_skips_what_it_has_seen() -> None:
+    assert applied(head(500, {0: 500}), [page(0, 500), page(1, 600)]) == (500, [(0, 500, 1), (1, 600, 1)])
+
+
+def test_a_page_of_another_writer_counts_as_applied_up_to_its_own_stamp() -> None:
+    """A member that lost the partition wrote on: what the head says of its own page of that number does not hold for this one."""
+    assert applied(head(500, {0: 100}), [page(0, 100, writer=WRITER + 1)]) == (100, [(0, 100, 1)])
+    assert applied(head(500, {0: 100}), [page(0, 300, writer=WRITER + 1)]) == (300, [(0, 300, 1)])
+
+
+def test_of_two_rows_of_one_stream_the_one_that_saw_more_counts() -> None:
+    rows = {0: PageRows(0, 500, ("a", "b"), np.zeros((2, WIDTH), np.float32), fresh(2), np.array([9.0, 7.0]))}
+    rows[1] = PageRows(1, 400, ("b", "a"), np.ones((2, WIDTH), np.float32), fresh(2), np.array([8.0, 9.0]))
+    pages = [to_page("bundle", P, r, WRITER, ()) for r in rows.values()]
+    restored = restore("bundle", head(500, {0: 500, 1: 300}), pages, WIDTH)
+    assert [(r.names, r.states[:, 0].tolist()) for r in restored.pages] == [(("a",), [0.0]), (("b",), [1.0])]
+
+
+def test_a_log_that_no_longer_holds_the_next_record_is_read_from_where_it_begins() -> None:
+    restored = restore("bundle", head(500, {0: 100, 1: 500}), [page(0, 50), page(1, 500)], WIDTH)
+    fitted = rebased(restored, first=200, end=900)
+    assert (fitted.offset, [r.offset for r in fitted.pages]) == (200, [200, 500])
+    assert rebased(restored, first=0, end=900) == restored
+
+
+def test_a_log_shorter_than_what_was_applied_is_another_and_its_pages_are_written_anew() -> None:
+    restored = restore("bundle", head(500, {0: 500}), [page(0, 500)], WIDTH)
+    fitted = rebased(restored, first=3, end=40)
+    assert (fitted.offset, [(r.offset, r.names) for r in fitted.pages], dict(fitted.stamps)) == (3, [(3, ("s0",))], {})
 
 
 def test_without_a_head_all_is_read_again_and_each_page_skips_what_it_holds() -> None:
@@ -109,7 +137,7 @@ def test_without_a_head_and_a_page_between_the_others_keep_their_numbers() -> No
 
 def test_the_stamps_to_come_are_those_the_pages_bear_and_not_what_they_count_as() -> None:
     restored = restore("bundle", head(500, {0: 100, 1: 500}), [page(0, 100)], WIDTH)
-    assert dict(restored.stamps) == {0: 100}
+    assert dict(restored.stamps) == {0: Stamp(100, WRITER)}
 
 
 def test_another_bundles_pages_give_their_alerts_and_offset_and_never_a_state() -> None:
