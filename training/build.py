@@ -1,8 +1,9 @@
-"""``training fit`` from history to bundle, stage by stage."""
+"""``training fit`` from history to bundle, stage by stage; the same stages whatever the detector."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from detector.alerting.config import AlertingSettings
 from detector.events import F32
 from detector.model.bundle import GRAPH, REPORT, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit
 from detector.model.runtime import Runtime
+from training import baselines
 from training.calibrate import WEEK, candidate_levels, incidents, tail_fit, walk
 from training.config import FitSettings
 from training.data import History, split
-from training.export import graph, staged, streams_archive, verify, write_files
+from training.export import AnyStep, graph, staged, streams_archive, verify, write_files
 from training.fit import Fitted, Progress, fit
 from training.network import Layout, Step
 from training.report import Findings, report
@@ -30,17 +32,32 @@ class Built:
 
     tail: TailFit
     parity: float
-    fitted: Fitted
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A detector that is not a bundle yet.
+
+    Attributes:
+        first: float32 [N, S], each stream before its first point.
+        initial: from the streams' last rows [N, S] to the row [S] of a stream that training has not seen.
+        fitted: the network behind the step, where there is one.
+    """
+
+    step: AnyStep
+    first: F32
+    initial: Callable[[F32], F32]
+    fitted: Fitted | None = None
 
 
 def build(history: History, settings: FitSettings, out: Path, force: bool, progress: Progress) -> Built:
     """Fit, calibrate, export, verify, report; ``out`` is complete or untouched. Raises TrainingError."""
     with staged(out, force) as stage:
-        fitted = fit(history, settings, progress)
-        step = Step(fitted.network, settings.power, settings.learning).eval()
+        made = candidate(history, settings, progress)
+        step = made.step
         data = graph(step)
         splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
-        walked = walk(_runtime(data, history, step.layout.size), history, first_rows(history, step.layout, settings.learning))
+        walked = walk(_runtime(data, history, step.layout.size), history, made.first)
         held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
         levels = candidate_levels(held)
         ticks = [s.tick for s in history.series]
@@ -48,14 +65,14 @@ def build(history: History, settings: FitSettings, out: Path, force: bool, progr
         weeks = np.array([len(s) * tick / WEEK for s, tick in zip(held, ticks, strict=True)])
         tail = tail_fit(levels, counts.sum(axis=0), float(weeks.sum()))
         archive = {
-            "initial": initial_row(history, step.layout, walked.rows),
+            "initial": made.initial(walked.rows),
             "names": np.array([s.name for s in history.series], np.str_),
             "rows": walked.rows,
             "levels": levels,
             "tails": counts.astype(np.float32),
             "weeks": weeks,
         }
-        findings = Findings(history, settings, fitted, tail, levels, counts.sum(axis=0), splits, walked)
+        findings = Findings(history, settings, made.fitted, tail, levels, counts.sum(axis=0), splits, walked)
         files = {GRAPH: data, STREAMS: streams_archive(archive), REPORT: report(findings)}
         fields = {
             "schema": SCHEMA,
@@ -66,11 +83,22 @@ def build(history: History, settings: FitSettings, out: Path, force: bool, progr
             "state_size": step.layout.size,
             "warm_up": settings.warm_up,
             "tail": tail,
-            "provenance": _provenance(history, settings, fitted),
+            "provenance": _provenance(history, settings, made),
         }
         write_files(stage, files, fields)
         parity = verify(stage, step, history, {s.name: p.calibration for s, p in zip(history.series, splits, strict=True)})
-    return Built(tail, parity, fitted)
+    return Built(tail, parity)
+
+
+def candidate(history: History, settings: FitSettings, progress: Progress) -> Candidate:
+    """The detector that the settings name, fitted."""
+    if settings.detector != "lstm":
+        plain = baselines.baseline(settings.detector, history, settings)
+        return Candidate(plain, baselines.first_rows(plain, history), lambda last: baselines.initial_row(plain))
+    fitted = fit(history, settings, progress)
+    step = Step(fitted.network, settings.power, settings.learning).eval()
+    layout = step.layout
+    return Candidate(step, first_rows(history, layout, settings.learning), lambda last: initial_row(history, layout, last), fitted)
 
 
 def first_rows(history: History, layout: Layout, learning: int) -> F32:
@@ -102,18 +130,13 @@ def _runtime(data: bytes, history: History, size: int) -> Runtime:
     return Runtime(Bundle(Path("the exported graph"), "", manifest, data, np.zeros(size, np.float32), {}, np.zeros((0, size), np.float32)))
 
 
-def _provenance(history: History, settings: FitSettings, fitted: Fitted) -> dict[str, object]:
-    step, loss, validation = fitted.curve[-1]
+def _provenance(history: History, settings: FitSettings, made: Candidate) -> dict[str, object]:
     return {
         "data_sha256": history.digest,
         "rows": history.rows,
         "streams": len(history.series),
         "settings": settings.model_dump(exclude={"units"}),
-        "weights": sum(p.numel() for p in fitted.network.parameters()),
-        "steps": step,
-        "loss": round(loss, 6),
-        "validation_loss": round(min(v for _, _, v in fitted.curve), 6),
-        "last_validation_loss": round(validation, 6),
+        **({} if made.fitted is None else _course(made.fitted)),
         "libraries": {
             "python": platform.python_version(),
             "torch": str(torch.__version__),
@@ -121,4 +144,16 @@ def _provenance(history: History, settings: FitSettings, fitted: Fitted) -> dict
             "onnxruntime": onnxruntime.__version__,
             "numpy": np.__version__,
         },
+    }
+
+
+def _course(fitted: Fitted) -> dict[str, object]:
+    """How the network's fit went."""
+    step, loss, validation = fitted.curve[-1]
+    return {
+        "weights": sum(p.numel() for p in fitted.network.parameters()),
+        "steps": step,
+        "loss": round(loss, 6),
+        "validation_loss": round(min(v for _, _, v in fitted.curve), 6),
+        "last_validation_loss": round(validation, 6),
     }

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from detector.errors import DetectorError
 from training import config
+from training.baselines import BASELINES
 from training.build import Built, build
 from training.data import History, load_history
 from training.export import refuse_existing
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fit(chosen: argparse.Namespace) -> int:
-    given = {name: getattr(chosen, name) for name in ("name", "seed", "steps", "hidden")}
+    given = {name: getattr(chosen, name) for name in ("name", "detector", "seed", "steps", "hidden")}
     settings = config.load(chosen.config, **given)
     refuse_existing(chosen.out, chosen.force)
     history = load_history(chosen.data, settings.fit_share)
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--config", type=Path, help="TOML file of settings")
     fit.add_argument("--force", action="store_true", help="replace an existing bundle, atomically")
     fit.add_argument("--name", help="the bundle's name")
+    fit.add_argument("--detector", choices=("lstm", *BASELINES), help="the network (lstm, the default) or a plain baseline")
     fit.add_argument("--seed", type=int)
     fit.add_argument("--steps", type=int, help="gradient steps at most")
     fit.add_argument("--hidden", type=int, help="width of both LSTMs")

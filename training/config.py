@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +19,7 @@ class FitSettings(BaseModel):
     name: str = Field("streams", min_length=1, description="the bundle's name")
     version: str = Field("1", min_length=1)
     seed: int = Field(0, ge=0)
+    detector: Literal["lstm", "ewma", "gaussian", "pca"] = Field("lstm", description="the network, or a plain baseline in its place")
     hidden: int | None = Field(None, ge=1, le=1024, description="width of both LSTMs; 32 for up to 4 features, else 48")
     steps: int = Field(1200, ge=1, description="gradient steps at most")
     window: int = Field(64, ge=8, description="steps of truncated backpropagation")

@@ -27,15 +27,17 @@ from detector.errors import BundleError
 from detector.events import F32
 from detector.model.bundle import GRAPH, MANIFEST, REPORT, STREAMS, Bundle, Manifest, load_bundle, sha256
 from detector.model.runtime import INPUTS, OUTPUTS, Runtime, clock_input
+from training.baselines import Baseline
 from training.data import History
 from training.errors import TrainingError
 from training.network import Step
 
 TOLERANCE = 1e-4
+AnyStep = Step | Baseline
 _COMPARED = 300  # held-out ticks of each stream
 
 
-def graph(step: Step) -> bytes:
+def graph(step: AnyStep) -> bytes:
     """The step as one ONNX graph, batch size free."""
     batch = torch.export.Dim("batch", min=1)
     layout = step.layout
@@ -145,7 +147,7 @@ def write_files(stage: Path, files: Mapping[str, bytes], fields: Mapping[str, An
             os.fsync(file.fileno())
 
 
-def verify(stage: Path, step: Step, history: History, first: Mapping[str, int]) -> float:
+def verify(stage: Path, step: AnyStep, history: History, first: Mapping[str, int]) -> float:
     """Open ``stage`` as the daemon does and step held-out rows through both; the largest relative difference.
 
     Raises TrainingError if that is over :data:`TOLERANCE` or the bundle can't be opened.
@@ -165,7 +167,7 @@ def verify(stage: Path, step: Step, history: History, first: Mapping[str, int]) 
     return worst
 
 
-def _difference(bundle: Bundle, runtime: Runtime, step: Step, values: F32, times: npt.NDArray[np.float64], tick: float) -> float:
+def _difference(bundle: Bundle, runtime: Runtime, step: AnyStep, values: F32, times: npt.NDArray[np.float64], tick: float) -> float:
     state = bundle.initial[None]
     other = torch.from_numpy(state.copy())
     scores = np.empty((len(values), 2))

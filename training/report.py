@@ -30,7 +30,7 @@ class Findings:
 
     history: History
     settings: FitSettings
-    fitted: Fitted
+    fitted: Fitted | None
     tail: TailFit
     levels: F64
     counts: F64
@@ -48,7 +48,7 @@ class Plot:
 def report(findings: Findings) -> bytes:
     """UTF-8 HTML."""
     with mpl.rc_context({"svg.hashsalt": "streamwarden", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        plots = [_loss(findings), _scores(findings), _tail(findings), _features(findings), *_worst(findings)]
+        plots = [*_loss(findings), _scores(findings), _tail(findings), _features(findings), *_worst(findings)]
     template = jinja2.Environment(autoescape=True, trim_blocks=True).from_string(Path(__file__).with_name("report.html.j2").read_text())
     history = findings.history
     missing = [float(np.mean([np.isnan(s.values[:, j]).mean() for s in history.series])) for j in range(len(history.features))]
@@ -70,7 +70,9 @@ def _figure(height: float = 2.6) -> Figure:
     return Figure(figsize=(8.5, height), layout="constrained")
 
 
-def _loss(findings: Findings) -> Plot:
+def _loss(findings: Findings) -> list[Plot]:
+    if findings.fitted is None:
+        return []
     figure = _figure()
     axes = figure.add_subplot()
     steps, loss, validation = zip(*findings.fitted.curve, strict=True)
@@ -78,7 +80,7 @@ def _loss(findings: Findings) -> Plot:
     axes.plot(steps, validation, label="validation rows (reconstruction only)")
     axes.set(xlabel="gradient step", ylabel="loss")
     axes.legend(frameon=False)
-    return Plot("Loss", _png(figure), "Both should fall and flatten. The weights kept are those of the lowest validation loss.")
+    return [Plot("Loss", _png(figure), "Both should fall and flatten. The weights kept are those of the lowest validation loss.")]
 
 
 def _scores(findings: Findings) -> Plot:

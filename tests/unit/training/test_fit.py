@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_same_data_and_seed_are_the_same_bundle_and_name_no_path(fitted: tuple[P
         content = (again / name).read_bytes()
         assert content == (fitted[1] / name).read_bytes()
         assert str(Path(__file__).parents[3]).encode() not in content
+
+
+@pytest.mark.parametrize("kind", ["ewma", "gaussian", "pca"])
+def test_a_baseline_is_fitted_replayed_and_recorded_like_the_network(fitted: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
+    data, out, scores = fitted[0], tmp_path / "b", tmp_path / "s.csv"
+    assert training(["fit", "--data", str(data), "--out", str(out), "--detector", kind]) == 0
+    bundle = load_bundle(out)
+    assert set(bundle.rows) == {"host-0", "host-1", "host-2"}
+    assert bundle.manifest.provenance["settings"]["detector"] == kind
+    assert detector(["replay", "--bundle", str(out), "--data", str(data), "--scores", str(scores)]) == 0
+    with scores.open() as file:
+        assert all(0 <= float(row["score"]) <= 12 for row in csv.DictReader(file))
 
 
 def test_an_existing_bundle_is_kept_unless_forced(fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
