@@ -28,7 +28,9 @@ from detector.metrics import Metrics
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.runtime import Runtime
 from detector.pipeline import Pipeline
+from detector.ports import Store
 from detector.recovery.keeper import Keeper
+from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
 from detector.web.server import WebServer
 from detector.web.view import View
@@ -42,6 +44,16 @@ def the_bundle(settings: Settings) -> Bundle:
     if settings.model.bundle is None:
         raise ConfigError("DETECTOR_MODEL__BUNDLE is not set: name the directory that `python -m training fit` wrote")
     return load_bundle(settings.model.bundle)
+
+
+def the_store(settings: Settings, clock: Clock) -> Store:
+    """Raises ConfigError."""
+    recovery = settings.recovery
+    if recovery.topic is None:
+        return LocalStore(recovery.directory or Path())
+    if recovery.topic in settings.kafka.topics:
+        raise ConfigError(f"DETECTOR_RECOVERY__STORE: {recovery.topic} is an input topic: name one that holds nothing else")
+    return KafkaStore(settings.kafka, recovery.topic, clock)
 
 
 class Daemon:
@@ -60,13 +72,12 @@ class Daemon:
         manifest = bundle.manifest
         rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         runtime = Runtime(bundle)
-        directory: Path = settings.recovery.directory
-        store = LocalStore(directory)
+        store = the_store(settings, self._clock)
         self.metrics = Metrics()
         self.metrics.level.labels("warning").set(rules.warning)
         self.metrics.level.labels("critical").set(rules.critical)
         self._outbox = Outbox()
-        self._dead = DeadLetterFile(directory / "dead-letters.ndjson", settings.kafka.dead_letter_bytes)
+        self._dead = DeadLetterFile(settings.recovery.dead_letter_directory / "dead-letters.ndjson", settings.kafka.dead_letter_bytes)
         view = View(bundle, settings.alerting.false_alarms_per_week, rules)
         self._pipeline = Pipeline(
             bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,

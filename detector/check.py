@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
-from detector.app import the_bundle
+from detector.app import the_bundle, the_store
+from detector.clock import SystemClock
 from detector.config import Settings
-from detector.errors import ConfigError, DetectorError
+from detector.errors import ConfigError, DetectorError, StoreError
+from detector.ingest.connection import connected
 from detector.model.runtime import Runtime
-from detector.recovery.store_local import LocalStore
+from detector.recovery.store_kafka import KafkaStore
 
 
 def faults(settings: Settings) -> Iterator[str]:
@@ -21,7 +23,7 @@ def faults(settings: Settings) -> Iterator[str]:
     except DetectorError as error:
         yield str(error)
     try:
-        LocalStore(settings.recovery.directory).close()
+        the_store(settings, SystemClock()).close()
     except ConfigError as error:
         yield str(error)
     if not settings.kafka.topics:
@@ -33,7 +35,7 @@ def faults(settings: Settings) -> Iterator[str]:
 def _topics(settings: Settings) -> Iterator[str]:
     servers = ", ".join(settings.kafka.bootstrap_servers)
     try:
-        consumer = KafkaConsumer(**settings.kafka.connection(), bootstrap_timeout_ms=5000)
+        consumer = connected(KafkaConsumer, **settings.kafka.connection(), bootstrap_timeout_ms=5000)
     except (KafkaError, OSError) as error:
         yield f"no broker answers at {servers} ({type(error).__name__}): start it, or set DETECTOR_KAFKA__BOOTSTRAP_SERVERS"
         return
@@ -44,6 +46,15 @@ def _topics(settings: Settings) -> Iterator[str]:
         return
     finally:
         consumer.close()
-    for topic in settings.kafka.topics:
-        if not topic.startswith("^") and topic not in present:
-            yield f"topic {topic} does not exist at {servers}: create it, or set DETECTOR_KAFKA__TOPICS"
+    absent = [topic for topic in settings.kafka.topics if not topic.startswith("^") and topic not in present]
+    for topic in absent:
+        yield f"topic {topic} does not exist at {servers}: create it, or set DETECTOR_KAFKA__TOPICS"
+    if settings.recovery.topic:
+        yield from _changelog(settings, settings.recovery.topic)
+
+
+def _changelog(settings: Settings, topic: str) -> Iterator[str]:
+    try:
+        KafkaStore(settings.kafka, topic, SystemClock()).examine()
+    except (ConfigError, StoreError) as error:
+        yield str(error)

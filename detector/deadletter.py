@@ -15,21 +15,26 @@ import msgspec
 import structlog
 
 from detector.alerting.payload import alert_body
+from detector.errors import ConfigError
 from detector.events import Alert, Rejected
 
 KEPT = 4096
 
 
 class DeadLetterFile:
-    """Implements DeadLetters. Thread-safe. A disk that fails is reported once and never stops the loop."""
+    """Implements DeadLetters. Thread-safe. Raises ConfigError where it can't be opened; a disk that fails later stops nothing."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._failed = False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+        except OSError as error:
+            remedy = "make it writable, or name another in DETECTOR_RECOVERY__DEAD_LETTERS"
+            raise ConfigError(f"dead letters can't be kept in {path.parent} ({error.strerror}): {remedy}") from None
         self._log = structlog.get_logger("deadletter")
 
     def record(self, rejected: Rejected) -> None:

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
-from kafka.net.compat import KafkaNetClient
 
 from detector.errors import Transient
 from detector.events import Columns, Partition
 from detector.ingest.config import KafkaSettings
+from detector.ingest.connection import connected
 from detector.ingest.decode import Decoder, Raw
 from detector.ports import Assignments
 
 _BOOTSTRAP_MS = 3000  # for one attempt to reach a broker: a stop goes unnoticed for as long
+_METADATA_MS = 30_000  # how long a new partition, or a new topic of a ^regex, goes unnoticed
 _JOIN = 1.0  # seconds that a poll waits at most while a join is under way
 _PATIENCE = 25  # empty polls without a partition before the log says so
 
@@ -38,15 +38,9 @@ class KafkaSource:
         self._from_the_start = settings.auto_offset_reset == "earliest"
         self._idle = 0
         self._log = structlog.get_logger("kafka")
-        clients: list[Any] = []
-
-        def made(**config: Any) -> Any:
-            clients.append(KafkaNetClient(**config))
-            return clients[-1]
-
         try:
-            self._consumer = KafkaConsumer(
-                kafka_client=made,
+            self._consumer = connected(
+                KafkaConsumer,
                 **settings.connection(),
                 bootstrap_timeout_ms=_BOOTSTRAP_MS,
                 group_id=settings.group_id,
@@ -57,10 +51,9 @@ class KafkaSource:
                 partition_assignment_strategy=[CooperativeStickyAssignor],
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=max(300, min(3000, settings.session_timeout_ms // 3)),
+                metadata_max_age_ms=_METADATA_MS,
             )
         except KafkaError as error:
-            for client in clients:  # the consumer that was not made leaves its I/O thread and sockets behind
-                client.close()
             raise Transient(f"no broker answers at {', '.join(settings.bootstrap_servers)} ({type(error).__name__})") from None
         self._listener = _Listener(self._consumer, assignments)
         if settings.topics[0].startswith("^"):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kafka import KafkaAdminClient
 
+from deploy.demo.broker import Broker
 from detector.alerting.decide import fresh
-from detector.errors import ConfigError
+from detector.clock import SystemClock
+from detector.errors import ConfigError, StoreError
 from detector.events import Partition
+from detector.ingest.config import KafkaSettings
 from detector.model.streams import PageRows
 from detector.ports import Store
 from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, Stamp, decode, encode, to_page, to_rows
+from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
 from tests.fakes import MemoryStore
 
@@ -29,22 +36,29 @@ def head(offset: int, stamps: dict[int, int]) -> Head:
     return Head(SCHEMA, "bundle", P, offset, {number: Stamp(stamp, 7) for number, stamp in stamps.items()})
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "local", "kafka"])
 def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     """Opens the store, as a process that starts anew does."""
-    memory, opened = MemoryStore(), list[LocalStore]()
+    memory, opened, changelog = MemoryStore(), list[Store](), f"changelog-{uuid.uuid4().hex[:12]}"
 
     def reopen() -> Store:
         if request.param == "memory":
             return memory
         for store in opened:
             store.close()
-        opened.append(LocalStore(tmp_path))
+        if request.param == "local":
+            opened.append(LocalStore(tmp_path))
+        else:
+            opened.append(changelog_at(request.getfixturevalue("broker"), changelog))
         return opened[-1]
 
     yield reopen
     for store in opened:
         store.close()
+
+
+def changelog_at(broker: Broker, topic: str) -> KafkaStore:
+    return KafkaStore(KafkaSettings(bootstrap_servers=(broker.bootstrap,)), topic, SystemClock())
 
 
 def test_an_unknown_partition_has_nothing(reopened: Callable[[], Store]) -> None:
@@ -78,6 +92,14 @@ def test_partitions_do_not_mix(reopened: Callable[[], Store]) -> None:
     assert store.load(Partition("metrics", 8)) == (None, [])
 
 
+def test_a_page_far_larger_than_a_brokers_default_is_kept(reopened: Callable[[], Store]) -> None:
+    names = tuple(f"s{i}" for i in range(256))
+    states = np.random.default_rng(1).normal(size=(256, 2000)).astype(np.float32)
+    reopened().write(head(10, {0: 10}), [to_page("bundle", P, PageRows(0, 10, names, states, fresh(256), np.zeros(256)), 7, ())])
+    _, (found,) = reopened().load(P)
+    np.testing.assert_array_equal(to_rows(found).states, states)
+
+
 def test_a_torn_page_is_set_aside_and_the_others_are_loaded(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
@@ -101,3 +123,45 @@ def test_a_second_daemon_is_kept_out_of_the_directory(tmp_path: Path) -> None:
 def test_bytes_that_are_no_page_are_damaged(data: bytes) -> None:
     with pytest.raises(DamagedPage):
         decode(data, Page)
+
+
+def test_a_changelog_is_created_compacted_and_as_wide_as_the_input(broker: Broker) -> None:
+    name = f"metrics-{uuid.uuid4().hex[:12]}"
+    broker.create_topic(name, 3)
+    store = changelog_at(broker, f"{name}-state")
+    assert store.load(Partition(name, 0)) == (None, [])
+    assert width(broker, f"{name}-state") == 3
+    store.examine()
+    assert store.load(Partition(name, 4)) == (None, [])  # the input was given more partitions
+    assert width(broker, f"{name}-state") == 5
+    store.close()
+
+
+def width(broker: Broker, topic: str) -> int:
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    try:
+        return len(admin.describe_topics([topic])[0]["partitions"])
+    finally:
+        admin.close()
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [({}, "cleanup.policy=delete, which forgets states"), ({"cleanup.policy": "compact"}, "max.message.bytes")],
+)
+def test_a_topic_that_can_not_keep_states_is_refused_by_name(broker: Broker, config: dict[str, str], sentence: str) -> None:
+    name = f"state-{uuid.uuid4().hex[:12]}"
+    broker.create_topic(name, 8, config)
+    store = changelog_at(broker, name)
+    with pytest.raises(ConfigError, match=f"topic {name} has {sentence}"):
+        store.load(P)
+    store.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kafka-python leaves refused sockets to the collector
+def test_a_changelog_without_a_broker_is_a_fault_of_the_store() -> None:
+    store = KafkaStore(KafkaSettings(bootstrap_servers=("127.0.0.1:1",)), "state", SystemClock())
+    with pytest.raises(StoreError, match="no broker answers for topic state"):
+        store.load(P)
+    store.close()
+    gc.collect()  # here, and not in a test that follows

@@ -15,13 +15,6 @@ from tests.fakes import write_bundle
 from tests.integration.stage import DaemonProcess, WebhookReceiver
 
 
-@pytest.fixture(scope="session")
-def broker() -> Iterator[Broker]:
-    """The embedded Kafka that integration tests share; a test that kills a broker makes its own."""
-    with Broker() as running:
-        yield running
-
-
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[Broker]:
     """A broker that a test may kill: the session's own stays up for the others."""
