@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from kafka import KafkaAdminClient
 from deploy.demo.broker import Broker
 from detector.alerting.decide import fresh
 from detector.clock import SystemClock
-from detector.errors import ConfigError, StoreError
+from detector.errors import ConfigError
 from detector.events import Partition
 from detector.ingest.config import KafkaSettings
 from detector.model.streams import PageRows
@@ -156,12 +155,3 @@ def test_a_topic_that_can_not_keep_states_is_refused_by_name(broker: Broker, con
     with pytest.raises(ConfigError, match=f"topic {name} has {sentence}"):
         store.load(P)
     store.close()
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kafka-python leaves refused sockets to the collector
-def test_a_changelog_without_a_broker_is_a_fault_of_the_store() -> None:
-    store = KafkaStore(KafkaSettings(bootstrap_servers=("127.0.0.1:1",)), "state", SystemClock())
-    with pytest.raises(StoreError, match="no broker answers for topic state"):
-        store.load(P)
-    store.close()
-    gc.collect()  # here, and not in a test that follows
