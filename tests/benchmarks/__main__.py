@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.measures import Row, drain, engine, memory, window
+from tests.benchmarks.recovery import recovery
 
-MEASURES: dict[str, Callable[[int], list[Row]]] = {"engine": engine, "window": window, "memory": memory, "drain": drain}
+MEASURES: dict[str, Callable[[int], list[Row]]] = {"engine": engine, "window": window, "memory": memory, "drain": drain, "recovery": recovery}
 
 
 def main() -> None:
