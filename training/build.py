@@ -19,11 +19,13 @@ from detector.model.runtime import Runtime
 from training import baselines
 from training.calibrate import WEEK, candidate_levels, incidents, tail_fit, walk
 from training.config import FitSettings
-from training.data import History, split
+from training.data import History, Split, split
+from training.errors import TrainingError
 from training.export import AnyStep, graph, staged, streams_archive, verify, write_files
 from training.fit import Fitted, Progress, fit
 from training.network import Layout, Step
 from training.report import Findings, report
+from training.trial import Contender, Trial, find_cases, trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,24 @@ class Candidate:
     fitted: Fitted | None = None
 
 
-def build(history: History, settings: FitSettings, out: Path, force: bool, progress: Progress) -> Built:
-    """Fit, calibrate, export, verify, report; ``out`` is complete or untouched. Raises TrainingError."""
+def build(
+    history: History, settings: FitSettings, out: Path, force: bool, accept: bool, progress: Progress, on_trial: Callable[[Trial], None]
+) -> Built:
+    """Fit, compare, calibrate, export, verify, report; ``out`` is complete or untouched.
+
+    ``on_trial`` is told how the detector does against the baselines, before anything is refused.
+    Raises TrainingError: a network that is worse than one of them is not written unless ``accept``.
+    """
     with staged(out, force) as stage:
         made = candidate(history, settings, progress)
         step = made.step
         data = graph(step)
         splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
+        held_out = contest(made, data, history, splits, settings)
+        if held_out is not None:
+            on_trial(held_out)
+            if made.fitted is not None and held_out.worse and not accept:
+                raise TrainingError(_refusal(held_out))
         walked = walk(_runtime(data, history, step.layout.size), history, made.first)
         held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
         levels = candidate_levels(held)
@@ -72,7 +85,7 @@ def build(history: History, settings: FitSettings, out: Path, force: bool, progr
             "tails": counts.astype(np.float32),
             "weeks": weeks,
         }
-        findings = Findings(history, settings, made.fitted, tail, levels, counts.sum(axis=0), splits, walked)
+        findings = Findings(history, settings, made.fitted, tail, levels, counts.sum(axis=0), splits, walked, held_out)
         files = {GRAPH: data, STREAMS: streams_archive(archive), REPORT: report(findings)}
         fields = {
             "schema": SCHEMA,
@@ -83,7 +96,7 @@ def build(history: History, settings: FitSettings, out: Path, force: bool, progr
             "state_size": step.layout.size,
             "warm_up": settings.warm_up,
             "tail": tail,
-            "provenance": _provenance(history, settings, made),
+            "provenance": _provenance(history, settings, made, held_out),
         }
         write_files(stage, files, fields)
         parity = verify(stage, step, history, {s.name: p.calibration for s, p in zip(history.series, splits, strict=True)})
@@ -99,6 +112,26 @@ def candidate(history: History, settings: FitSettings, progress: Progress) -> Ca
     step = Step(fitted.network, settings.power, settings.learning).eval()
     layout = step.layout
     return Candidate(step, first_rows(history, layout, settings.learning), lambda last: initial_row(history, layout, last), fitted)
+
+
+def contest(made: Candidate, data: bytes, history: History, splits: list[Split], settings: FitSettings) -> Trial | None:
+    """The detector, whose graph is ``data``, against the baselines that it is not itself; None where there is too little to compare on."""
+    cases = find_cases(history, splits, settings.seed)
+    if cases is None:
+        return None
+    contenders = [Contender(settings.detector, _runtime(data, history, made.step.layout.size), made.first)]
+    for kind in baselines.BASELINES:
+        if kind != settings.detector:
+            rival = candidate(history, settings.model_copy(update={"detector": kind}), lambda *_: None)
+            contenders.append(Contender(kind, _runtime(graph(rival.step), history, rival.step.layout.size), rival.first))
+    return trial(history, cases, contenders)
+
+
+def _refusal(held_out: Trial) -> str:
+    return (
+        f"{held_out.sentence}; nothing was written: give it more history or --steps, fit the baseline with --detector {held_out.best_baseline.name}, "
+        "or write it all the same with --accept"
+    )
 
 
 def first_rows(history: History, layout: Layout, learning: int) -> F32:
@@ -130,13 +163,14 @@ def _runtime(data: bytes, history: History, size: int) -> Runtime:
     return Runtime(Bundle(Path("the exported graph"), "", manifest, data, np.zeros(size, np.float32), {}, np.zeros((0, size), np.float32)))
 
 
-def _provenance(history: History, settings: FitSettings, made: Candidate) -> dict[str, object]:
+def _provenance(history: History, settings: FitSettings, made: Candidate, held_out: Trial | None) -> dict[str, object]:
     return {
         "data_sha256": history.digest,
         "rows": history.rows,
         "streams": len(history.series),
         "settings": settings.model_dump(exclude={"units"}),
         **({} if made.fitted is None else _course(made.fitted)),
+        "held_out": None if held_out is None else _recorded(held_out),
         "libraries": {
             "python": platform.python_version(),
             "torch": str(torch.__version__),
@@ -156,4 +190,24 @@ def _course(fitted: Fitted) -> dict[str, object]:
         "loss": round(loss, 6),
         "validation_loss": round(min(v for _, _, v in fitted.curve), 6),
         "last_validation_loss": round(validation, 6),
+    }
+
+
+def _recorded(held_out: Trial) -> dict[str, object]:
+    """The comparison as the manifest keeps it."""
+    return {
+        "basis": held_out.basis,
+        "streams": held_out.streams,
+        "cases": held_out.cases,
+        "lead": round(held_out.lead, 4),
+        "noise": round(held_out.noise, 4),
+        "detectors": {
+            s.name: {
+                "vus_pr": round(s.vus_pr, 4),
+                "auc_pr": round(s.auc_pr, 4),
+                "recall": round(s.recall, 4),
+                "vus_pr_by_kind": {kind: round(v, 4) for kind, v in s.by_kind.items()},
+            }
+            for s in held_out.standings
+        },
     }

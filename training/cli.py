@@ -17,6 +17,7 @@ from training.baselines import BASELINES
 from training.build import Built, build
 from training.data import History, load_history
 from training.export import refuse_existing
+from training.trial import Trial
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def _fit(chosen: argparse.Namespace) -> int:
     for note in history.notes:
         print(f"note: {note}")
     with ExitStack() as stack:
-        built = build(history, settings, chosen.out, chosen.force, _Shown(stack))
+        built = build(history, settings, chosen.out, chosen.force, chosen.accept, _Shown(stack), _compared)
     _summary(built, chosen.out, chosen.data, history)
     return 0
 
@@ -70,6 +71,17 @@ class _Shown:
             print(f"step {step:,} of {steps:,}: {text}", flush=True)
 
 
+def _compared(held_out: Trial) -> None:
+    """The detector beside the baselines, one a line."""
+    first = held_out.standings[0]
+    judged = "labels" if held_out.basis == "labels" else "made faults"
+    print(f"held-out rows with {judged}, {held_out.cases} cases of {held_out.streams} streams; VUS-PR, AUC-PR, found, VUS-PR by kind:")
+    print(" " * 10 + "".join(f"{name:>8}" for name in ("VUS-PR", "AUC-PR", "found")) + "".join(f"{kind:>13}" for kind in first.by_kind))
+    for s in held_out.standings:
+        print(f"  {s.name:<8}" + "".join(f"{v:8.3f}" for v in (s.vus_pr, s.auc_pr, s.recall)) + "".join(f"{v:13.3f}" for v in s.by_kind.values()))
+    print(held_out.sentence)
+
+
 def _summary(built: Built, out: Path, data: Path, history: History) -> None:
     levels = ", ".join(f"{b:g} a week {built.tail.level(b):.2f}" for b in (0.1, 1.0, 10.0))
     print(f"levels by budget: {levels} (from {built.tail.stream_weeks:.3g} stream-weeks of held-out rows)")
@@ -87,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", type=Path, required=True, help="the bundle's directory, which must not exist")
     fit.add_argument("--config", type=Path, help="TOML file of settings")
     fit.add_argument("--force", action="store_true", help="replace an existing bundle, atomically")
+    fit.add_argument("--accept", action="store_true", help="write the bundle though a plain baseline is better on held-out rows")
     fit.add_argument("--name", help="the bundle's name")
     fit.add_argument("--detector", choices=("lstm", *BASELINES), help="the network (lstm, the default) or a plain baseline")
     fit.add_argument("--seed", type=int)

@@ -16,6 +16,7 @@ import numpy as np
 from detector.errors import DataError
 from detector.events import F32, F64
 from detector.ingest.tables import Table, read_tables
+from training.labels import Labels, label_column
 
 MIN_ROWS = 100
 CLIP = 30.0
@@ -52,13 +53,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All streams, and what is worth saying about them."""
+    """All streams, what is worth saying about them, and when they are labelled anomalous."""
 
     features: tuple[str, ...]
     series: tuple[Series, ...]
     tick: float
     digest: str
     notes: tuple[str, ...]
+    labels: Labels
 
     @property
     def rows(self) -> int:
@@ -94,7 +96,7 @@ def load_history(data: Path, fit_share: float) -> History:
         series.append(Series(name, times, values, center, scale, float(np.median(np.diff(times)))))
         digest.update(name.encode() + times.tobytes() + values.tobytes())
     digest.update("\0".join(features).encode())
-    return History(features, tuple(series), float(np.median([s.tick for s in series])), digest.hexdigest(), tuple(notes))
+    return History(features, tuple(series), float(np.median([s.tick for s in series])), digest.hexdigest(), tuple(notes), label_column(tables) or {})
 
 
 def scaling(values: F32, fleet: F64, pooled: F64) -> tuple[F32, F32, list[int]]:

@@ -18,6 +18,7 @@ from training.calibrate import Walk
 from training.config import FitSettings
 from training.data import History, Split
 from training.fit import Fitted
+from training.trial import Trial
 
 DEFAULT_BUDGET = 1.0
 _WORST = 6
@@ -36,6 +37,7 @@ class Findings:
     counts: F64
     splits: list[Split]
     walked: Walk
+    held_out: Trial | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def report(findings: Findings) -> bytes:
     budgets = [(b, findings.tail.level(b)) for b in (0.1, 1.0, 10.0)]
     page = template.render(
         name=findings.settings.name, history=history, missing=list(zip(history.features, missing, strict=True)), plots=plots,
-        budgets=budgets, tail=findings.tail, settings=findings.settings,
+        budgets=budgets, tail=findings.tail, settings=findings.settings, held_out=findings.held_out,
     )  # fmt: skip
     return page.encode()
 

@@ -1,0 +1,95 @@
+"""A fit against the plain baselines: the table is kept, a network that is worse is not written, and labels count where there are any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.model.bundle import load_bundle
+from training.baselines import Baseline, baseline, first_rows
+from training.build import _runtime
+from training.cli import main as training
+from training.config import FitSettings
+from training.data import History, Split, load_history, split
+from training.export import graph
+from training.faults import KINDS
+from training.trial import Contender, Trial, find_cases, trial
+
+
+def rhythm(path: Path, label: bool = False) -> Path:
+    """Two streams whose metrics ride one slow wave; with ``label``, the last rows hold a marked jump."""
+    rng = np.random.default_rng(0)
+    lines = ["timestamp,stream,cpu,mem,io" + (",label" if label else "")]
+    for name in ("a", "b"):
+        wave = np.sin(np.arange(1400) / 90)
+        for t, w in enumerate(wave):
+            bad = 1300 <= t < 1310
+            x = 50 + 20 * w + rng.normal(0, 0.5, 3) + (200 if label and bad else 0)
+            lines.append(f"{1_700_000_000 + 60 * t},{name}," + ",".join(f"{v:.5g}" for v in x) + (f",{int(bad)}" if label else ""))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return load_history(rhythm(tmp_path_factory.mktemp("rhythm") / "h.csv"), 0.6)
+
+
+def contender(name: str, step: Baseline, history: History) -> Contender:
+    return Contender(name, _runtime(graph(step), history, step.layout.size), first_rows(step, history))
+
+
+def splits(history: History) -> list[Split]:
+    return [split(len(s), 0.6, 0.15) for s in history.series]
+
+
+def held(history: History, *contenders: Contender) -> Trial:
+    cases = find_cases(history, splits(history), seed=0)
+    assert cases is not None
+    return trial(history, cases, contenders)
+
+
+def test_a_detector_that_forgets_everything_is_worse_and_the_verdict_turns_with_the_sides(history: History) -> None:
+    sound = contender("pca", baseline("pca", history, FitSettings()), history)
+    forgetful = contender("forgetful", Baseline(3, 1.0, float("inf"), None), history)
+    outcome = held(history, forgetful, sound)
+    assert (outcome.basis, outcome.streams) == ("faults", 2)
+    assert set(outcome.standings[0].by_kind) == set(KINDS)
+    assert outcome.worse
+    assert "is worse than the best baseline, pca" in outcome.sentence
+    assert "beats" in held(history, sound, forgetful).sentence
+    assert not held(history, sound, sound).worse
+    assert held(history, forgetful, sound) == outcome
+
+
+def test_labels_are_what_counts_where_there_are_any(tmp_path: Path) -> None:
+    history = load_history(rhythm(tmp_path / "h.csv", label=True), 0.6)
+    step = contender("pca", baseline("pca", history, FitSettings()), history)
+    outcome = held(history, step, step)
+    assert (outcome.basis, outcome.streams, outcome.cases) == ("labels", 2, 2)
+    assert outcome.standings[0].recall == 1
+    assert outcome.standings[0].auc_pr > 0.8
+
+
+def test_too_few_rows_are_not_compared(tmp_path: Path) -> None:
+    path = rhythm(tmp_path / "h.csv")
+    path.write_text("\n".join(path.read_text().splitlines()[:900]) + "\n")
+    history = load_history(path, 0.6)
+    assert find_cases(history, splits(history), seed=0) is None
+
+
+def test_a_network_that_is_worse_is_written_only_when_it_is_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["fit", "--data", str(rhythm(tmp_path / "h.csv")), "--out", str(tmp_path / "b"), "--steps", "1", "--hidden", "2"]
+    assert training(arguments) == 2
+    shown = capsys.readouterr()
+    assert "is worse than the best baseline" in shown.err
+    assert "--accept" in shown.err
+    assert all(f"  {name}" in shown.out for name in ("lstm", "ewma", "gaussian", "pca"))
+    assert not (tmp_path / "b").exists()
+    assert training([*arguments, "--accept"]) == 0
+    recorded = load_bundle(tmp_path / "b").manifest.provenance["held_out"]
+    assert set(recorded["detectors"]) == {"lstm", "ewma", "gaussian", "pca"}
+    assert set(recorded["detectors"]["lstm"]["vus_pr_by_kind"]) == set(KINDS)
+    assert "Against the plain baselines" in (tmp_path / "b/report.html").read_text()
