@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check benchmark image lock clean
+.PHONY: help setup demo test check benchmark chaos image lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test: check  ## everything that CI checks
 
 benchmark: setup  ## drain rate, engine, window recomputation, bytes a stream: ratios in one run
 	$(BIN)/python -m tests.benchmarks --out benchmark.json
+
+MINUTES ?= 10
+chaos: setup  ## killed, starved and cut off for MINUTES=10, on both stores: the table of faults survived
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES)
 
 image:  ## the container image
 	docker build -t streamwarden .

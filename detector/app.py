@@ -57,9 +57,12 @@ def the_store(settings: Settings, clock: Clock) -> Store:
 
 
 class Daemon:
-    """One daemon; two of them may live in one process. Raises ConfigError or BundleError when it is made."""
+    """One daemon; two of them may live in one process. Raises ConfigError or BundleError when it is made.
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    ``store`` is for who wants states kept elsewhere than the settings say.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None, store: Store | None = None) -> None:
         if not settings.kafka.topics:
             raise ConfigError("DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex")
         self._settings = settings
@@ -72,7 +75,7 @@ class Daemon:
         manifest = bundle.manifest
         rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         runtime = Runtime(bundle)
-        store = the_store(settings, self._clock)
+        store = store or the_store(settings, self._clock)
         self.metrics = Metrics()
         self.metrics.level.labels("warning").set(rules.warning)
         self.metrics.level.labels("critical").set(rules.critical)

@@ -31,10 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    """The daemon on a thread of its own, signals on this one: a handler that took a lock could find it held by the code it interrupted."""
     settings = config.load(chosen.config)
     log.configure(settings.log.format, settings.log.level)
-    daemon = Daemon(settings)
+    return run_until_signalled(Daemon(settings))
+
+
+def run_until_signalled(daemon: Daemon) -> int:
+    """Exit status of a daemon that SIGTERM or SIGINT stops, and a second one ends at once. Raises what ended it.
+
+    It runs on a thread of its own, signals on this one: a handler that took a lock could find it held by the code that it interrupted.
+    """
     received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: received.append(number))
@@ -53,7 +59,7 @@ def _run(chosen: argparse.Namespace) -> int:
         if received:
             daemon.stop()
         if len(received) > 1:
-            return 128 + received[1]  # a second signal: at once; what is not checkpointed is read again
+            return 128 + received[1]  # what is not checkpointed is read again
     if errors:
         raise errors[0]
     return 0

@@ -104,7 +104,7 @@ class Loop:
             self._await_written(ends)
             self._write(partitions)
             self._await_written(ends)
-            durable = {p: self._durable[p] for p in partitions if p in self._durable}
+            durable = {p: o for p in partitions if (o := self._durable.get(p)) is not None and o != self._committed.get(p)}
             self._forget(partitions)
             return durable
 

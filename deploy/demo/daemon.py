@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -27,6 +27,8 @@ class DaemonError(RuntimeError):
 
 class Daemon:
     """``python -m detector run`` with ``settings`` (names without the prefix) and nothing else of the caller's configuration."""
+
+    arguments: Sequence[str] = ("-m", "detector", "run")
 
     def __init__(self, settings: Mapping[str, str], log: Path) -> None:
         self.port = free_ports(1)[0]
@@ -49,13 +51,24 @@ class Daemon:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.kill()
 
-    def start(self) -> None:
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, **more: str) -> None:
+        """``more`` goes into the environment as it is."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         configured = {PREFIX + name: value for name, value in self.settings.items()}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "detector", "run"],
-                env={**inherited, **configured},
+                [sys.executable, *self.arguments],
+                env={**inherited, **configured, **more},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

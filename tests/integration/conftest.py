@@ -16,13 +16,6 @@ from tests.integration.stage import DaemonProcess, WebhookReceiver
 
 
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that a test may kill: the session's own stays up for the others."""
-    with Broker(tmp_path / "kafka") as broker:
-        yield broker
-
-
-@pytest.fixture
 def partitions() -> int:
     """How many partitions ``topic`` has; parametrize it to have another number."""
     return 1

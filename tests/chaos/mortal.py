@@ -1,0 +1,85 @@
+"""``python -m tests.chaos.mortal``: the daemon, with a store that kills the process at one step of one checkpoint.
+
+``CHAOS_DIE`` is ``step:count``: the process ends by SIGKILL at that step of the count-th checkpoint that writes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from detector import config, log
+from detector.app import Daemon, the_store
+from detector.cli import run_until_signalled
+from detector.clock import SystemClock
+from detector.events import Partition
+from detector.ports import Store
+from detector.recovery.snapshot import Head, Page
+from detector.recovery.store_local import LocalStore
+
+#: Before any page; with some pages written; with all pages and no head; with a head and no commit; in the middle of a file.
+STEPS = ("before", "among", "headless", "uncommitted", "torn")
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+class TearingStore(LocalStore):
+    """Dies with half a file on the disk, when it is told to."""
+
+    tear = False
+
+    def _replace(self, folder: Path, name: str, data: bytes) -> None:
+        if self.tear:
+            (folder / f".{name}.tmp").write_bytes(data[: len(data) // 2])
+            die()
+        super()._replace(folder, name, data)
+
+
+class MortalStore:
+    """Implements Store."""
+
+    def __init__(self, store: Store, step: str, count: int) -> None:
+        self._store, self._step, self._count = store, step, count
+
+    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
+        return self._store.load(partition)
+
+    def write(self, head: Head, pages: Iterable[Page]) -> None:
+        self._count -= 1
+        now = self._count == 0
+        if now and isinstance(self._store, TearingStore):
+            self._store.tear = self._step == "torn"
+        self._store.write(head, self._fatal(pages) if now else pages)
+        if now:
+            die()
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _fatal(self, pages: Iterable[Page]) -> Iterator[Page]:
+        for number, page in enumerate(pages):
+            if self._step == "before" or (self._step == "among" and number == 1):
+                die()
+            yield page
+        if self._step == "headless":
+            die()
+
+
+def main() -> int:
+    settings = config.load()
+    log.configure(settings.log.format, settings.log.level)
+    step, _, count = os.environ["CHAOS_DIE"].partition(":")
+    directory = settings.recovery.directory
+    store = TearingStore(directory) if directory else the_store(settings, SystemClock())
+    return run_until_signalled(Daemon(settings, store=MortalStore(store, step, int(count))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

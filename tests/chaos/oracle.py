@@ -1,0 +1,81 @@
+"""What must come out: one pipeline that nothing happens to, over the same logs; and what did come out, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.alerting.config import AlertingSettings
+from detector.alerting.outbox import Outbox
+from detector.alerting.payload import alert_body
+from detector.events import F32, F64, Alert, Partition
+from detector.ingest.decode import Decoder, Raw
+from detector.metrics import Metrics
+from detector.model.bundle import Bundle
+from detector.model.runtime import Runtime
+from detector.pipeline import Pipeline
+from detector.ports import Store
+from detector.recovery.snapshot import Restored, restore
+from tests.fakes import DeadLetterList
+
+Identity = tuple[str, str, str]  # fingerprint, startsAt, reason: what a receiver tells notifications apart by
+Log = Sequence[tuple[bytes, bytes]]  # key and value of each record of a partition
+Row = tuple[Partition, float, tuple[float, ...]]  # of a stream: its partition, the time of its last point, its state
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The notifications, and each stream's row."""
+
+    identities: frozenset[Identity]
+    states: Mapping[str, Row]
+
+
+def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
+    raised: list[Alert] = []
+    manifest = bundle.manifest
+    rules = AlertingSettings().rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1 << 20, on_alert=raised.append)
+    decoder, states = Decoder(bundle.feature_names), dict[str, Row]()
+    for partition, log in logs.items():
+        pipeline.assign(partition, Restored((), (), 0))
+        keys, values = zip(*log, strict=True)
+        pipeline.process([decoder.columns(Raw(partition, list(range(len(log))), [0] * len(log), list(keys), list(values)))])
+        pages = pipeline.capture(partition)
+        assert pages is not None
+        for rows, _ in pages.rows:
+            states.update(_rows(partition, rows.names, rows.times, rows.states))
+    return Outcome(frozenset(map(identity_of, raised)), states)
+
+
+def identity_of(alert: Alert) -> Identity:
+    body = alert_body(alert)
+    return body.fingerprint, body.startsAt, alert.reason.label
+
+
+def stored(bundle: Bundle, store: Store, partitions: Sequence[Partition]) -> tuple[Mapping[Partition, int | None], Mapping[str, Row]]:
+    """Where reading would start, and the streams, as a daemon that starts now would find them."""
+    offsets: dict[Partition, int | None] = {}
+    states: dict[str, Row] = {}
+    for partition in partitions:
+        found: Restored = restore(bundle.digest, *store.load(partition), bundle.manifest.state_size)
+        offsets[partition] = found.offset
+        for rows in found.pages:
+            states.update(_rows(partition, rows.names, rows.times, rows.states))
+    return offsets, states
+
+
+def differing(found: Mapping[str, Row], expected: Outcome) -> list[str]:
+    """Streams whose partition, last time or state is not that of the undisturbed run, within 1e-5."""
+    wrong = sorted(found.keys() ^ expected.states.keys())
+    for name in found.keys() & expected.states.keys():
+        (partition, time, state), (of, at, was) = found[name], expected.states[name]
+        if (partition, time) != (of, at) or not np.allclose(state, was, atol=1e-5, rtol=0):
+            wrong.append(f"{name}: {found[name]} and not {expected.states[name]}")
+    return wrong
+
+
+def _rows(partition: Partition, names: Sequence[str], times: F64, states: F32) -> dict[str, Row]:
+    return {n: (partition, t, tuple(s)) for n, t, s in zip(names, times.tolist(), states.tolist(), strict=True)}
