@@ -22,6 +22,7 @@ from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.runtime import Runtime
 from detector.pipeline import Pipeline
+from detector.ports import Engine, ScoreSink
 from detector.recovery.snapshot import Restored
 
 
@@ -69,10 +70,9 @@ def replay(
     """
     source = FileSource(data, bundle.feature_names)
     manifest = bundle.manifest
-    rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
-    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), metrics, NoDeadLetters(), max_streams=1 << 40, on_alert=raised.append, sink=rows)
-    pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
+    pipeline = offline_pipeline(bundle, Runtime(bundle), alerting, raised.append, rows, metrics)
+    level = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up).warning
     try:
         with scores.open("w", newline="") as out:
             csv.writer(out, lineterminator="\n").writerow(["stream", "timestamp", "score", "threshold", "status", *bundle.feature_names])
@@ -80,7 +80,7 @@ def replay(
             for poll, names, times in source.polls():
                 rows.begin(done, len(names))
                 pipeline.process([poll])
-                _write(out, names, times, rows, rules.warning)
+                _write(out, names, times, rows, level)
                 done += len(names)
                 progress(done, len(source))
         if alerts is not None:
@@ -93,6 +93,23 @@ def replay(
     resolved = sum(not a.firing for a in raised)
     scored = int(value("detector_scored_total") or 0)
     return Summary(len(source), scored, pipeline.table.streams, fired, resolved, scored * manifest.tick_interval / 604_800)
+
+
+def offline_pipeline(
+    bundle: Bundle,
+    engine: Engine,
+    alerting: AlertingSettings,
+    on_alert: Callable[[Alert], None],
+    sink: ScoreSink | None = None,
+    metrics: Metrics | None = None,
+) -> Pipeline:
+    """The daemon's pipeline with no daemon around it, one partition assigned: nothing is posted and nothing is kept."""
+    manifest = bundle.manifest
+    rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+    counted = Metrics() if metrics is None else metrics
+    pipeline = Pipeline(bundle, engine, rules, Outbox(), counted, NoDeadLetters(), max_streams=1 << 40, on_alert=on_alert, sink=sink)
+    pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
+    return pipeline
 
 
 _STATUS = [phase.name.lower() for phase in Phase]

@@ -1,4 +1,4 @@
-"""``python -m training fit``. Exit status 2 and one sentence where the operator must act."""
+"""The commands: fit, evaluate, compare. Exit status 2 and one sentence where the operator must act."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from detector.errors import DetectorError
-from training import config
+from detector.config import load as load_settings
+from detector.errors import ConfigError, DetectorError
+from training import config, evaluation_report
 from training.baselines import BASELINES
 from training.build import Built, build
+from training.compare import TOLERANCE, compare
+from training.compare import say as say_comparison
 from training.data import History, load_history
+from training.evaluate import evaluate
 from training.export import refuse_existing
+from training.scan import at_budgets
 from training.trial import Trial
+
+_WIDTH = 140
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +51,48 @@ def _fit(chosen: argparse.Namespace) -> int:
         built = build(history, settings, chosen.out, chosen.force, chosen.accept, _Shown(stack), _compared)
     _summary(built, chosen.out, chosen.data, history)
     return 0
+
+
+def _evaluate(chosen: argparse.Namespace) -> int:
+    alerting = load_settings(chosen.config).alerting
+    with ExitStack() as stack:
+        evaluation = evaluate(chosen.bundle, chosen.data, chosen.labels, alerting, chosen.budgets, _Rows(stack))
+    evaluation_report.say(evaluation, Console(width=_WIDTH))
+    if chosen.out is not None:
+        written = chosen.out / "evaluation.html"
+        try:
+            chosen.out.mkdir(parents=True, exist_ok=True)
+            written.write_bytes(evaluation_report.page(evaluation))
+        except OSError as error:
+            raise ConfigError(f"{written} can't be written ({error.strerror})") from None
+        print(f"plots, the worst misses and the worst false alarms: {written}")
+    return 0
+
+
+def _compare(chosen: argparse.Namespace) -> int:
+    alerting = load_settings(chosen.config).alerting
+    if chosen.budget is not None:
+        alerting = at_budgets(alerting, [chosen.budget])[0]
+    with ExitStack() as stack:
+        found = compare((chosen.a, chosen.b), chosen.data, chosen.labels, alerting, chosen.tolerance, _Rows(stack))
+    print(f"at {alerting.false_alarms_per_week:g} false alarms a stream-week:")
+    say_comparison(found, (str(chosen.a), str(chosen.b)), Console(width=_WIDTH), chosen.all)
+    return 0
+
+
+class _Rows:
+    """Progress over rows: a bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        console = Console(stderr=True)
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            self._bar = stack.enter_context(Progress(TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console))
+            self._task = self._bar.add_task("rows", total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)
 
 
 class _Shown:
@@ -92,7 +141,7 @@ def _summary(built: Built, out: Path, data: Path, history: History) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("training", description="Train a bundle for the detector from a stream's history.")
-    commands = parser.add_subparsers(required=True, metavar="fit")
+    commands = parser.add_subparsers(required=True, metavar="fit|evaluate|compare")
     fit = commands.add_parser("fit", help="train, calibrate, export, report")
     fit.set_defaults(command=_fit)
     fit.add_argument("--data", type=Path, required=True, help="CSV or Parquet, a file or a directory")
@@ -105,4 +154,28 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int)
     fit.add_argument("--steps", type=int, help="gradient steps at most")
     fit.add_argument("--hidden", type=int, help="width of both LSTMs")
+    judged = commands.add_parser("evaluate", help="what a bundle finds in labelled data, what it misses, how often it cries wolf")
+    judged.set_defaults(command=_evaluate)
+    judged.add_argument("--bundle", type=Path, required=True, help="directory that `training fit` wrote")
+    judged.add_argument("--out", type=Path, help="directory to write evaluation.html into")
+    judged.add_argument("--budgets", type=_budgets, default=(0.1, 1.0, 10.0), help="false alarms a stream-week, comma-separated (0.1,1,10)")
+    sides = commands.add_parser("compare", help="what two bundles raise on the same data: both, only A, only B")
+    sides.set_defaults(command=_compare)
+    sides.add_argument("a", type=Path, metavar="A", help="a bundle")
+    sides.add_argument("b", type=Path, metavar="B", help="another")
+    sides.add_argument("--budget", type=float, help="false alarms a stream-week (as configured)")
+    sides.add_argument("--tolerance", type=float, default=TOLERANCE, help="ticks that the same incident may begin apart (%(default)g)")
+    sides.add_argument("--all", action="store_true", help="list every incident")
+    for command in (judged, sides):
+        command.add_argument("--data", type=Path, required=True, help="CSV or Parquet, a file or a directory")
+        command.add_argument("--labels", type=Path, help="CSV of stream,start,end (default: the 0/1 column `label` of the data)")
+        command.add_argument("--config", type=Path, help="TOML file of the daemon's settings; the environment overrides it")
     return parser
+
+
+def _budgets(text: str) -> tuple[float, ...]:
+    """Rising, each once."""
+    found = sorted({float(part) for part in text.split(",")})
+    if not all(0 < b <= 10_000 for b in found):
+        raise argparse.ArgumentTypeError(f"{text}: a budget is over 0 and at most 10,000 a week")
+    return tuple(found)

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from detector.events import F64
 from detector.model.bundle import TailFit
@@ -18,6 +12,7 @@ from training.calibrate import Walk
 from training.config import FitSettings
 from training.data import History, Split
 from training.fit import Fitted
+from training.plots import Plot, png, rendered, sheet, styled
 from training.trial import Trial
 
 DEFAULT_BUDGET = 1.0
@@ -40,53 +35,34 @@ class Findings:
     held_out: Trial | None
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
-    title: str
-    image: str
-    caption: str
-
-
 def report(findings: Findings) -> bytes:
     """UTF-8 HTML."""
-    with mpl.rc_context({"svg.hashsalt": "streamwarden", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with styled():
         plots = [*_loss(findings), _scores(findings), _tail(findings), _features(findings), *_worst(findings)]
-    template = jinja2.Environment(autoescape=True, trim_blocks=True).from_string(Path(__file__).with_name("report.html.j2").read_text())
     history = findings.history
     missing = [float(np.mean([np.isnan(s.values[:, j]).mean() for s in history.series])) for j in range(len(history.features))]
     budgets = [(b, findings.tail.level(b)) for b in (0.1, 1.0, 10.0)]
-    page = template.render(
-        name=findings.settings.name, history=history, missing=list(zip(history.features, missing, strict=True)), plots=plots,
+    return rendered(
+        "report.html.j2", name=findings.settings.name, history=history, missing=list(zip(history.features, missing, strict=True)), plots=plots,
         budgets=budgets, tail=findings.tail, settings=findings.settings, held_out=findings.held_out,
     )  # fmt: skip
-    return page.encode()
-
-
-def _png(figure: Figure) -> str:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=80, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def _figure(height: float = 2.6) -> Figure:
-    return Figure(figsize=(8.5, height), layout="constrained")
 
 
 def _loss(findings: Findings) -> list[Plot]:
     if findings.fitted is None:
         return []
-    figure = _figure()
+    figure = sheet()
     axes = figure.add_subplot()
     steps, loss, validation = zip(*findings.fitted.curve, strict=True)
     axes.plot(steps, loss, label="fit rows")
     axes.plot(steps, validation, label="validation rows (reconstruction only)")
     axes.set(xlabel="gradient step", ylabel="loss")
     axes.legend(frameon=False)
-    return [Plot("Loss", _png(figure), "Both should fall and flatten. The weights kept are those of the lowest validation loss.")]
+    return [Plot("Loss", png(figure), "Both should fall and flatten. The weights kept are those of the lowest validation loss.")]
 
 
 def _scores(findings: Findings) -> Plot:
-    figure = _figure()
+    figure = sheet()
     axes = figure.add_subplot()
     level = findings.tail.level(DEFAULT_BUDGET)
     held = [s[p.calibration :] for s, p in zip(findings.walked.scores, findings.splits, strict=True)]
@@ -98,11 +74,11 @@ def _scores(findings: Findings) -> Plot:
     axes.set(xlabel="days since the stream's first row", ylabel="score")
     axes.legend(frameon=False, ncols=3, fontsize=7)
     text = "Held-out rows of the five streams with the highest scores. What stands over the line would have been an incident; look whether it should."
-    return Plot("Score on held-out data", _png(figure), text)
+    return Plot("Score on held-out data", png(figure), text)
 
 
 def _tail(findings: Findings) -> Plot:
-    figure = _figure()
+    figure = sheet()
     axes = figure.add_subplot()
     seen = findings.counts > 0
     axes.semilogy(findings.levels[seen], findings.counts[seen] / findings.tail.stream_weeks, ".", label="counted")
@@ -116,12 +92,12 @@ def _tail(findings: Findings) -> Plot:
         f"Counted on {weeks:.3g} stream-weeks of held-out rows. Where the line leaves the dots it is extrapolated: "
         f"budgets under {3 / weeks:.2g} a week rest on the shape of the tail and not on evidence."
     )
-    return Plot("False-alarm budget and level", _png(figure), text)
+    return Plot("False-alarm budget and level", png(figure), text)
 
 
 def _features(findings: Findings) -> Plot:
     names = findings.history.features
-    figure = _figure(max(2.0, 0.6 + 0.16 * len(names)))
+    figure = sheet(max(2.0, 0.6 + 0.16 * len(names)))
     axes = figure.add_subplot()
     share = np.zeros(len(names))
     for contribution, part in zip(findings.walked.contribution, findings.splits, strict=True):
@@ -130,7 +106,7 @@ def _features(findings: Findings) -> Plot:
     axes.barh(np.array(names)[order], share[order] / len(findings.splits))
     axes.set(xlabel="mean share of the error")
     text = "A metric with most of the error is one the network can't predict: it will be named often, and hides the others."
-    return Plot("Error by feature", _png(figure), text)
+    return Plot("Error by feature", png(figure), text)
 
 
 def _worst(findings: Findings) -> list[Plot]:
@@ -145,7 +121,7 @@ def _worst(findings: Findings) -> list[Plot]:
         series = findings.history.series[i]
         j = int(findings.walked.contribution[i][t].argmax())
         window = slice(max(0, t - _AROUND), t + _AROUND)
-        figure = _figure(2.0)
+        figure = sheet(2.0)
         axes = figure.add_subplot()
         minutes = (series.times[window] - series.times[t]) / 60
         axes.plot(minutes, series.values[window, j], label="observed", lw=1)
@@ -154,5 +130,5 @@ def _worst(findings: Findings) -> list[Plot]:
         axes.set(xlabel="minutes", ylabel=findings.history.features[j])
         axes.legend(frameon=False)
         title = f"Worst moment of {series.name}: score {score:.2f}"
-        plots.append(Plot(title, _png(figure), f"{findings.history.features[j]} contributed most to the error at the red line."))
+        plots.append(Plot(title, png(figure), f"{findings.history.features[j]} contributed most to the error at the red line."))
     return plots

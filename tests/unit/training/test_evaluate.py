@@ -1,0 +1,185 @@
+"""``training evaluate``: the daemon's own alerts against labels, and a sentence where labels and data don't meet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from detector.alerting.config import AlertingSettings
+from detector.alerting.payload import timestamp
+from detector.cli import main as detector
+from detector.ingest.tables import read_tables
+from detector.model.bundle import load_bundle
+from tests.fakes import write_bundle
+from training import evaluate as evaluation
+from training.cli import main as training
+from training.evaluate import Evaluation, evaluate, meet
+from training.scan import Incident, at_budgets, scan, tracks
+
+BUDGETS = (0.1, 1.0, 10.0)
+EVENTS = {"a": [(20, 24), (60, 61), (140, 150)], "b": [(80, 84)]}  # ticks; the second of a's leaves no trace
+
+
+def history(path: Path, label: bool = True, ticks: int = 200, by_stream: bool = False) -> Path:
+    """Streams that rest at 0 but for jumps: all of EVENTS but one, and one in stream c that nobody labelled."""
+    head = "timestamp,stream,cpu,mem" + (",label" if label else "")
+    rows = []
+    for name in "abc":
+        for t in range(ticks):
+            marked = any(a <= t <= b for a, b in EVENTS.get(name, []))
+            jump = (marked and not 60 <= t <= 61) or (name == "c" and 100 <= t < 106)
+            mem = "" if t % 17 == 0 else f"{3 * jump * (t % 5)}"
+            rows.append((t if not by_stream else 0, f"{60 * (t + 1)},{name},{40 * jump},{mem}" + (f",{int(marked)}" if label else "")))
+    rows.sort(key=lambda row: row[0])
+    late = ["60,a,9,9" + (",0" if label else ""), "9999,b,," + (",0" if label else "")]  # late; nothing in it
+    path.write_text("\n".join([head, *(line for _, line in rows), *late]) + "\n")
+    return path
+
+
+def labels(path: Path) -> Path:
+    rows = [f"{name},{60 * (a + 1)},{60 * (b + 1)}" for name, found in EVENTS.items() for a, b in found]
+    path.write_text("\n".join(["stream,start,end", *rows]) + "\n")
+    return path
+
+
+def judged(bundle: Path, data: Path, intervals: Path | None = None) -> Evaluation:
+    return evaluate(bundle, data, intervals, AlertingSettings(), BUDGETS, lambda done, total: None)
+
+
+@pytest.mark.parametrize("by_stream", [False, True])
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_alerts_are_those_of_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: float, by_stream: bool) -> None:
+    path, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv", label=False, by_stream=by_stream)
+    monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK", str(budget))
+    outputs = ["--scores", str(tmp_path / "s.csv"), "--alerts", str(tmp_path / "a.ndjson")]
+    assert detector(["replay", "--bundle", str(path), "--data", str(data), *outputs]) == 0
+    alerts = [json.loads(line) for line in (tmp_path / "a.ndjson").read_text().splitlines()]
+    replayed = {(a["labels"]["stream"], a["startsAt"], a["endsAt"]) for a in alerts if a["status"] == "resolved"}
+    bundle = load_bundle(path)
+    of = tracks(read_tables(data), bundle.feature_names)
+    found = scan(bundle, of, at_budgets(AlertingSettings(), BUDGETS), lambda count: None)
+    incidents = [i for s in found for i in s.incidents[BUDGETS.index(budget)]]
+    assert {(i.stream, timestamp(i.starts_at), timestamp(i.ended_at)) for i in incidents if i.ended_at is not None} == replayed
+    assert len(replayed) == 4
+
+
+def test_scores_and_expectations_are_filed_under_their_own_rows(tmp_path: Path) -> None:
+    bundle = load_bundle(write_bundle(tmp_path / "b"))
+    of = tracks(read_tables(history(tmp_path / "h.csv", label=False)), bundle.feature_names)
+    for track, found in zip(of, scan(bundle, of, at_budgets(AlertingSettings(), (1.0,)), lambda count: None), strict=True):
+        mean = np.zeros(2)
+        dropped = np.isnan(found.scores)
+        for t in np.flatnonzero(~dropped):
+            seen = np.isfinite(track.values[t])
+            difference = np.where(seen, np.nan_to_num(track.values[t]) - mean, 0)
+            np.testing.assert_allclose(found.expected[t], mean, atol=1e-4)
+            assert found.scores[t] == pytest.approx(np.abs(difference).sum() / seen.sum(), abs=1e-4)
+            mean += 0.1 * difference
+        assert dropped.sum() == (track.name != "c")  # the late row of a, the empty row of b
+
+
+def test_labels_from_a_file_or_the_column_come_to_the_same(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    column = judged(bundle, history(tmp_path / "h.csv"))
+    intervals = judged(bundle, history(tmp_path / "plain.csv", label=False), labels(tmp_path / "l.csv"))
+    assert column.budgets == intervals.budgets
+    assert (column.auc_pr, column.vus_pr) == (intervals.auc_pr, intervals.vus_pr)
+    assert 0 < column.auc_pr < 1
+
+
+def test_found_missed_and_false_are_told_apart(tmp_path: Path) -> None:
+    found = judged(write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"))
+    at = found.budgets[1]
+    assert (at.events, at.found, at.incidents, at.false_alarms) == (4, 3, 4, 1)
+    assert at.false_alarms_per_week == pytest.approx(1 / (600 * 60 / 604_800), rel=0.01)
+    assert at.delay_median == 60  # the second step over the level confirms
+    assert [p.stream for p in found.worst(miss=True)] == ["a"]
+    alarm = found.worst(miss=False)[0]
+    assert (alarm.stream, alarm.metric) == ("c", "cpu")
+    assert 60 * 100 <= alarm.moment <= 60 * 107
+    assert alarm.observed.max() == 40
+
+
+def test_every_core_gives_the_figures_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    alone = judged(bundle, data)
+    for cores in (2, 5):  # fewer than the streams, and more: then budgets are parted too
+        monkeypatch.setattr(evaluation, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(evaluation, "WORTH_A_PROCESS", 1)
+        told: list[int] = []
+        together = evaluate(bundle, data, None, AlertingSettings(), BUDGETS, lambda done, total, told=told: told.append(total - done))  # type: ignore[misc]
+        assert together.budgets == alone.budgets
+        assert (together.auc_pr, together.vus_pr) == (alone.auc_pr, alone.vus_pr)
+        assert [p.moment for p in together.worst(miss=False)] == [p.moment for p in alone.worst(miss=False)]
+        assert told[-1] == 0
+
+
+def incident(start: float, end: float | None) -> Incident:
+    return Incident("a", start, start, end, 5.0, 3.0, ("cpu",))
+
+
+def met(events: list[tuple[float, float]], *incidents: Incident) -> tuple[tuple[bool, ...], tuple[float, ...], int]:
+    times: npt.NDArray[np.float64] = np.arange(0.0, 1000.0, 10.0)
+    outcome, _, _ = meet(np.array(events, float).reshape(-1, 2), incidents, times, late=50.0, budget=1.0)
+    return outcome.found, outcome.delays, outcome.false_alarms
+
+
+def test_an_event_is_found_from_its_start_to_a_little_after_its_end() -> None:
+    event = [(200.0, 300.0)]
+    assert met(event, incident(350, 400)) == ((True,), (150.0,), 0)
+    assert met(event, incident(351, 400)) == ((False,), (), 1)
+    assert met(event, incident(100, 199)) == ((False,), (), 1)
+    assert met(event, incident(100, 200)) == ((True,), (0.0,), 0)
+    assert met(event, incident(100, None)) == ((True,), (0.0,), 0)
+    assert met(event, incident(260, 270), incident(210, 220)) == ((True,), (10.0,), 0)
+    assert met(event) == ((False,), (), 0)
+    assert met([], incident(1, 2)) == ((), (), 1)
+
+
+def test_time_spent_firing_outside_of_events_is_told() -> None:
+    times = np.arange(0.0, 1000.0, 10.0)
+    stuck, _, _ = meet(np.array([[500.0, 590.0]]), [incident(0, None)], times, late=0.0, budget=1.0)
+    assert stuck.firing_outside == 1
+    short, _, _ = meet(np.array([[500.0, 590.0]]), [incident(0, 90)], times, late=0.0, budget=1.0)
+    assert short.firing_outside == pytest.approx(9 / 90)
+
+
+def test_the_command_prints_the_table_and_writes_a_page_that_needs_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    assert training(["evaluate", "--bundle", str(bundle), "--data", str(data), "--out", str(tmp_path / "out"), "--budgets", "10,1"]) == 0
+    shown = capsys.readouterr().out
+    assert "3 of 4 (75%)" in shown
+    page = (tmp_path / "out/evaluation.html").read_text()
+    assert page.count("<img") >= 5
+    assert "http" not in page.replace("http-equiv", "")
+    assert str(tmp_path) not in page
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("stream,start,end\nz,60,120\n", "labels z, which the data does not hold (it holds a, b, c)"),
+        ("stream,start,end\na,1700000000,1700000060\n", "lies outside of its data"),
+        ("stream,start,end\na,300,200\n", "row 1: the event of a ends (200) before it starts (300)"),
+        ("stream,start,end\n", "labels no event"),
+        ("a,1,2\n", "no column stream, start, end"),
+    ],
+)
+def test_labels_that_do_not_fit_are_one_sentence_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    (tmp_path / "l.csv").write_text(content)
+    assert training(["evaluate", "--bundle", str(bundle), "--data", str(data), "--labels", str(tmp_path / "l.csv")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "l.csv" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_data_without_labels_is_told_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv", label=False)
+    assert training(["evaluate", "--bundle", str(bundle), "--data", str(data)]) == 2
+    assert "--labels" in capsys.readouterr().err

@@ -1,0 +1,191 @@
+"""What the daemon would have scored and raised over a file, at several false-alarm budgets, in one run of the graph.
+
+Theory of operation. The path is the daemon's own: :class:`detector.pipeline.Pipeline`, composed as ``detector replay`` composes it, so that the
+alerts are those that ``replay --alerts`` writes. Each stream's rows stay in the order of the file; rows of different streams are fed side by side, so
+that waves are wide whatever order the file has (streams share nothing). One pipeline for each budget sees the same polls; the first one runs the
+graph, the others are handed its answers, since a budget moves levels and no score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.alerting.config import AlertingSettings
+from detector.errors import DataError
+from detector.events import F32, F64, I64, U8, Alert, Columns, Partition
+from detector.ingest.source_file import FileSource
+from detector.ingest.tables import Table
+from detector.model.bundle import Bundle
+from detector.model.runtime import Runtime, Step
+from detector.replay import offline_pipeline
+
+WEEK = 604_800.0
+_POLL = 16_384  # rows fed at once
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One stream's rows in the order of the file: times float64 [n], values float32 [n, F] (NaN missing)."""
+
+    name: str
+    times: F64
+    values: F32
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """From the alert that fired to the one that resolved it; ``ended_at`` is None where it still fired at the end of the data."""
+
+    stream: str
+    starts_at: float
+    fired_at: float
+    ended_at: float | None
+    score: float
+    level: float
+    metrics: tuple[str, ...]
+
+    def until(self, last: float) -> float:
+        """When it ended, in data that ends at ``last``."""
+        return last if self.ended_at is None else self.ended_at
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One track's outcome: score float32 [n] (NaN of a dropped row), expected and contribution float32 [n, F], and incidents for each budget."""
+
+    scores: F32
+    expected: F32
+    contribution: F32
+    incidents: tuple[tuple[Incident, ...], ...]
+
+
+def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[Track]:
+    """Every stream of DATA, in the order in which they come. Raises DataError where a feature is not there."""
+    missing = [f for f in features if f not in tables[0].features]
+    if missing:
+        raise DataError(f"{tables[0].path} lacks the bundle's features {', '.join(missing)}: it has {', '.join(tables[0].features)}")
+    order = [tables[0].features.index(f) for f in features]
+    parts: dict[str, list[tuple[F64, F32]]] = {}
+    for table in tables:
+        rows = np.argsort(table.stream, kind="stable")
+        edges = np.cumsum(np.bincount(table.stream, minlength=len(table.streams)))[:-1]
+        for name, own in zip(table.streams, np.split(rows, edges), strict=True):
+            parts.setdefault(name, []).append((table.times[own], table.values[own][:, order]))
+    joined = ((name, zip(*pieces, strict=True)) for name, pieces in parts.items())
+    return [Track(name, *(np.concatenate(column) for column in columns)) for name, columns in joined]
+
+
+def shared(of: Sequence[Track], most: int) -> list[list[Track]]:
+    """At most so many shares of about as many rows each; no stream is parted."""
+    shares: list[list[Track]] = [[] for _ in range(min(most, len(of)))]
+    sizes = [0] * len(shares)
+    for track in sorted(of, key=len, reverse=True):
+        least = sizes.index(min(sizes))
+        shares[least].append(track)
+        sizes[least] += len(track)
+    return [s for s in shares if s]
+
+
+class _Recorder:
+    """Runs the graph, keeps a poll's answers for the other budgets, and files them by row. Implements Engine and ScoreSink."""
+
+    def __init__(self, runtime: Runtime, rows: int, width: int) -> None:
+        self._runtime = runtime
+        self.steps: list[Step] = []
+        self.scores = np.full(rows, np.nan, np.float32)
+        self.expected = np.full((rows, width), np.nan, np.float32)
+        self.contribution = np.zeros((rows, width), np.float32)
+
+    def step(self, x: F32, clock: F32, state: F32) -> Step:
+        self.steps.append(self._runtime.step(x, clock, state))
+        return self.steps[-1]
+
+    def wave(self, partition: Partition, offsets: I64, scores: F32, phases: U8, contributions: F32) -> None:
+        self.scores[offsets], self.contribution[offsets] = scores, contributions
+        self.expected[offsets] = self.steps[-1].expected
+
+
+class _Again:
+    """Hands out what another engine answered to the same questions. Implements Engine."""
+
+    def __init__(self) -> None:
+        self.answers: Iterator[Step] = iter(())
+
+    def step(self, x: F32, clock: F32, state: F32) -> Step:
+        return next(self.answers)
+
+
+def scan(bundle: Bundle, of: Sequence[Track], alerting: Sequence[AlertingSettings], tell: Callable[[int], None]) -> list[Scan]:
+    """``alerting``: the settings at each budget. ``tell`` is told how many rows were done since it was last told."""
+    rows = sum(map(len, of))
+    recorder, raised = _Recorder(Runtime(bundle), rows, len(bundle.manifest.features)), [list[Alert]() for _ in alerting]
+    repeaters = [_Again() for _ in alerting[1:]]
+    first = offline_pipeline(bundle, recorder, alerting[0], raised[0].append, recorder)
+    others = [offline_pipeline(bundle, a, s, r.append) for a, s, r in zip(repeaters, alerting[1:], raised[1:], strict=True)]
+    for columns, count in _polls(of):
+        first.process([columns])
+        for repeater, pipeline in zip(repeaters, others, strict=True):
+            repeater.answers = iter(recorder.steps)
+            pipeline.process([columns])
+        recorder.steps.clear()
+        tell(count)
+    found = [_incidents(r) for r in raised]
+    order, _ = _side_by_side(of)
+    back = np.empty(rows, np.int64)
+    back[order] = np.arange(rows)
+    own = np.split(back, np.cumsum([len(t) for t in of])[:-1])
+    return [
+        Scan(recorder.scores[o], recorder.expected[o], recorder.contribution[o], tuple(tuple(f.get(t.name, ())) for f in found))
+        for t, o in zip(of, own, strict=True)
+    ]
+
+
+def _side_by_side(of: Sequence[Track]) -> tuple[I64, I64]:
+    """The rows of all tracks, laid end to end, in the order in which they are fed: the first of each, the second of each, …; and whose each is."""
+    lengths = np.array([len(t) for t in of])
+    who = np.repeat(np.arange(len(of)), lengths)
+    rank = np.concatenate([np.arange(n) for n in lengths])
+    order = np.argsort(rank, kind="stable")
+    return order, who[order]
+
+
+def _polls(of: Sequence[Track]) -> Iterator[tuple[Columns, int]]:
+    """Polls as a source gives them, and the rows that each stands for; one without a value is no record. Offsets are places in that order."""
+    order, who = _side_by_side(of)
+    times, values = np.concatenate([t.times for t in of])[order], np.concatenate([t.values for t in of])[order]
+    kept = ~np.isnan(values).all(axis=1)
+    for start in range(0, len(order), _POLL):
+        stop = min(start + _POLL, len(order))
+        rows = start + np.flatnonzero(kept[start:stop])
+        names = [of[i].name for i in who[rows].tolist()]
+        yield Columns(FileSource.PARTITION, names, rows, times[rows], values[rows], stop), stop - start
+
+
+def _incidents(raised: Sequence[Alert]) -> dict[str, list[Incident]]:
+    """Alerts, in the order in which they were raised, as incidents of each stream."""
+    found: dict[str, dict[float, Incident]] = {}
+    for alert in raised:
+        own = found.setdefault(alert.stream, {})
+        known = own.get(alert.starts_at)
+        if alert.firing and known is None:
+            metrics = tuple(d.name for d in alert.deviations if d.contribution > 0)
+            own[alert.starts_at] = Incident(alert.stream, alert.starts_at, alert.at, None, alert.score, alert.level, metrics)
+        elif not alert.firing and known is not None:
+            own[alert.starts_at] = Incident(known.stream, known.starts_at, known.fired_at, alert.ends_at, known.score, known.level, known.metrics)
+    return {stream: list(own.values()) for stream, own in found.items()}
+
+
+def at_budgets(alerting: AlertingSettings, budgets: Sequence[float]) -> list[AlertingSettings]:
+    """The same settings with each of the budgets, in false alarms a stream-week."""
+    return [AlertingSettings.model_validate({**alerting.model_dump(), "false_alarms_per_week": b}) for b in budgets]
+
+
+def weeks(scores: F32, tick: float) -> float:
+    """Stream-weeks that were scored."""
+    return float(np.isfinite(scores).sum()) * tick / WEEK
