@@ -89,7 +89,7 @@ class Daemon:
         self._keeper = Keeper(store)
         self._loop = Loop(
             self._pipeline, self._keeper, self.metrics, self._clock, bundle.digest, manifest.state_size,
-            settings.recovery.interval, settings.kafka.max_poll_records,
+            settings.recovery.interval, settings.kafka.max_poll_records, settings.model.evict_after,
         )  # fmt: skip
         self._decoder = Decoder(bundle.feature_names, settings.kafka.max_record_bytes, self._first.unknown_field)
         receiver = Webhook(settings.alerting, self._clock) if settings.alerting.webhook_url else LogOnly()

@@ -75,9 +75,11 @@ class Loop:
         width: int,
         interval: float,
         max_records: int,
+        evict_after: float = float("inf"),
     ) -> None:
         self._pipeline, self._keeper, self._metrics, self._clock = pipeline, keeper, metrics, clock
         self._bundle, self._width, self._interval, self._max_records = bundle, width, interval, max_records
+        self._evict_after = evict_after
         self._lock = threading.Lock()
         self._generation = 0
         self._restoring: dict[Partition, _Restoring] = {}
@@ -159,20 +161,40 @@ class Loop:
         if self.vitals.source_fault:
             self._log.info("broker_back")
             self.vitals.source_fault = ""
-        self._process(source, polled, generation)
+        if not self._process(source, polled, generation):
+            stop.wait(_RETRY)
         self._checkpoint_when_due(source)
 
-    def _process(self, source: Source, polled: Sequence[Columns], generation: int) -> None:
+    def _process(self, source: Source, polled: Sequence[Columns], generation: int) -> bool:
+        """False where the store could not give what the records need: they are read again."""
         again: dict[Partition, int] = {}
         with self._lock:
-            if generation == self._generation:
+            current = generation == self._generation
+            supplied = current and self._supply(polled)
+            if supplied:
                 with self._metrics.poll_seconds.time():
-                    self._pipeline.process(polled)
+                    self._pipeline.process(polled, self._clock.monotonic())
             else:
                 again = {c.partition: self._pipeline.applied.get(c.partition, _first_offset(c)) for c in polled}
                 again = {p: o for p, o in again.items() if self._pipeline.table.owns(p)}
         for partition, offset in again.items():
             source.seek(partition, offset)
+        return supplied or not current
+
+    def _supply(self, polled: Sequence[Columns]) -> bool:
+        """Bring back the pages of streams that had fallen silent; False where the store fails: the records are read again then."""
+        for partition, number in self._pipeline.wanted(polled):
+            try:
+                rows = self._keeper.page(partition, number).result()
+            except StoreError as error:
+                self._say_unreadable(partition, error)
+                return False
+            if rows is None:
+                self._log.error("page_gone", partition=str(partition), page=number, more="its streams start anew and are counted")
+            self._pipeline.supply(partition, number, rows)
+        if not self._restoring:
+            self.vitals.restore_fault = ""
+        return True
 
     # -- partitions that come --------------------------------------------------------------------------------------------
 
@@ -201,7 +223,7 @@ class Loop:
                 return  # revoked a moment ago
             del self._restoring[partition]
             self._generation += 1
-            self._pipeline.assign(partition, restored)
+            self._pipeline.assign(partition, restored, self._clock.monotonic())
             self.vitals.restore_fault = ""
             self._tell_ready()
         streams = sum(len(rows.names) for rows in restored.pages)
@@ -223,10 +245,13 @@ class Loop:
 
     def _unreadable(self, partition: Partition, restoring: _Restoring, error: StoreError) -> None:
         """It gives no records until its pages can be read: to go on without them would forget what they hold."""
+        self._say_unreadable(partition, error)
+        restoring.again = self._clock.monotonic() + _RETRY
+
+    def _say_unreadable(self, partition: Partition, error: StoreError) -> None:
         if not self.vitals.restore_fault:
             self._log.error("restore_failed", partition=str(partition), cause=str(error), remedy="mend the store; it is tried again")
         self.vitals.restore_fault = str(error)
-        restoring.again = self._clock.monotonic() + _RETRY
 
     def _load_again(self, partition: Partition, restoring: _Restoring) -> None:
         if restoring.again is not None and self._clock.monotonic() >= restoring.again:
@@ -258,11 +283,12 @@ class Loop:
             return
         self._tried = self._clock.monotonic()
         with self._metrics.checkpoint_seconds.time():
-            captures = [c for p in partitions if (c := self._pipeline.capture(p)) is not None and self._says_more(c)]
+            before = self._tried - self._evict_after
+            captures = [c for p in partitions if (c := self._pipeline.capture(p, before)) is not None and self._says_more(c)]
         self._writing = _Writing(self._keeper.write(captures), self._tried)
 
     def _says_more(self, capture: Capture) -> bool:
-        return bool(capture.rows) or self._durable.get(capture.head.partition) != capture.head.offset
+        return bool(capture.rows or capture.idle) or self._durable.get(capture.head.partition) != capture.head.offset
 
     def _await_written(self, ends: float) -> None:
         if self._writing is not None:
@@ -274,6 +300,8 @@ class Loop:
     def _settle(self, written: Written) -> None:
         assert self._writing is not None
         began, self._writing = self._writing.began, None
+        for capture in written.written:
+            self._pipeline.captured(capture)
         for capture in written.failed:
             self._pipeline.uncaptured(capture)
         self._metrics.checkpoints.labels("written").inc(len(written.durable))

@@ -31,6 +31,7 @@ from detector.events import (
 )
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
+from detector.model.rows import PageRows
 from detector.model.runtime import Step, clock_input
 from detector.model.streams import NO_SLOT, PAGE_BITS, Seed, Slots, StreamTable, waves
 from detector.ports import DeadLetters, Engine, ScoreSink
@@ -70,9 +71,10 @@ class Pipeline:
 
     # -- partitions ------------------------------------------------------------------------------------------------------
 
-    def assign(self, partition: Partition, restored: Restored) -> None:
-        """Take over a partition as it was restored."""
-        self.table.assign(partition, restored.pages, restored.offset or 0)
+    def assign(self, partition: Partition, restored: Restored, now: float = 0.0) -> None:
+        """Take over a partition as it was restored, at monotonic ``now``."""
+        self.table.now = now
+        self.table.assign(partition, restored.pages, restored.offset or 0, restored.cold)
         self._stamps[partition] = dict(restored.stamps)  # a page without one is written at the next checkpoint
         if restored.offset is not None:
             self.applied[partition] = restored.offset
@@ -89,39 +91,69 @@ class Pipeline:
         self._metrics.firing.set(self.table.firing())
         self._gauges()
 
-    def capture(self, partition: Partition) -> Capture | None:
-        """Copies of the pages that changed since the last capture, and the head; None if nothing did."""
+    def capture(self, partition: Partition, idle_before: float = -np.inf) -> Capture | None:
+        """Copies of the pages that changed since the last capture, and the head; None if nothing was read yet.
+
+        Streams that nothing was applied to since monotonic ``idle_before`` are gathered into pages of their own.
+        """
         offset = self.applied.get(partition)
         if offset is None:
             return None
         settled = self._outbox.take_settled_pages(partition)
         stamps = self._stamps[partition]
         captured = []
-        for number, page in enumerate(self.table.pages(partition)):
+        for number, page in self.table.pages(partition):
             if self.table.page_dirty[page] or number in settled or number not in stamps:
                 self.table.page_dirty[page] = False
                 rows = self.table.copy_page(partition, number, max(offset, int(self.table.page_applied[page])))
                 captured.append((rows, self._outbox.unsettled((partition, number))))
                 stamps[number] = Stamp(rows.offset, self._writer)
-        return Capture(Head(SCHEMA, self._bundle.digest, partition, offset, dict(stamps)), tuple(captured))
+        idle = tuple(self.table.idle(partition, idle_before, offset))
+        stamps.update({rows.number: Stamp(offset, self._writer) for rows in idle})
+        cold = tuple(sorted(self.table.cold(partition)))
+        return Capture(Head(SCHEMA, self._bundle.digest, partition, offset, dict(stamps), cold), tuple(captured), idle)
+
+    def captured(self, capture: Capture) -> None:
+        """The capture is durable: idle streams leave memory."""
+        if self.table.owns(capture.head.partition):
+            for rows in capture.idle:
+                self.table.evict(capture.head.partition, rows)
+            self._gauges()
 
     def uncaptured(self, capture: Capture) -> None:
         """The capture was not made durable: its pages are dirty still."""
         partition = capture.head.partition
         if self.table.owns(partition):
-            pages = self.table.pages(partition)
+            pages = dict(self.table.pages(partition))
             for rows, _ in capture.rows:
                 self.table.page_dirty[pages[rows.number]] = True
+            for rows in capture.idle:
+                self._stamps[partition].pop(rows.number, None)
+                self.table.keep(partition, rows)
+
+    def wanted(self, polled: Sequence[Columns]) -> list[tuple[Partition, int]]:
+        """Pages in the store that must be supplied before these records are processed: they hold streams that had fallen silent."""
+        owned = [c for c in polled if self.table.owns(c.partition)]
+        return [(c.partition, number) for c in owned for number in sorted(self.table.wanted(c.partition, c.names))]
+
+    def supply(self, partition: Partition, number: int, rows: PageRows | None) -> None:
+        """A page that was wanted; None where it is gone: its streams start anew, and are counted."""
+        if rows is None:
+            self._metrics.state_resets.inc(self.table.give_up(partition, number))
+        else:
+            self.table.supply(partition, rows)
 
     # -- the path --------------------------------------------------------------------------------------------------------
 
-    def process(self, polled: Sequence[Columns]) -> None:
-        """Score every record of a poll. Columns of a partition that is not owned are left alone: their owner reads them."""
+    def process(self, polled: Sequence[Columns], now: float = 0.0) -> None:
+        """Score every record of a poll, at monotonic ``now``. Columns of a partition that is not owned are left alone: their owner reads them."""
+        self.table.now = now
         polled = [c for c in polled if self.table.owns(c.partition)]
         for columns in polled:
             self._process_partition(columns)
         for columns in polled:
             self.applied[columns.partition] = columns.next_offset
+            self.table.release(columns.partition)
         if polled:
             self._gauges()
 
@@ -176,6 +208,7 @@ class Pipeline:
         table.states[rows] = step.next_state
         table.store_decisions(rows, decided.rows)
         table.times[rows] = times
+        table.touched[rows] = table.now
         table.page_dirty[rows >> PAGE_BITS] = True
         if broken.any():
             self._metrics.state_resets.inc(int(broken.sum()))
@@ -244,6 +277,7 @@ class Pipeline:
 
     def _gauges(self) -> None:
         self._metrics.streams.set(self.table.streams)
+        self._metrics.evicted.set(self.table.evicted)
 
 
 _IS_TRANSITION = np.isin(np.arange(len(Reason)), TRANSITIONS)

@@ -69,6 +69,10 @@ class Store(Protocol):
 
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]: ...
 
+    def page(self, partition: Partition, number: int) -> Page | None:
+        """One page as it was last written; None where there is none that is whole."""
+        ...
+
     def write(self, head: Head, pages: Iterable[Page]) -> None:
         """Make the pages durable, in their order, and only then the head that vouches for them."""
         ...

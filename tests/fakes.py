@@ -109,6 +109,11 @@ class MemoryStore:
             raise StoreError("no space left")
         return self.heads.get(partition), list(self.pages.get(partition, {}).values())
 
+    def page(self, partition: Partition, number: int) -> Page | None:
+        if self.failing:
+            raise StoreError("no space left")
+        return self.pages.get(partition, {}).get(number)
+
     def write(self, head: Head, pages: Iterable[Page]) -> None:
         self.gate.wait(timeout=30)
         if self.failing:

@@ -13,4 +13,5 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: Path | None = Field(None, description="directory that `training fit` wrote")
-    max_streams: int = Field(200_000, ge=1, description="new streams beyond this are rejected with reason capacity")
+    max_streams: int = Field(200_000, ge=1, description="held in memory; new streams beyond this are rejected with reason capacity")
+    evict_after: float = Field(86_400.0, gt=0, description="seconds without a point after which a stream's state lies in the store alone")

@@ -9,7 +9,7 @@ The k-th point of every stream in a poll is wave k; within a wave all slots diff
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,10 +17,14 @@ import numpy.typing as npt
 
 from detector.alerting.decide import DECISION, Decisions, fresh
 from detector.events import F32, F64, I64, Partition, Phase
+from detector.model.cold import ColdPages
+from detector.model.rows import PageRows
 
 PAGE_BITS = 8
 PAGE = 1 << PAGE_BITS
 NO_SLOT = -1
+COLD = -1
+FREEZE_MOST = 8  # cold pages made at once: the loop stands still meanwhile
 
 Slots = npt.NDArray[np.int64]
 
@@ -39,23 +43,6 @@ class Seed:
     rows: Mapping[str, int]
     trained: F32
     warm_up: int
-
-
-@dataclass(frozen=True, slots=True)
-class PageRows:
-    """The rows of one page, copied out of the table or to be copied in: n streams.
-
-    Attributes:
-        states: float32 [n, S]. decisions: DECISION [n]. times: float64 [n], event time of the last point (-inf: none yet).
-        offset: the partition's records before this offset have been applied to these rows.
-    """
-
-    number: int
-    offset: int
-    names: tuple[str, ...]
-    states: F32
-    decisions: Decisions
-    times: F64
 
 
 class SlotIndex(dict[str | bytes, int]):
@@ -81,19 +68,44 @@ class _Owned:
     """One assigned partition.
 
     Attributes:
-        pages: the table's page indices, in order of page number.
+        pages: the table's page indices, in order of page number; COLD for one whose rows are in the store alone.
         used: rows in use of each of these pages.
         vacant: numbers of the pages that take new streams, the next one last.
+        spare: numbers of cold pages that no stream is left in: the next new page takes one.
     """
 
     index: SlotIndex
     pages: list[int] = field(default_factory=list)
     used: list[int] = field(default_factory=list)
     vacant: list[int] = field(default_factory=list)
+    spare: list[int] = field(default_factory=list)
+    cold: ColdPages = field(default_factory=ColdPages)
+
+    def new_number(self) -> int:
+        """A page number that nothing uses, with its place."""
+        if self.spare:
+            return self.spare.pop()
+        self.pages.append(COLD)
+        self.used.append(0)
+        return len(self.pages) - 1
+
+    def hold(self, number: int, names: Sequence[str]) -> None:
+        """A page whose rows are in the store alone."""
+        if names:
+            self.cold.hold(number, names)
+        else:
+            self.spare.append(number)
+
+    def hot(self) -> list[tuple[int, int]]:
+        """Number and table index of the pages that are here."""
+        return [(number, page) for number, page in enumerate(self.pages) if page != COLD]
 
 
 class StreamTable:
-    """All streams of the assigned partitions. Memory is bounded by ``max_streams`` rows."""
+    """All streams of the assigned partitions. Memory is bounded by ``max_streams`` rows.
+
+    ``now`` is monotonic, in seconds, and set by who applies points; ``touched`` is when a row's last point was applied.
+    """
 
     def __init__(self, seed: Seed, max_streams: int) -> None:
         self._seed = seed
@@ -104,8 +116,10 @@ class StreamTable:
         self.states: F32 = np.empty((0, len(seed.initial)), np.float32)
         self.decisions: Decisions = np.empty(0, DECISION)
         self.times: F64 = np.empty(0)
+        self.touched: F64 = np.empty(0)
         self.page_applied: I64 = np.empty(0, np.int64)
         self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
+        self.now = 0.0
         self.streams = 0
 
     # -- lookup ----------------------------------------------------------------------------------------------------------
@@ -120,26 +134,125 @@ class StreamTable:
         return self._owned[partition].pages.index(slot >> PAGE_BITS)
 
     def open_slot(self, partition: Partition, name: str) -> int:
+        """A row for a stream that has none: as the store has it, as training left it, or as an unknown one starts."""
         owned = self._owned[partition]
+        number = self._vacant(owned)
+        if number is None:
+            return NO_SLOT
+        slot = owned.pages[number] * PAGE + owned.used[number]
+        owned.used[number] += 1
+        was = owned.cold.take(name)
+        if was is None:
+            self._start(slot, name)
+        else:
+            rows, place = was
+            self.names[slot] = name
+            self.states[slot], self.decisions[slot], self.times[slot] = rows.states[place], rows.decisions[place], rows.times[place]
+            if rows.number not in owned.cold.left:
+                owned.spare.append(rows.number)
+        self.streams += 1
+        return slot
+
+    def _vacant(self, owned: _Owned) -> int | None:
+        """The number of a page with room; None where the table is full."""
         while owned.vacant and owned.used[owned.vacant[-1]] == PAGE:
             owned.vacant.pop()
         if not owned.vacant:
             page = self._new_page()
             if page is None:
-                return NO_SLOT
-            owned.vacant.append(len(owned.pages))
-            owned.pages.append(page)
-            owned.used.append(0)
-        number = owned.vacant[-1]
-        slot = owned.pages[number] * PAGE + owned.used[number]
-        owned.used[number] += 1
-        self._start(slot, name)
-        return slot
+                return None
+            number = owned.new_number()
+            owned.pages[number], owned.used[number] = page, 0
+            owned.vacant.append(number)
+        return owned.vacant[-1]
+
+    # -- streams that fell silent ----------------------------------------------------------------------------------------
+
+    def wanted(self, partition: Partition, names: Sequence[str | bytes]) -> set[int]:
+        """Numbers of the cold pages that :meth:`supply` must bring before these names are looked up."""
+        owned = self._owned[partition]
+        return owned.cold.wanted(name for name in names if name not in owned.index) if owned.cold.held else set()
+
+    def supply(self, partition: Partition, rows: PageRows) -> None:
+        self._owned[partition].cold.supply(rows)
+
+    def give_up(self, partition: Partition, number: int) -> int:
+        """A cold page can't be read any more: its streams start anew. How many they are."""
+        owned = self._owned[partition]
+        lost = owned.cold.give_up(number)
+        owned.spare.append(number)
+        return lost
+
+    def release(self, partition: Partition) -> None:
+        """Forget what was supplied: the poll that wanted it is over."""
+        self._owned[partition].cold.release()
+
+    def cold(self, partition: Partition) -> frozenset[int]:
+        """Numbers of the cold pages."""
+        return frozenset(self._owned[partition].cold.left)
+
+    @property
+    def evicted(self) -> int:
+        """Streams whose rows are in the store alone."""
+        return sum(len(owned.cold.held) for owned in self._owned.values())
+
+    def idle(self, partition: Partition, before: float, offset: int) -> list[PageRows]:
+        """Full pages of copies of rows that nothing was applied to since ``before``, stamped with ``offset``, under numbers of their own.
+
+        Rows in an incident are none of them, since their next point may end it, nor those of pages ahead of ``offset``.
+        """
+        owned = self._owned[partition]
+        hot = [(number, page) for number, page in owned.hot() if self.page_applied[page] <= offset]
+        if not hot:
+            return []
+        slots = np.array([page for _, page in hot])[:, None] * PAGE + np.arange(PAGE)
+        used = np.arange(PAGE) < np.array([owned.used[number] for number, _ in hot])[:, None]
+        slots = slots[used]
+        idle = slots[(self.touched[slots] < before) & (self.decisions["phase"][slots] <= Phase.OK)]
+        starts = range(0, min(len(idle) // PAGE, FREEZE_MOST) * PAGE, PAGE)
+        return [self._copied(owned.new_number(), offset, idle[start : start + PAGE]) for start in starts]
+
+    def _copied(self, number: int, offset: int, slots: Slots) -> PageRows:
+        names = tuple(self.names[slot] for slot in slots.tolist())
+        return PageRows(number, offset, names, self.states[slots], self.decisions[slots], self.times[slots])
+
+    def evict(self, partition: Partition, rows: PageRows) -> None:
+        """A page that :meth:`idle` made is durable: rows that nothing was applied to since leave the table."""
+        owned = self._owned[partition]
+        gone = [n for n, at in zip(rows.names, rows.times.tolist(), strict=True) if n in owned.index and self.times[owned.index[n]] == at]
+        for name in gone:
+            self._vacate(owned, name)
+        owned.hold(rows.number, gone)
+
+    def keep(self, partition: Partition, rows: PageRows) -> None:
+        """A page that :meth:`idle` made was not written: its rows stay where they are."""
+        self._owned[partition].spare.append(rows.number)
+
+    def _vacate(self, owned: _Owned, name: str) -> None:
+        """The last row of its page takes the place of the one that leaves."""
+        slot = owned.index.pop(name)
+        owned.index.pop(name.encode(), None)
+        page = slot >> PAGE_BITS
+        number = owned.pages.index(page)
+        owned.used[number] -= 1
+        last = page * PAGE + owned.used[number]
+        if last != slot:
+            moved = self.names[last]
+            for column in (self.states, self.decisions, self.times, self.touched):
+                column[slot] = column[last]
+            self.names[slot] = moved
+            owned.index.update({key: slot for key in (moved, moved.encode()) if key in owned.index})
+        self.names[last] = ""
+        self.page_dirty[page] = True
+        self.streams -= 1
+        if number not in owned.vacant:
+            owned.vacant.insert(0, number)
 
     # -- partitions ------------------------------------------------------------------------------------------------------
 
-    def assign(self, partition: Partition, pages: Sequence[PageRows] = (), offset: int = 0) -> None:
-        """Take over a partition with its restored pages; ``offset`` is where its records will be read from.
+    def assign(self, partition: Partition, pages: Sequence[PageRows] = (), offset: int = 0, cold: Set[int] = frozenset()) -> None:
+        """Take over a partition with its restored pages; ``offset`` is where its records will be read from, ``cold`` the numbers of the
+        pages that stay in the store. A cold page that has seen more than that is brought in like the others.
 
         A page takes new streams only if it has been applied to exactly that offset: a new stream among records that are read
         again must not land in a page that skips them. Streams of a page that was lost come back under its number: a head from
@@ -148,19 +261,23 @@ class StreamTable:
         self.revoke(partition)
         owned = self._owned[partition] = _Owned(SlotIndex(self, partition))
         for rows in pages:
+            owned.used.append(len(rows.names))
+            if rows.number in cold and rows.offset <= offset:
+                owned.pages.append(COLD)
+                owned.hold(rows.number, rows.names)
+                continue
             page = self._new_page(force=True)
             assert page is not None
             owned.pages.append(page)
-            owned.used.append(len(rows.names))
             self._fill(page, rows, owned.index)
-        owned.vacant = [number for number, rows in enumerate(pages) if rows.offset == offset][::-1]
+        owned.vacant = [number for number, _ in owned.hot() if pages[number].offset == offset][::-1]
 
     def revoke(self, partition: Partition) -> None:
         """Let go of a partition's rows; nothing if it is not owned."""
         owned = self._owned.pop(partition, None)
         if owned is None:
             return
-        self._free.extend(owned.pages)
+        self._free.extend(page for _, page in owned.hot())
         self.streams -= len(set(owned.index.values()))
 
     def owns(self, partition: Partition) -> bool:
@@ -169,14 +286,14 @@ class StreamTable:
     def partitions(self) -> tuple[Partition, ...]:
         return tuple(self._owned)
 
-    def pages(self, partition: Partition) -> Sequence[int]:
-        """The table's page indices of a partition, in order of page number."""
-        return self._owned[partition].pages
+    def pages(self, partition: Partition) -> Sequence[tuple[int, int]]:
+        """Number and table index of the pages of a partition that are here."""
+        return self._owned[partition].hot()
 
     def firing(self) -> int:
         """How many streams are in an incident."""
         phases = self.decisions["phase"].reshape(-1, PAGE)
-        return sum(int(np.count_nonzero(phases[page] == Phase.FIRING)) for owned in self._owned.values() for page in owned.pages)
+        return sum(int(np.count_nonzero(phases[page] == Phase.FIRING)) for owned in self._owned.values() for _, page in owned.hot())
 
     def copy_page(self, partition: Partition, number: int, offset: int) -> PageRows:
         """A copy of one page's rows, stamped with ``offset``."""
@@ -206,6 +323,7 @@ class StreamTable:
         self.states = np.concatenate([self.states, np.zeros((rows, self.states.shape[1]), np.float32)])
         self.decisions = np.concatenate([self.decisions, np.zeros(rows, DECISION)])
         self.times = np.concatenate([self.times, np.full(rows, -np.inf)])
+        self.touched = np.concatenate([self.touched, np.zeros(rows)])
         self.page_applied = np.concatenate([self.page_applied, np.zeros(pages, np.int64)])
         self.page_dirty = np.concatenate([self.page_dirty, np.zeros(pages, np.bool_)])
         self.names.extend([""] * rows)
@@ -217,13 +335,13 @@ class StreamTable:
         self.states[slot] = self._seed.initial if trained is None else self._seed.trained[trained]
         self.decisions[slot] = fresh(1, 0 if trained is None else self._seed.warm_up)[0]
         self.times[slot] = -np.inf
-        self.streams += 1
 
     def _fill(self, page: int, rows: PageRows, index: SlotIndex) -> None:
         start, count = page * PAGE, len(rows.names)
         self.states[start : start + count] = rows.states
         self.decisions[start : start + count] = rows.decisions
         self.times[start : start + count] = rows.times
+        self.touched[start : start + count] = self.now
         self.page_applied[page] = rows.offset
         for slot, name in enumerate(rows.names, start):
             self.names[slot] = name

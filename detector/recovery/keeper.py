@@ -17,8 +17,9 @@ from typing import TypeVar
 
 from detector.errors import StoreError
 from detector.events import Partition
+from detector.model.rows import PageRows
 from detector.ports import Store
-from detector.recovery.snapshot import Capture, Restored, restore
+from detector.recovery.snapshot import Capture, Restored, restore, to_rows
 
 _T = TypeVar("_T")
 
@@ -29,11 +30,13 @@ class Written:
 
     Attributes:
         durable: the offset up to which each partition that was written may be committed.
+        written: the captures that were.
         failed: the captures that were not written, or not in whole.
         fault: why, or "".
     """
 
     durable: dict[Partition, int] = field(default_factory=dict)
+    written: tuple[Capture, ...] = ()
     failed: tuple[Capture, ...] = ()
     fault: str = ""
 
@@ -50,6 +53,15 @@ class Keeper:
     def load(self, partition: Partition, bundle: str, width: int) -> Future[Restored]:
         """The partition as it is stored. The future raises StoreError."""
         return self._submit(lambda: restore(bundle, *self._store.load(partition), width))
+
+    def page(self, partition: Partition, number: int) -> Future[PageRows | None]:
+        """One page, None where none is whole. The future raises StoreError."""
+
+        def read() -> PageRows | None:
+            page = self._store.page(partition, number)
+            return None if page is None else to_rows(page)
+
+        return self._submit(read)
 
     def write(self, captures: Sequence[Capture]) -> Future[Written]:
         """Make each of them durable; the failure of one keeps none of the others back. The future never raises."""
@@ -73,7 +85,7 @@ class Keeper:
         return future
 
     def _write(self, captures: Sequence[Capture]) -> Written:
-        durable: dict[Partition, int] = {}
+        written: list[Capture] = []
         failed: list[Capture] = []
         fault = ""
         for capture in captures:
@@ -83,8 +95,8 @@ class Keeper:
                 failed.append(capture)
                 fault = str(error)
             else:
-                durable[capture.head.partition] = capture.head.offset
-        return Written(durable, tuple(failed), fault)
+                written.append(capture)
+        return Written({c.head.partition: c.head.offset for c in written}, tuple(written), tuple(failed), fault)
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

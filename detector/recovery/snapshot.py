@@ -27,7 +27,7 @@ import numpy as np
 
 from detector.alerting.decide import DECISION
 from detector.events import Alert, Partition
-from detector.model.streams import PageRows
+from detector.model.rows import PageRows
 
 SCHEMA = 2
 MAGIC = b"SWP1"
@@ -62,38 +62,44 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """How far a partition has been applied, and the stamp of each of its pages then."""
+    """How far a partition has been applied, the stamp of each of its pages then, and which of them are cold."""
 
     schema: int
     bundle: str
     partition: Partition
     offset: int
     stamps: dict[int, Stamp]
+    cold: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """What one partition's checkpoint writes: copies, so that the loop may go on while they are encoded and written."""
+    """What one partition's checkpoint writes: copies, so that the loop may go on while they are encoded and written.
+
+    ``rows`` are its dirty pages, each with the alerts that are still to be delivered; ``idle`` are pages of rows that may leave the table after.
+    """
 
     head: Head
     rows: tuple[tuple[PageRows, tuple[Alert, ...]], ...]
+    idle: tuple[PageRows, ...] = ()
 
     def pages(self) -> Iterator[Page]:
         """One after another: a hundred thousand streams are not held twice more in memory."""
-        for rows, alerts in self.rows:
+        for rows, alerts in [*((rows, ()) for rows in self.idle), *self.rows]:
             yield to_page(self.head.bundle, self.head.partition, rows, self.head.stamps[rows.number].writer, alerts)
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What a partition starts from: its pages in order of number, the undelivered alerts with the number of the page that
-    holds each, the offset to read from (None: never checkpointed), and the stamp that each page bears in the store: heads to come
-    must name that one for as long as the page is not written again."""
+    holds each, the offset to read from (None: never checkpointed), the stamp that each page bears in the store (heads to come
+    must name that one for as long as the page is not written again), and the numbers of the pages whose rows may stay there."""
 
     pages: tuple[PageRows, ...]
     alerts: tuple[tuple[int, Alert], ...]
     offset: int | None
     stamps: Mapping[int, Stamp] = field(default_factory=dict)
+    cold: frozenset[int] = frozenset()
 
 
 Stored = TypeVar("Stored", Page, Head)
@@ -160,7 +166,7 @@ def restore(bundle: str, head: Head | None, pages: Sequence[Page], width: int) -
         else:
             rows.append(to_rows(page))
     offset = min([head.offset, *(r.offset for r in rows)])
-    return Restored(_once_each(rows), alerts, offset, {number: page.stamp for number, page in found.items()})
+    return Restored(_once_each(rows), alerts, offset, {n: page.stamp for n, page in found.items()}, frozenset(head.cold))
 
 
 def rebased(restored: Restored, first: int, end: int) -> Restored:
@@ -176,7 +182,7 @@ def rebased(restored: Restored, first: int, end: int) -> Restored:
         anew = tuple(replace(rows, offset=first) for rows in restored.pages)
         return Restored(anew, restored.alerts, first)
     pages = tuple(replace(rows, offset=max(rows.offset, first)) for rows in restored.pages)
-    return Restored(pages, restored.alerts, max(restored.offset, first), restored.stamps)
+    return Restored(pages, restored.alerts, max(restored.offset, first), restored.stamps, restored.cold)
 
 
 def _once_each(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:

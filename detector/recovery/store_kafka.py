@@ -49,6 +49,7 @@ class KafkaStore:
     def __init__(self, settings: KafkaSettings, topic: str, clock: Clock) -> None:
         self._settings, self._topic, self._clock = settings, topic, clock
         self._partitions = 0
+        self._places: dict[bytes, int] = {}  # where in the log each page was last seen
         self._consumer: KafkaConsumer | None = None
         self._producer: KafkaProducer | None = None
         self._log = structlog.get_logger("store")
@@ -65,17 +66,35 @@ class KafkaStore:
         pages = [self._decoded(value, Page) for key, value in sorted(found.items()) if key.startswith(_key(partition, "page/"))]
         return head, [page for page in pages if page is not None]
 
+    def page(self, partition: Partition, number: int) -> Page | None:
+        """By the place in the log where it was last seen: compaction takes superseded records only, and moves none."""
+        key = _key(partition, _page(number))
+        tp, place = TopicPartition(self._topic, partition.number), self._places.get(key)
+        if place is None:
+            return None
+        try:
+            consumer = self._assigned(tp)
+            consumer.seek(tp, place)
+            until = self._clock.monotonic() + _STALLED
+            while self._clock.monotonic() < until:
+                for record in consumer.poll(timeout_ms=500, max_records=1).get(tp, []):
+                    return self._decoded(record.value, Page) if record.key == key else None
+        except KafkaError as error:
+            self._disconnect()
+            raise StoreError(f"topic {self._topic} can't be read ({type(error).__name__})") from error
+        raise StoreError(f"topic {self._topic} does not give offset {place} of partition {partition.number}")
+
     def write(self, head: Head, pages: Iterable[Page]) -> None:
         self._prepare(head.partition)
-        under_way: deque[Any] = deque()
+        under_way: deque[tuple[bytes, Any]] = deque()
         try:
             for page in pages:
-                under_way.append(self._send(head.partition, f"page/{page.number:06d}", encode(page)))
+                under_way.append(self._send(head.partition, _page(page.number), encode(page)))
                 if len(under_way) == _UNDER_WAY:
-                    _acknowledged(under_way.popleft())
+                    self._acknowledged(*under_way.popleft())
             while under_way:
-                _acknowledged(under_way.popleft())
-            _acknowledged(self._send(head.partition, "head", encode(head)))
+                self._acknowledged(*under_way.popleft())
+            self._acknowledged(*self._send(head.partition, "head", encode(head)))
         except KafkaError as error:
             raise StoreError(f"topic {self._topic} can't be written ({type(error).__name__}: {error})") from error
 
@@ -141,8 +160,7 @@ class KafkaStore:
     def _read(self, partition: Partition) -> dict[bytes, bytes]:
         """The last value of each key of the changelog's partition."""
         tp = TopicPartition(self._topic, partition.number)
-        consumer = self._consumer = self._consumer or self._connect()
-        consumer.assign([tp])
+        consumer = self._assigned(tp)
         end = consumer.end_offsets([tp], timeout_ms=_TIMEOUT_MS)[tp]
         consumer.seek_to_beginning(tp)
         found: dict[bytes, bytes] = {}
@@ -153,11 +171,18 @@ class KafkaStore:
                     found.pop(record.key, None)
                 else:
                     found[record.key] = record.value
+                    self._places[record.key] = record.offset
             if position is not None and position > reached:
                 moved, reached = self._clock.monotonic(), position
             elif self._clock.monotonic() - moved > _STALLED:
                 raise StoreError(f"topic {self._topic} gives no records of partition {partition.number} from offset {position} to {end}")
         return found
+
+    def _assigned(self, tp: TopicPartition) -> KafkaConsumer:
+        consumer = self._consumer = self._consumer or self._connect()
+        if consumer.assignment() != {tp}:
+            consumer.assign([tp])
+        return consumer
 
     def _connect(self) -> KafkaConsumer:
         return connected(
@@ -176,7 +201,7 @@ class KafkaStore:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             self._consumer = None
 
-    def _send(self, partition: Partition, name: str, value: bytes) -> Any:
+    def _send(self, partition: Partition, name: str, value: bytes) -> tuple[bytes, Any]:
         if self._producer is None:
             self._producer = connected(
                 KafkaProducer,
@@ -188,7 +213,12 @@ class KafkaStore:
                 delivery_timeout_ms=_GIVE_UP_MS,
                 max_block_ms=_TIMEOUT_MS,
             )
-        return self._producer.send(self._topic, key=_key(partition, name), value=value, partition=partition.number)
+        key = _key(partition, name)
+        return key, self._producer.send(self._topic, key=key, value=value, partition=partition.number)
+
+    def _acknowledged(self, key: bytes, future: Any) -> None:
+        """Raises KafkaError."""
+        self._places[key] = future.get(timeout=_GIVE_UP_MS / 1000 + 1).offset
 
     def _decoded(self, value: bytes | None, kind: type[Stored]) -> Stored | None:
         if value is None:
@@ -204,12 +234,11 @@ def _key(partition: Partition, name: str) -> bytes:
     return f"{partition.topic}/{partition.number}/{name}".encode()
 
 
+def _page(number: int) -> str:
+    return f"page/{number:06d}"
+
+
 def _partitions(admin: KafkaAdminClient, topic: str) -> int:
     """How many it has; 0 where there is no such topic."""
     (described,) = admin.describe_topics([topic])
     return len(described["partitions"])
-
-
-def _acknowledged(future: Any) -> None:
-    """Raises KafkaError."""
-    future.get(timeout=_GIVE_UP_MS / 1000 + 1)

@@ -50,6 +50,13 @@ class LocalStore:
             raise StoreError(f"{folder} can't be read ({error.strerror})") from error
         return head, [p for p in pages if p is not None]
 
+    def page(self, partition: Partition, number: int) -> Page | None:
+        path = self._folder(partition) / f"page-{number:06d}.swp"
+        try:
+            return self._read(path, Page) if path.exists() else None
+        except OSError as error:
+            raise StoreError(f"{path} can't be read ({error.strerror})") from error
+
     def write(self, head: Head, pages: Iterable[Page]) -> None:
         folder = self._folder(head.partition)
         try:

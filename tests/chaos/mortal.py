@@ -51,6 +51,9 @@ class MortalStore:
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
         return self._store.load(partition)
 
+    def page(self, partition: Partition, number: int) -> Page | None:
+        return self._store.page(partition, number)
+
     def write(self, head: Head, pages: Iterable[Page]) -> None:
         self._count -= 1
         now = self._count == 0

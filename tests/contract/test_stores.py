@@ -16,7 +16,7 @@ from detector.clock import SystemClock
 from detector.errors import ConfigError
 from detector.events import Partition
 from detector.ingest.config import KafkaSettings
-from detector.model.streams import PageRows
+from detector.model.rows import PageRows
 from detector.ports import Store
 from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, Stamp, decode, encode, to_page, to_rows
 from detector.recovery.store_kafka import KafkaStore
@@ -83,6 +83,17 @@ def test_a_page_that_did_not_change_stays_as_it_was_written(reopened: Callable[[
     assert found is not None
     assert found.offset == 20
     assert {p.number: p.stamp.offset for p in pages} == {0: 20, 1: 10}
+
+
+def test_one_page_is_read_as_it_was_written_last(reopened: Callable[[], Store]) -> None:
+    store = reopened()
+    store.write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
+    store.write(head(20, {0: 20, 1: 10}), [page(0, 20)])
+    for opened in (store, reopened()):
+        opened.load(P)
+        found = [opened.page(P, number) for number in (0, 1, 2)]
+        assert [p and p.stamp.offset for p in found] == [20, 10, None]
+        assert opened.page(P, 0) == found[0]
 
 
 def test_partitions_do_not_mix(reopened: Callable[[], Store]) -> None:

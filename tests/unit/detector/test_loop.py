@@ -15,6 +15,7 @@ from detector.events import Columns, Partition
 from detector.loop import Loop
 from detector.metrics import Metrics
 from detector.model.runtime import Runtime
+from detector.model.streams import PAGE
 from detector.pipeline import Pipeline
 from detector.recovery.keeper import Keeper
 from tests.fakes import DeadLetterList, FakeClock, MemoryStore, columns, fake_bundle
@@ -73,7 +74,7 @@ class House:
         rules = AlertingSettings().rules(manifest.tail, 60.0, manifest.warm_up)
         self.pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), self.metrics, DeadLetterList(), 1000)
         self.keeper = Keeper(self.store)
-        self.loop = Loop(self.pipeline, self.keeper, self.metrics, self.clock, bundle.digest, manifest.state_size, 10.0, 500)
+        self.loop = Loop(self.pipeline, self.keeper, self.metrics, self.clock, bundle.digest, manifest.state_size, 10.0, 500, evict_after=60.0)
         self.stop = threading.Event()
 
     def assign(self, *partitions: Partition, log: tuple[int, int] = (0, 1000)) -> list[tuple[Partition, int]]:
@@ -195,6 +196,30 @@ def test_a_store_that_can_not_be_read_holds_its_partition_back_until_it_can(hous
     house.turn(source)
     assert source.started == [(P, 0)]
     assert house.loop.vitals.ready
+    assert house.loop.vitals.restore_fault == ""
+
+
+def test_records_of_an_evicted_stream_wait_until_its_page_can_be_read(house: House) -> None:
+    house.stop.set()  # the pause between tries ends at once
+    house.assign(P)
+    names = [f"s{i}" for i in range(PAGE)]
+    source = ListSource([columns(names, [60.0] * PAGE, [[1, 1]] * PAGE)])
+    house.turn(source)
+    for _ in range(2):
+        house.clock.now += 100  # more than the stream may be silent
+        house.checkpoint(source)
+    assert house.value("detector_streams_evicted") == PAGE
+    house.store.failing = True
+    point = [columns(["s3"], [120.0], [[1, 1]], first=PAGE)]
+    source.polls = [point, point]
+    house.turn(source)
+    assert source.sought == [(P, PAGE)]
+    assert "no space" in house.loop.vitals.restore_fault
+    assert house.value("detector_scored_total") == PAGE
+    house.store.failing = False
+    house.turn(source)
+    assert house.value("detector_scored_total") == PAGE + 1
+    assert house.value("detector_streams") == 1
     assert house.loop.vitals.restore_fault == ""
 
 

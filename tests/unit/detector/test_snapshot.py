@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from detector.alerting.decide import fresh
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
-from detector.model.streams import PageRows
+from detector.model.rows import PageRows
 from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, Stamp, decode, encode, rebased, restore, to_page, to_rows
 
 P = Partition("metrics", 7)
