@@ -84,7 +84,8 @@ class Daemon:
         view = View(bundle, settings.alerting.false_alarms_per_week, rules)
         self._pipeline = Pipeline(
             bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
-            on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), writer=secrets.randbits(63),
+            on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), on_split=self._first.split,
+            writer=secrets.randbits(63),
         )  # fmt: skip
         self._keeper = Keeper(store)
         self._loop = Loop(
@@ -169,9 +170,10 @@ class Daemon:
 
 
 class FirstOfEachKind:
-    """Logs the first rejected record of each reason, and each unknown field once; the rest is counted."""
+    """Logs the first rejected record of each reason, the first split stream, and each unknown field once; the rest is counted."""
 
     def __init__(self) -> None:
+        self._split = False
         self._seen: set[RejectReason] = set()
         self._log = structlog.get_logger("ingest")
 
@@ -181,6 +183,12 @@ class FirstOfEachKind:
         self._seen.add(record.reason)
         where = {"topic": record.partition.topic, "partition": record.partition.number, "offset": record.offset}
         self._log.warning("record_rejected", reason=record.reason.value, detail=record.detail, **where, more="counted, not logged")
+
+    def split(self, stream: str, one: Partition, other: Partition) -> None:
+        if not self._split:
+            remedy = "key records by stream: each partition holds a state of its own for it"
+            self._log.warning("stream_on_two_partitions", stream=stream[:200], partitions=f"{one},{other}", remedy=remedy)
+        self._split = True
 
     def unknown_field(self, field: str, partition: Partition, offset: int) -> None:
         self._log.info("unknown_field", field=field[:100], topic=partition.topic, partition=partition.number, offset=offset, more="ignored")

@@ -25,6 +25,9 @@ class Metrics:
             registry=registry,
         )
         self.skipped = Counter("detector_skipped", "Records read again after a restart and already in the restored state.", registry=registry)
+        self.split_streams = Counter(
+            "detector_split_streams", "Streams seen on two partitions of a topic: their producer does not key by stream.", registry=registry
+        )
         self.lost_records = Counter("detector_lost_records", "Records that the log no longer held when they were to be read.", registry=registry)
         self.decisions = Counter("detector_decisions", "Transitions of streams, by reason.", ["reason"], registry=registry)
         self.alerts = Counter("detector_alerts", "Alerts raised, by status and severity.", ["status", "severity"], registry=registry)

@@ -58,12 +58,13 @@ class Pipeline:
         max_streams: int,
         on_rejected: Callable[[Rejected], None] = lambda rejected: None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
+        on_split: Callable[[str, Partition, Partition], None] = lambda stream, one, other: None,
         sink: ScoreSink | None = None,
         writer: int = 0,
     ) -> None:
         self._bundle, self._engine, self._rules = bundle, engine, rules
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
-        self._on_rejected, self._on_alert, self._writer = on_rejected, on_alert, writer
+        self._on_rejected, self._on_alert, self._on_split, self._writer = on_rejected, on_alert, on_split, writer
         manifest = bundle.manifest
         self.table = StreamTable(Seed(bundle.initial, bundle.rows, bundle.trained, manifest.warm_up), max_streams)
         self.applied: dict[Partition, int] = {}
@@ -166,9 +167,16 @@ class Pipeline:
         if not count:
             return
         slots = self.table.slots(columns.partition, columns.names)
+        self._report_split()
         fresh = self._unseen(columns, slots)
         for wave in waves(slots[fresh]):
             self._wave(columns, slots, fresh[wave])
+
+    def _report_split(self) -> None:
+        if self.table.split:
+            self._metrics.split_streams.inc(len(self.table.split))
+            self._on_split(*self.table.split[0])
+            self.table.split.clear()
 
     def _unseen(self, columns: Columns, slots: Slots) -> Slots:
         """Indices of the records to apply: not those that a restored page holds already, nor those without a row."""

@@ -104,7 +104,8 @@ class _Owned:
 class StreamTable:
     """All streams of the assigned partitions. Memory is bounded by ``max_streams`` rows.
 
-    ``now`` is monotonic, in seconds, and set by who applies points; ``touched`` is when a row's last point was applied.
+    ``now`` is monotonic, in seconds, and set by who applies points; ``touched`` is when a row's last point was applied. ``split`` collects
+    streams that were seen on two partitions, with both, for who reports them to take out.
     """
 
     def __init__(self, seed: Seed, max_streams: int) -> None:
@@ -120,6 +121,7 @@ class StreamTable:
         self.page_applied: I64 = np.empty(0, np.int64)
         self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
         self.now = 0.0
+        self.split: list[tuple[str, Partition, Partition]] = []
         self.streams = 0
 
     # -- lookup ----------------------------------------------------------------------------------------------------------
@@ -144,6 +146,7 @@ class StreamTable:
         was = owned.cold.take(name)
         if was is None:
             self._start(slot, name)
+            self.split.extend((name, other, partition) for other in self._elsewhere(partition, name))
         else:
             rows, place = was
             self.names[slot] = name
@@ -152,6 +155,11 @@ class StreamTable:
                 owned.spare.append(rows.number)
         self.streams += 1
         return slot
+
+    def _elsewhere(self, partition: Partition, name: str) -> list[Partition]:
+        """Other partitions of the topic that have a stream of this name: its producer does not key by stream."""
+        others = ((p, owned) for p, owned in self._owned.items() if p != partition and p.topic == partition.topic)
+        return [p for p, owned in others if name in owned.index or name in owned.cold.held]
 
     def _vacant(self, owned: _Owned) -> int | None:
         """The number of a page with room; None where the table is full."""

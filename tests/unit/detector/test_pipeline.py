@@ -318,3 +318,14 @@ def test_a_wave_larger_than_a_batch_is_scored_whole(bundle: Bundle) -> None:
     house.pipeline.process([Columns(P, names, offsets, times, np.ones((5000, 2), np.float32), 5000)])
     assert len(house.rows.scores) == 5000
     assert set(house.rows.scores.values()) == {1.0}
+
+
+def test_a_stream_on_two_partitions_of_a_topic_is_counted_once_and_is_two_rows(house: House) -> None:
+    other, elsewhere = Partition(P.topic, P.number + 1), Partition("another", P.number)
+    for partition in (other, elsewhere):
+        house.pipeline.assign(partition, Restored((), (), 0))
+    for partition in (P, other, elsewhere):
+        for tick in (0, 1):
+            house.pipeline.process([columns(["a"], [60.0 * tick + 60.0], [[1, 1]], first=tick, partition=partition)])
+    assert house.value("detector_split_streams_total") == 1
+    assert house.value("detector_streams") == 3
