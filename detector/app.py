@@ -93,12 +93,14 @@ class Daemon:
             settings.recovery.interval, settings.kafka.max_poll_records, settings.model.evict_after,
         )  # fmt: skip
         self._decoder = Decoder(bundle.feature_names, settings.kafka.max_record_bytes, self._first.unknown_field)
-        receiver = Webhook(settings.alerting, self._clock) if settings.alerting.webhook_url else LogOnly()
+        destination = settings.alerting.webhook()
+        receiver = Webhook(destination, settings.alerting.external_url, self._clock) if destination else LogOnly()
         self._delivery = Delivery(self._outbox, receiver, self._dead, settings.alerting, self.metrics)
         self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._refresh)
         self._log.info(
-            "starting", bundle=f"{manifest.name} {manifest.version}", features=len(manifest.features), receiver=settings.alerting.receiver,
-            threshold=round(rules.warning, 3), false_alarms_per_week=settings.alerting.false_alarms_per_week,
+            "starting", bundle=f"{manifest.name} {manifest.version}", features=len(manifest.features),
+            receiver=destination.host if destination else "none", threshold=round(rules.warning, 3),
+            false_alarms_per_week=settings.alerting.false_alarms_per_week,
         )  # fmt: skip
 
     def run(self) -> None:

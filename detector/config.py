@@ -91,10 +91,15 @@ def names_and_values(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _shown(value: object) -> str:
+    """Masked down to the last secret within lists and tables."""
     if isinstance(value, SecretStr):
         return "********"
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
+        return ",".join(map(_shown, value))
+    if isinstance(value, BaseModel):
+        return _shown({name: getattr(value, name) for name in type(value).model_fields})
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_shown(held)}" for name, held in value.items()) + "}" if value else ""
     return "" if value is None else str(value)
 
 

@@ -20,6 +20,7 @@ import urllib3
 from detector.alerting.config import AlertingSettings
 from detector.alerting.outbox import Entry, Outbox
 from detector.alerting.payload import body, idempotency_key, signature
+from detector.alerting.receivers import ReceiverSettings
 from detector.clock import Clock
 from detector.errors import Permanent, Transient
 from detector.events import Alert
@@ -27,34 +28,37 @@ from detector.metrics import Metrics
 from detector.ports import DeadLetters, Receiver
 
 _RETRIED = {408, 425, 429}
+_SHORT = 1 << 16  # bytes of an answer that are read and not looked at
 _LONGEST = 3600.0  # seconds that a Retry-After may ask for
 
 
 class Webhook:
     """Posts one notification at a time. Implements Receiver."""
 
-    def __init__(self, settings: AlertingSettings, clock: Clock) -> None:
-        assert settings.webhook_url is not None
-        self._url = settings.webhook_url.get_secret_value()
-        self._secret = settings.webhook_secret.get_secret_value().encode() if settings.webhook_secret else None
-        self._host = settings.receiver
-        self._external = settings.external_url
+    def __init__(self, settings: ReceiverSettings, external_url: str, clock: Clock) -> None:
+        self._url = settings.url.get_secret_value()
+        self._secret = settings.secret.get_secret_value().encode() if settings.secret else None
+        self._headers = settings.sent_headers()
+        self._host = settings.host
+        self._external = external_url
         self._clock = clock
-        timeout = urllib3.Timeout(total=settings.webhook_timeout)
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, timeout=timeout, retries=False)
+        timeout = urllib3.Timeout(total=settings.timeout)
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, timeout=timeout, retries=False, ssl_context=settings.tls())
 
     def deliver(self, alert: Alert) -> None:
         """Raises Transient or Permanent."""
         content = msgspec.json.encode(body(alert, self._external))
-        headers = {"Content-Type": "application/json", "User-Agent": "streamwarden", "Idempotency-Key": idempotency_key(alert)}
+        own = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key(alert)}
+        headers = {"User-Agent": "streamwarden"} | self._headers | own
         if self._secret:
             sent = int(self._clock.wall())
             headers["X-Streamwarden-Timestamp"] = str(sent)
             headers["X-Streamwarden-Signature"] = "sha256=" + signature(self._secret, sent, content)
         try:
-            response = self._pool.request("POST", self._url, body=content, headers=headers, redirect=False)
+            response = self._pool.request("POST", self._url, body=content, headers=headers, redirect=False, preload_content=False)
         except urllib3.exceptions.HTTPError as error:
-            raise Transient(f"{self._host} can't be reached ({type(error).__name__})") from None
+            raise Transient(f"{self._host} can't be reached ({_kind(error)})") from None
+        _finish(response)
         if 200 <= response.status < 300:
             return
         if response.status in _RETRIED or response.status >= 500:
@@ -70,6 +74,24 @@ class Webhook:
         except (ValueError, OverflowError):
             return None
         return min(max(0.0, asked), _LONGEST)
+
+
+def _finish(response: urllib3.BaseHTTPResponse) -> None:
+    """The status is the answer. A short rest is read, so that the connection serves again; of any other the connection is closed."""
+    try:
+        response.read(_SHORT)
+        if response.read(1):
+            response.close()
+    except urllib3.exceptions.HTTPError:
+        response.close()
+    response.release_conn()
+
+
+def _kind(error: urllib3.exceptions.HTTPError) -> str:
+    """What it was, in words that hold no address."""
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return f"TLS: {getattr(error.args[0], 'verify_message', '') or type(error.args[0]).__name__}"
+    return type(error).__name__
 
 
 class LogOnly:

@@ -53,6 +53,39 @@ def test_a_faulty_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, v
         load()
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"USER": "u"}, "user and password are set together"),
+        ({"USER": "u", "PASSWORD": "p4ss", "BEARER_TOKEN": "t0ken"}, "give one of bearer_token"),
+        ({"BEARER_TOKEN": "t0ken\nX: y"}, "what a header can't carry"),
+        ({"HEADERS": '{"a b": "x"}'}, "no name of a header"),
+        ({"HEADERS": '{"idempotency-key": "x"}'}, "set by the daemon itself"),
+        ({"TLS_KEY": "/k"}, "without tls_certificate"),
+    ],
+)
+def test_a_receiver_that_contradicts_itself_is_refused(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], sentence: str) -> None:
+    monkeypatch.setenv("DETECTOR_ALERTING__WEBHOOK_URL", "http://receiver/token-9")
+    for name, value in settings.items():
+        monkeypatch.setenv(f"DETECTOR_ALERTING__WEBHOOK_{name}", value)
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load()
+    assert not any(secret in str(caught.value) for secret in ("token-9", "p4ss", "t0ken"))
+
+
+def test_authorisation_comes_from_files_and_is_masked_to_the_last_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("t0ken\n")
+    monkeypatch.setenv("DETECTOR_ALERTING__WEBHOOK_URL", "http://receiver/token-9")
+    monkeypatch.setenv("DETECTOR_ALERTING__WEBHOOK_BEARER_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("DETECTOR_ALERTING__WEBHOOK_HEADERS", '{"X-Scope": "sc0pe"}')
+    settings = load()
+    receiver = settings.alerting.webhook()
+    assert receiver is not None
+    assert receiver.sent_headers() == {"Authorization": "Bearer t0ken", "X-Scope": "sc0pe"}
+    shown = repr(settings) + repr(receiver) + str(dict(names_and_values(settings)))
+    assert not any(secret in shown for secret in ("token-9", "t0ken", "sc0pe"))
+
+
 def test_a_secret_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret").write_text("x")
     monkeypatch.setenv("DETECTOR_ALERTING__WEBHOOK_SECRET", "y")

@@ -6,24 +6,26 @@ import email.utils
 import hashlib
 import hmac
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.outbox import Outbox
 from detector.alerting.payload import idempotency_key
+from detector.alerting.receivers import ReceiverSettings
 from detector.alerting.webhook import Delivery, Webhook
-from detector.errors import Permanent, Transient
+from detector.errors import ConfigError, Permanent, Transient
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.metrics import Metrics
 from tests.fakes import DeadLetterList, FakeClock, ScriptedReceiver
 
 P = Partition("metrics", 0)
+CERTIFICATE = Path(__file__).parent / "data/loopback.pem"  # of 127.0.0.1, signed by itself, with its key
 SHAPE = json.loads((Path(__file__).parent / "data/webhook-v4.json").read_text())
 
 
@@ -72,9 +74,8 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def webhook(url: str, secret: str | None = None, clock: FakeClock | None = None) -> Webhook:
-    settings = AlertingSettings(webhook_url=SecretStr(url), webhook_secret=SecretStr(secret) if secret else None, webhook_timeout=2)
-    return Webhook(settings, clock or FakeClock())
+def webhook(url: str, clock: FakeClock | None = None, **settings: object) -> Webhook:
+    return Webhook(ReceiverSettings.model_validate({"name": "hook", "url": url, "timeout": 2, **settings}), "", clock or FakeClock())
 
 
 def same_shape(ours: object, theirs: object) -> None:
@@ -141,6 +142,50 @@ def test_a_receiver_that_is_not_there_is_transient_and_its_path_is_not_told() ->
     with pytest.raises(Transient) as caught:
         webhook(url).deliver(alert())
     assert not {"token-in-path", "password"} & set(str(caught.value).replace("/", " ").replace("@", " ").replace(":", " ").split())
+
+
+def test_a_bearer_token_and_further_headers_go_with_each_post(server: Server) -> None:
+    webhook(server.url, bearer_token="t0ken", headers={"X-Scope-OrgID": "ops"}).deliver(alert())
+    headers, _ = server.posts[0]
+    assert (headers["Authorization"], headers["X-Scope-OrgID"]) == ("Bearer t0ken", "ops")
+
+
+def test_user_and_password_are_basic_authorisation(server: Server) -> None:
+    webhook(server.url, user="Aladdin", password="open sesame").deliver(alert())
+    assert server.posts[0][0]["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # the example of RFC 7617
+
+
+@pytest.fixture
+def secure(server: Server) -> Server:
+    """Speaks TLS with a certificate of its own, and wants one from the client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    context.load_verify_locations(CERTIFICATE)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+def test_a_receiver_whose_authority_is_named_is_believed_and_is_shown_our_certificate(secure: Server) -> None:
+    webhook(secure.url.replace("http:", "https:"), tls_ca=CERTIFICATE, tls_certificate=CERTIFICATE).deliver(alert())
+    assert len(secure.posts) == 1
+
+
+def test_a_receiver_that_can_not_prove_who_it_is_gets_nothing_and_is_tried_again(secure: Server) -> None:
+    with pytest.raises(Transient, match=r"TLS: self.signed certificate"):
+        webhook(secure.url.replace("http:", "https:"), tls_certificate=CERTIFICATE).deliver(alert())
+    assert not secure.posts
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_verification_can_be_turned_off(secure: Server) -> None:
+    webhook(secure.url.replace("http:", "https:"), tls_certificate=CERTIFICATE, tls_verify=False).deliver(alert())
+    assert len(secure.posts) == 1
+
+
+def test_a_certificate_that_is_not_there_is_named_at_the_start() -> None:
+    with pytest.raises(ConfigError, match=r"receiver hook: /no/such/ca\.pem can't be used"):
+        webhook("https://127.0.0.1:1/", tls_ca="/no/such/ca.pem")
 
 
 def delivery(outbox: Outbox, receiver: ScriptedReceiver, dead: DeadLetterList, metrics: Metrics) -> Delivery:
