@@ -14,8 +14,9 @@ from pathlib import Path
 
 import structlog
 
+from detector.alerting.delivery import Delivery
 from detector.alerting.outbox import Outbox
-from detector.alerting.webhook import Delivery, LogOnly, Webhook
+from detector.alerting.webhook import Webhook
 from detector.clock import Clock, SystemClock
 from detector.config import Settings
 from detector.deadletter import DeadLetterFile
@@ -56,6 +57,13 @@ def the_store(settings: Settings, clock: Clock) -> Store:
     return KafkaStore(settings.kafka, recovery.topic, clock)
 
 
+def the_receivers(settings: Settings, clock: Clock) -> dict[str, Webhook]:
+    """By name. Raises ConfigError."""
+    alerting = settings.alerting
+    labelled = alerting.labelling()
+    return {r.name: Webhook(r, labelled, alerting.external_url, clock) for r in alerting.destinations()}
+
+
 class Daemon:
     """One daemon; two of them may live in one process. Raises ConfigError or BundleError when it is made.
 
@@ -76,10 +84,11 @@ class Daemon:
         rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         runtime = Runtime(bundle)
         store = store or the_store(settings, self._clock)
-        self.metrics = Metrics()
+        routing, receivers = settings.alerting.routing(), the_receivers(settings, self._clock)
+        self.metrics = Metrics(routing.receivers)
         self.metrics.level.labels("warning").set(rules.warning)
         self.metrics.level.labels("critical").set(rules.critical)
-        self._outbox = Outbox()
+        self._outbox = Outbox(routing, self._clock)
         self._dead = DeadLetterFile(settings.recovery.dead_letter_directory / "dead-letters.ndjson", settings.kafka.dead_letter_bytes)
         view = View(bundle, settings.alerting.false_alarms_per_week, rules)
         self._pipeline = Pipeline(
@@ -93,13 +102,11 @@ class Daemon:
             settings.recovery.interval, settings.kafka.max_poll_records, settings.model.evict_after,
         )  # fmt: skip
         self._decoder = Decoder(bundle.feature_names, settings.kafka.max_record_bytes, self._first.unknown_field)
-        destination = settings.alerting.webhook()
-        receiver = Webhook(destination, settings.alerting.external_url, self._clock) if destination else LogOnly()
-        self._delivery = Delivery(self._outbox, receiver, self._dead, settings.alerting, self.metrics)
+        self._delivery = Delivery(self._outbox, receivers, self._dead, settings.alerting, self.metrics)
         self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._refresh)
         self._log.info(
             "starting", bundle=f"{manifest.name} {manifest.version}", features=len(manifest.features),
-            receiver=destination.host if destination else "none", threshold=round(rules.warning, 3),
+            receivers=",".join(f"{r.name}@{r.host}" for r in settings.alerting.destinations()) or "none", threshold=round(rules.warning, 3),
             false_alarms_per_week=settings.alerting.false_alarms_per_week,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
-from detector.app import the_bundle, the_store
+from detector.app import the_bundle, the_receivers, the_store
 from detector.clock import SystemClock
 from detector.config import Settings
 from detector.errors import ConfigError, DetectorError, StoreError
@@ -21,6 +21,10 @@ def faults(settings: Settings) -> Iterator[str]:
     try:
         Runtime(the_bundle(settings))
     except DetectorError as error:
+        yield str(error)
+    try:
+        the_receivers(settings, SystemClock())
+    except ConfigError as error:
         yield str(error)
     try:
         the_store(settings, SystemClock()).close()

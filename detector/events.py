@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -139,3 +139,32 @@ class Alert:
     @property
     def firing(self) -> bool:
         return self.ends_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A notification that is still to be delivered.
+
+    Attributes:
+        order: rises with each notification of its partition.
+        owed: the names of the receivers that have neither acknowledged nor refused it; empty: whom the routes name.
+    """
+
+    alert: Alert
+    order: int = 0
+    owed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An incident that has not ended and that receivers must be told of again, be it that it goes on or that it ended.
+
+    Attributes:
+        alert: its last notification while it fires, as msgpack: most are written many times and read never.
+        told: receiver -> wall-clock time, in epoch seconds, at which it last acknowledged it; 0 where it has not yet.
+    """
+
+    stream: str
+    starts_at: float
+    alert: bytes
+    told: Mapping[str, float]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from detector.errors import RejectReason
@@ -14,7 +16,7 @@ OUTCOMES = ("delivered", "retried", "dead_lettered")
 class Metrics:
     """Two daemons in one process have two of these: the registry is its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, receivers: Sequence[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()
         self.records = Counter("detector_records", "Records read, rejected ones included.", registry=registry)
         self.scored = Counter("detector_scored", "Points that went through the graph.", registry=registry)
@@ -31,14 +33,20 @@ class Metrics:
         self.lost_records = Counter("detector_lost_records", "Records that the log no longer held when they were to be read.", registry=registry)
         self.decisions = Counter("detector_decisions", "Transitions of streams, by reason.", ["reason"], registry=registry)
         self.alerts = Counter("detector_alerts", "Alerts raised, by status and severity.", ["status", "severity"], registry=registry)
-        self.notifications = Counter("detector_notifications", "Attempts to notify, by outcome.", ["outcome"], registry=registry)
+        self.notifications = Counter(
+            "detector_notifications",
+            "Notifications delivered and dead-lettered, once for each receiver, and attempts that are to be repeated.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.posts = Counter("detector_posts", "Posts, by receiver and outcome.", ["receiver", "outcome"], registry=registry)
         self.state_resets = Counter("detector_state_resets", "Streams restarted because the graph returned what is not a number.", registry=registry)
         self.checkpoints = Counter("detector_checkpoints", "Checkpoints, by outcome.", ["outcome"], registry=registry)
         self.source_errors = Counter("detector_source_errors", "Faults of the broker connection that were retried.", registry=registry)
         self.streams = Gauge("detector_streams", "Streams held in memory.", registry=registry)
         self.evicted = Gauge("detector_streams_evicted", "Idle streams whose state lies in the store until their next point.", registry=registry)
         self.firing = Gauge("detector_streams_firing", "Streams in an incident.", registry=registry)
-        self.waiting = Gauge("detector_notifications_waiting", "Notifications not yet acknowledged.", registry=registry)
+        self.waiting = Gauge("detector_notifications_waiting", "Notifications not yet acknowledged, once for each receiver.", registry=registry)
         self.lag = Gauge("detector_lag_records", "Records between what is applied and the end of the assigned partitions.", registry=registry)
         self.checkpoint_age = Gauge("detector_checkpoint_age_seconds", "Seconds since the last durable checkpoint.", registry=registry)
         self.level = Gauge("detector_level", "Score at which a stream fires.", ["severity"], registry=registry)
@@ -64,5 +72,7 @@ class Metrics:
                 self.alerts.labels(status, severity.label)
         for outcome in OUTCOMES:
             self.notifications.labels(outcome)
+            for receiver in receivers:
+                self.posts.labels(receiver, outcome)
         for outcome in ("written", "failed"):
             self.checkpoints.labels(outcome)

@@ -79,14 +79,14 @@ class Pipeline:
         self._stamps[partition] = dict(restored.stamps)  # a page without one is written at the next checkpoint
         if restored.offset is not None:
             self.applied[partition] = restored.offset
-        for number, alert in restored.alerts:
-            self._outbox.put((partition, number), alert)
+        self._outbox.restore(partition, restored.alerts, restored.open)
         self._metrics.firing.set(self.table.firing())
         self._gauges()
 
     def revoke(self, partition: Partition) -> None:
-        """Let go of it; what it still had to say stays in the outbox, and in its pages for the next owner."""
+        """Let go of it; what it still had to say is in its pages for the next owner, or raised again from its records."""
         self.table.revoke(partition)
+        self._outbox.forget(partition)
         self.applied.pop(partition, None)
         self._stamps.pop(partition, None)
         self._metrics.firing.set(self.table.firing())
@@ -100,14 +100,14 @@ class Pipeline:
         offset = self.applied.get(partition)
         if offset is None:
             return None
-        settled = self._outbox.take_settled_pages(partition)
+        changed = self._outbox.take_changed_pages(partition)
         stamps = self._stamps[partition]
         captured = []
         for number, page in self.table.pages(partition):
-            if self.table.page_dirty[page] or number in settled or number not in stamps:
+            if self.table.page_dirty[page] or number in changed or number not in stamps:
                 self.table.page_dirty[page] = False
                 rows = self.table.copy_page(partition, number, max(offset, int(self.table.page_applied[page])))
-                captured.append((rows, self._outbox.unsettled((partition, number))))
+                captured.append((rows, self._outbox.waiting((partition, number)), self._outbox.opened((partition, number))))
                 stamps[number] = Stamp(rows.offset, self._writer)
         idle = tuple(self.table.idle(partition, idle_before, offset))
         stamps.update({rows.number: Stamp(offset, self._writer) for rows in idle})
@@ -126,7 +126,7 @@ class Pipeline:
         partition = capture.head.partition
         if self.table.owns(partition):
             pages = dict(self.table.pages(partition))
-            for rows, _ in capture.rows:
+            for rows, _, _ in capture.rows:
                 self.table.page_dirty[pages[rows.number]] = True
             for rows in capture.idle:
                 self._stamps[partition].pop(rows.number, None)

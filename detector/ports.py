@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from detector.alerting.payload import Post
 from detector.events import F32, F64, I64, U8, Alert, Columns, Partition, Rejected
 from detector.model.runtime import Step
 from detector.recovery.snapshot import Head, Page
@@ -91,9 +92,9 @@ class DeadLetters(Protocol):
 
 
 class Receiver(Protocol):
-    """Delivers one notification, or raises Transient or Permanent."""
+    """Delivers one post, or raises Transient or Permanent."""
 
-    def deliver(self, alert: Alert) -> None: ...
+    def deliver(self, post: Post) -> None: ...
 
 
 class ScoreSink(Protocol):

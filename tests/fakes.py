@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import onnx.parser
 
+from detector.alerting.payload import Post
 from detector.errors import Permanent, StoreError, Transient
 from detector.events import F32, F64, I64, U8, Alert, Columns, Partition, Rejected
 from detector.model.bundle import GRAPH, MANIFEST, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle, sha256
@@ -147,14 +148,18 @@ class ScriptedReceiver:
     """Answers each delivery by the next of ``answers``, then accepts. Implements Receiver."""
 
     answers: list[Transient | Permanent] = field(default_factory=list)
-    delivered: list[Alert] = field(default_factory=list)
-    attempts: int = 0
+    posts: list[Post] = field(default_factory=list)
+    attempts: list[str] = field(default_factory=list)
 
-    def deliver(self, alert: Alert) -> None:
-        self.attempts += 1
+    def deliver(self, post: Post) -> None:
+        self.attempts.append(post.key)
         if self.answers:
             raise self.answers.pop(0)
-        self.delivered.append(alert)
+        self.posts.append(post)
+
+    @property
+    def delivered(self) -> list[Alert]:
+        return [alert for post in self.posts for alert in post.alerts]
 
 
 @dataclass

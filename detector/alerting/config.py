@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +11,63 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from detector.alerting.decide import Rules
 from detector.alerting.payload import RECEIVER
 from detector.alerting.receivers import ReceiverSettings, address, faulty
+from detector.alerting.routes import EACH_STREAM, OWN_LABELS, Labelling, Route, Routing
+from detector.ingest.config import Listed
 from detector.model.bundle import TailFit
 
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 CRITICAL_SHARE = 0.1  # critical is the level that a tenth of the budget allows
+
+
+class RouteSettings(BaseModel):
+    """Conditions, all of which must hold, and what becomes of the alerts that meet them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    receiver: str = Field(description="a receiver's name; empty: nobody is told")
+    severity: Listed = Field((), description="warning, critical, or both")
+    match: Mapping[str, str] = Field({}, description="label = value")
+    match_regex: Mapping[str, str] = Field({}, description="label = what its whole value must match")
+    continue_: bool = Field(False, alias="continue", description="whether the routes after this one are tried too")
+    group_by: Listed = Field(EACH_STREAM, description="labels whose values the alerts of one post have in common")
+    group_wait: float = Field(0.0, ge=0, le=3600, description="seconds that the first alert of a group waits for others")
+    repeat_interval: float = Field(0.0, ge=0, description="seconds after which an alert that still fires is posted again; 0: never")
+
+    @field_validator("severity")
+    @classmethod
+    def _known(cls, severities: tuple[str, ...]) -> tuple[str, ...]:
+        strange = [s for s in severities if s not in ("warning", "critical")]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is no severity: warning or critical")
+        return severities
+
+    @field_validator("match_regex")
+    @classmethod
+    def _patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
+        for name, pattern in patterns.items():
+            compiled(pattern, f"of {name}")
+        return patterns
+
+    def route(self) -> Route:
+        exact = {name: re.compile(re.escape(value)) for name, value in self.match.items()}
+        like = {name: re.compile(pattern) for name, pattern in self.match_regex.items()}
+        return Route(
+            receiver=self.receiver,
+            severities=frozenset(self.severity),
+            like=exact | like,
+            further=self.continue_,
+            group_by=self.group_by,
+            group_wait=self.group_wait,
+            repeat_interval=self.repeat_interval,
+        )
+
+
+def compiled(pattern: str, what: str) -> re.Pattern[str]:
+    """Raises ValueError."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"the pattern {what} is not a regular expression: {error}") from None
 
 
 class AlertingSettings(BaseModel):
@@ -31,6 +86,11 @@ class AlertingSettings(BaseModel):
     webhook_tls_key: Path | None = Field(None, description="its private key, PEM")
     webhook_tls_verify: bool = Field(True, description="whether the receiver must prove who it is")
     webhook_timeout: float = Field(10.0, gt=0, description="seconds to wait for a connection and for an answer")
+    receivers: tuple[ReceiverSettings, ...] = Field((), description="receivers with a name, in the TOML file: [[alerting.receivers]]")
+    routes: tuple[RouteSettings, ...] = Field((), description="who is told of what, in the TOML file: [[alerting.routes]]")
+    labels: Mapping[str, str] = Field({}, description="labels that every alert has")
+    stream_labels: str = Field("", description="regular expression over a stream's whole name; its named groups are labels")
+    repeat_interval: float = Field(0.0, ge=0, description="where there are no routes: seconds after which a firing alert is posted again; 0: never")
     retry_first: float = Field(0.5, gt=0, description="seconds before the first retry; doubles")
     retry_most: float = Field(60.0, gt=0, description="longest pause between retries in seconds")
     false_alarms_per_week: float = Field(1.0, gt=0, le=10_000, allow_inf_nan=False, description="budget for each stream")
@@ -47,8 +107,48 @@ class AlertingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _usable(self) -> AlertingSettings:
-        self.webhook()
+        self._check_receivers()
+        self._check_labels()
+        self._check_routes()
         return self
+
+    def _check_receivers(self) -> None:
+        names = [receiver.name for receiver in self.destinations()]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two receivers are called {twice}")
+
+    def _check_routes(self) -> None:
+        if not self.routes:
+            return
+        names = {receiver.name for receiver in self.destinations()}
+        labels = {*OWN_LABELS, *self.labels, *self._stream_groups()}
+        for number, route in enumerate(self.routes):
+            if route.receiver and route.receiver not in names:
+                raise ValueError(f"routes.{number}: no receiver is called {route.receiver}; there are: {', '.join(sorted(names)) or 'none'}")
+            both = sorted(route.match.keys() & route.match_regex.keys())
+            if both:
+                raise ValueError(f"routes.{number}: match and match_regex both name {both[0]}")
+            strange = [name for name in (*route.match, *route.match_regex, *route.group_by) if name not in labels]
+            if strange:
+                raise ValueError(f"routes.{number}: no alert has a label {strange[0]}; there are: {', '.join(sorted(labels))}")
+        idle = names - {route.receiver for route in self.routes}
+        if idle:
+            raise ValueError(f"routes: none leads to receiver {', '.join(sorted(idle))}")
+        last = self.routes[-1]
+        if last.severity or last.match or last.match_regex:
+            raise ValueError('routes: the last one has conditions, so alerts may match none: end with one without (receiver = "" tells nobody)')
+
+    def _check_labels(self) -> None:
+        for name in (*self.labels, *self._stream_groups()):
+            if not _LABEL.fullmatch(name) or name in OWN_LABELS:
+                raise ValueError(f"{name!r} can be no label: letters, digits and underscores, and none of {', '.join(OWN_LABELS)}")
+
+    def _stream_groups(self) -> tuple[str, ...]:
+        pattern = compiled(self.stream_labels, "of stream_labels")
+        if self.stream_labels and not pattern.groupindex:
+            raise ValueError("stream_labels: the pattern has no named group, as in (?P<cluster>[^/]+)/.*")
+        return tuple(pattern.groupindex)
 
     def webhook(self) -> ReceiverSettings | None:
         """The receiver that the ``webhook_`` settings describe."""
@@ -60,6 +160,20 @@ class AlertingSettings(BaseModel):
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
             raise ValueError("; ".join(("webhook_" if e["loc"] else "webhook: ") + faulty(e["loc"], e["msg"]) for e in faults)) from None
+
+    def destinations(self) -> tuple[ReceiverSettings, ...]:
+        """All receivers, the one of the ``webhook_`` settings first."""
+        simple = self.webhook()
+        return (*((simple,) if simple is not None else ()), *self.receivers)
+
+    def labelling(self) -> Labelling:
+        return Labelling(dict(self.labels), re.compile(self.stream_labels) if self.stream_labels else None)
+
+    def routing(self) -> Routing:
+        names = [receiver.name for receiver in self.destinations()]
+        routes = [route.route() for route in self.routes]
+        to_all = [Route(name, further=True, repeat_interval=self.repeat_interval) for name in names]
+        return Routing(names, routes or to_all, self.labelling())
 
     def rules(self, tail: TailFit, tick_interval: float, warm_up: int) -> Rules:
         """The state machine's numbers for a bundle's tail fit."""

@@ -1,86 +1,184 @@
-"""Notifications between the loop, which puts them in, and the delivery thread, which settles them.
+"""Notifications between the loop, which puts them in, and the delivery threads, one for each receiver, which settle them.
 
-Order is that of arrival, so firing comes before resolved for each stream. Every notification belongs to a page: it is written with
-the page's rows until it is settled, so that state, offset and what is still to be said are one fact. A replay that raises
-a notification again while it is still queued adds nothing.
+Theory of operation. The routes say which receivers are owed a notification. Each receiver has a lane of its own, so that a dead one holds up no
+other; order within a lane is that of arrival for each stream. Every notification belongs to a page: it is written with the page's rows
+until every receiver it is owed to has acknowledged it or refused it for good, so that state, offset and what is still to be said
+are one fact. A replay that raises a notification again while it still waits adds nothing.
+
+A partition that is given up takes its notifications with it: its next owner finds them in its pages, or raises them again.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detector.alerting.payload import idempotency_key
-from detector.events import Alert, Partition
-
-PageKey = tuple[Partition, int]
+from detector.alerting.incidents import Incidents
+from detector.alerting.lane import Batch, Entry, Lane, PageKey
+from detector.alerting.payload import Post, idempotency_key, post_key
+from detector.alerting.routes import Routing, Target
+from detector.clock import Clock, SystemClock
+from detector.events import Alert, Open, Partition, Waiting
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    key: str
-    page: PageKey
-    alert: Alert
+class Parcel:
+    """One attempt: what to send, and the batch to settle once it is done."""
+
+    post: Post
+    batch: Batch
 
 
 class Outbox:
-    """Thread-safe; nothing in it blocks the loop."""
+    """Thread-safe; nothing in it blocks the loop. Without receivers nothing waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, routing: Routing | None = None, clock: Clock | None = None) -> None:
+        self._routing, self._clock = routing or Routing(()), clock or SystemClock()
         self._lock = threading.Condition()
-        self._queue: deque[Entry] = deque()
-        self._unsettled: dict[str, Entry] = {}
+        self._lanes = {name: Lane(name) for name in self._routing.receivers}
+        self._incidents = Incidents()
+        self._unsettled: dict[tuple[Partition, str], Entry] = {}
         self._pages: dict[PageKey, dict[str, Entry]] = {}
-        self._settled_pages: set[PageKey] = set()
-        self._closed = False
+        self._changed: set[PageKey] = set()
+        self._orders: dict[Partition, int] = {}
+        self._hurried = self._closed = False
+
+    # -- the loop's side -------------------------------------------------------------------------------------------------
 
     def put(self, page: PageKey, alert: Alert) -> None:
-        entry = Entry(f"{alert.partition}:{idempotency_key(alert)}", page, alert)
+        """It was raised: owed to whom the routes name, and its incident's end to all who heard of the beginning."""
         with self._lock:
-            if entry.key in self._unsettled:
-                return
-            self._unsettled[entry.key] = entry
-            self._pages.setdefault(page, {})[entry.key] = entry
-            self._queue.append(entry)
-            self._lock.notify()
+            targets = self._routing.targets(alert)
+            if self._routing.remembers:
+                targets = self._remembered(page, alert, targets)
+            self._orders[page[0]] = order = self._orders.get(page[0], 0) + 1
+            self._hold(page, alert, order, targets)
 
-    def next(self, timeout: float) -> Entry | None:
-        """The oldest notification, left in place until it is settled; None when there is none for ``timeout`` seconds."""
+    def restore(self, partition: Partition, waiting: Sequence[tuple[int, Waiting]], opened: Sequence[tuple[int, Open]]) -> None:
+        """What its pages held, by number of the page."""
         with self._lock:
-            self._lock.wait_for(lambda: self._queue or self._closed, timeout)
-            return self._queue[0] if self._queue else None
+            for number, incident in opened if self._routing.remembers else ():
+                self._incidents.restore((partition, number), incident, self._routing.interval)
+            for number, one in sorted(waiting, key=lambda found: found[1].order):
+                self._orders[partition] = max(self._orders.get(partition, 0), one.order)
+                self._hold((partition, number), one.alert, one.order, self._routing.toward(one.alert, one.owed))
 
-    def settle(self, entry: Entry) -> None:
-        """It was delivered or dead-lettered: the next checkpoint of its page leaves it out."""
+    def waiting(self, page: PageKey) -> tuple[Waiting, ...]:
+        """For the page, as it is written."""
         with self._lock:
-            self._queue.remove(entry)
-            del self._unsettled[entry.key]
-            self._pages[entry.page].pop(entry.key)
-            self._settled_pages.add(entry.page)
-            self._lock.notify_all()
+            return tuple(Waiting(e.alert, e.order, tuple(sorted(e.owed))) for e in self._pages.get(page, {}).values())
 
-    def unsettled(self, page: PageKey) -> tuple[Alert, ...]:
+    def opened(self, page: PageKey) -> tuple[Open, ...]:
+        """For the page, as it is written."""
         with self._lock:
-            return tuple(e.alert for e in self._pages.get(page, {}).values())
+            return self._incidents.opened(page)
 
-    def take_settled_pages(self, partition: Partition) -> set[int]:
-        """Pages of the partition whose notifications changed since the last call."""
+    def take_changed_pages(self, partition: Partition) -> set[int]:
+        """Pages of the partition of which less is owed than when this was last asked."""
         with self._lock:
-            taken = {p for p in self._settled_pages if p[0] == partition}
-            self._settled_pages -= taken
+            taken = {p for p in self._changed if p[0] == partition}
+            self._changed -= taken
             return {number for _, number in taken}
 
-    def wait_empty(self, timeout: float) -> bool:
+    def forget(self, partition: Partition) -> None:
+        """Another owner delivers what is left."""
         with self._lock:
-            return bool(self._lock.wait_for(lambda: not self._queue, timeout))
+            for lane in self._lanes.values():
+                lane.forget(partition)
+            self._incidents.forget(partition)
+            self._unsettled = {key: entry for key, entry in self._unsettled.items() if key[0] != partition}
+            self._pages = {page: held for page, held in self._pages.items() if page[0] != partition}
+            self._changed = {page for page in self._changed if page[0] != partition}
+            self._orders.pop(partition, None)
+            self._lock.notify_all()
+
+    def _remembered(self, page: PageKey, alert: Alert, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        if alert.firing:
+            self._incidents.goes_on(page, alert, [target.receiver for target in targets])
+            return targets
+        routed = {target.receiver for target in targets}
+        heard = tuple(name for name in self._incidents.ended((page[0], alert.stream)) if name in self._lanes and name not in routed)
+        return targets + (self._routing.toward(alert, heard) if heard else ())
+
+    def _hold(self, page: PageKey, alert: Alert, order: int, targets: Sequence[Target]) -> None:
+        key = idempotency_key(alert)
+        if (page[0], key) in self._unsettled or not targets:
+            return
+        entry = Entry(key, page, alert, order, {target.receiver for target in targets})
+        self._unsettled[page[0], key] = entry
+        self._pages.setdefault(page, {})[key] = entry
+        now = self._clock.monotonic()
+        for target in targets:
+            self._lanes[target.receiver].add(entry, target, now)
+        self._lock.notify_all()
+
+    # -- the delivery threads' side --------------------------------------------------------------------------------------
+
+    def take(self, receiver: str, timeout: float) -> Parcel | None:
+        """The receiver's next post, the same until it is settled; None where there is none within ``timeout`` seconds."""
+        lane, ends = self._lanes[receiver], self._clock.monotonic() + timeout
+        with self._lock:
+            while not self._closed:
+                self._repeat(lane)
+                parcel = self._next(lane)
+                left = min(ends, lane.due()) - self._clock.monotonic()
+                if parcel is not None or ends <= self._clock.monotonic():
+                    return parcel
+                self._lock.wait(max(left, 0.0))
+            return None
+
+    def settle(self, parcel: Parcel) -> None:
+        """Its receiver acknowledged it or refused it for good: the next checkpoint of its pages leaves it out."""
+        receiver, now = parcel.post.receiver, self._clock.wall()
+        with self._lock:
+            for entry in parcel.batch.entries:
+                if entry.alert.firing and self._routing.remembers:
+                    self._incidents.told(entry.stream, entry.alert, receiver, now, self._routing.interval(entry.alert, receiver))
+                self._settle(entry, receiver)
+            self._lanes[receiver].settle(parcel.batch)
+            self._lock.notify_all()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait no more for groups to gather; whether all was settled within ``timeout`` seconds."""
+        with self._lock:
+            self._hurried = True
+            self._lock.notify_all()
+            return bool(self._lock.wait_for(lambda: not any(lane.count for lane in self._lanes.values()), timeout))
 
     def close(self) -> None:
-        """Wake the delivery thread for good."""
+        """Wake the delivery threads for good."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
 
     def __len__(self) -> int:
+        """Notifications times the receivers that each is owed to."""
         with self._lock:
-            return len(self._queue)
+            return sum(lane.count for lane in self._lanes.values())
+
+    def _next(self, lane: Lane) -> Parcel | None:
+        while batch := lane.take(math.inf if self._hurried else self._clock.monotonic()):
+            lane.leave_out(batch, lambda entry: entry.repeats and not self._incidents.still(entry.stream, entry.alert))
+            if batch.entries:
+                alerts, key = tuple(e.alert for e in batch.entries), post_key([e.key for e in batch.entries])
+                return Parcel(Post(lane.receiver, batch.group.key, dict(batch.group.labels), alerts, key), batch)
+        return None
+
+    def _repeat(self, lane: Lane) -> None:
+        """Queue what is to be told again."""
+        wall = self._clock.wall()
+        if self._incidents.next_due(lane.receiver) > wall:
+            return
+        for page, alert, at in self._incidents.due(lane.receiver, wall):
+            entry = Entry(f"{idempotency_key(alert)}-repeat-{int(at)}", page, alert, 0, {lane.receiver}, repeats=True)
+            (target,) = self._routing.toward(alert, (lane.receiver,))
+            lane.add(entry, target, self._clock.monotonic())
+
+    def _settle(self, entry: Entry, receiver: str) -> None:
+        entry.owed.discard(receiver)
+        self._changed.add(entry.page)
+        if not entry.owed and not entry.repeats:
+            self._unsettled.pop((entry.page[0], entry.key), None)
+            self._pages.get(entry.page, {}).pop(entry.key, None)

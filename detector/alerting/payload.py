@@ -1,14 +1,16 @@
 """Alertmanager's webhook body, version 4, so that every receiver that exists understands it.
 
 One incident is one alert: its fingerprint follows from its labels without the severity, so an escalation updates the incident
-in place, and ``fingerprint`` with ``startsAt`` names it across retries, restarts and replays.
+in place, and ``fingerprint`` with ``startsAt`` names it across retries, restarts and replays. A post carries one notification or those of a
+group, in order: what all of them have in common is said once more at the top, as Alertmanager does it.
 Format: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 """
 
 import datetime
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -46,18 +48,46 @@ class Body(msgspec.Struct, frozen=True):
     truncatedAlerts: int = 0  # noqa: N815 - the format's own name
 
 
-def body(alert: Alert, external_url: str) -> Body:
-    entry = alert_body(alert, external_url)
-    group = {"alertname": ALERT_NAME, "stream": alert.stream}
-    key = "{}:{" + ", ".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in group.items()) + "}"
-    return Body(RECEIVER, entry.status, (entry,), group, entry.labels, entry.annotations, external_url, "4", key)
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Notifications that leave together.
+
+    Attributes:
+        group_key: names the route and the group, the same for every post of the group.
+        group: the labels that its alerts were grouped by, with their values.
+        key: Idempotency-Key, the same for every attempt and every replay of the same content.
+    """
+
+    receiver: str
+    group_key: str
+    group: Mapping[str, str]
+    alerts: tuple[Alert, ...]
+    key: str
 
 
-def alert_body(alert: Alert, external_url: str = "") -> AlertBody:
-    labels = {"alertname": ALERT_NAME, "severity": alert.severity.label, "stream": alert.stream}
+def labels(alert: Alert) -> dict[str, str]:
+    """Those that every alert has."""
+    return {"alertname": ALERT_NAME, "severity": alert.severity.label, "stream": alert.stream}
+
+
+def body(post: Post, external_url: str, labelled: Callable[[Alert], dict[str, str]] = labels) -> Body:
+    entries = tuple(alert_body(alert, external_url, labelled) for alert in post.alerts)
+    status = "firing" if any(alert.firing for alert in post.alerts) else "resolved"
+    shared_labels = shared([entry.labels for entry in entries])
+    annotations = shared([entry.annotations for entry in entries])
+    return Body(post.receiver, status, entries, dict(post.group), shared_labels, annotations, external_url, "4", post.group_key)
+
+
+def shared(tables: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The entries that all of them have, with one value."""
+    first, *others = tables
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+
+
+def alert_body(alert: Alert, external_url: str = "", labelled: Callable[[Alert], dict[str, str]] = labels) -> AlertBody:
     ends = _NEVER if alert.ends_at is None else timestamp(alert.ends_at)
     status = "firing" if alert.firing else "resolved"
-    return AlertBody(status, labels, described(alert), timestamp(alert.starts_at), ends, external_url, fingerprint(alert.stream))
+    return AlertBody(status, labelled(alert), described(alert), timestamp(alert.starts_at), ends, external_url, fingerprint(alert.stream))
 
 
 def described(alert: Alert) -> dict[str, str]:
@@ -94,6 +124,11 @@ def fingerprint(stream: str) -> str:
 def idempotency_key(alert: Alert) -> str:
     """The same for every attempt and every replay of one notification, and for no other."""
     return f"{fingerprint(alert.stream)}-{int(alert.starts_at * 1000)}-{alert.reason.label}"
+
+
+def post_key(keys: Sequence[str]) -> str:
+    """Idempotency-Key of a post from those of its notifications: the only one's own, or a digest of all."""
+    return keys[0] if len(keys) == 1 else "group-" + hashlib.blake2b("\n".join(keys).encode(), digest_size=16).hexdigest()
 
 
 def timestamp(seconds: float) -> str:

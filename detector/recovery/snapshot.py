@@ -26,10 +26,10 @@ import msgspec
 import numpy as np
 
 from detector.alerting.decide import DECISION
-from detector.events import Alert, Partition
+from detector.events import Open, Partition, Waiting
 from detector.model.rows import PageRows
 
-SCHEMA = 2
+SCHEMA = 3
 MAGIC = b"SWP1"
 _DIGEST = 32
 
@@ -58,7 +58,8 @@ class Page(msgspec.Struct, frozen=True):
     states: bytes
     decisions: bytes
     times: bytes
-    alerts: tuple[Alert, ...]
+    alerts: tuple[Waiting, ...]
+    open: tuple[Open, ...]
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -80,26 +81,27 @@ class Capture:
     """
 
     head: Head
-    rows: tuple[tuple[PageRows, tuple[Alert, ...]], ...]
+    rows: tuple[tuple[PageRows, tuple[Waiting, ...], tuple[Open, ...]], ...]
     idle: tuple[PageRows, ...] = ()
 
     def pages(self) -> Iterator[Page]:
         """One after another: a hundred thousand streams are not held twice more in memory."""
-        for rows, alerts in [*((rows, ()) for rows in self.idle), *self.rows]:
-            yield to_page(self.head.bundle, self.head.partition, rows, self.head.stamps[rows.number].writer, alerts)
+        for rows, alerts, opened in [*((rows, (), ()) for rows in self.idle), *self.rows]:
+            yield to_page(self.head.bundle, self.head.partition, rows, self.head.stamps[rows.number].writer, alerts, opened)
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a partition starts from: its pages in order of number, the undelivered alerts with the number of the page that
-    holds each, the offset to read from (None: never checkpointed), the stamp that each page bears in the store (heads to come
+    """What a partition starts from: its pages in order of number, the undelivered alerts and the open incidents with the number of the
+    page that holds each, the offset to read from (None: never checkpointed), the stamp that each page bears in the store (heads to come
     must name that one for as long as the page is not written again), and the numbers of the pages whose rows may stay there."""
 
     pages: tuple[PageRows, ...]
-    alerts: tuple[tuple[int, Alert], ...]
+    alerts: tuple[tuple[int, Waiting], ...]
     offset: int | None
     stamps: Mapping[int, Stamp] = field(default_factory=dict)
     cold: frozenset[int] = frozenset()
+    open: tuple[tuple[int, Open], ...] = ()
 
 
 Stored = TypeVar("Stored", Page, Head)
@@ -126,11 +128,11 @@ def decode(data: bytes, kind: type[Stored]) -> Stored:
     return stored
 
 
-def to_page(bundle: str, partition: Partition, rows: PageRows, writer: int, alerts: Sequence[Alert]) -> Page:
+def to_page(bundle: str, partition: Partition, rows: PageRows, writer: int, alerts: Sequence[Waiting], opened: Sequence[Open] = ()) -> Page:
     width = rows.states.shape[1]
     states, decisions, times = rows.states.tobytes(), rows.decisions.tobytes(), rows.times.tobytes()
     stamp = Stamp(rows.offset, writer)
-    return Page(SCHEMA, bundle, partition, rows.number, stamp, rows.names, width, states, decisions, times, tuple(alerts))
+    return Page(SCHEMA, bundle, partition, rows.number, stamp, rows.names, width, states, decisions, times, tuple(alerts), tuple(opened))
 
 
 def to_rows(page: Page) -> PageRows:
@@ -145,7 +147,7 @@ def restore(bundle: str, head: Head | None, pages: Sequence[Page], width: int) -
 
     A page that the head names and that is not there was damaged: its number comes back empty, and reading starts at the
     beginning, so that its streams are learned again while every other page skips what it holds. So it does without a head: pages
-    may be missing that nobody knows of. Pages of another bundle give their alerts and offset, never their states.
+    may be missing that nobody knows of. Pages of another bundle give their alerts and offset, never their states or open incidents.
     """
     if head is None and not pages:
         return Restored((), (), None)
@@ -166,7 +168,8 @@ def restore(bundle: str, head: Head | None, pages: Sequence[Page], width: int) -
         else:
             rows.append(to_rows(page))
     offset = min([head.offset, *(r.offset for r in rows)])
-    return Restored(_once_each(rows), alerts, offset, {n: page.stamp for n, page in found.items()}, frozenset(head.cold))
+    opened = tuple((p.number, incident) for p in found.values() for incident in p.open)
+    return Restored(_once_each(rows), alerts, offset, {n: page.stamp for n, page in found.items()}, frozenset(head.cold), opened)
 
 
 def rebased(restored: Restored, first: int, end: int) -> Restored:
@@ -180,9 +183,9 @@ def rebased(restored: Restored, first: int, end: int) -> Restored:
         return restored
     if max([restored.offset, *(r.offset for r in restored.pages)]) > end:
         anew = tuple(replace(rows, offset=first) for rows in restored.pages)
-        return Restored(anew, restored.alerts, first)
+        return replace(restored, pages=anew, offset=first, stamps={}, cold=frozenset())
     pages = tuple(replace(rows, offset=max(rows.offset, first)) for rows in restored.pages)
-    return Restored(pages, restored.alerts, max(restored.offset, first), restored.stamps, restored.cold)
+    return replace(restored, pages=pages, offset=max(restored.offset, first))
 
 
 def _once_each(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:

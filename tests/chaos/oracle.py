@@ -45,7 +45,7 @@ def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
         pipeline.process([decoder.columns(Raw(partition, list(range(len(log))), [0] * len(log), list(keys), list(values)))])
         pages = pipeline.capture(partition)
         assert pages is not None
-        for rows, _ in pages.rows:
+        for rows, _, _ in pages.rows:
             states.update(_rows(partition, rows.names, rows.times, rows.states))
     return Outcome(frozenset(map(identity_of, raised)), states)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.outbox import Outbox
+from detector.alerting.routes import Routing
 from detector.events import Alert, Columns, Partition
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -48,7 +49,7 @@ class Run:
         manifest = bundle.manifest
         rules = AlertingSettings(cooldown_ticks=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.bundle, self.store = bundle, store
-        self.outbox, self.metrics = Outbox(), Metrics()
+        self.outbox, self.metrics = Outbox(Routing(["hook"])), Metrics()
         self.pipeline = Pipeline(
             bundle, Runtime(bundle), rules, self.outbox, self.metrics, DeadLetterList(), max_streams=10_000, on_alert=raised.append
         )
@@ -161,7 +162,7 @@ def test_another_bundles_states_are_never_loaded_but_its_alerts_and_offset_are(b
     run.checkpoint()
     restored = restore("another", *store.load(P), bundle.manifest.state_size)
     assert restored.offset == polls()[-1].next_offset
-    assert {a.stream for _, a in restored.alerts} == {a.stream for a in raised}
+    assert {waiting.alert.stream for _, waiting in restored.alerts} == {a.stream for a in raised}
     assert all(not rows.names for rows in restored.pages)
 
 
@@ -172,8 +173,8 @@ def test_what_was_delivered_is_left_out_of_the_next_checkpoint(bundle: Bundle) -
         run.pipeline.process([c])
     run.checkpoint()
     assert sum(len(p.alerts) for p in store.pages[P].values()) == len(raised)
-    while (entry := run.outbox.next(timeout=0)) is not None:
-        run.outbox.settle(entry)
+    while (parcel := run.outbox.take("hook", timeout=0)) is not None:
+        run.outbox.settle(parcel)
     run.checkpoint()
     assert sum(len(p.alerts) for p in store.pages[P].values()) == 0
 

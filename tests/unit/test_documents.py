@@ -11,7 +11,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from detector import config
-from detector.alerting.payload import body
+from detector.alerting.payload import RECEIVER, Post, body
+from detector.alerting.routes import Routing
 from detector.errors import RejectReason
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.metrics import Metrics
@@ -53,7 +54,7 @@ def test_the_example_of_settings_loads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "deploy/prometheus-rules.yaml"], ids=lambda p: p.name)
 def test_every_metric_that_is_named_exists_with_its_labels(path: Path) -> None:
-    shown = generate_latest(Metrics().registry).decode()
+    shown = generate_latest(Metrics(["hook"]).registry).decode()
     for name, labels in re.findall(r"\b(detector_[a-z_]+)(?:\{([a-z_,]+)[=}])?", path.read_text()):
         samples = [line for line in shown.splitlines() if re.match(rf"{name}[{{ ]", line)]
         assert samples, f"{name} is no metric"
@@ -70,7 +71,8 @@ def test_the_readme_shows_the_payload_in_the_shape_it_has() -> None:
     deviations = (FeatureDeviation("cpu", "", 0.9, 0.3, 1.0),)
     at = 1767846300.0
     alert = Alert(Partition("t", 0), "host-050", Severity.WARNING, Reason.FIRED, at, None, at + 60, 7.59415, 7.51821, deviations)
-    made = body(alert, "")
+    (target,) = Routing([RECEIVER]).targets(alert)
+    made = body(Post(target.receiver, target.group.key, dict(target.group.labels), (alert,), ""), "")
     assert example.keys() == set(made.__struct_fields__)
     assert example["alerts"][0].keys() == set(made.alerts[0].__struct_fields__)
     assert example["alerts"][0]["annotations"].keys() == made.alerts[0].annotations.keys()

@@ -15,7 +15,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PATHS = sorted(p for part in ("detector", "training", "deploy") for p in (ROOT / part).rglob("*.py"))
 
-PURE = ("ingest/decode", "model/rows", "model/cold", "model/streams", "alerting/decide", "alerting/payload", "recovery/snapshot")
+PURE = (
+    "ingest/decode",
+    "model/rows",
+    "model/cold",
+    "model/streams",
+    "alerting/decide",
+    "alerting/incidents",
+    "alerting/lane",
+    "alerting/payload",
+    "alerting/routes",
+    "recovery/snapshot",
+)
 PURE_FILES = {f"detector/{p}.py" for p in PURE}
 # numpy is arrays and msgspec a codec: neither has a clock, an environment, threads or sockets
 PURE_MAY = {"detector.events", "detector.errors", *(f"detector.{p.replace('/', '.')}" for p in PURE)}

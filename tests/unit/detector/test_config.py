@@ -8,6 +8,7 @@ import pytest
 
 from detector.config import load, names_and_values
 from detector.errors import ConfigError
+from detector.events import Alert, Partition, Reason, Severity
 
 
 def test_the_environment_overrides_the_file_and_the_file_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +85,81 @@ def test_authorisation_comes_from_files_and_is_masked_to_the_last_header(tmp_pat
     assert receiver.sent_headers() == {"Authorization": "Bearer t0ken", "X-Scope": "sc0pe"}
     shown = repr(settings) + repr(receiver) + str(dict(names_and_values(settings)))
     assert not any(secret in shown for secret in ("token-9", "t0ken", "sc0pe"))
+
+
+RECEIVERS = """
+[alerting]
+labels = {team = "core"}
+stream_labels = "(?P<cluster>[^/]+)/.*"
+[[alerting.receivers]]
+name = "pager"
+url = "https://pager/token-9"
+bearer_token_file = "TOKEN"
+headers = {X-Scope = "sc0pe"}
+[[alerting.receivers]]
+name = "desk"
+url = "http://desk/"
+"""
+ROUTES = """
+[[alerting.routes]]
+receiver = "pager"
+severity = "critical"
+match = {team = "core"}
+match_regex = {cluster = "eu|us"}
+continue = true
+repeat_interval = 3600
+[[alerting.routes]]
+receiver = "desk"
+group_by = ["cluster"]
+group_wait = 30
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "token").write_text("t0ken\n")
+    file = folder / "s.toml"
+    file.write_text(text.replace("TOKEN", str(folder / "token")))
+    return file
+
+
+def test_receivers_and_routes_come_from_the_file_and_no_secret_of_them_is_shown(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, RECEIVERS + ROUTES))
+    pager, desk = settings.alerting.destinations()
+    assert (pager.host, pager.sent_headers()["Authorization"], desk.name) == ("pager", "Bearer t0ken", "desk")
+    alert = Alert(Partition("metrics", 0), "eu/host-1", Severity.CRITICAL, Reason.FIRED, 60.0, None, 60.0, 7.0, 6.0)
+    routing = settings.alerting.routing()
+    assert [(t.receiver, t.repeat, t.wait, dict(t.group.labels)) for t in routing.targets(alert)] == [
+        ("pager", 3600, 0, {"alertname": "StreamAnomaly", "stream": "eu/host-1"}),
+        ("desk", 0, 30, {"cluster": "eu"}),
+    ]
+    shown = repr(settings) + str(dict(names_and_values(settings)))
+    assert not any(secret in shown for secret in ("token-9", "t0ken", "sc0pe"))
+    assert "name: pager" in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('receiver = "pager"', 'receiver = "nobody"', r"routes\.0: no receiver is called nobody; there are: desk, pager"),
+        ('"eu|us"', '"(eu"', r"ROUTES__0__MATCH_REGEX: the pattern of cluster is not a regular expression"),
+        ('"critical"', '"loud"', r"ROUTES__0__SEVERITY: 'loud' is no severity"),
+        ('["cluster"]', '["rack"]', r"routes\.1: no alert has a label rack"),
+        ("group_wait = 30", 'severity = "warning"', "the last one has conditions"),
+        ("group_wait = 30", "group_weight = 30", r"no such setting: alerting\.routes\.1\.group_weight"),
+        ('name = "desk"', 'name = "pager"', "two receivers are called pager"),
+        ('"(?P<cluster>[^/]+)/.*"', '"[^/]+/.*"', "no named group"),
+        ('team = "core"}\nstream', 'severity = "core"}\nstream', "'severity' can be no label"),
+        ("http://desk/", "desk/token-9", "RECEIVERS__1__URL: it is not a http:// or https:// address"),
+        ('url = "http://desk/"', 'url_file = "/no/such"', r"RECEIVERS__1: url_file: /no/such can't be read"),
+        ('url = "http://desk/"', 'url = "http://desk/"\nuser = "u"', "RECEIVERS__1: user and password are set together"),
+        ('receiver = "desk"', 'receiver = ""', "none leads to receiver desk"),
+    ],
+)
+def test_a_fault_in_receivers_or_routes_is_named_with_its_place(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    assert old in RECEIVERS + ROUTES
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load(written(tmp_path, (RECEIVERS + ROUTES).replace(old, new)))
+    assert "token-9" not in str(caught.value)
 
 
 def test_a_secret_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.alerting.payload import alert_body, body, fingerprint, idempotency_key, signature, timestamp
+from detector.alerting.payload import Post, alert_body, body, fingerprint, idempotency_key, post_key, signature, timestamp
+from detector.alerting.routes import Labelling, Routing
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 
 DEVIATIONS = (FeatureDeviation("cpu", "%", 97.0, 31.0, 0.8), FeatureDeviation("mem", "", 5.0, 4.0, 0.2), FeatureDeviation("net", "B", 1.0, 1.0, 0.0))
 FIRING = Alert(Partition("metrics", 0), "host-1", Severity.WARNING, Reason.FIRED, 1.7e9, None, 1.7e9 + 60, 7.0, 6.0, DEVIATIONS)
 RESOLVED = replace(FIRING, reason=Reason.RECOVERED, ends_at=1.7e9 + 600)
+
+
+def alone(alert: Alert) -> Post:
+    (target,) = Routing(["hook"]).targets(alert)
+    return Post("hook", target.group.key, dict(target.group.labels), (alert,), idempotency_key(alert))
 
 
 def test_severity_status_and_partition_do_not_change_an_incidents_name() -> None:
@@ -51,10 +57,29 @@ def test_the_annotations_hold_what_was_seen_and_what_was_expected_of_the_feature
 
 @pytest.mark.parametrize("stream", ['a"b', "back\\slash", "Zürich 🌊", "a\nb", "{}", "<script>"])
 def test_any_stream_name_comes_through(stream: str) -> None:
-    sent = msgspec.json.decode(msgspec.json.encode(body(replace(FIRING, stream=stream), "http://us")))
+    sent = msgspec.json.decode(msgspec.json.encode(body(alone(replace(FIRING, stream=stream)), "http://us")))
     assert sent["alerts"][0]["labels"]["stream"] == stream
     assert sent["groupLabels"]["stream"] == stream
     assert sent["groupKey"].endswith(f"stream={msgspec.json.encode(stream).decode()}" + "}")
+
+
+def test_a_post_fires_while_any_of_its_alerts_does_and_says_what_they_share() -> None:
+    other = replace(RESOLVED, stream="host-2")
+    post = Post("hook", "{}:{}", {"cluster": "eu"}, (FIRING, other), "key")
+    made = body(post, "http://us", Labelling({"cluster": "eu"}))
+    assert (made.receiver, made.status, made.groupLabels) == ("hook", "firing", {"cluster": "eu"})
+    assert [(a.status, a.labels["stream"]) for a in made.alerts] == [("firing", "host-1"), ("resolved", "host-2")]
+    assert made.commonLabels == {"alertname": "StreamAnomaly", "severity": "warning", "cluster": "eu"}
+    assert {"score", "level", "at"} <= made.commonAnnotations.keys()
+    assert "summary" not in made.commonAnnotations
+    assert body(replace(post, alerts=(RESOLVED, other)), "").status == "resolved"
+
+
+def test_a_posts_key_is_that_of_its_only_alert_or_one_of_all_in_their_order() -> None:
+    keys = [idempotency_key(FIRING), idempotency_key(RESOLVED)]
+    assert post_key(keys[:1]) == keys[0]
+    assert post_key(keys) == post_key(list(keys))
+    assert len({post_key(keys), post_key(keys[::-1]), *keys}) == 4
 
 
 @given(st.binary(min_size=1, max_size=80), st.integers(0, 2**40), st.binary(max_size=80))

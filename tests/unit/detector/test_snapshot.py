@@ -12,17 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.alerting.decide import fresh
-from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
+from detector.events import Alert, FeatureDeviation, Open, Partition, Reason, Severity, Waiting
 from detector.model.rows import PageRows
 from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, Stamp, decode, encode, rebased, restore, to_page, to_rows
 
 P = Partition("metrics", 7)
 WIDTH = 3
 WRITER = 7
-ALERT = Alert(P, "s0", Severity.WARNING, Reason.FIRED, 60.0, None, 60.0, 7.0, 6.0, (FeatureDeviation("cpu", "%", 1.0, 2.0, 1.0),))
+FIRED = Alert(P, "s0", Severity.WARNING, Reason.FIRED, 60.0, None, 60.0, 7.0, 6.0, (FeatureDeviation("cpu", "%", 1.0, 2.0, 1.0),))
+ALERT = Waiting(FIRED, 3, ("hook", "pager"))
 
 
-def page(number: int, offset: int, bundle: str = "bundle", alerts: tuple[Alert, ...] = (), writer: int = WRITER) -> Page:
+def page(number: int, offset: int, bundle: str = "bundle", alerts: tuple[Waiting, ...] = (), writer: int = WRITER) -> Page:
     states = np.full((1, WIDTH), offset, np.float32)
     return to_page(bundle, P, PageRows(number, offset, (f"s{number}",), states, fresh(1, 4), np.array([9.0])), writer, alerts)
 
@@ -152,9 +153,15 @@ def test_a_page_that_another_bundle_left_behind_is_no_page_of_this_one() -> None
 
 
 def test_alerts_come_back_with_the_number_of_their_page() -> None:
-    other = replace(ALERT, stream="s1")
+    other = replace(ALERT, alert=replace(FIRED, stream="s1"))
     restored = restore("bundle", head(5, {0: 5, 1: 5}), [page(1, 5, alerts=(other,)), page(0, 5, alerts=(ALERT,))], WIDTH)
     assert set(restored.alerts) == {(0, ALERT), (1, other)}
+
+
+def test_open_incidents_come_back_with_their_page_and_not_under_another_bundle() -> None:
+    stored = msgspec.structs.replace(page(1, 5), open=(Open("s1", 60.0, b"x", {"hook": 1.5}),))
+    assert restore("bundle", head(5, {1: 5}), [decode(encode(stored), Page)], WIDTH).open == ((1, Open("s1", 60.0, b"x", {"hook": 1.5})),)
+    assert restore("new", head(5, {1: 5}), [stored], WIDTH).open == ()
 
 
 @given(st.integers(0, 50), st.lists(st.tuples(st.integers(0, 50), st.none() | st.integers(0, 80)), max_size=5))

@@ -1,4 +1,4 @@
-"""Delivery: at least once, in order, and never a secret in a text."""
+"""One post: what it holds, what its answer means, and never a secret in a text."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
-from detector.alerting.payload import idempotency_key
+from detector.alerting.payload import Post, idempotency_key, post_key
 from detector.alerting.receivers import ReceiverSettings
-from detector.alerting.webhook import Delivery, Webhook
+from detector.alerting.routes import Labelling
+from detector.alerting.webhook import Webhook
 from detector.errors import ConfigError, Permanent, Transient
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
-from detector.metrics import Metrics
-from tests.fakes import DeadLetterList, FakeClock, ScriptedReceiver
+from tests.fakes import FakeClock
 
 P = Partition("metrics", 0)
+LABELLING = Labelling()
 CERTIFICATE = Path(__file__).parent / "data/loopback.pem"  # of 127.0.0.1, signed by itself, with its key
 SHAPE = json.loads((Path(__file__).parent / "data/webhook-v4.json").read_text())
 
@@ -32,6 +31,10 @@ SHAPE = json.loads((Path(__file__).parent / "data/webhook-v4.json").read_text())
 def alert(stream: str = "host-1", reason: Reason = Reason.FIRED, ends: float | None = None) -> Alert:
     deviation = FeatureDeviation("cpu", "%", 97.0, 31.0, 0.8)
     return Alert(P, stream, Severity.WARNING, reason, 1_700_000_000.5, ends, 1_700_000_060.0, 7.0, 6.0, (deviation,))
+
+
+def post(*alerts: Alert) -> Post:
+    return Post("hook", "{}:{}", {}, alerts, post_key([idempotency_key(a) for a in alerts]))
 
 
 class Server(ThreadingHTTPServer):
@@ -75,7 +78,7 @@ def server() -> Iterator[Server]:
 
 
 def webhook(url: str, clock: FakeClock | None = None, **settings: object) -> Webhook:
-    return Webhook(ReceiverSettings.model_validate({"name": "hook", "url": url, "timeout": 2, **settings}), "", clock or FakeClock())
+    return Webhook(ReceiverSettings.model_validate({"name": "hook", "url": url, "timeout": 2, **settings}), LABELLING, "", clock or FakeClock())
 
 
 def same_shape(ours: object, theirs: object) -> None:
@@ -92,12 +95,12 @@ def same_shape(ours: object, theirs: object) -> None:
 
 @pytest.mark.parametrize(("sent", "shape"), [(alert(), SHAPE[0]), (alert(reason=Reason.RECOVERED, ends=1_700_000_600.0), SHAPE[1])])
 def test_the_body_has_alertmanagers_shape(server: Server, sent: Alert, shape: object) -> None:
-    webhook(server.url).deliver(sent)
+    webhook(server.url).deliver(post(sent))
     same_shape(json.loads(server.posts[0][1]), shape)
 
 
 def test_times_are_event_time_and_the_numbers_are_there(server: Server) -> None:
-    webhook(server.url).deliver(alert(reason=Reason.RECOVERED, ends=1_700_000_600.0))
+    webhook(server.url).deliver(post(alert(reason=Reason.RECOVERED, ends=1_700_000_600.0)))
     (entry,) = json.loads(server.posts[0][1])["alerts"]
     assert (entry["startsAt"], entry["endsAt"]) == ("2023-11-14T22:13:20.500Z", "2023-11-14T22:23:20.000Z")
     assert entry["labels"] == {"alertname": "StreamAnomaly", "severity": "warning", "stream": "host-1"}
@@ -106,7 +109,7 @@ def test_times_are_event_time_and_the_numbers_are_there(server: Server) -> None:
 
 
 def test_the_signature_covers_time_and_body(server: Server) -> None:
-    webhook(server.url, secret="s3cret", clock=FakeClock(1234.0)).deliver(alert())
+    webhook(server.url, secret="s3cret", clock=FakeClock(1234.0)).deliver(post(alert()))
     headers, body = server.posts[0]
     wanted = hmac.new(b"s3cret", b"1234:" + body, hashlib.sha256).hexdigest()
     assert (headers["X-Streamwarden-Timestamp"], headers["X-Streamwarden-Signature"]) == ("1234", f"sha256={wanted}")
@@ -117,14 +120,14 @@ def test_the_signature_covers_time_and_body(server: Server) -> None:
 def test_a_fault_that_time_may_mend_is_transient(server: Server, status: int) -> None:
     server.answers = [(status, {"Retry-After": "7"})]
     with pytest.raises(Transient, match=str(status)) as caught:
-        webhook(server.url).deliver(alert())
+        webhook(server.url).deliver(post(alert()))
     assert caught.value.retry_after == 7
 
 
 def test_retry_after_may_be_a_date(server: Server) -> None:
     server.answers = [(429, {"Retry-After": email.utils.formatdate(2030.0, usegmt=True)})]
     with pytest.raises(Transient) as caught:
-        webhook(server.url, clock=FakeClock(2000.0)).deliver(alert())
+        webhook(server.url, clock=FakeClock(2000.0)).deliver(post(alert()))
     assert caught.value.retry_after == 30
 
 
@@ -132,7 +135,7 @@ def test_retry_after_may_be_a_date(server: Server) -> None:
 def test_a_refusal_is_permanent(server: Server, status: int) -> None:
     server.answers = [(status, {"Location": "/elsewhere"})]
     with pytest.raises(Permanent, match=str(status)) as caught:
-        webhook(server.url).deliver(alert())
+        webhook(server.url).deliver(post(alert()))
     assert "token-in-path" not in str(caught.value)
 
 
@@ -140,18 +143,18 @@ def test_a_receiver_that_is_not_there_is_transient_and_its_path_is_not_told() ->
     with Server() as gone:
         url = gone.url.replace("http://", "http://user:password@")
     with pytest.raises(Transient) as caught:
-        webhook(url).deliver(alert())
+        webhook(url).deliver(post(alert()))
     assert not {"token-in-path", "password"} & set(str(caught.value).replace("/", " ").replace("@", " ").replace(":", " ").split())
 
 
 def test_a_bearer_token_and_further_headers_go_with_each_post(server: Server) -> None:
-    webhook(server.url, bearer_token="t0ken", headers={"X-Scope-OrgID": "ops"}).deliver(alert())
+    webhook(server.url, bearer_token="t0ken", headers={"X-Scope-OrgID": "ops"}).deliver(post(alert()))
     headers, _ = server.posts[0]
     assert (headers["Authorization"], headers["X-Scope-OrgID"]) == ("Bearer t0ken", "ops")
 
 
 def test_user_and_password_are_basic_authorisation(server: Server) -> None:
-    webhook(server.url, user="Aladdin", password="open sesame").deliver(alert())
+    webhook(server.url, user="Aladdin", password="open sesame").deliver(post(alert()))
     assert server.posts[0][0]["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # the example of RFC 7617
 
 
@@ -167,62 +170,22 @@ def secure(server: Server) -> Server:
 
 
 def test_a_receiver_whose_authority_is_named_is_believed_and_is_shown_our_certificate(secure: Server) -> None:
-    webhook(secure.url.replace("http:", "https:"), tls_ca=CERTIFICATE, tls_certificate=CERTIFICATE).deliver(alert())
+    webhook(secure.url.replace("http:", "https:"), tls_ca=CERTIFICATE, tls_certificate=CERTIFICATE).deliver(post(alert()))
     assert len(secure.posts) == 1
 
 
 def test_a_receiver_that_can_not_prove_who_it_is_gets_nothing_and_is_tried_again(secure: Server) -> None:
     with pytest.raises(Transient, match=r"TLS: self.signed certificate"):
-        webhook(secure.url.replace("http:", "https:"), tls_certificate=CERTIFICATE).deliver(alert())
+        webhook(secure.url.replace("http:", "https:"), tls_certificate=CERTIFICATE).deliver(post(alert()))
     assert not secure.posts
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_verification_can_be_turned_off(secure: Server) -> None:
-    webhook(secure.url.replace("http:", "https:"), tls_certificate=CERTIFICATE, tls_verify=False).deliver(alert())
+    webhook(secure.url.replace("http:", "https:"), tls_certificate=CERTIFICATE, tls_verify=False).deliver(post(alert()))
     assert len(secure.posts) == 1
 
 
 def test_a_certificate_that_is_not_there_is_named_at_the_start() -> None:
     with pytest.raises(ConfigError, match=r"receiver hook: /no/such/ca\.pem can't be used"):
         webhook("https://127.0.0.1:1/", tls_ca="/no/such/ca.pem")
-
-
-def delivery(outbox: Outbox, receiver: ScriptedReceiver, dead: DeadLetterList, metrics: Metrics) -> Delivery:
-    return Delivery(outbox, receiver, dead, AlertingSettings(retry_first=0.001, retry_most=0.002), metrics, seed=1)
-
-
-def test_notifications_leave_in_order_and_are_retried_until_delivered() -> None:
-    outbox, dead, metrics = Outbox(), DeadLetterList(), Metrics()
-    receiver = ScriptedReceiver([Transient("down"), Transient("down"), Transient("down")])
-    sent = [alert(), alert(reason=Reason.RECOVERED, ends=1.7e9 + 600), alert("host-2")]
-    for one in sent:
-        outbox.put((P, 0), one)
-    running = delivery(outbox, receiver, dead, metrics)
-    running.start()
-    assert outbox.wait_empty(10)
-    running.stop(1)
-    assert receiver.delivered == sent
-    assert receiver.attempts == 6
-    assert outbox.unsettled((P, 0)) == ()
-    assert metrics.registry.get_sample_value("detector_notifications_total", {"outcome": "retried"}) == 3
-
-
-def test_a_refused_notification_is_dead_lettered_and_the_next_goes_out() -> None:
-    outbox, dead, metrics = Outbox(), DeadLetterList(), Metrics()
-    receiver = ScriptedReceiver([Permanent("404")])
-    outbox.put((P, 0), alert("a"))
-    outbox.put((P, 0), alert("b"))
-    running = delivery(outbox, receiver, dead, metrics)
-    running.start()
-    assert outbox.wait_empty(10)
-    running.stop(1)
-    assert [(a.stream, cause) for a, cause in dead.notifications] == [("a", "404")]
-    assert [a.stream for a in receiver.delivered] == ["b"]
-
-
-def test_what_a_replay_raises_again_while_it_waits_is_queued_once() -> None:
-    outbox = Outbox()
-    outbox.put((P, 0), alert())
-    outbox.put((P, 0), alert())
-    assert len(outbox) == 1
