@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.measures import Row, drain, engine, memory, window
+from tests.benchmarks.members import members
 from tests.benchmarks.recovery import recovery
 
-MEASURES: dict[str, Callable[[int], list[Row]]] = {"engine": engine, "window": window, "memory": memory, "drain": drain, "recovery": recovery}
+MEASURES: dict[str, Callable[[int], list[Row]]] = {f.__name__: f for f in (engine, window, memory, drain, recovery, members)}
 
 
 def main() -> None:

@@ -86,3 +86,13 @@ def test_every_target_and_file_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)`", README)) <= targets
     assert not [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link and not (ROOT / link).exists()]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_every_test_link_metric_and_setting_that_a_page_names_exists(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = page.read_text()
+    assert not [name for name in re.findall(r"`(tests/[\w/.]+)`", text) if not (ROOT / name).exists()]
+    assert not [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link and not (page.parent / link).exists()]
+    shown = generate_latest(Metrics().registry).decode()
+    assert not [name for name in re.findall(r"`(detector_[a-z_]+)", text) if f"\n{name}" not in shown]
+    assert set(re.findall(r"DETECTOR_[A-Z]+__[A-Z_]+[A-Z]", text)) <= effective(monkeypatch).keys() | SECRETS_AS_FILES
