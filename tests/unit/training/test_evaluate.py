@@ -35,7 +35,7 @@ def history(path: Path, label: bool = True, ticks: int = 200, by_stream: bool = 
             mem = "" if t % 17 == 0 else f"{3 * jump * (t % 5)}"
             rows.append((t if not by_stream else 0, f"{60 * (t + 1)},{name},{40 * jump},{mem}" + (f",{int(marked)}" if label else "")))
     rows.sort(key=lambda row: row[0])
-    late = ["60,a,9,9" + (",0" if label else ""), "9999,b,," + (",0" if label else "")]  # late; nothing in it
+    late = ["60,a,9,9" + (",0" if label else ""), "99999,b,," + (",0" if label else "")]  # late; nothing in it
     path.write_text("\n".join([head, *(line for _, line in rows), *late]) + "\n")
     return path
 
@@ -97,7 +97,9 @@ def test_found_missed_and_false_are_told_apart(tmp_path: Path) -> None:
     assert (at.events, at.found, at.incidents, at.false_alarms) == (4, 3, 4, 1)
     assert at.false_alarms_per_week == pytest.approx(1 / (600 * 60 / 604_800), rel=0.01)
     assert at.delay_median == 60  # the second step over the level confirms
-    assert [p.stream for p in found.worst(miss=True)] == ["a"]
+    missed = found.worst(miss=True)
+    assert [p.stream for p in missed] == ["a"]
+    assert missed[0].badness == pytest.approx(3 - missed[0].scores[60:62].max())  # the level less the score of the event's two rows
     alarm = found.worst(miss=False)[0]
     assert (alarm.stream, alarm.metric) == ("c", "cpu")
     assert 60 * 100 <= alarm.moment <= 60 * 107
@@ -107,7 +109,7 @@ def test_found_missed_and_false_are_told_apart(tmp_path: Path) -> None:
 def test_every_core_gives_the_figures_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
     alone = judged(bundle, data)
-    for cores in (2, 5):  # fewer than the streams, and more: then budgets are parted too
+    for cores in (2, 6):  # fewer than the streams, and more: then budgets are parted too
         monkeypatch.setattr(evaluation, "cores", lambda cores=cores: cores)
         monkeypatch.setattr(evaluation, "WORTH_A_PROCESS", 1)
         told: list[int] = []

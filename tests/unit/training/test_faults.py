@@ -66,6 +66,13 @@ def test_a_larger_size_changes_more() -> None:
         assert changes[0] < changes[-1]
 
 
+def test_a_fault_that_changes_nothing_is_not_marked() -> None:
+    values = np.full((1500, 1), 5.0, np.float32)
+    values[:3] = 0  # it moves, but is long at rest wherever a fault would be
+    assert not inject(values, SCALE[:1], "flat line", 6.0, np.random.default_rng(0)).truth.any()
+    assert inject(values, SCALE[:1], "spike", 6.0, np.random.default_rng(0)).truth.any()
+
+
 def test_a_stream_without_anything_that_moves_gets_no_fault_and_the_shortest_stretch_does() -> None:
     flat = np.full((SHORTEST_STRETCH, 2), 3.0, np.float32)
     assert not inject(flat, np.ones(2, np.float32), "spike", 6.0, np.random.default_rng(0)).truth.any()

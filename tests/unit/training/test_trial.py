@@ -10,11 +10,14 @@ import pytest
 from detector.model.bundle import load_bundle
 from training.baselines import Baseline, baseline, first_rows
 from training.build import _runtime
+from training.calibrate import walk
 from training.cli import main as training
 from training.config import FitSettings
 from training.data import History, Split, load_history, split
 from training.export import graph
 from training.faults import KINDS
+from training.labels import marked
+from training.metrics import average_precision
 from training.trial import Contender, Trial, find_cases, trial
 
 
@@ -71,6 +74,20 @@ def test_labels_are_what_counts_where_there_are_any(tmp_path: Path) -> None:
     assert (outcome.basis, outcome.streams, outcome.cases) == ("labels", 2, 2)
     assert outcome.standings[0].recall == 1
     assert outcome.standings[0].auc_pr > 0.8
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "pca"])
+def test_a_contender_arrives_at_the_held_out_rows_as_the_daemon_would(tmp_path: Path, kind: str) -> None:
+    history = load_history(rhythm(tmp_path / "h.csv", label=True), 0.6)
+    plain = baseline(kind, history, FitSettings())
+    rows = first_rows(plain, history)
+    walked = walk(_runtime(graph(plain), history, plain.layout.size), history, rows)
+    wanted = [
+        average_precision(scores[part.calibration :], marked(series.times, history.labels[series.name])[part.calibration :])
+        for series, scores, part in zip(history.series, walked.scores, splits(history), strict=True)
+    ]
+    step = contender(kind, plain, history)
+    assert held(history, step, step).standings[0].auc_pr == pytest.approx(np.mean(wanted), abs=1e-6)
 
 
 def test_too_few_rows_are_not_compared(tmp_path: Path) -> None:
