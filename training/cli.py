@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,15 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from detector.config import load as load_settings
 from detector.errors import ConfigError, DetectorError
 from training import config, evaluation_report
-from training.baselines import BASELINES
-from training.build import Built, build
 from training.compare import TOLERANCE, compare
 from training.compare import say as say_comparison
 from training.data import History, load_history
 from training.evaluate import evaluate
-from training.export import refuse_existing
 from training.scan import at_budgets
 from training.trial import Trial
+
+if TYPE_CHECKING:
+    from training.build import Built
 
 _WIDTH = 140
 
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fit(chosen: argparse.Namespace) -> int:
+    # torch takes seconds to load, and no other command needs it
+    from training.build import build  # noqa: PLC0415
+    from training.export import refuse_existing  # noqa: PLC0415
+
     given = {name: getattr(chosen, name) for name in ("name", "detector", "seed", "steps", "hidden")}
     settings = config.load(chosen.config, **given)
     refuse_existing(chosen.out, chosen.force)
@@ -150,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--force", action="store_true", help="replace an existing bundle, atomically")
     fit.add_argument("--accept", action="store_true", help="write the bundle though a plain baseline is better on held-out rows")
     fit.add_argument("--name", help="the bundle's name")
-    fit.add_argument("--detector", choices=("lstm", *BASELINES), help="the network (lstm, the default) or a plain baseline")
+    fit.add_argument("--detector", choices=get_args(config.Detector), help="the network (lstm, the default) or a plain baseline")
     fit.add_argument("--seed", type=int)
     fit.add_argument("--steps", type=int, help="gradient steps at most")
     fit.add_argument("--hidden", type=int, help="width of both LSTMs")
@@ -163,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     sides.set_defaults(command=_compare)
     sides.add_argument("a", type=Path, metavar="A", help="a bundle")
     sides.add_argument("b", type=Path, metavar="B", help="another")
-    sides.add_argument("--budget", type=float, help="false alarms a stream-week (as configured)")
+    sides.add_argument("--budget", type=_budget, help="false alarms a stream-week (as configured)")
     sides.add_argument("--tolerance", type=float, default=TOLERANCE, help="ticks that the same incident may begin apart (%(default)g)")
     sides.add_argument("--all", action="store_true", help="list every incident")
     for command in (judged, sides):
@@ -175,7 +180,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _budgets(text: str) -> tuple[float, ...]:
     """Rising, each once."""
-    found = sorted({float(part) for part in text.split(",")})
-    if not all(0 < b <= 10_000 for b in found):
-        raise argparse.ArgumentTypeError(f"{text}: a budget is over 0 and at most 10,000 a week")
-    return tuple(found)
+    return tuple(sorted({_budget(part) for part in text.split(",")}))
+
+
+def _budget(text: str) -> float:
+    try:
+        budget = float(text)
+    except ValueError:
+        budget = 0.0
+    if not 0 < budget <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no budget: it is a number of false alarms a stream-week, over 0 and at most 10,000")
+    return budget

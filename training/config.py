@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from detector.errors import ConfigError
 
+Detector = Literal["lstm", "ewma", "gaussian", "pca"]
+
 
 class FitSettings(BaseModel):
     """Every number that the fit depends on; with the data and the seed they determine the bundle."""
@@ -19,7 +21,7 @@ class FitSettings(BaseModel):
     name: str = Field("streams", min_length=1, description="the bundle's name")
     version: str = Field("1", min_length=1)
     seed: int = Field(0, ge=0)
-    detector: Literal["lstm", "ewma", "gaussian", "pca"] = Field("lstm", description="the network, or a plain baseline in its place")
+    detector: Detector = Field("lstm", description="the network, or a plain baseline in its place")
     hidden: int | None = Field(None, ge=1, le=1024, description="width of both LSTMs; 32 for up to 4 features, else 48")
     steps: int = Field(1200, ge=1, description="gradient steps at most")
     window: int = Field(64, ge=8, description="steps of truncated backpropagation")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +187,16 @@ def test_data_without_labels_is_told_what_to_do(tmp_path: Path, capsys: pytest.C
     bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv", label=False)
     assert training(["evaluate", "--bundle", str(bundle), "--data", str(data)]) == 2
     assert "--labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("budgets", ["0", "1,-1", "one", "nan", "1,,2"])
+def test_a_budget_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], budgets: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        training(["evaluate", "--bundle", str(tmp_path), "--data", str(tmp_path), "--budgets", budgets])
+    assert ended.value.code == 2
+    assert "is no budget" in capsys.readouterr().err
+
+
+def test_judging_needs_no_torch() -> None:
+    code = "import sys, training.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
