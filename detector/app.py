@@ -88,15 +88,16 @@ class Daemon:
         self.metrics = Metrics(routing.receivers)
         self.metrics.level.labels("warning").set(rules.warning)
         self.metrics.level.labels("critical").set(rules.critical)
-        self._outbox = Outbox(routing, self._clock)
+        writer = secrets.randbits(63)
+        self._keeper = Keeper(store)
+        self._outbox = Outbox(routing, self._clock, self._keeper, settings.alerting.queue_in_memory, writer)
         self._dead = DeadLetterFile(settings.recovery.dead_letter_directory / "dead-letters.ndjson", settings.kafka.dead_letter_bytes)
         view = View(bundle, settings.alerting.false_alarms_per_week, rules)
         self._pipeline = Pipeline(
             bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
             on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), on_split=self._first.split,
-            writer=secrets.randbits(63),
+            writer=writer,
         )  # fmt: skip
-        self._keeper = Keeper(store)
         self._loop = Loop(
             self._pipeline, self._keeper, self.metrics, self._clock, bundle.digest, manifest.state_size,
             settings.recovery.interval, settings.kafka.max_poll_records, settings.model.evict_after,
@@ -163,6 +164,7 @@ class Daemon:
         """Gauges that are read and not counted, when they are asked for."""
         self.metrics.checkpoint_age.set(self._loop.checkpoint_age())
         self.metrics.waiting.set(len(self._outbox))
+        self.metrics.spilled.set(self._outbox.in_segments())
 
     def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
         try:

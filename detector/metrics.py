@@ -47,6 +47,7 @@ class Metrics:
         self.evicted = Gauge("detector_streams_evicted", "Idle streams whose state lies in the store until their next point.", registry=registry)
         self.firing = Gauge("detector_streams_firing", "Streams in an incident.", registry=registry)
         self.waiting = Gauge("detector_notifications_waiting", "Notifications not yet acknowledged, once for each receiver.", registry=registry)
+        self.spilled = Gauge("detector_notifications_spilled", "Of those waiting, the ones that are in the store alone.", registry=registry)
         self.lag = Gauge("detector_lag_records", "Records between what is applied and the end of the assigned partitions.", registry=registry)
         self.checkpoint_age = Gauge("detector_checkpoint_age_seconds", "Seconds since the last durable checkpoint.", registry=registry)
         self.level = Gauge("detector_level", "Score at which a stream fires.", ["severity"], registry=registry)

@@ -79,7 +79,7 @@ class Pipeline:
         self._stamps[partition] = dict(restored.stamps)  # a page without one is written at the next checkpoint
         if restored.offset is not None:
             self.applied[partition] = restored.offset
-        self._outbox.restore(partition, restored.alerts, restored.open)
+        self._outbox.restore(partition, restored.alerts, restored.open, restored.segments)
         self._metrics.firing.set(self.table.firing())
         self._gauges()
 

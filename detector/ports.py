@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 from detector.alerting.payload import Post
@@ -78,7 +79,33 @@ class Store(Protocol):
         """Make the pages durable, in their order, and only then the head that vouches for them."""
         ...
 
+    def put(self, partition: Partition, name: str, data: bytes) -> None:
+        """Make a segment durable beside the pages; its name is written once and never again."""
+        ...
+
+    def names(self, partition: Partition) -> Sequence[str]:
+        """Of the segments there were when the partition was last loaded."""
+        ...
+
+    def get(self, partition: Partition, name: str) -> bytes | None:
+        """A segment's bytes; None where it was dropped."""
+        ...
+
+    def drop(self, partition: Partition, name: str) -> None:
+        """A segment that is wanted no more; nothing if it is gone."""
+        ...
+
     def close(self) -> None: ...
+
+
+class Shelf(Protocol):
+    """Where the outbox puts notifications that are too many for memory; the futures raise StoreError."""
+
+    def put(self, partition: Partition, name: str, alerts: Sequence[Alert]) -> Future[None]: ...
+
+    def get(self, partition: Partition, name: str) -> Future[tuple[Alert, ...]]: ...
+
+    def drop(self, partition: Partition, name: str) -> Future[None]: ...
 
 
 class DeadLetters(Protocol):
@@ -110,6 +137,7 @@ __all__ = [
     "Engine",
     "Receiver",
     "ScoreSink",
+    "Shelf",
     "Source",
     "Store",
 ]

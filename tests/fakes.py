@@ -102,6 +102,7 @@ class MemoryStore:
 
     heads: dict[Partition, Head] = field(default_factory=dict)
     pages: dict[Partition, dict[int, Page]] = field(default_factory=dict)
+    segments: dict[Partition, dict[str, bytes]] = field(default_factory=dict)
     failing: bool = False
     gate: threading.Event = field(default_factory=_open)
 
@@ -121,6 +122,22 @@ class MemoryStore:
             raise StoreError("no space left")
         self.pages.setdefault(head.partition, {}).update({p.number: p for p in pages})
         self.heads[head.partition] = head
+
+    def put(self, partition: Partition, name: str, data: bytes) -> None:
+        if self.failing:
+            raise StoreError("no space left")
+        self.segments.setdefault(partition, {})[name] = data
+
+    def names(self, partition: Partition) -> Sequence[str]:
+        return sorted(self.segments.get(partition, {}))
+
+    def get(self, partition: Partition, name: str) -> bytes | None:
+        if self.failing:
+            raise StoreError("no space left")
+        return self.segments.get(partition, {}).get(name)
+
+    def drop(self, partition: Partition, name: str) -> None:
+        self.segments.get(partition, {}).pop(name, None)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -91,6 +91,7 @@ class AlertingSettings(BaseModel):
     labels: Mapping[str, str] = Field({}, description="labels that every alert has")
     stream_labels: str = Field("", description="regular expression over a stream's whole name; its named groups are labels")
     repeat_interval: float = Field(0.0, ge=0, description="where there are no routes: seconds after which a firing alert is posted again; 0: never")
+    queue_in_memory: int = Field(10_000, ge=100, description="notifications that wait in memory for each receiver; more wait in the store")
     retry_first: float = Field(0.5, gt=0, description="seconds before the first retry; doubles")
     retry_most: float = Field(60.0, gt=0, description="longest pause between retries in seconds")
     false_alarms_per_week: float = Field(1.0, gt=0, le=10_000, allow_inf_nan=False, description="budget for each stream")

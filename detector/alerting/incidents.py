@@ -62,12 +62,14 @@ class Incidents:
         self._pages[incident.page].discard(stream)
         return tuple(incident.told)
 
-    def told(self, stream: StreamKey, alert: Alert, receiver: str, at: float, again: float) -> None:
-        """The receiver acknowledged or refused it at ``at``; it is told again after ``again`` seconds, 0: never."""
+    def told(self, stream: StreamKey, alert: Alert, receiver: str, at: float, again: float) -> PageKey | None:
+        """The receiver acknowledged or refused it at ``at``; it is told again after ``again`` seconds, 0: never. The page that changed."""
         incident = self._open.get(stream)
-        if incident is not None and incident.starts_at == alert.starts_at:
-            incident.told[receiver] = at
-            self._call(stream, incident, receiver, again)
+        if incident is None or incident.starts_at != alert.starts_at:
+            return None
+        incident.told[receiver] = at
+        self._call(stream, incident, receiver, again)
+        return incident.page
 
     def still(self, stream: StreamKey, alert: Alert) -> bool:
         incident = self._open.get(stream)

@@ -25,6 +25,15 @@ StreamKey = tuple[Partition, str]
 
 
 @dataclass(eq=False, slots=True)
+class Loaded:
+    """A segment of the store that was read back; it is dropped when none of its notifications is left."""
+
+    partition: Partition
+    name: str
+    left: int
+
+
+@dataclass(eq=False, slots=True)
 class Entry:
     """A notification in memory, one for all its receivers.
 
@@ -32,6 +41,7 @@ class Entry:
         key: what an attempt and a replay have in common: the Idempotency-Key of a post of its own.
         owed: the receivers whose lanes hold it.
         repeats: whether it tells again of an incident that goes on; then no page holds it.
+        loaded: the segment that holds it in its page's stead.
     """
 
     key: str
@@ -40,6 +50,7 @@ class Entry:
     order: int
     owed: set[str] = field(default_factory=set)
     repeats: bool = False
+    loaded: Loaded | None = None
 
     @property
     def stream(self) -> StreamKey:

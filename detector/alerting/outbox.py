@@ -5,6 +5,8 @@ other; order within a lane is that of arrival for each stream. Every notificatio
 until every receiver it is owed to has acknowledged it or refused it for good, so that state, offset and what is still to be said
 are one fact. A replay that raises a notification again while it still waits adds nothing.
 
+What is too much for memory is in segments of the store, see :mod:`detector.alerting.overflow`.
+
 A partition that is given up takes its notifications with it: its next owner finds them in its pages, or raises them again.
 """
 
@@ -15,12 +17,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from detector.alerting.incidents import Incidents
 from detector.alerting.lane import Batch, Entry, Lane, PageKey
+from detector.alerting.overflow import Overflow, SegmentName
 from detector.alerting.payload import Post, idempotency_key, post_key
 from detector.alerting.routes import Routing, Target
 from detector.clock import Clock, SystemClock
 from detector.events import Alert, Open, Partition, Waiting
+from detector.ports import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +40,21 @@ class Parcel:
 class Outbox:
     """Thread-safe; nothing in it blocks the loop. Without receivers nothing waits."""
 
-    def __init__(self, routing: Routing | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, routing: Routing | None = None, clock: Clock | None = None, shelf: Shelf | None = None, bound: int = 10_000, writer: int = 0
+    ) -> None:
+        """``bound`` is how many notifications a lane holds before the rest goes to the shelf, ``writer`` a number that no other process has."""
         self._routing, self._clock = routing or Routing(()), clock or SystemClock()
         self._lock = threading.Condition()
         self._lanes = {name: Lane(name) for name in self._routing.receivers}
+        self._overflows = {} if shelf is None else {name: self._overflow(name, shelf, bound, writer) for name in self._lanes}
         self._incidents = Incidents()
         self._unsettled: dict[tuple[Partition, str], Entry] = {}
         self._pages: dict[PageKey, dict[str, Entry]] = {}
         self._changed: set[PageKey] = set()
         self._orders: dict[Partition, int] = {}
         self._hurried = self._closed = False
+        self._log = structlog.get_logger("outbox")
 
     # -- the loop's side -------------------------------------------------------------------------------------------------
 
@@ -56,9 +67,16 @@ class Outbox:
             self._orders[page[0]] = order = self._orders.get(page[0], 0) + 1
             self._hold(page, alert, order, targets)
 
-    def restore(self, partition: Partition, waiting: Sequence[tuple[int, Waiting]], opened: Sequence[tuple[int, Open]]) -> None:
-        """What its pages held, by number of the page."""
+    def restore(
+        self,
+        partition: Partition,
+        waiting: Sequence[tuple[int, Waiting]],
+        opened: Sequence[tuple[int, Open]],
+        segments: Sequence[str] = (),
+    ) -> None:
+        """What its pages held, by number of the page, and the names of its segments."""
         with self._lock:
+            self._restore_segments(partition, segments)
             for number, incident in opened if self._routing.remembers else ():
                 self._incidents.restore((partition, number), incident, self._routing.interval)
             for number, one in sorted(waiting, key=lambda found: found[1].order):
@@ -85,6 +103,8 @@ class Outbox:
     def forget(self, partition: Partition) -> None:
         """Another owner delivers what is left."""
         with self._lock:
+            for overflow in self._overflows.values():
+                overflow.forget(partition)
             for lane in self._lanes.values():
                 lane.forget(partition)
             self._incidents.forget(partition)
@@ -111,8 +131,36 @@ class Outbox:
         self._pages.setdefault(page, {})[key] = entry
         now = self._clock.monotonic()
         for target in targets:
-            self._lanes[target.receiver].add(entry, target, now)
+            lane, overflow = self._lanes[target.receiver], self._overflows.get(target.receiver)
+            if overflow is not None and overflow.takes(entry, lane.count):
+                overflow.add(entry)
+            else:
+                lane.add(entry, target, now)
         self._lock.notify_all()
+
+    # -- what is too much for memory -------------------------------------------------------------------------------------
+
+    def _overflow(self, receiver: str, shelf: Shelf, bound: int, writer: int) -> Overflow:
+        lane = self._lanes[receiver]
+
+        def admit(entry: Entry) -> None:
+            (target,) = self._routing.toward(entry.alert, (receiver,))
+            lane.add(entry, target, self._clock.monotonic())
+
+        return Overflow(receiver, shelf, bound, writer, self._clock, self._lock, admit, lambda entry: self._release(entry, receiver))
+
+    def _restore_segments(self, partition: Partition, segments: Sequence[str]) -> None:
+        names = [name for name in map(SegmentName.parse, segments) if name is not None]
+        strange = {name.receiver for name in names} - self._overflows.keys()
+        if strange:
+            kept = sum(name.count for name in names if name.receiver in strange)
+            more = "they stay in the store: give a receiver that name again to have them delivered"
+            self._log.error("receivers_unknown", partition=str(partition), names=",".join(sorted(strange)), notifications=kept, more=more)
+        for receiver, overflow in self._overflows.items():
+            found = [name for name in names if name.receiver == receiver]
+            if found:
+                overflow.restore(partition, found)
+        self._orders[partition] = max([self._orders.get(partition, 0), *(name.last for name in names)])
 
     # -- the delivery threads' side --------------------------------------------------------------------------------------
 
@@ -122,6 +170,8 @@ class Outbox:
         with self._lock:
             while not self._closed:
                 self._repeat(lane)
+                if receiver in self._overflows:
+                    self._overflows[receiver].refill(lane.count)
                 parcel = self._next(lane)
                 left = min(ends, lane.due()) - self._clock.monotonic()
                 if parcel is not None or ends <= self._clock.monotonic():
@@ -135,8 +185,10 @@ class Outbox:
         with self._lock:
             for entry in parcel.batch.entries:
                 if entry.alert.firing and self._routing.remembers:
-                    self._incidents.told(entry.stream, entry.alert, receiver, now, self._routing.interval(entry.alert, receiver))
-                self._settle(entry, receiver)
+                    page = self._incidents.told(entry.stream, entry.alert, receiver, now, self._routing.interval(entry.alert, receiver))
+                    self._changed |= {page} if page is not None else set()
+                self._release(entry, receiver)
+                self._unload(entry, receiver)
             self._lanes[receiver].settle(parcel.batch)
             self._lock.notify_all()
 
@@ -145,7 +197,7 @@ class Outbox:
         with self._lock:
             self._hurried = True
             self._lock.notify_all()
-            return bool(self._lock.wait_for(lambda: not any(lane.count for lane in self._lanes.values()), timeout))
+            return bool(self._lock.wait_for(lambda: not self._waiting(), timeout))
 
     def close(self) -> None:
         """Wake the delivery threads for good."""
@@ -156,7 +208,15 @@ class Outbox:
     def __len__(self) -> int:
         """Notifications times the receivers that each is owed to."""
         with self._lock:
-            return sum(lane.count for lane in self._lanes.values())
+            return self._waiting()
+
+    def in_segments(self) -> int:
+        """How many of them are in the store and not in memory."""
+        with self._lock:
+            return sum(overflow.in_segments() for overflow in self._overflows.values())
+
+    def _waiting(self) -> int:
+        return sum(lane.count for lane in self._lanes.values()) + sum(map(len, self._overflows.values()))
 
     def _next(self, lane: Lane) -> Parcel | None:
         while batch := lane.take(math.inf if self._hurried else self._clock.monotonic()):
@@ -176,9 +236,17 @@ class Outbox:
             (target,) = self._routing.toward(alert, (lane.receiver,))
             lane.add(entry, target, self._clock.monotonic())
 
-    def _settle(self, entry: Entry, receiver: str) -> None:
+    def _release(self, entry: Entry, receiver: str) -> None:
+        """Its page need not hold it for this receiver any more."""
         entry.owed.discard(receiver)
-        self._changed.add(entry.page)
-        if not entry.owed and not entry.repeats:
-            self._unsettled.pop((entry.page[0], entry.key), None)
-            self._pages.get(entry.page, {}).pop(entry.key, None)
+        key = entry.page[0], entry.key
+        if self._unsettled.get(key) is entry:
+            self._changed.add(entry.page)
+            if not entry.owed:
+                del self._unsettled[key], self._pages[entry.page][entry.key]
+
+    def _unload(self, entry: Entry, receiver: str) -> None:
+        if entry.loaded is not None:
+            entry.loaded.left -= 1
+            if not entry.loaded.left:
+                self._overflows[receiver].done(entry.loaded)

@@ -12,14 +12,16 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import structlog
+
 from detector.errors import StoreError
-from detector.events import Partition
+from detector.events import Alert, Partition
 from detector.model.rows import PageRows
 from detector.ports import Store
-from detector.recovery.snapshot import Capture, Restored, restore, to_rows
+from detector.recovery.snapshot import SCHEMA, Capture, DamagedPage, Restored, Segment, decode, encode, restore, to_rows
 
 _T = TypeVar("_T")
 
@@ -42,17 +44,18 @@ class Written:
 
 
 class Keeper:
-    """Runs a Store on a thread of its own."""
+    """Runs a Store on a thread of its own. Implements Shelf."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._log = structlog.get_logger("store")
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
     def load(self, partition: Partition, bundle: str, width: int) -> Future[Restored]:
         """The partition as it is stored. The future raises StoreError."""
-        return self._submit(lambda: restore(bundle, *self._store.load(partition), width))
+        return self._submit(lambda: self._load(partition, bundle, width))
 
     def page(self, partition: Partition, number: int) -> Future[PageRows | None]:
         """One page, None where none is whole. The future raises StoreError."""
@@ -66,6 +69,18 @@ class Keeper:
     def write(self, captures: Sequence[Capture]) -> Future[Written]:
         """Make each of them durable; the failure of one keeps none of the others back. The future never raises."""
         return self._submit(lambda: self._write(captures))
+
+    def put(self, partition: Partition, name: str, alerts: Sequence[Alert]) -> Future[None]:
+        """Make a segment of notifications durable. The future raises StoreError."""
+        return self._submit(lambda: self._store.put(partition, name, encode(Segment(SCHEMA, tuple(alerts)))))
+
+    def get(self, partition: Partition, name: str) -> Future[tuple[Alert, ...]]:
+        """A segment's notifications; one that is gone or damaged has none, and the log says so. The future raises StoreError."""
+        return self._submit(lambda: self._get(partition, name))
+
+    def drop(self, partition: Partition, name: str) -> Future[None]:
+        """The future raises StoreError: the segment is delivered again after a restart then."""
+        return self._submit(lambda: self._store.drop(partition, name))
 
     def close(self, timeout: float) -> None:
         """End the thread once its jobs are done, and close the store; after ``timeout`` seconds it is left behind. Idempotent."""
@@ -83,6 +98,20 @@ class Keeper:
 
         self._jobs.put(job)
         return future
+
+    def _load(self, partition: Partition, bundle: str, width: int) -> Restored:
+        restored = restore(bundle, *self._store.load(partition), width)
+        return replace(restored, segments=tuple(self._store.names(partition)))
+
+    def _get(self, partition: Partition, name: str) -> tuple[Alert, ...]:
+        data = self._store.get(partition, name)
+        try:
+            if data is None:
+                raise DamagedPage("it is not there")
+            return decode(data, Segment).alerts
+        except DamagedPage as error:
+            self._log.error("notifications_lost", partition=str(partition), segment=name, cause=str(error))
+            return ()
 
     def _write(self, captures: Sequence[Capture]) -> Written:
         written: list[Capture] = []

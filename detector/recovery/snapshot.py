@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 
 from detector.alerting.decide import DECISION
-from detector.events import Open, Partition, Waiting
+from detector.events import Alert, Open, Partition, Waiting
 from detector.model.rows import PageRows
 
 SCHEMA = 3
@@ -73,6 +73,13 @@ class Head(msgspec.Struct, frozen=True):
     cold: tuple[int, ...] = ()
 
 
+class Segment(msgspec.Struct, frozen=True):
+    """Notifications that are too many for memory and pages, in their order."""
+
+    schema: int
+    alerts: tuple[Alert, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """What one partition's checkpoint writes: copies, so that the loop may go on while they are encoded and written.
@@ -94,7 +101,8 @@ class Capture:
 class Restored:
     """What a partition starts from: its pages in order of number, the undelivered alerts and the open incidents with the number of the
     page that holds each, the offset to read from (None: never checkpointed), the stamp that each page bears in the store (heads to come
-    must name that one for as long as the page is not written again), and the numbers of the pages whose rows may stay there."""
+    must name that one for as long as the page is not written again), the numbers of the pages whose rows may stay there, and the names of
+    the segments of its notifications."""
 
     pages: tuple[PageRows, ...]
     alerts: tuple[tuple[int, Waiting], ...]
@@ -102,12 +110,13 @@ class Restored:
     stamps: Mapping[int, Stamp] = field(default_factory=dict)
     cold: frozenset[int] = frozenset()
     open: tuple[tuple[int, Open], ...] = ()
+    segments: tuple[str, ...] = ()
 
 
-Stored = TypeVar("Stored", Page, Head)
+Stored = TypeVar("Stored", Page, Head, Segment)
 
 
-def encode(stored: Page | Head) -> bytes:
+def encode(stored: Page | Head | Segment) -> bytes:
     body = msgspec.msgpack.encode(stored)
     return MAGIC + hashlib.blake2b(body, digest_size=_DIGEST).digest() + body
 

@@ -49,7 +49,7 @@ class KafkaStore:
     def __init__(self, settings: KafkaSettings, topic: str, clock: Clock) -> None:
         self._settings, self._topic, self._clock = settings, topic, clock
         self._partitions = 0
-        self._places: dict[bytes, int] = {}  # where in the log each page was last seen
+        self._places: dict[bytes, int] = {}  # where in the log each page and segment was last seen
         self._consumer: KafkaConsumer | None = None
         self._producer: KafkaProducer | None = None
         self._log = structlog.get_logger("store")
@@ -67,22 +67,30 @@ class KafkaStore:
         return head, [page for page in pages if page is not None]
 
     def page(self, partition: Partition, number: int) -> Page | None:
-        """By the place in the log where it was last seen: compaction takes superseded records only, and moves none."""
-        key = _key(partition, _page(number))
-        tp, place = TopicPartition(self._topic, partition.number), self._places.get(key)
-        if place is None:
-            return None
+        return self._decoded(self._at(partition, _key(partition, _page(number))), Page)
+
+    def put(self, partition: Partition, name: str, data: bytes) -> None:
+        self._prepare(partition)
+        self._change(partition, name, data)
+
+    def names(self, partition: Partition) -> Sequence[str]:
+        prefix = _key(partition, "segment/")
+        return sorted(key.removeprefix(prefix).decode() for key in self._places if key.startswith(prefix))
+
+    def get(self, partition: Partition, name: str) -> bytes | None:
+        return self._at(partition, _key(partition, f"segment/{name}"))
+
+    def drop(self, partition: Partition, name: str) -> None:
+        """A tombstone: compaction takes the segment, and in time this too."""
+        if _key(partition, f"segment/{name}") in self._places:
+            self._change(partition, name, None)
+            del self._places[_key(partition, f"segment/{name}")]
+
+    def _change(self, partition: Partition, name: str, data: bytes | None) -> None:
         try:
-            consumer = self._assigned(tp)
-            consumer.seek(tp, place)
-            until = self._clock.monotonic() + _STALLED
-            while self._clock.monotonic() < until:
-                for record in consumer.poll(timeout_ms=500, max_records=1).get(tp, []):
-                    return self._decoded(record.value, Page) if record.key == key else None
+            self._acknowledged(*self._send(partition, f"segment/{name}", data))
         except KafkaError as error:
-            self._disconnect()
-            raise StoreError(f"topic {self._topic} can't be read ({type(error).__name__})") from error
-        raise StoreError(f"topic {self._topic} does not give offset {place} of partition {partition.number}")
+            raise StoreError(f"topic {self._topic} can't be written ({type(error).__name__}: {error})") from error
 
     def write(self, head: Head, pages: Iterable[Page]) -> None:
         self._prepare(head.partition)
@@ -164,13 +172,16 @@ class KafkaStore:
         end = consumer.end_offsets([tp], timeout_ms=_TIMEOUT_MS)[tp]
         consumer.seek_to_beginning(tp)
         found: dict[bytes, bytes] = {}
+        segment = _key(partition, "segment/")
         moved, reached = self._clock.monotonic(), -1
         while (position := consumer.position(tp, timeout_ms=_TIMEOUT_MS)) is None or position < end:
             for record in consumer.poll(timeout_ms=500).get(tp, []):
                 if record.value is None:
                     found.pop(record.key, None)
+                    self._places.pop(record.key, None)
                 else:
-                    found[record.key] = record.value
+                    if not record.key.startswith(segment):  # there may be many, and they are read when their turn comes
+                        found[record.key] = record.value
                     self._places[record.key] = record.offset
             if position is not None and position > reached:
                 moved, reached = self._clock.monotonic(), position
@@ -183,6 +194,23 @@ class KafkaStore:
         if consumer.assignment() != {tp}:
             consumer.assign([tp])
         return consumer
+
+    def _at(self, partition: Partition, key: bytes) -> bytes | None:
+        """By the place in the log where it was last seen: compaction takes superseded records only, and moves none. Raises StoreError."""
+        tp, place = TopicPartition(self._topic, partition.number), self._places.get(key)
+        if place is None:
+            return None
+        try:
+            consumer = self._assigned(tp)
+            consumer.seek(tp, place)
+            until = self._clock.monotonic() + _STALLED
+            while self._clock.monotonic() < until:
+                for record in consumer.poll(timeout_ms=500, max_records=1).get(tp, []):
+                    return bytes(record.value) if record.key == key and record.value is not None else None
+        except KafkaError as error:
+            self._disconnect()
+            raise StoreError(f"topic {self._topic} can't be read ({type(error).__name__})") from error
+        raise StoreError(f"topic {self._topic} does not give offset {place} of partition {partition.number}")
 
     def _connect(self) -> KafkaConsumer:
         return connected(
@@ -201,7 +229,7 @@ class KafkaStore:
             self._consumer.close(autocommit=False, timeout_ms=1000)
             self._consumer = None
 
-    def _send(self, partition: Partition, name: str, value: bytes) -> tuple[bytes, Any]:
+    def _send(self, partition: Partition, name: str, value: bytes | None) -> tuple[bytes, Any]:
         if self._producer is None:
             self._producer = connected(
                 KafkaProducer,

@@ -20,6 +20,7 @@ from detector.recovery.snapshot import DamagedPage, Head, Page, Stored, decode, 
 
 _HEAD = "head.swp"
 _PAGE = re.compile(r"page-(\d{6})\.swp")
+_SEGMENT = re.compile(r"segment-(.+)\.swp")
 
 
 class LocalStore:
@@ -68,6 +69,33 @@ class LocalStore:
             _sync_directory(folder)
         except OSError as error:
             raise StoreError(f"{folder} can't be written ({error.strerror})") from error
+
+    def put(self, partition: Partition, name: str, data: bytes) -> None:
+        folder = self._folder(partition)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._replace(folder, f"segment-{name}.swp", data)
+            _sync_directory(folder)
+        except OSError as error:
+            raise StoreError(f"{folder} can't be written ({error.strerror})") from error
+
+    def names(self, partition: Partition) -> Sequence[str]:
+        found = (_SEGMENT.fullmatch(path.name) for path in self._folder(partition).glob("segment-*.swp"))
+        return sorted(match[1] for match in found if match is not None)
+
+    def get(self, partition: Partition, name: str) -> bytes | None:
+        try:
+            return (self._folder(partition) / f"segment-{name}.swp").read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{error.filename} can't be read ({error.strerror})") from error
+
+    def drop(self, partition: Partition, name: str) -> None:
+        try:
+            (self._folder(partition) / f"segment-{name}.swp").unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{error.filename} can't be removed ({error.strerror})") from error
 
     def close(self) -> None:
         self._lock.close()

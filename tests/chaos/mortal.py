@@ -54,6 +54,18 @@ class MortalStore:
     def page(self, partition: Partition, number: int) -> Page | None:
         return self._store.page(partition, number)
 
+    def put(self, partition: Partition, name: str, data: bytes) -> None:
+        self._store.put(partition, name, data)
+
+    def names(self, partition: Partition) -> Sequence[str]:
+        return self._store.names(partition)
+
+    def get(self, partition: Partition, name: str) -> bytes | None:
+        return self._store.get(partition, name)
+
+    def drop(self, partition: Partition, name: str) -> None:
+        self._store.drop(partition, name)
+
     def write(self, head: Head, pages: Iterable[Page]) -> None:
         self._count -= 1
         now = self._count == 0

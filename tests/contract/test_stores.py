@@ -110,6 +110,35 @@ def test_a_page_far_larger_than_a_brokers_default_is_kept(reopened: Callable[[],
     np.testing.assert_array_equal(to_rows(found).states, states)
 
 
+def test_a_segment_is_there_after_a_restart_until_it_is_dropped(reopened: Callable[[], Store]) -> None:
+    store = reopened()
+    store.put(P, "hook.1", b"first")
+    store.put(P, "hook.2", b"second")
+    assert store.get(P, "hook.1") == b"first"
+    store = reopened()
+    assert store.load(P) == (None, [])
+    assert store.names(P) == ["hook.1", "hook.2"]
+    assert [store.get(P, name) for name in store.names(P)] == [b"first", b"second"]
+    store.drop(P, "hook.1")
+    store.drop(P, "hook.1")
+    assert store.get(P, "hook.1") is None
+    store = reopened()
+    store.load(P)
+    assert (store.names(P), store.get(P, "hook.1"), store.get(P, "hook.2")) == (["hook.2"], None, b"second")
+
+
+def test_segments_stand_beside_pages_and_partitions_do_not_mix_them(reopened: Callable[[], Store]) -> None:
+    store = reopened()
+    store.put(P, "hook.1", b"first")
+    store.write(head(10, {0: 10}), [page(0, 10)])
+    store = reopened()
+    assert [p.number for p in store.load(P)[1]] == [0]
+    assert store.names(P) == ["hook.1"]
+    store.load(Partition("metrics", 8))
+    assert store.names(Partition("metrics", 8)) == []
+    assert store.get(Partition("metrics", 8), "hook.1") is None
+
+
 def test_a_torn_page_is_set_aside_and_the_others_are_loaded(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
