@@ -53,11 +53,11 @@ class Candidate:
 
 
 def build(
-    history: History, settings: FitSettings, out: Path, force: bool, accept: bool, progress: Progress, on_trial: Callable[[Trial], None]
+    history: History, settings: FitSettings, out: Path, force: bool, accept: bool, progress: Progress, on_trial: Callable[[Trial | None], None]
 ) -> Built:
     """Fit, compare, calibrate, export, verify, report; ``out`` is complete or untouched.
 
-    ``on_trial`` is told how the detector does against the baselines, before anything is refused.
+    ``on_trial`` is told how the detector does against the baselines (None: too little to compare on), before anything is refused.
     Raises TrainingError: a network that is worse than one of them is not written unless ``accept``.
     """
     with staged(out, force) as stage:
@@ -66,10 +66,9 @@ def build(
         data = graph(step)
         splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
         held_out = contest(made, data, history, splits, settings)
-        if held_out is not None:
-            on_trial(held_out)
-            if made.fitted is not None and held_out.worse and not accept:
-                raise TrainingError(_refusal(held_out))
+        on_trial(held_out)
+        if made.fitted is not None and held_out is not None and held_out.worse and not accept:
+            raise TrainingError(_refusal(held_out))
         walked = walk(_runtime(data, history, step.layout.size), history, made.first)
         held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
         levels = candidate_levels(held)

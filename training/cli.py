@@ -19,6 +19,7 @@ from training.compare import TOLERANCE, compare
 from training.compare import say as say_comparison
 from training.data import History, load_history
 from training.evaluate import evaluate
+from training.faults import SHORTEST_STRETCH
 from training.scan import at_budgets
 from training.trial import Trial
 
@@ -125,8 +126,11 @@ class _Shown:
             print(f"step {step:,} of {steps:,}: {text}", flush=True)
 
 
-def _compared(held_out: Trial) -> None:
+def _compared(held_out: Trial | None) -> None:
     """The detector beside the baselines, one a line."""
+    if held_out is None:
+        print(f"note: not compared with the baselines: no labels in the held-out rows, and under {SHORTEST_STRETCH} of them in every stream")
+        return
     first = held_out.standings[0]
     judged = "labels" if held_out.basis == "labels" else "made faults"
     print(f"held-out rows with {judged}, {held_out.cases} cases of {held_out.streams} streams; VUS-PR, AUC-PR, found, VUS-PR by kind:")

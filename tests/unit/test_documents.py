@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
 
-from detector import config
+from detector import cli, config
 from detector.alerting.payload import RECEIVER, Post, body
 from detector.alerting.routes import Routing
 from detector.errors import RejectReason
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.metrics import Metrics
+from training import cli as training_cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -96,3 +99,18 @@ def test_every_test_link_metric_and_setting_that_a_page_names_exists(page: Path,
     shown = generate_latest(Metrics().registry).decode()
     assert not [name for name in re.findall(r"`(detector_[a-z_]+)", text) if f"\n{name}" not in shown]
     assert set(re.findall(r"DETECTOR_[A-Z]+__[A-Z_]+[A-Z]", text)) <= effective(monkeypatch).keys() | SECRETS_AS_FILES
+
+
+def test_every_command_that_a_page_shows_parses() -> None:
+    parsers = {"detector": cli._parser(), "training": training_cli._parser()}
+    text = "\n".join(page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    shown = re.findall(r"python -m (detector|training) ([^`#\n]+)", text)
+    assert {f"{program} {rest.split()[0]}" for program, rest in shown} >= {"detector replay", "training fit", "training evaluate", "training compare"}
+    for program, rest in shown:
+        parsers[program].parse_args(shlex.split(rest))
+    assert set(re.findall(r"`(--[a-z-]+)", text)) <= {flag for p in parsers.values() for flag in re.findall(r"--[a-z-]+", _all_help(p))}
+
+
+def _all_help(parser: argparse.ArgumentParser) -> str:
+    commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return "".join(command.format_help() for command in commands.choices.values())

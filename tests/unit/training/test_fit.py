@@ -101,7 +101,9 @@ def test_an_interrupted_fit_leaves_nothing(fitted: tuple[Path, Path], tmp_path: 
 
 def test_a_constant_feature_is_kept_and_said(fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     training(["fit", "--data", str(fitted[0]), "--out", str(tmp_path / "b"), *QUICK])
-    assert "constant in its fit rows, kept: flag" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "constant in its fit rows, kept: flag" in shown
+    assert "note: not compared with the baselines" in shown
 
 
 @pytest.mark.parametrize(
