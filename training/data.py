@@ -154,9 +154,7 @@ def _per_stream(tables: list[Table]) -> tuple[dict[str, tuple[F64, F32]], list[s
     """Each stream's rows over all files, in time order, one row a timestamp (the first of a repeated one)."""
     parts: dict[str, list[tuple[F64, F32]]] = {}
     for table in tables:
-        order = np.argsort(table.stream, kind="stable")
-        edges = np.cumsum(np.bincount(table.stream, minlength=len(table.streams)))[:-1]
-        for name, rows in zip(table.streams, np.split(order, edges), strict=True):
+        for name, rows in table.by_stream():
             parts.setdefault(name, []).append((table.times[rows], table.values[rows]))
     series, repeated = {}, 0
     for name in sorted(parts):

@@ -181,10 +181,9 @@ def events(tables: Sequence[Table], labels: Path | None, data: Path) -> Labels:
     """From the file, or the column where there is none. Raises DataError: neither, or a label that meets no data, or no event at all."""
     spans: dict[str, tuple[float, float]] = {}
     for table in tables:
-        for i, name in enumerate(table.streams):
-            own = table.times[table.stream == i]
+        for name, rows in table.by_stream():
             first, last = spans.get(name, (np.inf, -np.inf))
-            spans[name] = (min(first, float(own.min())), max(last, float(own.max())))
+            spans[name] = (min(first, float(table.times[rows].min())), max(last, float(table.times[rows].max())))
     if labels is not None:
         known = read_labels(labels)
         refuse_strangers(known, spans, labels)

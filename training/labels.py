@@ -31,8 +31,7 @@ def label_column(tables: Sequence[Table]) -> Labels | None:
         odd = np.flatnonzero(~np.isin(table.label, (0, 1)) & np.isfinite(table.label))
         if len(odd):
             raise DataError(f"{table.path}, row {odd[0] + 1}: label {table.label[odd[0]]:g} is neither 0 nor 1")
-        for i, name in enumerate(table.streams):
-            rows = table.stream == i
+        for name, rows in table.by_stream():
             parts.setdefault(name, []).append((table.times[rows], table.label[rows]))
     if not parts:
         return None

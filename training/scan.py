@@ -73,9 +73,7 @@ def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[Track]:
     order = [tables[0].features.index(f) for f in features]
     parts: dict[str, list[tuple[F64, F32]]] = {}
     for table in tables:
-        rows = np.argsort(table.stream, kind="stable")
-        edges = np.cumsum(np.bincount(table.stream, minlength=len(table.streams)))[:-1]
-        for name, own in zip(table.streams, np.split(rows, edges), strict=True):
+        for name, own in table.by_stream():
             parts.setdefault(name, []).append((table.times[own], table.values[own][:, order]))
     joined = ((name, zip(*pieces, strict=True)) for name, pieces in parts.items())
     return [Track(name, *(np.concatenate(column) for column in columns)) for name, columns in joined]

@@ -8,6 +8,7 @@ its ``.csv`` and ``.parquet`` files, in name order, which must agree on their fe
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,12 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def by_stream(self) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
+        """Each stream that has rows, and which they are, in their order."""
+        order = np.argsort(self.stream, kind="stable")
+        edges = np.cumsum(np.bincount(self.stream, minlength=len(self.streams)))[:-1]
+        yield from ((name, rows) for name, rows in zip(self.streams, np.split(order, edges), strict=True) if len(rows))
 
 
 def data_files(data: Path) -> list[Path]:
