@@ -22,8 +22,9 @@ from training.config import FitSettings
 from training.data import History, Split, split
 from training.errors import TrainingError
 from training.export import AnyStep, graph, staged, streams_archive, verify, write_files
+from training.few import HIDDEN, MOST, FewStep, channels, first_row, young_row
 from training.fit import Fitted, Progress, fit
-from training.network import Layout, Step
+from training.network import HIDDEN_MANY, Layout, Step
 from training.report import Findings, report
 from training.trial import Contender, Trial, find_cases, trial
 
@@ -104,13 +105,25 @@ def build(
 
 def candidate(history: History, settings: FitSettings, progress: Progress) -> Candidate:
     """The detector that the settings name, fitted."""
+    splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
     if settings.detector != "lstm":
         plain = baselines.baseline(settings.detector, history, settings)
         return Candidate(plain, baselines.first_rows(plain, history), lambda last: baselines.initial_row(plain))
-    fitted = fit(history, settings, progress)
+    if len(history.features) <= MOST:
+        return _few(history, splits, settings, progress)
+    fitted = fit([s.scaled() for s in history.series], splits, settings, settings.hidden or HIDDEN_MANY, progress)
     step = Step(fitted.network, settings.power, settings.learning).eval()
     layout = step.layout
     return Candidate(step, first_rows(history, layout, settings.learning), lambda last: initial_row(history, layout, last), fitted)
+
+
+def _few(history: History, splits: list[Split], settings: FitSettings, progress: Progress) -> Candidate:
+    """Every stream starts with no past: what a metric's values mean is learned from its own."""
+    read = channels(history, [part.calibration for part in splits])
+    fitted = fit(read, splits, settings, settings.hidden or HIDDEN, progress)
+    step = FewStep(fitted.network, settings.power, len(history.features)).eval()
+    first = first_row(step.layout)
+    return Candidate(step, np.repeat(first[None], len(history.series), axis=0), lambda last: young_row(first, last, step.layout), fitted)
 
 
 def contest(made: Candidate, data: bytes, history: History, splits: list[Split], settings: FitSettings) -> Trial | None:

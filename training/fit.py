@@ -18,7 +18,7 @@ from torch.nn.functional import huber_loss
 
 from detector.events import F32
 from training.config import FitSettings
-from training.data import History, split
+from training.data import Split
 from training.network import LINEAR_CLIP, NOISE, Sequence
 
 PARALLEL = 128  # rows stepped side by side, at most: cost follows the steps, not the fleet
@@ -37,19 +37,15 @@ class Fitted:
 Progress = Callable[[int, int, float, float], None]
 
 
-def fit(history: History, settings: FitSettings, progress: Progress) -> Fitted:
-    """``progress`` is told step, steps, loss and the last validation loss."""
+def fit(scaled: list[F32], splits: list[Split], settings: FitSettings, hidden: int, progress: Progress) -> Fitted:
+    """``scaled`` are the network's inputs [n_i, F] for each stream; ``progress`` is told step, steps, loss and the last validation loss."""
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(2)
     rng = np.random.default_rng(settings.seed)
-    scaled = [s.scaled() for s in history.series]
-    splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
     rows = [z[: p.fit] for z, p in zip(scaled, splits, strict=True)]
     held = [z[p.fit : p.calibration] for z, p in zip(scaled, splits, strict=True)][:_VALIDATED]
-    width = len(history.features)
-    hidden = settings.hidden or (32 if width <= 4 else 48)
-    network = Sequence(width, hidden, projection(rows))
+    network = Sequence(scaled[0].shape[1], hidden, projection(rows))
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1)
     curve: list[tuple[int, float, float]] = []

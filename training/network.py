@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 BOTTLENECK = 3
+HIDDEN_MANY = 48
 CLIP, LINEAR_CLIP = 30.0, 10.0
 SCALES = (5.0, 30.0, 120.0)
 BIAS_GAIN, ENERGY_GAIN, ENERGY_FLOOR, ENERGY_CAP, RESIDUAL_CAP, LINEAR_WEIGHT = 2 / 2001, 2 / 8001, 0.05, 10.0, 20.0, 0.5
@@ -120,22 +121,46 @@ class Cell(nn.Module):
         return o * torch.tanh(c), c
 
 
+class Residual(nn.Module):
+    """What the reconstruction leaves, and what the linear branch leaves, each in units of its own running energy."""
+
+    def __init__(self, features: int, power: float, projection: Tensor) -> None:
+        super().__init__()
+        self.features, self.power, self.linear = features, power, projection.numel() > 0
+        self.register_buffer("projection", projection.detach().clone())
+
+    def forward(self, z: Tensor, reconstruction: Tensor, present: Tensor, bias: Tensor, energy: Tensor, age: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Error [B, F] of each feature, and bias and energy [B, branches * F] after the step."""
+        residual, mask = z - reconstruction, present
+        if self.linear:
+            inner = z.clamp(-LINEAR_CLIP, LINEAR_CLIP)
+            residual = torch.cat([residual, z - inner @ self.get_buffer("projection")], dim=1)
+            mask = torch.cat([present, present], dim=1)
+        young = 1.0 / (age + 8.0)
+        bias = bias + mask * torch.clamp(0.25 * young, min=BIAS_GAIN) * (residual.clamp(-1.0, 1.0) - bias)
+        size = (residual - bias).abs()
+        energy = energy + mask * young.clamp(min=ENERGY_GAIN) * (size.clamp(max=ENERGY_CAP) ** 2 - energy)
+        error = mask * powered(size.clamp(max=RESIDUAL_CAP), self.power) / torch.sqrt(energy + ENERGY_FLOOR)
+        if self.linear:
+            own, linear = torch.split(error, self.features, dim=1)
+            error = own + LINEAR_WEIGHT * linear
+        return error, bias, energy
+
+
 class Step(nn.Module):
     """ONE step over a batch of streams: what the daemon runs."""
 
     def __init__(self, network: Sequence, power: float, learning: int) -> None:
         super().__init__()
         features = network.features
-        linear = network.get_buffer("projection").numel() > 0
-        self.layout = Layout(features, network.hidden, 2 if linear else 1)
-        self.power, self.learning = power, float(learning)
+        self.layout = Layout(features, network.hidden, 2 if network.get_buffer("projection").numel() else 1)
+        self.learning = float(learning)
         self.encoder, self.decoder = Cell(network.encoder), Cell(network.decoder)
         self.bottleneck = network.bottleneck
         self.output = nn.Linear(network.hidden, features)
         self.output.weight = nn.Parameter(network.output.weight[:features].detach().clone())
         self.output.bias = nn.Parameter(network.output.bias[:features].detach().clone())
-        self.linear = linear
-        self.register_buffer("projection", network.get_buffer("projection").detach().clone())
+        self.residual = Residual(features, power, network.get_buffer("projection"))
         self.register_buffer("gains", torch.tensor([[2 / (k + 1) for k in SCALES]]))
 
     def forward(self, x: Tensor, clock: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -149,7 +174,7 @@ class Step(nn.Module):
         eh, ec = self.encoder(squashed(z), eh, ec)
         dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
         reconstruction = self.output(dh)
-        error, bias, energy = self._error(z, reconstruction, present, bias, energy, age)
+        error, bias, energy = self.residual(z, reconstruction, present, bias, energy, age)
         count = present.sum(dim=1, keepdim=True)
         total = error.sum(dim=1, keepdim=True)
         mean = total / count.clamp(min=1.0)
@@ -178,20 +203,3 @@ class Step(nn.Module):
         floor = torch.maximum(1e-3 * center.abs(), torch.full_like(center, 1e-12))
         learnt = torch.maximum(torch.sqrt(variance.clamp(max=1e38)), floor)
         return center, torch.where(learning > 0, learnt, scale), seen + learning
-
-    def _error(self, z: Tensor, reconstruction: Tensor, present: Tensor, bias: Tensor, energy: Tensor, age: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Error [B, F] of each feature, and bias and energy [B, branches * F] after the step."""
-        residual, mask = z - reconstruction, present
-        if self.linear:
-            inner = z.clamp(-LINEAR_CLIP, LINEAR_CLIP)
-            residual = torch.cat([residual, z - inner @ self.get_buffer("projection")], dim=1)
-            mask = torch.cat([present, present], dim=1)
-        young = 1.0 / (age + 8.0)
-        bias = bias + mask * torch.clamp(0.25 * young, min=BIAS_GAIN) * (residual.clamp(-1.0, 1.0) - bias)
-        size = (residual - bias).abs()
-        energy = energy + mask * young.clamp(min=ENERGY_GAIN) * (size.clamp(max=ENERGY_CAP) ** 2 - energy)
-        error = mask * powered(size.clamp(max=RESIDUAL_CAP), self.power) / torch.sqrt(energy + ENERGY_FLOOR)
-        if self.linear:
-            own, linear = torch.split(error, self.layout.features, dim=1)
-            error = own + LINEAR_WEIGHT * linear
-        return error, bias, energy

@@ -1,0 +1,240 @@
+"""The front's channels against the same written out for one stream in plain Python, and what must hold of the whole step for few metrics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from detector.events import F32, F64
+from training.export import graph
+from training.few import FewStep, first_row
+from training.front import BOOKS, CENTROIDS, Front
+from training.network import Sequence
+
+TICK, POINTS = 300.0, 700
+
+
+class PlainSketch:
+    """Centroids as a sorted list of [value, weight]."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.held = most, list[list[float]]()
+
+    def tail(self, q: float, sign: float) -> float:
+        """-log10 of the share of the past at q or beyond it, above (sign 1) or below (-1)."""
+        held = sorted([sign * v, w] for v, w in self.held)
+        q, total = sign * q, sum(w for _, w in held)
+        beyond = [sum(w for _, w in held[i:]) - held[i][1] / 2 for i in range(len(held))]
+        under = [i for i in range(len(held)) if held[i][0] < q]
+        over = [i for i in range(len(held)) if held[i][0] >= q]
+        if not over:
+            top, tenth = held[-1][0], max(v for i, (v, _) in enumerate(held) if beyond[i] + held[i][1] / 2 >= 0.1 * total)
+            width = max(top - tenth, 1e-3 * abs(top), 1e-30)
+            return min(9.0, math.log10(2 * (total + 1)) + 2 * math.log10(1 + (q - top) / width))
+        i = over[0]
+        if not under:
+            reached = total
+        elif held[i][0] == q:
+            reached = beyond[i] + held[i][1] / 2
+        else:
+            share = (q - held[i - 1][0]) / (held[i][0] - held[i - 1][0])
+            reached = math.exp((1 - share) * math.log(beyond[i - 1]) + share * math.log(beyond[i]))
+        return -math.log10((reached + 0.5) / (total + 1))
+
+    def see(self, q: float) -> None:
+        for entry in self.held:
+            if entry[0] == q:
+                entry[1] += 1
+                return
+        self.held = sorted([*self.held, [q, 1.0]])
+        if len(self.held) > self.most:
+            masses = np.cumsum([w for _, w in self.held])
+            costs = {}
+            for i in range(1, len(self.held) - 2):
+                pair = self.held[i][1] + self.held[i + 1][1]
+                costs[i] = pair / min(masses[i + 1], masses[-1] - masses[i] + self.held[i][1]) + 1e-5 * i
+            i = min(costs, key=lambda k: costs[k])
+            (v, w), (u, x) = self.held[i : i + 2]
+            self.held[i : i + 2] = [[(v * w + u * x) / (w + x), w + x]]
+
+
+class PlainBook:
+    def __init__(self, every: int, length: int, most: int) -> None:
+        self.every, self.length, self.most = every, length, most
+        self.prototypes, self.used = list[F64](), list[float]()
+        self.block, self.pattern, self.novelty = list[float](), list[float](), 0.0
+
+    def see(self, z: float) -> float:
+        self.block.append(z)
+        if len(self.block) == self.every:
+            extreme = max(self.block, key=abs)
+            self.pattern.append(0.0 if abs(extreme) < 0.5 else extreme)
+            self.block = []
+            if len(self.pattern) >= self.length:
+                self._learn(np.array(self.pattern[-self.length :]))
+        return self.novelty
+
+    def _learn(self, pattern: F64) -> None:
+        distances = [float(np.abs(p - pattern).mean()) for p in self.prototypes]
+        near = int(np.argmin(distances)) if distances else -1
+        self.novelty = distances[near] if distances else 0.0
+        self.used = [0.999 * u for u in self.used]
+        if distances and self.novelty <= 1:
+            self.prototypes[near] += 0.1 * (pattern - self.prototypes[near])
+            self.used[near] += 1
+        elif len(self.prototypes) < self.most:
+            self.prototypes.append(pattern)
+            self.used.append(1.0)
+        else:
+            least = int(np.argmin(self.used))
+            self.prototypes[least], self.used[least] = pattern, 1.0
+
+
+def plain_channels(x: F64, seconds: F64) -> F64:
+    """[n, 6] of one metric without gaps: value, change, fast less slow mean, unexplained by the hour, two novelties."""
+    profile, often, mean = np.zeros(24), np.zeros(24), x[0]
+    fast = slow = x[0]
+    unexplained, last = 0.0, x[0]
+    books = [PlainBook(s.every, s.length, s.prototypes) for s in BOOKS]
+    centers, spreads = np.zeros(2), np.zeros(2)
+    found = np.zeros((len(x), 6))
+    for i, value in enumerate(x):
+        hour = int(seconds[i] // 3600)
+        weights = {h % 24: w * often[h % 24] for h, w in ((hour - 1, 0.5), (hour, 1.0), (hour + 1, 0.5))}
+        usual = (0.5 * mean + sum(w * profile[h] for h, w in weights.items())) / (0.5 + sum(weights.values()))
+        residual = value - usual
+        profile[hour] += max(1 / (often[hour] + 1), 0.15) * (value - profile[hour])
+        often[hour] = min(often[hour] + 1, 1 / 0.15)
+        mean += max(1 / (i + 1), 0.002) * (value - mean)
+        q = np.array([value, residual])
+        centers = q.copy() if i == 0 else centers
+        deviation, d = np.sqrt(spreads), q - centers
+        z = np.clip(d / np.maximum(deviation + 1e-3 * np.abs(centers), 1e-30), -8, 8) * (i > 1)
+        d = np.where((deviation > 0) & (i >= 20), np.clip(d, -5 * deviation, 5 * deviation), d)
+        centers, spreads = centers + d / (i + 1), (1 - 1 / (i + 1)) * (spreads + d * d / (i + 1))
+        gains = [max(2 / (span + 1), 1 / (i + 1)) for span in (np.clip(1500 / TICK, 3, 8), np.clip(6000 / TICK, 8, 40))]
+        fast, slow = fast + gains[0] * (value - fast), slow + gains[1] * (value - slow)
+        unexplained = residual if i == 0 else unexplained + gains[1] * (residual - unexplained)
+        found[i] = value, value - last, fast - slow, unexplained, books[0].see(z[0]), books[1].see(z[1])
+        last = value
+    return found
+
+
+def plain_surprises(channels: F64) -> tuple[F64, F64]:
+    """One-sided and signed [n, 6]."""
+    sketches = [PlainSketch(CENTROIDS) for _ in range(6)]
+    either, signed = np.zeros_like(channels), np.zeros_like(channels)
+    for i, row in enumerate(channels):
+        for c, (q, sketch) in enumerate(zip(row.tolist(), sketches, strict=True)):
+            if i >= 20:
+                up, low = sketch.tail(q, 1), sketch.tail(q, -1) if c < 4 else 0.0
+                either[i, c], signed[i, c] = max(up, low), np.clip(up - low, -6, 6)
+            sketch.see(q)
+    return either, signed
+
+
+def daily(seed: int) -> tuple[F64, F64]:
+    """A rhythm with noise, a spike and a shift; seconds of the day. Rounded, so that float32 and float64 see equal values where there are any."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(POINTS) * TICK + 40_000
+    x = 50 + 20 * np.sin(2 * np.pi * t / 86_400) + rng.normal(size=POINTS)
+    x[400] += 60
+    x[600:] += 25
+    rounded: F64 = np.round(x * 8) / 8
+    return rounded, t % 86_400
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_channels_are_those_of_the_plain_writing(seed: int) -> None:
+    x, seconds = daily(seed)
+    expected, expected_signed = plain_surprises(plain_channels(x, seconds))
+    front, state = Front().eval(), Front.first().repeat(1, 1, 1)
+    found, signed = np.zeros((POINTS, 6)), np.zeros((POINTS, 6))
+    with torch.no_grad():
+        for i in range(POINTS):
+            value, second = torch.tensor([[x[i]]], dtype=torch.float32), torch.tensor([seconds[i]], dtype=torch.float32)
+            one, other, _, state = front(value, torch.ones(1, 1), second, torch.tensor([TICK]), state)
+            found[i], signed[i] = one[0, 0].numpy(), other[0, 0].numpy()
+    assert expected[400].max() > 3
+    near = np.abs(found - expected) < 1e-2
+    assert near.mean() > 0.98, near.mean(axis=0)  # two numbers that float32 can not tell apart may change places
+    assert (np.abs(signed - expected_signed) < 1e-2).mean() > 0.98
+
+
+class Served:
+    """The step as the daemon runs it, one stream."""
+
+    def __init__(self, features: int) -> None:
+        torch.manual_seed(0)
+        width = 6 * features
+        self.step = FewStep(Sequence(width, 16, torch.eye(width) / width).eval(), 1.75, features).eval()
+        self.session = ort.InferenceSession(graph(self.step))
+
+    def run(self, values: F32) -> tuple[F32, F32, F32]:
+        """Scores [n], contributions [n, F] and the last row [S] for values [n, F]."""
+        row, scores, shares = first_row(self.step.layout)[None], [], []
+        for i, x in enumerate(values):
+            clock = np.array([[TICK, (40_000 + i * TICK) % 86_400, 2]], np.float32)
+            score, _, share, row = self.session.run(None, {"x": x[None], "clock": clock, "state": row})
+            scores.append(score[0])
+            shares.append(share[0])
+        return np.array(scores), np.array(shares), row[0]
+
+
+@pytest.fixture(scope="module")
+def one() -> Served:
+    return Served(1)
+
+
+def test_a_metric_in_another_unit_has_the_same_score(one: Served) -> None:
+    x = daily(3)[0].astype(np.float32)[:, None]
+    scores, _, _ = one.run(x)
+    for power in (-10, 10):  # of two: float32 then rounds the same
+        scaled, _, _ = one.run(x * np.float32(2.0**power))
+        np.testing.assert_allclose(scaled, scores, atol=1e-3)
+
+
+def test_a_spike_stands_out_a_constant_does_not_and_no_score_is_negative(one: Served) -> None:
+    x = daily(4)[0].astype(np.float32)[:, None]
+    scores, _, _ = one.run(x)
+    assert scores.min() >= 0
+    assert scores[400] == scores[120:600].max()
+    flat, _, _ = one.run(np.full((300, 1), 7.3, np.float32))
+    assert flat[120:].max() < scores[400]
+
+
+def test_one_metric_takes_at_most_512_floats(one: Served) -> None:
+    assert one.step.layout.size <= 512
+
+
+def test_a_missing_value_changes_nothing_of_its_metric() -> None:
+    two = Served(2)
+    x, _ = daily(5)
+    y, _ = daily(6)
+    pairs = np.stack([x, y], axis=1).astype(np.float32)[:200]
+    gone = np.array([True, False])
+    held = pairs.copy()
+    held[150:, gone] = np.nan
+    _, shares, row = two.run(held)
+    _, _, before = two.run(held[:150])
+    at = two.step.layout.slices()["front"]
+    metrics, metrics_before = row[at].reshape(2, Front.SIZE), before[at].reshape(2, Front.SIZE)
+    np.testing.assert_array_equal(metrics[0], metrics_before[0])
+    assert (metrics[1] != metrics_before[1]).any()
+    assert (shares[150:, 0] == 0).all()
+    assert np.isfinite(row).all()
+
+
+def test_the_metric_that_went_wrong_contributes_most() -> None:
+    three = Served(3)
+    values = np.stack([daily(seed)[0] for seed in (7, 8, 9)], axis=1)
+    values[400] -= 60
+    values[600:] -= 25
+    values[500, 1] += 80
+    _, shares, _ = three.run(values.astype(np.float32))
+    assert shares[500].argmax() == 1
+    assert shares[500, 1] > 0.8

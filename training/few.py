@@ -1,0 +1,149 @@
+"""The step for few metrics: the front's channels, the same autoencoder over them, and one score.
+
+Theory of operation. The network reads the signed surprises of :mod:`training.front`, six for each metric, and its residual energy E is that of
+:mod:`training.network` with one quick time scale. A metric's own evidence is the weighted mean of its channels' one-sided surprises; metrics are
+combined by their root mean square, so that one that cries out is not drowned by three that are quiet. With F the mean of that evidence and of
+2 log10 E, weighted as so many channels,
+
+    score = 2 F + R - 0.8 log10(age / 1000) + 4,        R the surprise of F itself in the stream's own past,
+
+so that part of the score says how rare this is in decimal places that mean the same for every stream, and part how rare it is for this
+one; a young stream, whose past is short, scores a little higher. The 4 keeps it positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from detector.events import F32
+from training.data import History
+from training.front import BIG, CHANNELS, LARGEST, SETTLED, WEIGHTS, Front, Sketch
+from training.network import Cell, Residual, Sequence, squashed
+
+MOST = 4  # features that count as few
+HIDDEN = 16
+_RANKED, _MEMORY = 16, 0.9998
+_QUICK = 0.5  # gain of the error's running mean: three points
+_YOUNG, _OLD, _AGE_WEIGHT, _SHIFT = 100.0, 1e6, 0.8, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class FewLayout:
+    """Where each part of a state row [S] lies, for F features and H hidden units."""
+
+    features: int
+    hidden: int
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        f, h = CHANNELS * self.features, self.hidden
+        return (h, h, h, h, 2 * f, 2 * f, 1, 1, 1, _RANKED, _RANKED, Front.SIZE * self.features)
+
+    @property
+    def size(self) -> int:
+        return sum(self.widths)
+
+    def slices(self) -> dict[str, slice]:
+        names = ("encoder_h", "encoder_c", "decoder_h", "decoder_c", "bias", "energy", "error", "age", "tick", "ranked", "ranks", "front")
+        start, found = 0, {}
+        for name, width in zip(names, self.widths, strict=True):
+            found[name] = slice(start, start + width)
+            start += width
+        return found
+
+
+class FewStep(nn.Module):
+    """ONE step over a batch of streams of up to four metrics: what the daemon runs."""
+
+    def __init__(self, network: Sequence, power: float, features: int) -> None:
+        super().__init__()
+        self.layout = FewLayout(features, network.hidden)
+        self.front, self.sketch = Front(), Sketch(_RANKED, _MEMORY)
+        self.encoder, self.decoder, self.bottleneck = Cell(network.encoder), Cell(network.decoder), network.bottleneck
+        width = network.features
+        self.output = nn.Linear(network.hidden, width)
+        self.output.weight = nn.Parameter(network.output.weight[:width].detach().clone())
+        self.output.bias = nn.Parameter(network.output.bias[:width].detach().clone())
+        self.residual = Residual(width, power, network.get_buffer("projection"))
+        self.register_buffer("weights", torch.tensor(WEIGHTS) / sum(WEIGHTS))
+
+    def forward(self, x: Tensor, clock: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x [B, F] raw, NaN missing; clock [B, 3]; state [B, S] -> score [B], expected [B, F], contribution [B, F], next_state [B, S]."""
+        eh, ec, dh, dc, bias, energy, error, age, tick, ranked, ranks, front = torch.split(state, list(self.layout.widths), dim=1)
+        missing = torch.isnan(x)
+        present = (~missing).float()
+        filled = torch.where(missing, 0.0, x.clamp(-LARGEST, LARGEST))
+        tick = followed_tick(tick, clock[:, :1], age)
+        metrics = front.reshape(-1, self.layout.features, Front.SIZE)
+        surprise, signed, expected, metrics = self.front(filled, present, clock[:, 1], tick[:, 0], metrics)
+        z = signed.flatten(1)
+        eh, ec = self.encoder(squashed(z), eh, ec)
+        dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
+        seen = present[..., None].expand(-1, -1, CHANNELS).flatten(1)
+        parts, bias, energy = self.residual(z, self.output(dh), seen, bias, energy, age)
+        some = present.amax(dim=1, keepdim=True)
+        mean = parts.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True).clamp(min=1.0)
+        error = error + _QUICK * some * (mean - error)
+        own = (surprise * self.get_buffer("weights")).sum(-1)
+        own = own * own
+        evidence = torch.sqrt(own.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True).clamp(min=1.0))
+        fused = (sum(WEIGHTS) * evidence + 2.0 * torch.log10(error + 1e-3)) / (sum(WEIGHTS) + 1.0)
+        v, w = self.sketch.wide(ranked, ranks)
+        rank = self.sketch.above(fused[:, 0], v, w) * (age[:, 0] > SETTLED - 0.5)
+        v, w = self.sketch.after(fused[:, 0], v, w)
+        ranked, ranks = torch.where(some > 0, v, ranked), torch.where(some > 0, w, ranks)
+        years = _AGE_WEIGHT * torch.log10(age[:, 0].clamp(_YOUNG, _OLD) / 1000.0)
+        score = (2.0 * fused[:, 0] + rank - years + _SHIFT).clamp(min=0.0)
+        share = own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        row = [eh, ec, dh, dc, bias, energy, error, (age + some).clamp(max=1e7), tick, ranked, ranks, metrics.flatten(1)]
+        return score, expected, share, torch.cat(row, dim=1)
+
+
+def followed_tick(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
+    """The stream's own tick interval [B, 1] in seconds: a running mean that a gap moves little."""
+    since = since.clamp(min=1e-3)
+    step = torch.minimum(torch.maximum(since, 0.5 * tick), 2.0 * tick)
+    return torch.where(age < 0.5, since, tick + (1.0 / (age + 1.0)).clamp(min=0.02) * (step - tick))
+
+
+def first_row(layout: FewLayout) -> F32:
+    """float32 [S] of a stream before its first point."""
+    row, at = np.zeros(layout.size, np.float32), layout.slices()
+    row[at["energy"]] = 1.0
+    row[at["ranked"]] = BIG
+    row[at["front"]] = np.tile(Front.first().numpy(), layout.features)
+    return row
+
+
+def young_row(first: F32, last: F32, layout: FewLayout) -> F32:
+    """float32 [S] of a stream that training has not seen: nothing of its own, and the energy that the fleet's residuals [N, S] have."""
+    row, at = first.copy(), layout.slices()
+    for part in ("bias", "energy", "error"):
+        row[at[part]] = np.median(last[:, at[part]], axis=0)
+    return row
+
+
+def channels(history: History, rows: list[int]) -> list[F32]:
+    """float32 [n_i, 6 F]: the signed surprises of each stream's first ``rows[i]`` rows, the network's input."""
+    front, width = Front().eval(), len(history.features)
+    found = [np.zeros((n, CHANNELS * width), np.float32) for n in rows]
+    order = np.argsort([-n for n in rows], kind="stable")  # longest first: those still running are a prefix
+    lengths = np.array([rows[i] for i in order])
+    state = Front.first().repeat(len(rows), width, 1)
+    tick = torch.tensor([[history.series[i].tick] for i in order], dtype=torch.float32)
+    with torch.no_grad():
+        for t in range(int(lengths[0])):
+            running = order[: int(np.searchsorted(-lengths, -t, side="left"))]
+            n = len(running)
+            x = torch.from_numpy(np.stack([history.series[i].values[t] for i in running]))
+            present = (~torch.isnan(x)).float()
+            second = torch.tensor([history.series[i].times[t] % 86_400 for i in running], dtype=torch.float32)
+            filled = torch.nan_to_num(x).clamp(-LARGEST, LARGEST)
+            _, signed, _, state[:n] = front(filled, present, second, tick[:n, 0], state[:n])
+            for k, i in enumerate(running):
+                found[i][t] = signed[k].flatten().numpy()
+    return found
