@@ -140,12 +140,13 @@ def plain_surprises(channels: F64) -> tuple[F64, F64]:
 def daily(seed: int) -> tuple[F64, F64]:
     """A rhythm with noise, a spike and a shift; seconds of the day. Rounded, so that float32 and float64 see equal values where there are any."""
     rng = np.random.default_rng(seed)
-    t = np.arange(POINTS) * TICK + 40_000
+    t: F64 = np.arange(POINTS, dtype=np.float64) * TICK + 40_000
     x = 50 + 20 * np.sin(2 * np.pi * t / 86_400) + rng.normal(size=POINTS)
     x[400] += 60
     x[600:] += 25
     rounded: F64 = np.round(x * 8) / 8
-    return rounded, t % 86_400
+    seconds: F64 = np.mod(t, 86_400.0)
+    return rounded, seconds
 
 
 @pytest.mark.parametrize("seed", [0, 1])
