@@ -49,6 +49,9 @@ class Webhook:
             response = self._pool.request("POST", self._url, body=content, headers=headers, redirect=False, preload_content=False)
         except urllib3.exceptions.HTTPError as error:
             raise Transient(f"{self._host} can't be reached ({_kind(error)})") from None
+        if not response.headers:  # cut off after its first line: every whole answer has a date, a length or an encoding (RFC 9110)
+            response.close()
+            raise Transient(f"{self._host} broke off its answer")
         _finish(response)
         if 200 <= response.status < 300:
             return

@@ -75,7 +75,7 @@ class FailingReceiver:
                 try:
                     status = receiver.answer(self.rfile.read(int(self.headers["Content-Length"])))
                     if status is None:
-                        self.wfile.write(b"HTTP/1.1 20")
+                        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
                         self.close_connection = True
                         return
                     self.send_response(status)
