@@ -114,3 +114,9 @@ def test_every_command_that_a_page_shows_parses() -> None:
 def _all_help(parser: argparse.ArgumentParser) -> str:
     commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     return "".join(command.format_help() for command in commands.choices.values())
+
+
+def test_the_receivers_and_routes_that_the_page_shows_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/alerting.md").read_text(), re.DOTALL)
+    (tmp_path / "example.toml").write_text(example)
+    assert "pager" in effective(monkeypatch, tmp_path / "example.toml")["DETECTOR_ALERTING__RECEIVERS"]
