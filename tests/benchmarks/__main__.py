@@ -13,9 +13,10 @@ from rich.table import Table
 
 from tests.benchmarks.measures import Row, drain, engine, memory, window
 from tests.benchmarks.members import members
+from tests.benchmarks.receivers import receivers
 from tests.benchmarks.recovery import recovery
 
-MEASURES: dict[str, Callable[[int], list[Row]]] = {f.__name__: f for f in (engine, window, memory, drain, recovery, members)}
+MEASURES: dict[str, Callable[[int], list[Row]]] = {f.__name__: f for f in (engine, window, memory, drain, recovery, members, receivers)}
 
 
 def main() -> None:

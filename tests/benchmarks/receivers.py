@@ -1,0 +1,139 @@
+"""What a receiver costs the scoring: none, one that works, one that refuses connections, one that takes them and never answers."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from deploy.demo.broker import free_ports
+from detector.alerting.config import AlertingSettings
+from detector.alerting.delivery import Delivery
+from detector.alerting.outbox import Outbox
+from detector.alerting.receivers import ReceiverSettings
+from detector.alerting.routes import Labelling, Routing
+from detector.alerting.webhook import Webhook
+from detector.clock import SystemClock
+from detector.deadletter import NoDeadLetters
+from detector.events import Columns
+from detector.metrics import Metrics
+from detector.model.runtime import Runtime
+from detector.pipeline import Pipeline
+from detector.recovery.keeper import Keeper
+from detector.recovery.snapshot import Restored
+from detector.recovery.store_local import LocalStore
+from tests.benchmarks.houses import P
+from tests.benchmarks.measures import Row, alternated
+from tests.fakes import fake_bundle
+
+STREAMS, TICKS, WARM_UP = 1024, 2400, 12
+EVERY = 256  # one stream in so many has a fault at any moment
+
+
+def receivers(rounds: int) -> list[Row]:
+    """Points scored a second while there are notifications to deliver (one in about 1,500 points), against the same without any receiver."""
+    with ExitStack() as stack:
+        urls = {
+            "none": None,
+            "works": stack.enter_context(_working()),
+            "refuses": f"http://127.0.0.1:{free_ports(1)[0]}/",
+            "never answers": stack.enter_context(_half_open()),
+        }
+        rates = alternated(rounds, *(_measure(url) for url in urls.values()))
+    base = rates[0]
+    return [
+        {"receiver": name, "points/s": rate, "ratio": rate / base, "bar": 0.0 if name in ("none", "works") else 0.95}
+        for name, rate in zip(urls, rates, strict=True)
+    ]
+
+
+def _polls() -> list[Columns]:
+    rng = np.random.default_rng(0)
+    names = [f"host-{i}".encode() for i in range(STREAMS)]
+    found = []
+    for tick in range(TICKS):
+        values = rng.normal(scale=0.3, size=(STREAMS, 1)).astype(np.float32)
+        if tick >= WARM_UP:
+            values[(np.arange(STREAMS) + 7 * tick // 12 * 12) % EVERY == 0] += 40 * (tick % 12 < 4)
+        offsets = np.arange(tick * STREAMS, (tick + 1) * STREAMS)
+        found.append(Columns(P, names, offsets, np.full(STREAMS, 60.0 * (tick + 1)), values, (tick + 1) * STREAMS))
+    return found
+
+
+def _measure(url: str | None) -> Callable[[], float]:
+    polls = _polls()
+
+    def rate() -> float:
+        settings = AlertingSettings(cooldown_ticks=0)
+        with TemporaryDirectory() as folder:
+            made = fake_bundle(Path(folder) / "bundle", ("value",))  # its graph costs little, so that what is measured is not hidden
+            keeper = Keeper(LocalStore(Path(folder) / "state"))
+            hooks = {} if url is None else {"hook": _webhook(url)}
+            outbox, metrics = Outbox(Routing(list(hooks)), SystemClock(), keeper), Metrics(list(hooks))
+            rules = settings.rules(made.manifest.tail, 60.0, 3)
+            house = Pipeline(made, Runtime(made), rules, outbox, metrics, NoDeadLetters(), 200_000)
+            house.assign(P, Restored((), (), 0))
+            delivery = Delivery(outbox, hooks, NoDeadLetters(), settings, metrics)
+            delivery.start()
+            for poll in polls[:WARM_UP]:
+                house.process([poll])
+            began = time.perf_counter()
+            for poll in polls[WARM_UP:]:
+                house.process([poll])
+            found = STREAMS * (TICKS - WARM_UP) / (time.perf_counter() - began)
+            delivery.stop(0.01)
+            keeper.close(30)
+        raised = sum(s.value for m in metrics.alerts.collect() for s in m.samples if s.name.endswith("_total"))
+        assert raised > TICKS / 3, "the benchmark raises no alerts"
+        return found
+
+    return rate
+
+
+def _webhook(url: str) -> Webhook:
+    return Webhook(ReceiverSettings.model_validate({"name": "hook", "url": url}), Labelling(), "", SystemClock())
+
+
+@contextmanager
+def _half_open() -> Iterator[str]:
+    """Connections are taken by the kernel, and nobody reads from them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+@contextmanager
+def _working() -> Iterator[str]:
+    """In a process of its own, as a receiver is."""
+    with subprocess.Popen([sys.executable, "-m", "tests.benchmarks.receivers"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}/"
+        finally:
+            process.terminate()
+
+
+class _Accepting(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Accepting)
+    print(server.server_port, flush=True)
+    server.serve_forever()
