@@ -16,6 +16,7 @@ import structlog
 
 from detector.alerting.delivery import Delivery
 from detector.alerting.outbox import Outbox
+from detector.alerting.rates import rates
 from detector.alerting.webhook import Webhook
 from detector.clock import Clock, SystemClock
 from detector.config import Settings
@@ -81,18 +82,20 @@ class Daemon:
         self._first = FirstOfEachKind()
         bundle = the_bundle(settings)
         manifest = bundle.manifest
-        rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        rules = settings.alerting.rules(manifest.tail, manifest.warm_up)
         runtime = Runtime(bundle)
         store = store or the_store(settings, self._clock)
         routing, receivers = settings.alerting.routing(), the_receivers(settings, self._clock)
         self.metrics = Metrics(routing.receivers)
-        self.metrics.level.labels("warning").set(rules.warning)
-        self.metrics.level.labels("critical").set(rules.critical)
+        levels = settings.alerting.levels(manifest.tail)
+        for severity in ("warning", "critical"):
+            self.metrics.level.labels(severity).set(levels[severity])
+        self.metrics.budget.set(settings.alerting.false_alarms_per_week)
         writer = secrets.randbits(63)
         self._keeper = Keeper(store)
         self._outbox = Outbox(routing, self._clock, self._keeper, settings.alerting.queue_in_memory, writer)
         self._dead = DeadLetterFile(settings.recovery.dead_letter_directory / "dead-letters.ndjson", settings.kafka.dead_letter_bytes)
-        view = View(bundle, settings.alerting.false_alarms_per_week, rules)
+        view = View(bundle, settings.alerting)
         self._pipeline = Pipeline(
             bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
             on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), on_split=self._first.split,
@@ -107,7 +110,7 @@ class Daemon:
         self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._refresh)
         self._log.info(
             "starting", bundle=f"{manifest.name} {manifest.version}", features=len(manifest.features),
-            receivers=",".join(f"{r.name}@{r.host}" for r in settings.alerting.destinations()) or "none", threshold=round(rules.warning, 3),
+            receivers=",".join(f"{r.name}@{r.host}" for r in settings.alerting.destinations()) or "none", threshold=round(levels["warning"], 3),
             false_alarms_per_week=settings.alerting.false_alarms_per_week,
         )  # fmt: skip
 
@@ -165,6 +168,9 @@ class Daemon:
         self.metrics.checkpoint_age.set(self._loop.checkpoint_age())
         self.metrics.waiting.set(len(self._outbox))
         self.metrics.spilled.set(self._outbox.in_segments())
+        found = rates(self._pipeline.table.decisions)
+        for name, rate in {"mean": found.mean, **found.shares}.items():
+            self.metrics.rate.labels(name).set(rate)
 
     def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
         try:

@@ -12,9 +12,10 @@ from pathlib import Path
 from detector import __version__, config, log
 from detector.app import Daemon
 from detector.check import faults
-from detector.errors import DetectorError
+from detector.errors import ConfigError, DataError, DetectorError
+from detector.ingest.decode import seconds
 from detector.model.bundle import load_bundle
-from detector.replay import replay
+from detector.replay import Question, replay
 
 _SIGNALS = 0.1  # seconds between looks at what signals have come
 
@@ -74,16 +75,36 @@ def _replay(chosen: argparse.Namespace) -> int:
         if shown:
             print(f"\r{done:,} of {total:,} rows", end="", file=sys.stderr, flush=True)
 
-    summary = replay(bundle, chosen.data, chosen.scores, chosen.alerts, settings.alerting, progress)
+    question = None if chosen.explain is None else _question(chosen.explain)
+    summary = replay(bundle, chosen.data, chosen.scores, chosen.alerts, settings.alerting, progress, question)
     if shown:
         print("\r", end="", file=sys.stderr)
-    rate = summary.fired / summary.stream_weeks if summary.stream_weeks else 0.0
+    found = summary.rates
     print(
         f"{summary.rows:,} rows of {summary.streams:,} streams: {summary.scored:,} scored, {summary.rows - summary.scored:,} dropped; "
-        f"{summary.fired} incidents, {summary.resolved} resolved; {rate:.3g} a stream-week "
-        f"({settings.alerting.false_alarms_per_week:g} false ones asked for)"
+        f"{summary.fired} incidents, {summary.resolved} resolved"
     )
+    shares = ", ".join(f"{name} {rate:.3g}" for name, rate in found.shares.items())
+    print(
+        f"incidents a stream-week: {found.mean:.3g} (at most {settings.alerting.false_alarms_per_week:g} false ones asked for); "
+        f"over the {found.streams:,} streams watched for a day at least: {shares}"
+    )
+    if question is not None:
+        if not question.answer:
+            raise DataError(
+                f"--explain: {question.stream} has no point at or before that time in {chosen.data}: name a stream and a time that are in it"
+            )
+        print(question.answer)
     return 0
+
+
+def _question(text: str) -> Question:
+    """``STREAM@TIME``, time in ISO 8601 (UTC where it has no offset) or epoch seconds. Raises ConfigError."""
+    stream, _, at = text.rpartition("@")
+    try:
+        return Question(stream, seconds(at))
+    except ValueError:
+        raise ConfigError(f"--explain {text}: name a stream and a time, as in host-1@2026-03-01T12:00:00Z or host-1@1772366400") from None
 
 
 def _check(chosen: argparse.Namespace) -> int:
@@ -109,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--bundle", type=Path, required=True, help="directory that `training fit` wrote")
     again.add_argument("--data", type=Path, required=True, help="CSV or Parquet, a file or a directory")
     again.add_argument("--scores", type=Path, required=True, help="CSV to write, one row for each input row")
+    again.add_argument("--explain", metavar="STREAM@TIME", help="say why this point of this stream did or did not alert")
     again.add_argument("--alerts", type=Path, help="NDJSON to write, one alert a line")
     check = commands.add_parser("check", help="validate settings, bundle and connections; print the effective settings")
     check.set_defaults(command=_check)

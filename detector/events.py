@@ -97,13 +97,15 @@ class Reason(enum.IntEnum):
     ESCALATED = 6  # the critical level confirmed during an incident
     CLEARING = 7  # under the clearing level, for fewer steps than it takes
     RECOVERED = 8  # under the clearing level long enough: the incident is over
+    ACCEPTED = 9  # lasted so long that it is the new normal: the incident is over
 
     @property
     def label(self) -> str:
         return self.name.lower()
 
 
-TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, Reason.RECOVERED)
+ENDS = (Reason.RECOVERED, Reason.ACCEPTED)
+TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, *ENDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class Alert:
     """One notification about one incident of one stream.
 
     ``stream`` and ``starts_at`` identify the incident: a replay of the same records repeats them. Times are event time, in
-    epoch seconds; ``ends_at`` is None while it fires.
+    epoch seconds; ``ends_at`` is None while it fires. ``confidence`` is under 1 for a stream that training has not seen and that is not
+    known for long, ``per_week`` how often a stream like this reaches such a score.
     """
 
     partition: Partition
@@ -135,6 +138,8 @@ class Alert:
     score: float
     level: float
     deviations: tuple[FeatureDeviation, ...] = field(default=())
+    confidence: float = 1.0
+    per_week: float = 0.0
 
     @property
     def firing(self) -> bool:

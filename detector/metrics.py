@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from detector.alerting.rates import SHARES
 from detector.errors import RejectReason
 from detector.events import Reason, Severity
 
@@ -50,7 +51,14 @@ class Metrics:
         self.spilled = Gauge("detector_notifications_spilled", "Of those waiting, the ones that are in the store alone.", registry=registry)
         self.lag = Gauge("detector_lag_records", "Records between what is applied and the end of the assigned partitions.", registry=registry)
         self.checkpoint_age = Gauge("detector_checkpoint_age_seconds", "Seconds since the last durable checkpoint.", registry=registry)
-        self.level = Gauge("detector_level", "Score at which a stream fires.", ["severity"], registry=registry)
+        self.level = Gauge("detector_level", "Score at which a stream without evidence of its own fires.", ["severity"], registry=registry)
+        self.budget = Gauge("detector_false_alarms_per_week", "False alarms a stream-week that were asked for.", registry=registry)
+        self.rate = Gauge(
+            "detector_incidents_per_week",
+            "Incidents a week, true and false, of streams watched for a day at least: the mean, and what that share of streams stays under.",
+            ["streams"],
+            registry=registry,
+        )
         self.poll_seconds = Histogram(
             "detector_poll_processing_seconds",
             "Time to score one poll, decoding excluded.",
@@ -71,6 +79,8 @@ class Metrics:
             self.level.labels(severity.label)
             for status in ALERT_STATUSES:
                 self.alerts.labels(status, severity.label)
+        for name in ("mean", *SHARES):
+            self.rate.labels(name)
         for outcome in OUTCOMES:
             self.notifications.labels(outcome)
             for receiver in receivers:

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from detector.alerting.decide import Rules, decide
+from detector.alerting.decide import Decided, Rules, decide
 from detector.alerting.outbox import Outbox
 from detector.errors import RejectReason
 from detector.events import (
+    ENDS,
     F32,
     F64,
     TRANSITIONS,
@@ -39,6 +40,7 @@ from detector.recovery.snapshot import SCHEMA, Capture, Head, Restored, Stamp
 
 BATCH = 2048  # rows a run: beyond this the working set leaves the cache and nothing is gained
 TOP_FEATURES = 5
+RHYTHM = 86_400.0  # seconds: a stream that training has not seen is known once it has been watched for a day
 
 
 class Pipeline:
@@ -62,7 +64,7 @@ class Pipeline:
         sink: ScoreSink | None = None,
         writer: int = 0,
     ) -> None:
-        self._bundle, self._engine, self._rules = bundle, engine, rules
+        self._bundle, self._engine, self.rules = bundle, engine, rules
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
         self._on_rejected, self._on_alert, self._on_split, self._writer = on_rejected, on_alert, on_split, writer
         manifest = bundle.manifest
@@ -212,7 +214,7 @@ class Pipeline:
         step = self._engine.step(x, clock_input(since, times), table.states.take(rows, axis=0))
         broken = ~np.isfinite(step.score)
         before = table.decisions.take(rows)
-        decided = decide(before, times, np.where(broken, 0, step.score) if broken.any() else step.score, self._rules)
+        decided = decide(before, times, since, np.where(broken, 0, step.score) if broken.any() else step.score, self.rules)
         table.states[rows] = step.next_state
         table.store_decisions(rows, decided.rows)
         table.times[rows] = times
@@ -224,9 +226,9 @@ class Pipeline:
         self._metrics.scored.inc(len(rows))
         changed = np.flatnonzero(_IS_TRANSITION[decided.reason])
         for i in changed.tolist():
-            self._transition(columns.partition, int(rows[i]), Reason(decided.reason[i]), before[i], decided.rows[i], times[i], i, x, step)
+            self._transition(columns.partition, int(rows[i]), before[i], decided, times[i], i, x, step)
         if self._sink is not None:
-            self._sink.wave(columns.partition, columns.offsets[records], step.score, decided.phase, step.contribution)
+            self._sink.wave(columns.partition, columns.offsets[records], x, step, decided)
 
     # -- what changes ----------------------------------------------------------------------------------------------------
 
@@ -234,36 +236,43 @@ class Pipeline:
         self,
         partition: Partition,
         slot: int,
-        reason: Reason,
         before: np.void,
-        after: np.void,
+        decided: Decided,
         at: float,
         i: int,
         x: F32,
         step: Step,
     ) -> None:
-        resolved = reason is Reason.RECOVERED
+        reason, after = Reason(decided.reason[i]), decided.rows[i]
+        resolved = reason in ENDS
         severity = Severity(int((before if resolved else after)["severity"]))
-        level = self._rules.critical if severity is Severity.CRITICAL else self._rules.warning
+        name = self.table.names[slot]
+        above = self.rules.critical_above if severity is Severity.CRITICAL else 0.0
         alert = Alert(
             partition=partition,
-            stream=self.table.names[slot],
+            stream=name,
             severity=severity,
             reason=reason,
             starts_at=float(after["onset"]),
             ends_at=float(at) if resolved else None,
             at=float(at),
             score=float(step.score[i]),
-            level=level,
-            deviations=self._deviations(x[i], step.expected[i], step.contribution[i]),
+            level=float(decided.level[i]) + above,
+            confidence=1.0 if name in self._bundle.rows else min(1.0, float(after["watched"]) / RHYTHM),
+            per_week=self.rarity(float(step.score[i]), after),
+            deviations=self.deviations(x[i], step.expected[i], step.contribution[i]),
         )
         self._metrics.decisions.labels(reason.label).inc()
         self._metrics.alerts.labels(_STATUS[reason], severity.label).inc()
-        self._metrics.firing.inc({Reason.FIRED: 1, Reason.RECOVERED: -1}.get(reason, 0))
+        self._metrics.firing.inc(1 if reason is Reason.FIRED else -1 if resolved else 0)
         self._on_alert(alert)
         self._outbox.put((partition, self.table.page_of(partition, slot)), alert)
 
-    def _deviations(self, observed: F32, expected: F32, contribution: F32) -> tuple[FeatureDeviation, ...]:
+    def rarity(self, score: float, row: np.void) -> float:
+        """How often in a week a stream with this decision row reaches such a score."""
+        return self._bundle.manifest.tail.rate(score - float(row["own"]))
+
+    def deviations(self, observed: F32, expected: F32, contribution: F32) -> tuple[FeatureDeviation, ...]:
         """The features that contributed most, largest first."""
         features = self._bundle.manifest.features
         order = np.argsort(-contribution, kind="stable")[:TOP_FEATURES].tolist()
@@ -289,4 +298,4 @@ class Pipeline:
 
 
 _IS_TRANSITION = np.isin(np.arange(len(Reason)), TRANSITIONS)
-_STATUS = {Reason.FIRED: "firing", Reason.ESCALATED: "escalated", Reason.RECOVERED: "resolved"}
+_STATUS = {Reason.FIRED: "firing", Reason.ESCALATED: "escalated", Reason.RECOVERED: "resolved", Reason.ACCEPTED: "resolved"}

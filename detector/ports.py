@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
+from detector.alerting.decide import Decided
 from detector.alerting.payload import Post
-from detector.events import F32, F64, I64, U8, Alert, Columns, Partition, Rejected
+from detector.events import F32, F64, I64, Alert, Columns, Partition, Rejected
 from detector.model.runtime import Step
 from detector.recovery.snapshot import Head, Page
 
@@ -125,9 +126,9 @@ class Receiver(Protocol):
 
 
 class ScoreSink(Protocol):
-    """Sees every scored wave: how ``replay`` writes its rows."""
+    """Sees every scored wave: values float32 [B, F], what the graph said of them, and what was decided. How ``replay`` writes its rows."""
 
-    def wave(self, partition: Partition, offsets: I64, scores: F32, phases: U8, contributions: F32) -> None: ...
+    def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None: ...
 
 
 __all__ = [

@@ -12,15 +12,18 @@ import msgspec
 import numpy as np
 
 from detector.alerting.config import AlertingSettings
+from detector.alerting.decide import Decided, fresh
+from detector.alerting.explain import Point, explained
 from detector.alerting.outbox import Outbox
-from detector.alerting.payload import alert_body
+from detector.alerting.payload import alert_body, timestamp
+from detector.alerting.rates import Rates, rates
 from detector.deadletter import NoDeadLetters
 from detector.errors import ConfigError
-from detector.events import F32, I64, U8, Alert, Partition, Phase
+from detector.events import F32, I64, Alert, Partition, Phase, Reason
 from detector.ingest.source_file import FileSource
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.runtime import Runtime
+from detector.model.runtime import Runtime, Step
 from detector.pipeline import Pipeline
 from detector.ports import Engine, ScoreSink
 from detector.recovery.snapshot import Restored
@@ -35,11 +38,11 @@ class Summary:
     streams: int
     fired: int
     resolved: int
-    stream_weeks: float
+    rates: Rates
 
 
 class _Rows:
-    """Collects one poll's scores by row, whatever wave they came in. Implements ScoreSink."""
+    """Collects one poll's outcome by row, whatever wave it came in. Implements ScoreSink."""
 
     def __init__(self, width: int) -> None:
         self._width = width
@@ -47,13 +50,39 @@ class _Rows:
 
     def begin(self, first: int, count: int) -> None:
         self._first = first
-        self.scores = np.full(count, np.nan, np.float32)
-        self.phases = np.full(count, Phase.DROPPED, np.uint8)
-        self.contributions = np.zeros((count, self._width), np.float32)
+        self.scores, self.levels = np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32)
+        self.phases, self.reasons = np.full(count, Phase.DROPPED, np.uint8), np.zeros(count, np.uint8)
+        self.contributions, self.expected = np.zeros((count, self._width), np.float32), np.zeros((count, self._width), np.float32)
+        self.observed, self.decisions = np.zeros((count, self._width), np.float32), fresh(count)
 
-    def wave(self, partition: Partition, offsets: I64, scores: F32, phases: U8, contributions: F32) -> None:
+    def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None:
         rows = offsets - self._first
-        self.scores[rows], self.phases[rows], self.contributions[rows] = scores, phases, contributions
+        self.scores[rows], self.levels[rows] = step.score, decided.level
+        self.phases[rows], self.reasons[rows], self.decisions[rows] = decided.phase, decided.reason, decided.rows
+        self.contributions[rows], self.expected[rows], self.observed[rows] = step.contribution, step.expected, x
+
+
+@dataclass(slots=True)
+class Question:
+    """What ``--explain`` asks for: the last point of a stream at or before an event time in epoch seconds; ``answer`` once it was met."""
+
+    stream: str
+    at: float
+    answer: str = ""
+    _best: float = -np.inf
+
+    def look(self, names: list[str], times: list[float], rows: _Rows, pipeline: Pipeline) -> None:
+        for i, (name, time) in enumerate(zip(names, times, strict=True)):
+            if name == self.stream and self._best < time <= self.at:
+                self._best, self.answer = time, self._explain(i, time, rows, pipeline)
+
+    def _explain(self, i: int, time: float, rows: _Rows, pipeline: Pipeline) -> str:
+        if rows.phases[i] == Phase.DROPPED:
+            return f"{self.stream} at {timestamp(time)}: it was not scored: late, repeated, or without a value."
+        row, score = rows.decisions[i], float(rows.scores[i])
+        deviations = pipeline.deviations(rows.observed[i], rows.expected[i], rows.contributions[i])
+        per_week = pipeline.rarity(score, row)
+        return explained(Point(self.stream, time, score, float(rows.levels[i]), Reason(rows.reasons[i]), row, per_week, deviations), pipeline.rules)
 
 
 def replay(
@@ -63,6 +92,7 @@ def replay(
     alerts: Path | None,
     alerting: AlertingSettings,
     progress: Callable[[int, int], None],
+    question: Question | None = None,
 ) -> Summary:
     """Write one row of ``scores`` for each input row, in input order, and one line of ``alerts`` for each notification.
 
@@ -72,7 +102,6 @@ def replay(
     manifest = bundle.manifest
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
     pipeline = offline_pipeline(bundle, Runtime(bundle), alerting, raised.append, rows, metrics)
-    level = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up).warning
     try:
         with scores.open("w", newline="") as out:
             csv.writer(out, lineterminator="\n").writerow(["stream", "timestamp", "score", "threshold", "status", *bundle.feature_names])
@@ -80,7 +109,9 @@ def replay(
             for poll, names, times in source.polls():
                 rows.begin(done, len(names))
                 pipeline.process([poll])
-                _write(out, names, times, rows, level)
+                _write(out, names, times, rows)
+                if question is not None:
+                    question.look(names, times, rows, pipeline)
                 done += len(names)
                 progress(done, len(source))
         if alerts is not None:
@@ -92,7 +123,7 @@ def replay(
     fired = sum(a.reason.label == "fired" for a in raised)
     resolved = sum(not a.firing for a in raised)
     scored = int(value("detector_scored_total") or 0)
-    return Summary(len(source), scored, pipeline.table.streams, fired, resolved, scored * manifest.tick_interval / 604_800)
+    return Summary(len(source), scored, pipeline.table.streams, fired, resolved, rates(pipeline.table.decisions))
 
 
 def offline_pipeline(
@@ -105,7 +136,7 @@ def offline_pipeline(
 ) -> Pipeline:
     """The daemon's pipeline with no daemon around it, one partition assigned: nothing is posted and nothing is kept."""
     manifest = bundle.manifest
-    rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+    rules = alerting.rules(manifest.tail, manifest.warm_up)
     counted = Metrics() if metrics is None else metrics
     pipeline = Pipeline(bundle, engine, rules, Outbox(), counted, NoDeadLetters(), max_streams=1 << 40, on_alert=on_alert, sink=sink)
     pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
@@ -115,14 +146,14 @@ def offline_pipeline(
 _STATUS = [phase.name.lower() for phase in Phase]
 
 
-def _write(out: TextIO, names: list[str], times: list[float], rows: _Rows, level: float) -> None:
-    threshold = f"{level:.6g}"
+def _write(out: TextIO, names: list[str], times: list[float], rows: _Rows) -> None:
     score = [f"{s:.6g}" if s == s else "" for s in rows.scores.tolist()]  # noqa: PLR0124 - not a number
+    level = [f"{v:.6g}" if v == v else "" for v in rows.levels.tolist()]  # noqa: PLR0124 - not a number
     status = [_STATUS[p] for p in rows.phases.tolist()]
     shares = [[f"{c:.4g}" for c in row] for row in rows.contributions.tolist()]
     whens = [repr(t).removesuffix(".0") for t in times]
-    lines = zip(names, whens, score, status, shares, strict=True)
-    csv.writer(out, lineterminator="\n").writerows([n, t, s, threshold, p, *c] for n, t, s, p, c in lines)
+    lines = zip(names, whens, score, level, status, shares, strict=True)
+    csv.writer(out, lineterminator="\n").writerows([n, t, s, v, p, *c] for n, t, s, v, p, c in lines)
 
 
 def _write_alerts(out: TextIO, raised: list[Alert]) -> None:

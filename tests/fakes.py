@@ -7,6 +7,7 @@ mean absolute difference from it over the features that are present. It needs no
 from __future__ import annotations
 
 import io
+import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,13 @@ import msgspec
 import numpy as np
 import onnx.parser
 
+from detector.alerting.decide import Decided
+from detector.alerting.levels import FEEDBACK
 from detector.alerting.payload import Post
 from detector.errors import Permanent, StoreError, Transient
-from detector.events import F32, F64, I64, U8, Alert, Columns, Partition, Rejected
+from detector.events import F32, F64, I64, Alert, Columns, Partition, Rejected
 from detector.model.bundle import GRAPH, MANIFEST, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle, sha256
+from detector.model.runtime import Step
 from detector.recovery.snapshot import Head, Page
 
 GRAPH_TEXT = """
@@ -50,7 +54,8 @@ running_mean (float[B,{F}] x, float[B,3] clock, float[B,{F}] state)
 }}
 """
 # By the fake's tail a budget of 1 a week is a level of 3, of 0.1 a week a level of 5.
-TAIL = TailFit(levels=(1.0, 3.0, 5.0), rates=(10.0, 1.0, 0.1), slope=-1.151292546497023, stream_weeks=10.0)
+_FED = math.exp(FEEDBACK)  # a level is taken for so many times the budget: one a week fires at 3 and is critical at 5
+TAIL = TailFit(levels=(1.0, 3.0, 5.0), rates=(10.0 * _FED, _FED, 0.1 * _FED), slope=-1.151292546497023, stream_weeks=10.0)
 
 
 def write_bundle(
@@ -184,11 +189,13 @@ class ScoreRows:
     """Every score by offset. Implements ScoreSink."""
 
     scores: dict[int, float] = field(default_factory=dict)
+    levels: dict[int, float] = field(default_factory=dict)
     phases: dict[int, int] = field(default_factory=dict)
 
-    def wave(self, partition: Partition, offsets: I64, scores: F32, phases: U8, contributions: F32) -> None:
-        self.scores.update(zip(offsets.tolist(), scores.tolist(), strict=True))
-        self.phases.update(zip(offsets.tolist(), phases.tolist(), strict=True))
+    def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None:
+        self.scores.update(zip(offsets.tolist(), step.score.tolist(), strict=True))
+        self.levels.update(zip(offsets.tolist(), decided.level.tolist(), strict=True))
+        self.phases.update(zip(offsets.tolist(), decided.phase.tolist(), strict=True))
 
 
 def columns(

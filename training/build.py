@@ -13,11 +13,12 @@ import onnxruntime
 import torch
 
 from detector.alerting.config import AlertingSettings
+from detector.alerting.levels import WEEK
 from detector.events import F32
 from detector.model.bundle import GRAPH, REPORT, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit
 from detector.model.runtime import Runtime
 from training import baselines
-from training.calibrate import WEEK, candidate_levels, incidents, tail_fit, walk
+from training.calibrate import calibrated, walk
 from training.config import FitSettings
 from training.data import History, Split, split
 from training.errors import TrainingError
@@ -72,11 +73,9 @@ def build(
             raise TrainingError(_refusal(held_out))
         walked = walk(_runtime(data, history, step.layout.size), history, made.first)
         held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
-        levels = candidate_levels(held)
         ticks = [s.tick for s in history.series]
-        counts = incidents(held, levels, AlertingSettings())
+        tail, levels, counts = calibrated(held, ticks, AlertingSettings())
         weeks = np.array([len(s) * tick / WEEK for s, tick in zip(held, ticks, strict=True)])
-        tail = tail_fit(levels, counts.sum(axis=0), float(weeks.sum()))
         archive = {
             "initial": made.initial(walked.rows),
             "names": np.array([s.name for s in history.series], np.str_),

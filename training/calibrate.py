@@ -8,21 +8,25 @@ left, the rate goes on log-linearly (an exponential tail; Pickands 1975, Balkema
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import decide, fresh
+from detector.alerting.levels import SHARE, WEEK, spacing_most
 from detector.events import F32, F64, Reason
 from detector.model.bundle import TailFit
 from detector.model.runtime import Runtime, clock_input
 from training.data import History
 
-WEEK = 604_800.0
 LEVELS = 48
 EVIDENCE = 8
 _COLUMNS = 20_000
+_NOTHING = -1e6  # score after a stream ended
 _SLOPE = (-20.0, -1.0)  # of ln(rate) per unit of score: a budget a tenth as large is 0.1 to 2.3 of score higher
 _DEFAULT_SLOPE = -3.0
 
@@ -57,28 +61,48 @@ def walk(runtime: Runtime, history: History, first: F32) -> Walk:
     return Walk(tuple(scores), tuple(expected), tuple(contribution), state)
 
 
-def incidents(scores: list[F32], levels: F64, rules: AlertingSettings) -> F64:
-    """float64 [N, K]: incidents that each stream opens at each level, by the daemon's own decision table."""
+def calibrated(scores: list[F32], ticks: Sequence[float], settings: AlertingSettings) -> tuple[TailFit, F64, F64]:
+    """Held-out scores of each stream, a point every so many seconds -> tail fit, levels [K], incidents float64 [N, K] at them.
+
+    Counted twice: the second time incidents are kept apart as under a budget of each level's rate, and streams have levels of their own,
+    in units of the scale that the first count gave.
+    """
+    levels = candidate_levels(scores)
+    weeks = sum(len(s) * tick / WEEK for s, tick in zip(scores, ticks, strict=True))
+    found = incidents(scores, levels, settings, ticks)
+    first = replace(tail_fit(levels, found.sum(axis=0), weeks), usual=float(np.quantile(np.concatenate(scores), 1 - SHARE)))
+    found = incidents(scores, levels, settings, ticks, first)
+    return replace(tail_fit(levels, found.sum(axis=0), weeks), usual=first.usual), levels, found
+
+
+def incidents(scores: list[F32], levels: F64, settings: AlertingSettings, ticks: Sequence[float], tail: TailFit | None = None) -> F64:
+    """float64 [N, K]: incidents that each stream opens at each level, by the daemon's own decision table, without the lift after each.
+
+    ``tail``: what is known of the rates at these levels already.
+    """
     counts = np.zeros((len(scores), len(levels)))
     chunk = max(1, _COLUMNS // len(levels))
     for start in range(0, len(scores), chunk):
         part = slice(start, start + chunk)
-        counts[part] = _count(scores[part], levels, rules)
+        counts[part] = _count(scores[part], levels, settings, ticks[part], tail)
     return counts
 
 
-def _count(scores: list[F32], levels: F64, settings: AlertingSettings) -> F64:
-    """One column for each stream and level; scores relative to the level, time in ticks."""
+def _count(scores: list[F32], levels: F64, settings: AlertingSettings, ticks: Sequence[float], tail: TailFit | None) -> F64:
+    """One row of decision state for each stream and level."""
     longest = max(map(len, scores))
-    padded = np.full((longest, len(scores)), -np.inf, np.float32)
+    padded = np.full((longest, len(scores)), _NOTHING, np.float32)
     for i, s in enumerate(scores):
         padded[: len(s), i] = s
-    rules = settings.rules_at(0.0, np.inf, tick_interval=1.0, warm_up=0)
-    rows = fresh(len(scores) * len(levels))
+    most = np.full(len(levels), np.inf) if tail is None else spacing_most(tail.rates_at(levels))
+    since = np.repeat(ticks, len(levels))
+    rules = settings.rules_at(np.tile(levels, len(scores)), np.tile(most, len(scores)), warm_up=0)
+    if tail is not None and tail.usual is not None:
+        rules = dataclasses.replace(rules, usual=tail.usual, scale=tail.scale)
+    rows = fresh(len(since))
     found = np.zeros(len(rows))
     for t in range(longest):
-        relative = (padded[t][:, None] - levels[None, :]).astype(np.float32).ravel()
-        decided = decide(rows, np.full(len(rows), float(t)), relative, rules)
+        decided = decide(rows, since * t, since, np.repeat(padded[t], len(levels)), rules)
         rows = decided.rows
         found += decided.reason == Reason.FIRED
     return found.reshape(len(scores), len(levels))

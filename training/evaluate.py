@@ -229,12 +229,11 @@ def _judged(bundle: Bundle, share: _Share, track: Track, found: Scan) -> Judged:
     scores = found.scores[scored]
     some = bool(truth.any())
     outcomes, pictures = [], []
-    for settings, incidents in zip(share.alerting, found.incidents, strict=True):
+    for settings, levels, incidents in zip(share.alerting, found.levels, found.incidents, strict=True):
         outcome, missed, false = meet(intervals, incidents, track.times[scored], LATE * tick, settings.false_alarms_per_week)
         outcomes.append(outcome)
         if settings.false_alarms_per_week == share.pictured:
-            level = settings.rules(bundle.manifest.tail, tick, bundle.manifest.warm_up).warning
-            pictures += _misses(bundle, track, found, intervals, missed, level) + _false_alarms(bundle, track, found, intervals, false)
+            pictures += _misses(bundle, track, found, intervals, missed, levels) + _false_alarms(bundle, track, found, intervals, false)
     return Judged(
         stream=track.name,
         rows=len(track),
@@ -282,14 +281,15 @@ def _together(budget: float, outcomes: Sequence[Outcome], streams: Sequence[Judg
     )
 
 
-def _misses(bundle: Bundle, track: Track, found: Scan, intervals: F64, missed: Sequence[int], level: float) -> list[Picture]:
-    """The events that stayed farthest under the level."""
+def _misses(bundle: Bundle, track: Track, found: Scan, intervals: F64, missed: Sequence[int], levels: F32) -> list[Picture]:
+    """The events that stayed farthest under their level."""
     pictures = []
     for k in missed:
         rows = np.flatnonzero((track.times >= intervals[k, 0]) & (track.times <= intervals[k, 1]) & np.isfinite(found.scores))
         if len(rows):
             peak = int(rows[np.argmax(found.scores[rows])])
             share = found.contribution[rows].sum(axis=0)
+            level = float(levels[peak])
             badness = level - float(found.scores[peak])
             pictures.append(_picture(bundle, track, found, intervals, True, badness, int(share.argmax()), peak, level, rows))
     return sorted(pictures, key=lambda p: -p.badness)[:PICTURED]

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.alerting.config import AlertingSettings
+from detector.alerting.decide import Decided
 from detector.errors import DataError
-from detector.events import F32, F64, I64, U8, Alert, Columns, Partition
+from detector.events import F32, F64, I64, Alert, Columns, Partition
 from detector.ingest.source_file import FileSource
 from detector.ingest.tables import Table
 from detector.model.bundle import Bundle
@@ -57,11 +58,13 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One track's outcome: score float32 [n] (NaN of a dropped row), expected and contribution float32 [n, F], and incidents for each budget."""
+    """One track's outcome: score float32 [n] (NaN of a dropped row), expected and contribution float32 [n, F], and for each budget the
+    level in force float32 [n] and the incidents."""
 
     scores: F32
     expected: F32
     contribution: F32
+    levels: tuple[F32, ...]
     incidents: tuple[tuple[Incident, ...], ...]
 
 
@@ -96,7 +99,7 @@ class _Recorder:
     def __init__(self, runtime: Runtime, rows: int, width: int) -> None:
         self._runtime = runtime
         self.steps: list[Step] = []
-        self.scores = np.full(rows, np.nan, np.float32)
+        self.scores, self.levels = np.full(rows, np.nan, np.float32), np.full(rows, np.nan, np.float32)
         self.expected = np.full((rows, width), np.nan, np.float32)
         self.contribution = np.zeros((rows, width), np.float32)
 
@@ -104,28 +107,32 @@ class _Recorder:
         self.steps.append(self._runtime.step(x, clock, state))
         return self.steps[-1]
 
-    def wave(self, partition: Partition, offsets: I64, scores: F32, phases: U8, contributions: F32) -> None:
-        self.scores[offsets], self.contribution[offsets] = scores, contributions
-        self.expected[offsets] = self.steps[-1].expected
+    def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None:
+        self.scores[offsets], self.contribution[offsets], self.expected[offsets] = step.score, step.contribution, step.expected
+        self.levels[offsets] = decided.level
 
 
 class _Again:
-    """Hands out what another engine answered to the same questions. Implements Engine."""
+    """Hands out what another engine answered to the same questions, and files the levels in force. Implements Engine and ScoreSink."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int) -> None:
         self.answers: Iterator[Step] = iter(())
+        self.levels = np.full(rows, np.nan, np.float32)
 
     def step(self, x: F32, clock: F32, state: F32) -> Step:
         return next(self.answers)
+
+    def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None:
+        self.levels[offsets] = decided.level
 
 
 def scan(bundle: Bundle, of: Sequence[Track], alerting: Sequence[AlertingSettings], tell: Callable[[int], None]) -> list[Scan]:
     """``alerting``: the settings at each budget. ``tell`` is told how many rows were done since it was last told."""
     rows = sum(map(len, of))
     recorder, raised = _Recorder(Runtime(bundle), rows, len(bundle.manifest.features)), [list[Alert]() for _ in alerting]
-    repeaters = [_Again() for _ in alerting[1:]]
+    repeaters = [_Again(rows) for _ in alerting[1:]]
     first = offline_pipeline(bundle, recorder, alerting[0], raised[0].append, recorder)
-    others = [offline_pipeline(bundle, a, s, r.append) for a, s, r in zip(repeaters, alerting[1:], raised[1:], strict=True)]
+    others = [offline_pipeline(bundle, a, s, r.append, a) for a, s, r in zip(repeaters, alerting[1:], raised[1:], strict=True)]
     for columns, count in _polls(of):
         first.process([columns])
         for repeater, pipeline in zip(repeaters, others, strict=True):
@@ -133,13 +140,19 @@ def scan(bundle: Bundle, of: Sequence[Track], alerting: Sequence[AlertingSetting
             pipeline.process([columns])
         recorder.steps.clear()
         tell(count)
-    found = [_incidents(r) for r in raised]
+    found, in_force = [_incidents(r) for r in raised], [recorder.levels, *(r.levels for r in repeaters)]
     order, _ = _side_by_side(of)
     back = np.empty(rows, np.int64)
     back[order] = np.arange(rows)
     own = np.split(back, np.cumsum([len(t) for t in of])[:-1])
     return [
-        Scan(recorder.scores[o], recorder.expected[o], recorder.contribution[o], tuple(tuple(f.get(t.name, ())) for f in found))
+        Scan(
+            recorder.scores[o],
+            recorder.expected[o],
+            recorder.contribution[o],
+            tuple(levels[o] for levels in in_force),
+            tuple(tuple(f.get(t.name, ())) for f in found),
+        )
         for t, o in zip(of, own, strict=True)
     ]
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from detector.alerting.decide import Rules
+from detector.alerting.levels import lift_of, lifted_budget, spacing_most
 from detector.alerting.payload import RECEIVER
 from detector.alerting.receivers import ReceiverSettings, address, faulty
 from detector.alerting.routes import EACH_STREAM, OWN_LABELS, Labelling, Route, Routing
+from detector.events import F64
 from detector.ingest.config import Listed
 from detector.model.bundle import TailFit
 
@@ -99,6 +103,8 @@ class AlertingSettings(BaseModel):
     breaching_steps: int = Field(2, ge=1, le=1000, description="steps in a row over the level before it fires")
     clearing_steps: int = Field(5, ge=1, le=1000, description="steps in a row under the clearing level before it resolves")
     cooldown_ticks: float = Field(12.0, ge=0, description="tick intervals after an incident in which no new one begins")
+    spacing_hours: float = Field(12.0, ge=0, description="between two incidents of a stream, but 48 to 144 ticks; bursts within a quarter are one")
+    accept_after_hours: float = Field(24.0, gt=0, description="how long an incident lasts before its state is accepted as the new normal")
     external_url: str = Field("", description="this daemon's address as people reach it, for the payload")
 
     @field_validator("webhook_url")
@@ -176,22 +182,34 @@ class AlertingSettings(BaseModel):
         to_all = [Route(name, further=True, repeat_interval=self.repeat_interval) for name in names]
         return Routing(names, routes or to_all, self.labelling())
 
-    def rules(self, tail: TailFit, tick_interval: float, warm_up: int) -> Rules:
+    def rules(self, tail: TailFit, warm_up: int) -> Rules:
         """The state machine's numbers for a bundle's tail fit."""
-        return self.rules_at(
-            tail.level(self.false_alarms_per_week),
-            tail.level(self.false_alarms_per_week * CRITICAL_SHARE),
-            tick_interval,
-            warm_up,
+        budget, levels = self.false_alarms_per_week, self.levels(tail)
+        return replace(
+            self.rules_at(levels["warning"], spacing_most(budget), warm_up),
+            critical_above=levels["critical"] - levels["warning"],
+            lift=lift_of(budget, tail.scale),
+            usual=np.nan if tail.usual is None else tail.usual,
+            scale=tail.scale,
         )
 
-    def rules_at(self, warning: float, critical: float, tick_interval: float, warm_up: int) -> Rules:
+    def levels(self, tail: TailFit) -> dict[str, float]:
+        """The fleet's: where a stream with no evidence of its own and no recent incident fires, turns critical, and clears."""
+        asked = lifted_budget(self.false_alarms_per_week)
+        warning = tail.level(asked)
+        return {"warning": warning, "critical": tail.level(asked * CRITICAL_SHARE), "clear": warning - self.hysteresis}
+
+    def rules_at(self, warning: float | F64, most: float | F64, warm_up: int) -> Rules:
+        """At a level, or at one for each row, with incidents at most ``most`` seconds apart."""
         return Rules(
             warning=warning,
-            critical=critical,
-            clear=warning - self.hysteresis,
+            critical_above=np.inf,
+            hysteresis=self.hysteresis,
             breaches=self.breaching_steps,
             calms=self.clearing_steps,
-            cooldown=self.cooldown_ticks * tick_interval,
+            cooldown=self.cooldown_ticks,
             warm_up=warm_up,
+            spacing=self.spacing_hours * 3600,
+            spacing_most=most,
+            accept_after=self.accept_after_hours * 3600,
         )

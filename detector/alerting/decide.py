@@ -1,10 +1,15 @@
 """From a score to a decision: whole waves at once, no Python object until something changes.
 
-Theory of operation. Each stream walks ok -> pending -> firing -> ok. It is *pending* from the first score at or over the
-level, *firing* once ``breaches`` steps in a row were, and recovers when ``calms`` steps in a row were under the clearing level,
-which lies ``hysteresis`` below the level so that a score that hovers does not flap. For ``cooldown`` seconds of event time
-after an incident ended no new one begins. An incident starts at the event time of its first breach. It is a warning at the level
-of the operator's budget and critical at the level of a tenth of it; it escalates at most once and never de-escalates.
+Theory of operation. Each stream walks ok -> pending -> firing -> ok. It is *pending* from the first score at or over its
+level (:mod:`detector.alerting.levels`), *firing* once ``breaches`` steps in a row were, and recovers when ``calms`` steps in a row
+were under the clearing level, which lies ``hysteresis`` below the level so that a score that hovers does not flap, and a quarter of the
+spacing passed since it was last over it, so that what comes in bursts is one incident. A new one begins ``cooldown`` ticks of event time
+after the last one ended at the earliest, and the spacing after the last one fired. An incident starts at the event time of its
+first breach. It is a warning at the level of the operator's budget and critical at the level of a tenth of it; it escalates at most once
+and never de-escalates. Ticks are the stream's own, followed in its row.
+
+No stream fires for ever: an incident that lasts for ``accept_after`` seconds is over, the state it is in accepted as the new normal. The
+stream's level then stands above the plateau that the score reached, until the score comes down.
 
 The same table is used where the levels are learned: calibration runs :func:`decide` over held-out scores at many levels and
 counts the incidents it opens, so that a level means what the daemon will do.
@@ -17,47 +22,84 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from detector.alerting.levels import MEMORY, faded, learned, spaced
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 
-#: One stream's decision state. ``steps`` counts points up to the warm-up, ``onset`` and ``ended`` are event time in seconds.
+#: One stream's decision state; times are event time in seconds, scores those of the graph.
+#: ``onset`` of the incident, ``fired`` when it last fired, ``ended`` when it last ended, ``crossed`` when it was last over the clearing level;
+#: ``watched`` seconds in which it could alert, and ``incidents`` in them; ``tick``, its own interval in seconds; ``lift``, ``own`` and its
+#: ``evidence``, ``peak`` of the score in an incident, accepted ``plateau`` (-inf: none) as in :mod:`detector.alerting.levels`.
 DECISION = np.dtype(
     [
+        ("onset", "<f8"),
+        ("fired", "<f8"),
+        ("ended", "<f8"),
+        ("crossed", "<f8"),
+        ("watched", "<f8"),
         ("steps", "<u4"),
-        ("phase", "u1"),
-        ("severity", "u1"),
+        ("incidents", "<u4"),
+        ("tick", "<f4"),
+        ("lift", "<f4"),
+        ("own", "<f4"),
+        ("evidence", "<f4"),
+        ("peak", "<f4"),
+        ("plateau", "<f4"),
         ("breaches", "<u2"),
         ("critical", "<u2"),
         ("calms", "<u2"),
-        ("onset", "<f8"),
-        ("ended", "<f8"),
+        ("phase", "u1"),
+        ("severity", "u1"),
     ]
 )
 Decisions = npt.NDArray[np.void]
+Bools = npt.NDArray[np.bool_]
 _SATURATED = np.iinfo(np.uint16).max
+_MOST_STEPS = np.iinfo(np.uint32).max
+_PEAK_FADES = 3600.0  # seconds: one outlier in an incident is not its plateau
+_PLATEAU_FADES = 86_400.0  # seconds in which an accepted plateau comes down to a score that came down
+_TICK_GAIN = 0.02
+_LONGEST_GAP = 10  # ticks: a stream that fell silent for longer was not watched
+_SHORTEST_INCIDENT = 24  # ticks that an incident lasts at least before it is accepted, where they are long
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Levels and counts of the state machine; scores are those of the graph.
+    """Levels, counts and times of the state machine; scores are those of the graph.
 
-    Calibration, which tries many levels at once, hands :func:`decide` scores from which each column's level has been subtracted.
+    Attributes:
+        warning: the fleet's level; calibration, which tries many at once, gives one for each row.
+        critical_above, hysteresis: from the level up to the critical one, and down to the clearing one.
+        breaches, calms, warm_up: steps. cooldown: ticks.
+        spacing, spacing_most: seconds between two incidents as asked for, and as the budget allows (:func:`~detector.alerting.levels.spaced`).
+        accept_after: seconds.
+        lift: what one incident adds to its stream's level.
+        usual: the score that a known share of the fleet's points pass; nan: streams have no level of their own.
+        scale: the score that makes incidents e times as rare.
     """
 
-    warning: float
-    critical: float
-    clear: float
+    warning: float | F64
+    critical_above: float
+    hysteresis: float
     breaches: int
     calms: int
     cooldown: float
     warm_up: int
+    spacing: float = 0.0
+    spacing_most: float | F64 = np.inf
+    accept_after: float = np.inf
+    lift: float = 0.0
+    usual: float = np.nan
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """One wave's outcome: phase uint8 [B] and reason uint8 [B] after the step, and the decision rows [B] to store."""
+    """One wave's outcome: phase uint8 [B] and reason uint8 [B] after the step, the level float32 [B] that the score was held
+    against, and the decision rows [B] to store."""
 
     phase: U8
     reason: U8
+    level: F32
     rows: Decisions
 
 
@@ -65,54 +107,103 @@ def fresh(count: int, steps: int = 0) -> Decisions:
     """Decision rows of ``count`` streams that have seen ``steps`` points and no incident."""
     rows = np.zeros(count, DECISION)
     rows["steps"] = steps
-    rows["onset"] = rows["ended"] = -np.inf
+    rows["onset"] = rows["fired"] = rows["ended"] = rows["crossed"] = rows["plateau"] = -np.inf
     return rows
 
 
-def decide(rows: Decisions, times: F64, scores: F32, rules: Rules) -> Decided:
-    """One step for B streams: ``rows`` [B] before it, event ``times`` [B], ``scores`` [B]. Pure: returns new rows."""
+def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -> Decided:
+    """One step for B streams: ``rows`` [B] before it, event ``times`` [B], seconds ``since`` the previous point [B], ``scores`` [B].
+
+    Pure: returns new rows.
+    """
     out = rows.copy()
-    out["steps"] = np.minimum(rows["steps"], rules.warm_up) + 1
+    out["steps"] = np.minimum(rows["steps"], _MOST_STEPS - 1) + 1
     warming = rows["steps"] < rules.warm_up
-    breach = (scores >= rules.warning) & ~warming
-    calm = (scores < rules.clear) & ~warming
     was_firing = rows["phase"] == Phase.FIRING
+    tick = _followed(rows["tick"], rows["steps"], since)
+    apart = spaced(rules.spacing, tick, rules.spacing_most)
+    lift = faded(rows["lift"], since, MEMORY)
+    usually = rules.warning + rows["own"] + lift
+    level = np.maximum(usually, rows["plateau"]).astype(np.float32)
+    breach = (scores >= level) & ~warming
+    over = scores >= level - np.float32(rules.hysteresis)
+    calm = ~over & ~warming
 
     breaches = _counted(rows["breaches"], breach)
-    critical = _counted(rows["critical"], (scores >= rules.critical) & ~warming)
+    critical = _counted(rows["critical"], (scores >= level + np.float32(rules.critical_above)) & ~warming)
     calms = _counted(rows["calms"], calm & was_firing)
+    crossed = np.where(over, times, rows["crossed"])
 
-    cooling = times < rows["ended"] + rules.cooldown
+    cooling = (times < rows["ended"] + rules.cooldown * tick) | (times < rows["fired"] + apart)
     begins = breach & ~was_firing & ~cooling
     out["onset"] = np.where(begins & (rows["phase"] != Phase.PENDING), times, rows["onset"])
     fired = begins & (breaches >= rules.breaches)
-    recovered = was_firing & (calms >= rules.calms)
-    escalated = was_firing & ~recovered & (rows["severity"] == Severity.WARNING) & (critical >= rules.breaches)
-    firing = (was_firing & ~recovered) | fired
+    recovered = was_firing & (calms >= rules.calms) & (times >= crossed + apart / 4)
+    longest = np.maximum(rules.accept_after, _SHORTEST_INCIDENT * tick)
+    accepted = was_firing & ~recovered & (times - rows["onset"] >= longest)
+    ends = recovered | accepted
+    escalated = was_firing & ~ends & (rows["severity"] == Severity.WARNING) & (critical >= rules.breaches)
+    firing = (was_firing & ~ends) | fired
 
-    phase = np.full(len(rows), Phase.OK, np.uint8)
-    phase[warming] = Phase.WARMING
-    phase[begins] = Phase.PENDING
-    phase[firing] = Phase.FIRING
-
+    quiet = np.where(warming, Phase.WARMING, Phase.OK)
+    phase = np.where(firing, Phase.FIRING, np.where(begins, Phase.PENDING, quiet)).astype(np.uint8)
     reason = np.full(len(rows), Reason.BELOW_LEVEL, np.uint8)
-    reason[warming] = Reason.WARMING
-    reason[breach & ~was_firing & cooling] = Reason.COOLDOWN
-    reason[begins] = Reason.UNCONFIRMED
-    reason[was_firing] = Reason.STILL_FIRING
-    reason[was_firing & calm] = Reason.CLEARING
-    reason[fired] = Reason.FIRED
-    reason[escalated] = Reason.ESCALATED
-    reason[recovered] = Reason.RECOVERED
+    for where, why in (
+        (warming, Reason.WARMING), (breach & ~was_firing & cooling, Reason.COOLDOWN), (begins, Reason.UNCONFIRMED),
+        (was_firing, Reason.STILL_FIRING), (was_firing & calm, Reason.CLEARING), (fired, Reason.FIRED), (escalated, Reason.ESCALATED),
+        (recovered, Reason.RECOVERED), (accepted, Reason.ACCEPTED),
+    ):  # fmt: skip
+        reason[where] = why
 
     severity = np.where(firing, np.maximum(rows["severity"], Severity.WARNING), Severity.NONE)
     severity[escalated | (fired & (critical >= rules.breaches))] = Severity.CRITICAL
     out["phase"], out["severity"] = phase, severity
-    out["breaches"], out["critical"], out["calms"] = breaches, critical, calms
-    out["ended"] = np.where(recovered, times, rows["ended"])
-    return Decided(phase, reason, out)
+    out["breaches"], out["critical"], out["calms"], out["crossed"] = breaches, critical, calms, crossed
+    out["tick"], out["lift"] = tick, lift
+    out["watched"] += np.where(warming, 0.0, np.minimum(since, _LONGEST_GAP * tick))
+    if fired.any():
+        out["fired"] = np.where(fired, times, rows["fired"])
+        out["incidents"] += fired
+    if ends.any():
+        out["ended"] = np.where(ends, times, rows["ended"])
+        out["lift"] += np.where(ends, np.float32(rules.lift), np.float32(0))
+    _learn(out, rows, scores, usually, rules)
+    _follow_plateaus(out, rows, scores, since, fired, accepted, usually, rules)
+    return Decided(phase, reason, level, out)
 
 
-def _counted(before: npt.NDArray[np.uint16], now: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:
+def _learn(out: Decisions, rows: Decisions, scores: F32, usually: F64, rules: Rules) -> None:
+    """The stream's own evidence, from points that are no part of an incident."""
+    if not np.isnan(rules.usual):
+        counts = (rows["steps"] >= rules.warm_up) & (rows["phase"] != Phase.FIRING) & (scores < usually - rules.hysteresis)
+        out["own"], out["evidence"] = learned(rows["own"], rows["evidence"], scores, counts, rules.usual, rules.scale)
+
+
+def _follow_plateaus(out: Decisions, rows: Decisions, scores: F32, since: F64, fired: Bools, accepted: Bools, usually: F64, rules: Rules) -> None:
+    """The peak of open incidents; the plateau where one was accepted, which holds while the score is there and then comes down."""
+    during = fired | (rows["phase"] == Phase.FIRING)
+    standing = np.isfinite(rows["plateau"])
+    if during.any():
+        fades = (1 - np.exp(-since / _PEAK_FADES)).astype(np.float32)
+        peak = np.where(scores >= rows["peak"], scores, rows["peak"] + fades * (scores - rows["peak"]))
+        out["peak"] = np.where(fired, scores, np.where(during, peak, rows["peak"]))
+    if standing.any() or accepted.any():
+        stood = np.where(standing, rows["plateau"], scores)
+        lower = scores + faded(stood - scores, since, _PLATEAU_FADES)
+        stands = np.where(scores < usually - rules.hysteresis, lower, stood)
+        stands = np.where(accepted, out["peak"] + np.float32(2 * rules.hysteresis), stands)
+        out["plateau"] = np.where((standing | accepted) & (stands > usually), stands, -np.inf)
+
+
+def _followed(tick: F32, steps: npt.NDArray[np.uint32], since: F64) -> F64:
+    """Each stream's tick interval [B] in seconds after one more point: a running mean that a gap moves little.
+
+    What stands in for the time since a point before the first is forgotten.
+    """
+    held = np.clip(since, 0.5 * tick, 2.0 * tick)
+    return np.where((tick == 0) | (steps <= 1), since, tick + np.maximum(1.0 / (steps + 1.0), _TICK_GAIN) * (held - tick))
+
+
+def _counted(before: npt.NDArray[np.uint16], now: Bools) -> npt.NDArray[np.uint16]:
     """Length of the run of True that ends at this step, saturating."""
     return np.where(now, np.minimum(before, _SATURATED - 1) + 1, 0).astype(np.uint16)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from detector.events import Alert, FeatureDeviation
+from detector.alerting.explain import rarity, seen
+from detector.events import Alert, FeatureDeviation, Reason
 
 ALERT_NAME = "StreamAnomaly"
 RECEIVER = "streamwarden"
@@ -93,14 +94,17 @@ def alert_body(alert: Alert, external_url: str = "", labelled: Callable[[Alert],
 def described(alert: Alert) -> dict[str, str]:
     """The annotations: what a person reads first: a sentence, then the numbers behind it."""
     top = [d for d in alert.deviations if d.contribution > 0]
-    where = ", ".join(f"{d.name} {_number(d.observed, d.unit)} (expected {_number(d.expected, d.unit)})" for d in top[:3])
-    state = "behaves as expected again" if not alert.firing else "does not behave as it did in its history"
+    score = f"Score {alert.score:.2f}, level {alert.level:.2f}"
+    rare = f": about {rarity(alert.per_week)} on this stream" if alert.firing else ""
+    young = f" It is a young stream: confidence {alert.confidence:.0%}." if alert.confidence < 1 else ""
     return {
-        "summary": f"{alert.stream} {state}",
-        "description": f"Reconstruction error {alert.score:.2f}, level {alert.level:.2f}. {where}".strip(),
+        "summary": f"{alert.stream} {_state(alert)}",
+        "description": f"{seen(top)}. {score}{rare}.{young}".removeprefix(". "),
         "reason": alert.reason.label,
         "score": f"{alert.score:.6g}",
         "level": f"{alert.level:.6g}",
+        "rate_per_week": f"{alert.per_week:.3g}",
+        "confidence": f"{alert.confidence:.2g}",
         "observed": _pairs(top, "observed"),
         "expected": _pairs(top, "expected"),
         "contributions": _pairs(top, "contribution"),
@@ -112,8 +116,10 @@ def _pairs(deviations: Sequence[FeatureDeviation], name: str) -> str:
     return " ".join(f"{d.name}={getattr(d, name):.4g}" for d in deviations)
 
 
-def _number(value: float, unit: str) -> str:
-    return f"{value:.4g}{' ' if unit else ''}{unit}"
+def _state(alert: Alert) -> str:
+    if alert.reason is Reason.ACCEPTED:
+        return "stays as it is: accepted as the new normal"
+    return "does not behave as it did in its history" if alert.firing else "behaves as expected again"
 
 
 def fingerprint(stream: str) -> str:

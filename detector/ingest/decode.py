@@ -139,7 +139,7 @@ class Decoder:
             times = np.empty(len(stamps))
             for j, stamp in enumerate(stamps):
                 try:
-                    times[j] = raw.timestamps[kept[j]] / 1000.0 if stamp is None else _seconds(stamp)
+                    times[j] = raw.timestamps[kept[j]] / 1000.0 if stamp is None else seconds(stamp)
                 except ValueError:
                     times[j], bad[j] = 0.0, f"timestamp {stamp!r} is neither epoch seconds nor ISO 8601"
         outside = ~((times > EARLIEST) & (times < LATEST))
@@ -215,7 +215,7 @@ class Decoder:
         return list(map(self._stream, rows))
 
 
-def _seconds(stamp: float | str) -> float:
+def seconds(stamp: float | str) -> float:
     """Epoch seconds of a number, a number in quotes, or ISO 8601 (UTC where it has no offset). Raises ValueError."""
     try:
         return float(stamp)

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from detector.errors import BundleError
-from detector.events import F32
+from detector.events import F32, F64
 
 SCHEMA = 1
 MANIFEST, GRAPH, STREAMS, REPORT = "manifest.json", "model.onnx", "streams.npz", "report.html"
@@ -44,12 +44,20 @@ class TailFit(msgspec.Struct, frozen=True):
         slope: change of ln(rate) per unit of score beyond the last level, < 0: an exponential tail, the generalised Pareto
             distribution with shape 0 on this logarithmic score (Pickands 1975).
         stream_weeks: how much held-out time the counts rest on.
+        usual: the score that :data:`detector.alerting.levels.SHARE` of the fleet's points pass, which streams are compared by; None in bundles
+            that do not know it: their streams have no levels of their own.
     """
 
     levels: tuple[float, ...]
     rates: tuple[float, ...]
     slope: float
     stream_weeks: float
+    usual: float | None = None
+
+    @property
+    def scale(self) -> float:
+        """The score that makes incidents e times as rare, in the upper tail."""
+        return -1.0 / self.slope
 
     def level(self, per_week: float) -> float:
         """The score at which a stream raises ``per_week`` incidents a week, log-linear between the counted levels.
@@ -64,6 +72,15 @@ class TailFit(msgspec.Struct, frozen=True):
         if wanted < logs[-1]:
             return float(self.levels[-1] + (wanted - logs[-1]) / self.slope)
         return float(np.interp(-wanted, -logs, self.levels))
+
+    def rates_at(self, levels: F64) -> F64:
+        """Incidents a stream-week at ``levels`` [K]: :meth:`level` the other way round; below the lowest counted level its rate."""
+        logs = np.interp(levels, self.levels, np.log(self.rates))
+        return np.exp(logs + self.slope * np.maximum(levels - self.levels[-1], 0.0))
+
+    def rate(self, level: float) -> float:
+        """At one of them."""
+        return float(self.rates_at(np.array([level]))[0])
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict, deque
 from typing import Any
 
-from detector.alerting.decide import Rules
+from detector.alerting.config import AlertingSettings
 from detector.alerting.payload import AlertBody, alert_body
 from detector.events import Alert
 from detector.model.bundle import Bundle
@@ -17,13 +17,13 @@ RECENT = 200
 class View:
     """Written by the loop, read by the HTTP thread."""
 
-    def __init__(self, bundle: Bundle, budget: float, rules: Rules) -> None:
+    def __init__(self, bundle: Bundle, alerting: AlertingSettings) -> None:
         manifest = bundle.manifest
         self.status: dict[str, Any] = {
             "bundle": {"name": manifest.name, "version": manifest.version, "digest": bundle.digest},
             "features": [{"name": f.name, "unit": f.unit} for f in manifest.features],
-            "false_alarms_per_week": budget,
-            "levels": {"warning": rules.warning, "critical": rules.critical, "clear": rules.clear},
+            "false_alarms_per_week": alerting.false_alarms_per_week,
+            "levels": alerting.levels(manifest.tail),
         }
         self._lock = threading.Lock()
         self._open: OrderedDict[tuple[str, str], AlertBody] = OrderedDict()

@@ -21,9 +21,12 @@ PURE = (
     "model/cold",
     "model/streams",
     "alerting/decide",
+    "alerting/explain",
     "alerting/incidents",
     "alerting/lane",
+    "alerting/levels",
     "alerting/payload",
+    "alerting/rates",
     "alerting/routes",
     "recovery/snapshot",
 )

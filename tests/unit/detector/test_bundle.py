@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.alerting.levels import FEEDBACK
 from detector.errors import BundleError
 from detector.model.bundle import load_bundle
 from detector.model.runtime import Runtime
@@ -17,7 +19,7 @@ from tests.fakes import TAIL, write_bundle
 
 @pytest.mark.parametrize(("budget", "level"), [(10.0, 1.0), (1.0, 3.0), (0.1, 5.0), (0.01, 7.0), (100.0, 1.0)])
 def test_a_level_follows_from_the_budget_also_where_evidence_ends(budget: float, level: float) -> None:
-    assert TAIL.level(budget) == pytest.approx(level)
+    assert TAIL.level(budget * math.exp(FEEDBACK)) == pytest.approx(level)
 
 
 @given(st.floats(1e-6, 1e4), st.floats(1e-6, 1e4))

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from detector.alerting.decide import Rules, decide, fresh
 from detector.events import Phase, Reason, Severity
 
-RULES = Rules(warning=5.0, critical=8.0, clear=4.0, breaches=2, calms=2, cooldown=30.0, warm_up=2)
+RULES = Rules(warning=5.0, critical_above=3.0, hysteresis=1.0, breaches=2, calms=2, cooldown=3, warm_up=2)
 
 
 def walk(scores: list[float], rules: Rules = RULES, tick: float = 10.0) -> tuple[list[Phase], list[Reason], list[Severity]]:
     rows, phases, reasons, severities = fresh(1), [], [], []
     for t, score in enumerate(scores):
-        decided = decide(rows, np.array([t * tick]), np.array([score], np.float32), rules)
+        decided = decide(rows, np.array([t * tick]), np.array([tick]), np.array([score], np.float32), rules)
         rows = decided.rows
         phases.append(Phase(decided.phase[0]))
         reasons.append(Reason(decided.reason[0]))
@@ -39,7 +39,7 @@ def test_it_fires_after_the_minimum_of_breaching_steps_in_a_row() -> None:
 def test_an_incident_starts_at_its_first_breach() -> None:
     rows = fresh(1)
     for t, score in enumerate([0, 0, 0, 6, 6, 6]):
-        rows = decide(rows, np.array([t * 10.0]), np.array([score], np.float32), RULES).rows
+        rows = decide(rows, np.array([t * 10.0]), np.array([10.0]), np.array([score], np.float32), RULES).rows
     assert rows["onset"].tolist() == [30.0]
 
 
@@ -88,7 +88,9 @@ def test_a_wave_decides_as_each_stream_alone_would(all_scores: list[list[float]]
     alone = [walk(scores[:length])[1] for scores in all_scores]
     rows, together = fresh(len(all_scores)), []
     for t in range(length):
-        decided = decide(rows, np.full(len(all_scores), t * 10.0), np.array([s[t] for s in all_scores], np.float32), RULES)
+        decided = decide(
+            rows, np.full(len(all_scores), t * 10.0), np.full(len(all_scores), 10.0), np.array([s[t] for s in all_scores], np.float32), RULES
+        )
         rows = decided.rows
         together.append(decided.reason)
     assert np.stack(together, 1).tolist() == alone

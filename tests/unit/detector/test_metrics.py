@@ -28,7 +28,7 @@ def test_a_metric_is_zero_before_anything_happened(name: str, labels: dict[str, 
 
 def test_no_metric_has_a_label_for_each_stream_partition_or_host() -> None:
     labels = {label for family in Metrics().registry.collect() for sample in family.samples for label in sample.labels}
-    assert labels <= {"reason", "status", "severity", "outcome", "le"}
+    assert labels <= {"reason", "status", "severity", "outcome", "streams", "le"}
 
 
 def test_two_daemons_in_one_process_count_apart() -> None:

@@ -14,7 +14,7 @@ from tests.fakes import write_bundle
 
 def history(path: Path) -> Path:
     rows = ["timestamp,stream,cpu,mem"]
-    for t in range(60):
+    for t in range(100):
         rows.append(f"{60 * (t + 1)},a,{40 if 20 <= t < 25 else 0},0")
         rows.append(f"{60 * (t + 1)},b,0,")
     rows += ["60,a,1,1", "9999,b,,"]  # late; nothing in it
@@ -39,12 +39,12 @@ def test_there_is_one_row_for_each_input_row_in_its_order(tmp_path: Path, capsys
         ("firing", "a", "1970-01-01T00:21:00.000Z"),
         ("resolved", "a", "1970-01-01T00:21:00.000Z"),
     ]
-    assert "120 scored, 2 dropped; 1 incidents, 1 resolved" in capsys.readouterr().out
+    assert "200 scored, 2 dropped; 1 incidents, 1 resolved" in capsys.readouterr().out
 
 
 def test_the_budget_moves_the_level_without_training_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, data, scores = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"), tmp_path / "s.csv"
-    for budget, threshold in (("1", "3"), ("0.1", "5")):
+    for budget, threshold in (("1", "3"), ("10", "1")):
         monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK", budget)
         assert main(["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(scores)]) == 0
         assert scores.read_text().splitlines()[1].split(",")[3] == threshold
@@ -77,3 +77,24 @@ def test_run_without_a_topic_or_bundle_is_status_2(capsys: pytest.CaptureFixture
     monkeypatch.setenv("DETECTOR_KAFKA__TOPICS", "metrics")
     assert main(["run"]) == 2
     assert "DETECTOR_MODEL__BUNDLE" in capsys.readouterr().err
+
+
+def test_a_point_is_explained_where_it_fired_and_where_it_did_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    command = ["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(tmp_path / "s.csv"), "--explain"]
+    for at, said in (
+        ("1970-01-01T00:23:00Z", "It fires: the incident began at 1970-01-01T00:21:00Z"),
+        ("600", "It does not fire: the score is 3.00 under"),
+    ):
+        assert main([*command, f"a@{at}"]) == 0
+        assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("a", "name a stream and a time"), ("a@noon", "name a stream and a time"), ("z@600", "z has no point"), ("a@1", "a has no point")],
+)
+def test_what_cannot_be_explained_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, said: str) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    assert main(["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(tmp_path / "s.csv"), "--explain", asked]) == 2
+    assert said in capsys.readouterr().err

@@ -40,8 +40,7 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     bundle, metrics, clock = fake_bundle(tmp_path), Metrics(), FakeClock()
-    rules = AlertingSettings().rules(bundle.manifest.tail, 60.0, 3)
-    vitals, view = Vitals(clock.monotonic()), View(bundle, 1.0, rules)
+    vitals, view = Vitals(clock.monotonic()), View(bundle, AlertingSettings())
     server = WebServer(("127.0.0.1", 0), metrics, vitals, view, clock, lambda: metrics.checkpoint_age.set(4.0))
     server.start()
     with urllib3.PoolManager() as pool:
@@ -102,7 +101,7 @@ def test_an_incident_moves_from_firing_to_resolved(house: House) -> None:
 def test_the_status_tells_bundle_and_levels(house: House) -> None:
     status = json.loads(house.get("/api/v1/status")[1])
     assert status["bundle"]["name"] == "fake"
-    assert status["levels"] == {"warning": 3.0, "critical": 5.0, "clear": pytest.approx(2.7)}
+    assert status["levels"] == pytest.approx({"warning": 3.0, "critical": 5.0, "clear": 2.7})
 
 
 @pytest.mark.parametrize("path", ["/none", "/-/", "/api/v1/../../etc/passwd"])

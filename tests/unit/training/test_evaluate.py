@@ -23,17 +23,17 @@ from training.evaluate import Evaluation, evaluate, meet
 from training.scan import Incident, at_budgets, scan, tracks
 
 BUDGETS = (0.1, 1.0, 10.0)
-EVENTS = {"a": [(20, 24), (60, 61), (140, 150)], "b": [(80, 84)]}  # ticks; the second of a's leaves no trace
+EVENTS = {"a": [(20, 24), (110, 111), (240, 250)], "b": [(80, 84)]}  # ticks; the second of a's leaves no trace
 
 
-def history(path: Path, label: bool = True, ticks: int = 200, by_stream: bool = False) -> Path:
+def history(path: Path, label: bool = True, ticks: int = 320, by_stream: bool = False) -> Path:
     """Streams that rest at 0 but for jumps: all of EVENTS but one, and one in stream c that nobody labelled."""
     head = "timestamp,stream,cpu,mem" + (",label" if label else "")
     rows = []
     for name in "abc":
         for t in range(ticks):
             marked = any(a <= t <= b for a, b in EVENTS.get(name, []))
-            jump = (marked and not 60 <= t <= 61) or (name == "c" and 100 <= t < 106)
+            jump = (marked and not 110 <= t <= 111) or (name == "c" and 100 <= t < 106)
             mem = "" if t % 17 == 0 else f"{3 * jump * (t % 5)}"
             rows.append((t if not by_stream else 0, f"{60 * (t + 1)},{name},{40 * jump},{mem}" + (f",{int(marked)}" if label else "")))
     rows.sort(key=lambda row: row[0])
@@ -97,11 +97,12 @@ def test_found_missed_and_false_are_told_apart(tmp_path: Path) -> None:
     found = judged(write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"))
     at = found.budgets[1]
     assert (at.events, at.found, at.incidents, at.false_alarms) == (4, 3, 4, 1)
-    assert at.false_alarms_per_week == pytest.approx(1 / (600 * 60 / 604_800), rel=0.01)
+    assert at.false_alarms_per_week == pytest.approx(1 / (960 * 60 / 604_800), rel=0.01)
     assert at.delay_median == 60  # the second step over the level confirms
     missed = found.worst(miss=True)
     assert [p.stream for p in missed] == ["a"]
-    assert missed[0].badness == pytest.approx(3 - missed[0].scores[60:62].max())  # the level less the score of the event's two rows
+    event = (missed[0].times >= 60 * 111) & (missed[0].times <= 60 * 112)
+    assert missed[0].badness == pytest.approx(missed[0].level - missed[0].scores[event].max())  # in force at the event's two rows
     alarm = found.worst(miss=False)[0]
     assert (alarm.stream, alarm.metric) == ("c", "cpu")
     assert 60 * 100 <= alarm.moment <= 60 * 107

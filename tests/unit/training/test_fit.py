@@ -12,7 +12,7 @@ from detector.alerting.config import AlertingSettings
 from detector.cli import main as detector
 from detector.model.bundle import load_bundle
 from training import build
-from training.calibrate import candidate_levels, incidents, tail_fit
+from training.calibrate import calibrated, incidents
 from training.cli import main as training
 from training.data import scaling
 
@@ -162,7 +162,7 @@ def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for(budget: f
 
     calibration, fresh = scores(6), scores(6)
     settings = AlertingSettings()
-    levels = candidate_levels(calibration)
-    fit = tail_fit(levels, incidents(calibration, levels, settings).sum(axis=0), weeks=6.0)
-    realised = incidents(fresh, np.array([fit.level(budget)]), settings).sum() / 6
+    ticks = [60.0] * 6
+    tail, _, _ = calibrated(calibration, ticks, settings)
+    realised = incidents(fresh, np.array([tail.level(budget)]), settings, ticks, tail).sum() / 6
     assert 0.5 < realised / budget < 2

@@ -1,0 +1,102 @@
+"""Why a point did or did not alert, in a sentence: what was expected, what was seen, in which metrics, and how rare that is.
+
+*How rare* is the rate at which the fleet's held-out rows raised incidents at such a score, read at the stream's own place: its score less
+what its own evidence moved its level by. Beyond what was counted it follows the tail fit, so it is an order of magnitude and said as one.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.alerting.decide import Rules
+from detector.events import FeatureDeviation, Phase, Reason
+
+_SPANS = (("hour", 1 / 168), ("day", 1 / 7), ("week", 1.0), ("month", 30.4 / 7), ("year", 365.25 / 7))  # in weeks
+_RAREST = 10 * 365.25 / 7  # weeks: beyond it no history bears a figure out
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One scored point and the decision about it; ``row`` is its stream's decision row after it, ``per_week`` as :func:`rarity` takes it."""
+
+    stream: str
+    at: float
+    score: float
+    level: float
+    reason: Reason
+    row: np.void
+    per_week: float
+    deviations: Sequence[FeatureDeviation]
+
+
+def rarity(per_week: float) -> str:
+    """``once in 3 weeks``, for scores that a stream like this reaches so many times a week."""
+    weeks = 1 / per_week if per_week > 0 else np.inf
+    if weeks > _RAREST:
+        return "less than once in 10 years"
+    if weeks < _SPANS[0][1]:
+        return "more than once an hour"
+    name, span = max((s for s in _SPANS if weeks >= 0.95 * s[1]), key=lambda s: s[1], default=_SPANS[0])
+    count = round(weeks / span)
+    return f"once in {count} {name}s" if count > 1 else f"once {'an' if name == 'hour' else 'a'} {name}"
+
+
+def seen(deviations: Sequence[FeatureDeviation]) -> str:
+    """What was seen against what was expected, of the metrics that contributed most."""
+    top = [d for d in deviations if d.contribution > 0][:_NAMED]
+    return ", ".join(f"{d.name} {number(d.observed, d.unit)} (expected {number(d.expected, d.unit)})" for d in top)
+
+
+def number(value: float, unit: str) -> str:
+    return f"{value:.4g}{' ' if unit else ''}{unit}"
+
+
+def explained(point: Point, rules: Rules) -> str:
+    """Lines for a person: what was seen, how rare it is, what was decided and what the level is made of."""
+    row, when = point.row, _moment(point.at)
+    shares = ", ".join(f"{d.name} {d.contribution:.0%}" for d in point.deviations if d.contribution >= 0.01)
+    lines = [
+        f"{point.stream} at {when}: {seen(point.deviations) or 'nothing deviates'}.",
+        f"Score {point.score:.2f}: such a score comes about {rarity(point.per_week)} on this stream. Shares of the error: {shares or 'none'}.",
+        f"Level {point.level:.2f}: {_made_of(point, rules)}.",
+        f"{'It fires' if row['phase'] == Phase.FIRING else 'It does not fire'}: {_because(point, rules)}.",
+    ]
+    return "\n".join(lines)
+
+
+def _made_of(point: Point, rules: Rules) -> str:
+    row = point.row
+    parts = [
+        f"{float(rules.warning):.2f} for the fleet and the budget",
+        f"{row['own']:+.2f} from this stream's own past",
+        f"{row['lift']:+.2f} after recent incidents",
+    ]
+    usually = float(rules.warning) + float(row["own"]) + float(row["lift"])
+    raised = ["raised to stand above the state accepted as the new normal"] if point.level > usually + 0.01 and np.isfinite(row["plateau"]) else []
+    return ", ".join(parts + raised)
+
+
+def _because(point: Point, rules: Rules) -> str:
+    row = point.row
+    began = f"the incident began at {_moment(float(row['onset']))}"
+    return {
+        Reason.WARMING: f"the stream has had {row['steps']} of the {rules.warm_up} points that it is watched for first",
+        Reason.BELOW_LEVEL: f"the score is {point.level - point.score:.2f} under the level",
+        Reason.UNCONFIRMED: f"the score is over the level for {row['breaches']} of the {rules.breaches} points that it takes",
+        Reason.COOLDOWN: f"the score is over the level, too soon after the incident that fired at {_moment(float(row['fired']))}",
+        Reason.FIRED: began,
+        Reason.STILL_FIRING: began,
+        Reason.ESCALATED: f"{began} and is critical now",
+        Reason.CLEARING: f"{began}; the score is under the clearing level for {row['calms']} points: that takes {rules.calms}, and a quiet stretch",
+        Reason.RECOVERED: f"{began} and is over: the score stayed under the clearing level",
+        Reason.ACCEPTED: f"{began}, and its state is accepted as the new normal",
+    }[point.reason]
+
+
+def _moment(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(round(seconds), datetime.UTC).isoformat().replace("+00:00", "Z") if np.isfinite(seconds) else "no time"

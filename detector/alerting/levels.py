@@ -1,0 +1,70 @@
+"""The level in force for each stream: the fleet's, the stream's own evidence, a lift after each incident, an accepted plateau.
+
+Theory of operation. The bundle says at which score its fleet raises so many incidents a stream-week. What one stream's level adds to that:
+
+- *own*: streams of one fleet differ, so the score that :data:`SHARE` of a stream's own points pass is tracked by stochastic approximation
+  (Robbins & Monro 1951; the gain is that of an exponential tail), starting from the fleet's, which counts as :data:`PRIOR` points of
+  evidence. Its distance from the fleet's moves the level. Only points under the level count, at most :data:`MOST` scales either
+  way: an anomaly, however long, teaches little. Alarms are no evidence, since most of them may be true.
+- *lift*: each incident that ends lifts the level, and the lift fades within :data:`MEMORY`, by so much that at a rate of the budget it
+  is :data:`FEEDBACK` *scales* in the end, a scale being the score that makes incidents e times as rare. It is negative feedback: the level is taken
+  for 3.5 = exp(1.25) times the budget (:func:`lifted_budget`), so a stream that is new or noisy alarms more at first and settles at the budget.
+  A budget of less than one a week lifts as one a week does, and is taken for less.
+- *plateau*: where an incident lasted so long that it was accepted as the new normal, the level stands above what the score reached
+  until the score comes down, and then follows it down.
+
+All of it is event time and stored numbers: a replay finds the same levels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from detector.events import F32, F64
+
+WEEK = 604_800.0
+SHARE = 0.05  # of the points pass the score that is compared between stream and fleet
+PRIOR = 3000.0  # points: about twenty independent stretches of a smoothed score
+EVIDENCE_MOST = 40_000.0  # points remembered: what a stream did a month of minutes ago no longer counts
+MOST = math.log(10)  # scales: own evidence makes incidents at most ten times as rare or as frequent
+MEMORY = 4 * WEEK  # seconds in which a lift fades
+_LEAST_TICKS, _MOST_TICKS = 48, 144  # of a spacing: shorter, one burst is two incidents; longer, a stream of slow ticks is deaf
+FEEDBACK = 1.25  # scales by which a stream that alarms at the rate of its budget is lifted in the end
+
+
+def lift_of(per_week: float, scale: float) -> float:
+    """What one incident adds to the level under a budget of ``per_week``."""
+    return FEEDBACK * scale * (WEEK / MEMORY) / max(1.0, per_week)
+
+
+def lifted_budget(per_week: float) -> float:
+    """The rate that the level is taken for, so that with the lift in its equilibrium incidents come at ``per_week``."""
+    return per_week * math.exp(FEEDBACK * min(1.0, per_week))
+
+
+def learned(own: F32, evidence: F32, scores: F32, counts: np.ndarray[tuple[int], np.dtype[np.bool_]], usual: float, scale: float) -> tuple[F32, F32]:
+    """``own`` and ``evidence`` [B] after one more point; only where ``counts`` [B]."""
+    above = scores > usual + own
+    gain = np.float32(scale / SHARE) / (evidence + np.float32(PRIOR))
+    moved = np.clip(own + gain * (above - np.float32(SHARE)), -MOST * scale, MOST * scale)
+    return np.where(counts, moved, own), np.where(counts, np.minimum(evidence + 1, EVIDENCE_MOST), evidence)
+
+
+def spaced(spacing: float, tick: F64, most: float | F64) -> F64:
+    """Seconds [B] that lie between two incidents of a stream with ``tick`` [B]: ``spacing``, but 48 to 144 ticks, and at most ``most``.
+
+    A spacing of 0 is none.
+    """
+    return np.minimum(np.clip(spacing, _LEAST_TICKS * tick, _MOST_TICKS * tick), most) if spacing else np.zeros_like(tick)
+
+
+def spacing_most(per_week: float | F64) -> float | F64:
+    """Seconds: a quarter of the mean spacing of a budget's incidents, so that the spacing alone never halves what was asked for."""
+    return WEEK / (4 * per_week)
+
+
+def faded(amount: F32, since: F64, memory: float) -> F32:
+    """``amount`` [B] after ``since`` [B] seconds of forgetting."""
+    return amount * np.exp(since * (-1.0 / memory)).astype(np.float32)

@@ -1,0 +1,161 @@
+"""A stream's own level: what its past, its incidents and an accepted plateau add to the fleet's."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from detector.alerting.config import AlertingSettings
+from detector.alerting.decide import Decisions, Rules, decide, fresh
+from detector.alerting.levels import FEEDBACK, MEMORY, MOST, SHARE, WEEK
+from detector.alerting.rates import rates
+from detector.events import F32, Reason
+from tests.fakes import TAIL
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+RULES = dataclasses.replace(AlertingSettings().rules(TAIL, warm_up=0), usual=1.0, scale=0.5)
+
+
+class Course:
+    """What became of streams with these scores [T, N], a point each ``tick`` seconds; reasons and levels [T, N], last rows [N]."""
+
+    def __init__(self, scores: npt.ArrayLike, rules: Rules = RULES, tick: float = MINUTE) -> None:
+        table = np.atleast_2d(np.asarray(scores, np.float32).T).T
+        self.rows: Decisions = fresh(table.shape[1])
+        reasons, levels = [], []
+        since = np.full(table.shape[1], tick)
+        for t, row in enumerate(table):
+            decided = decide(self.rows, since * (t + 1), since, row, rules)
+            self.rows = decided.rows
+            reasons.append(decided.reason)
+            levels.append(decided.level)
+        self.reasons, self.levels = np.array(reasons), np.array(levels)
+
+    def count(self, reason: Reason) -> int:
+        return int((self.reasons == reason).sum())
+
+
+def bursts(onsets: list[int], length: int, total: int, height: float = 4.0) -> F32:
+    scores = np.zeros(total, np.float32)
+    for onset in onsets:
+        scores[onset : onset + length] = height
+    return scores
+
+
+def test_what_comes_in_bursts_is_one_incident() -> None:
+    found = Course(bursts([10, 30, 50, 70], 5, 300))
+    assert (found.count(Reason.FIRED), found.count(Reason.RECOVERED)) == (1, 1)
+
+
+def test_incidents_lie_twelve_hours_apart_but_no_more_than_144_ticks() -> None:
+    assert Course(bursts([10, 100], 5, 400)).count(Reason.FIRED) == 1
+    assert Course(bursts([10, 160], 5, 400)).count(Reason.FIRED) == 2
+    assert Course(bursts([10, 40], 5, 100), tick=HOUR).count(Reason.FIRED) == 1  # at least 48 ticks
+    assert Course(bursts([10, 70], 5, 120), tick=HOUR).count(Reason.FIRED) == 2
+
+
+def test_a_large_budget_is_not_halved_by_the_spacing() -> None:
+    rules = AlertingSettings(false_alarms_per_week=100).rules(TAIL, warm_up=0)
+    assert rules.spacing_most == pytest.approx(WEEK / 400)
+    assert Course(bursts([10, 100], 5, 400), rules).count(Reason.FIRED) == 2
+
+
+def test_a_streams_own_tick_counts_and_a_gap_moves_it_little() -> None:
+    found = Course(np.zeros(200), tick=10.0)
+    assert found.rows["tick"][0] == pytest.approx(10.0)
+    after = decide(found.rows, np.array([9000.0]), np.array([7000.0]), np.zeros(1, np.float32), RULES).rows
+    assert after["tick"][0] < 10.5
+
+
+def test_each_incident_lifts_the_level_and_the_lift_fades() -> None:
+    found = Course(bursts([10], 5, 200))
+    assert found.rows["lift"][0] == pytest.approx(RULES.lift, rel=0.01)
+    assert found.levels[-1, 0] == pytest.approx(float(RULES.warning) + RULES.lift, rel=0.05)
+    later = decide(found.rows, np.array([MEMORY + 200 * MINUTE]), np.array([MEMORY]), np.zeros(1, np.float32), RULES).rows
+    assert later["lift"][0] == pytest.approx(found.rows["lift"][0] / math.e, rel=0.01)
+
+
+def test_at_the_rate_of_its_budget_a_stream_is_lifted_to_where_the_fleet_raises_that_rate() -> None:
+    rules = AlertingSettings().rules(TAIL, 0)
+    settled = rules.lift * MEMORY / WEEK  # one incident a week, each forgotten at the rate of the memory
+    assert TAIL.rate(float(rules.warning) + settled) == pytest.approx(1.0)
+    assert TAIL.rate(float(rules.warning)) == pytest.approx(math.exp(FEEDBACK))
+
+
+def test_streams_that_score_higher_and_lower_than_the_fleet_get_levels_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    scale = 0.5
+    usual = 1.0 + scale * np.log(1 / SHARE)  # of an exponential tail over 1
+    rules = dataclasses.replace(RULES, warning=1 + 14 * scale, usual=usual, scale=scale)
+    shift = np.array([-0.6, 0.0, 0.6])
+    found = Course(1.0 + shift + rng.exponential(scale, (12_000, 3)), rules)
+    np.testing.assert_allclose(found.rows["own"], shift, atol=0.25)
+
+
+def test_a_long_anomaly_teaches_a_stream_nothing_about_itself() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.exponential(0.3, 6000)
+    scores[3000:] += 5.0
+    kept = Course(scores[:3000])
+    found = Course(scores, dataclasses.replace(RULES, accept_after=np.inf))
+    assert found.count(Reason.FIRED) == 1
+    assert found.rows["own"][0] == pytest.approx(kept.rows["own"][0], abs=1e-6)
+
+
+def test_a_streams_own_evidence_is_bounded() -> None:
+    found = Course(np.full(6_000, 2.5), dataclasses.replace(RULES, warning=100.0))
+    assert found.rows["own"][0] == pytest.approx(MOST * RULES.scale)
+
+
+def test_a_lasting_shift_alerts_once_and_is_accepted_after_the_stated_time() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.abs(rng.normal(0, 0.2, (3 * 1440, 50)))
+    scores[600:] += rng.uniform(4, 9, 50)
+    found = Course(scores)
+    fired, accepted = found.reasons == Reason.FIRED, found.reasons == Reason.ACCEPTED
+    assert (fired.sum(axis=0) == 1).all()
+    assert (accepted.sum(axis=0) == 1).all()
+    waited = accepted.argmax(axis=0) - (fired.argmax(axis=0) - 1)
+    assert (waited * MINUTE == AlertingSettings().accept_after_hours * HOUR).all()
+
+
+def test_after_the_shift_a_worse_one_alerts_and_what_ends_gives_the_old_level_back() -> None:
+    scores = np.zeros(8 * 1440)
+    scores[100 : 3 * 1440] = 4.0
+    worse = scores.copy()
+    worse[2 * 1440 : 2 * 1440 + 60] = 7.0
+    assert Course(worse).count(Reason.FIRED) == 2
+    ended = Course(scores, dataclasses.replace(RULES, usual=np.nan))
+    assert ended.count(Reason.FIRED) == 1
+    assert ended.levels[2 * 1440, 0] > 4.0
+    assert ended.levels[-1, 0] == pytest.approx(float(RULES.warning) + RULES.lift, abs=0.1)
+
+
+def test_no_score_makes_a_stream_fire_for_ever() -> None:
+    rng = np.random.default_rng(1)
+    wild = np.cumsum(np.abs(rng.normal(0, 0.05, 14 * 1440)))  # rises without end
+    found = Course(wild)
+    longest = AlertingSettings().accept_after_hours * HOUR / MINUTE
+    ends = np.isin(found.reasons[:, 0], (Reason.ACCEPTED, Reason.RECOVERED)).nonzero()[0]
+    starts = (found.reasons[:, 0] == Reason.FIRED).nonzero()[0]
+    assert len(starts) > 1
+    assert (ends[: len(starts)] - starts[: len(ends)] <= longest).all()
+
+
+def test_a_slow_tick_has_time_to_recover_before_it_is_accepted() -> None:
+    found = Course(bursts([10], 10, 60), tick=DAY)
+    assert (found.count(Reason.ACCEPTED), found.count(Reason.RECOVERED)) == (0, 1)
+
+
+def test_rates_are_over_streams_that_were_watched_for_a_day() -> None:
+    rows = fresh(4)
+    rows["watched"] = [WEEK, WEEK, 2 * WEEK, HOUR]
+    rows["incidents"] = [0, 2, 2, 5]
+    found = rates(rows)
+    assert (found.streams, found.mean) == (3, 1.0)
+    assert found.shares["median"] == pytest.approx(1.0)
+    assert rates(fresh(3)).mean == 0.0
