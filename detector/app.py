@@ -82,7 +82,7 @@ class Daemon:
         self._first = FirstOfEachKind()
         bundle = the_bundle(settings)
         manifest = bundle.manifest
-        rules = settings.alerting.rules(manifest.tail, manifest.warm_up)
+        rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         runtime = Runtime(bundle)
         store = store or the_store(settings, self._clock)
         routing, receivers = settings.alerting.routing(), the_receivers(settings, self._clock)

@@ -67,8 +67,7 @@ class Pipeline:
         self._bundle, self._engine, self.rules = bundle, engine, rules
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
         self._on_rejected, self._on_alert, self._on_split, self._writer = on_rejected, on_alert, on_split, writer
-        manifest = bundle.manifest
-        self.table = StreamTable(Seed(bundle.initial, bundle.rows, bundle.trained, manifest.warm_up), max_streams)
+        self.table = StreamTable(Seed(bundle.initial, bundle.rows, bundle.trained), max_streams)
         self.applied: dict[Partition, int] = {}
         self._stamps: dict[Partition, dict[int, Stamp]] = {}
 

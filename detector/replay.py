@@ -136,7 +136,7 @@ def offline_pipeline(
 ) -> Pipeline:
     """The daemon's pipeline with no daemon around it, one partition assigned: nothing is posted and nothing is kept."""
     manifest = bundle.manifest
-    rules = alerting.rules(manifest.tail, manifest.warm_up)
+    rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     counted = Metrics() if metrics is None else metrics
     pipeline = Pipeline(bundle, engine, rules, Outbox(), counted, NoDeadLetters(), max_streams=1 << 40, on_alert=on_alert, sink=sink)
     pipeline.assign(FileSource.PARTITION, Restored((), (), 0))

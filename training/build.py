@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +45,14 @@ class Candidate:
     Attributes:
         first: float32 [N, S], each stream before its first point.
         initial: from the streams' last rows [N, S] to the row [S] of a stream that training has not seen.
+        anew: whether ``first`` is what any stream starts from, so that these rows show how one does that training has not seen.
         fitted: the network behind the step, where there is one.
     """
 
     step: AnyStep
     first: F32
     initial: Callable[[F32], F32]
+    anew: bool = False
     fitted: Fitted | None = None
 
 
@@ -71,13 +73,16 @@ def build(
         on_trial(held_out)
         if made.fitted is not None and held_out is not None and held_out.worse and not accept:
             raise TrainingError(_refusal(held_out))
-        walked = walk(_runtime(data, history, step.layout.size), history, made.first)
+        runtime = _runtime(data, history, step.layout.size)
+        walked = walk(runtime, history, made.first)
         held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
         ticks = [s.tick for s in history.series]
-        tail, levels, counts = calibrated(held, ticks, AlertingSettings())
+        initial = made.initial(walked.rows)
+        new = walked.scores if made.anew else _walked_anew(runtime, history, splits, initial)
+        tail, levels, counts = calibrated(held, ticks, AlertingSettings(), new, settings.warm_up)
         weeks = np.array([len(s) * tick / WEEK for s, tick in zip(held, ticks, strict=True)])
         archive = {
-            "initial": made.initial(walked.rows),
+            "initial": initial,
             "names": np.array([s.name for s in history.series], np.str_),
             "rows": walked.rows,
             "levels": levels,
@@ -102,6 +107,12 @@ def build(
     return Built(tail, parity)
 
 
+def _walked_anew(runtime: Runtime, history: History, splits: list[Split], initial: F32) -> tuple[F32, ...]:
+    """Scores of the calibration rows, as of streams that were never seen before."""
+    series = (replace(s, times=s.times[p.calibration :], values=s.values[p.calibration :]) for s, p in zip(history.series, splits, strict=True))
+    return walk(runtime, replace(history, series=tuple(series)), np.repeat(initial[None], len(splits), axis=0)).scores
+
+
 def candidate(history: History, settings: FitSettings, progress: Progress) -> Candidate:
     """The detector that the settings name, fitted."""
     splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
@@ -113,7 +124,7 @@ def candidate(history: History, settings: FitSettings, progress: Progress) -> Ca
     fitted = fit([s.scaled() for s in history.series], splits, settings, settings.hidden or HIDDEN_MANY, progress)
     step = Step(fitted.network, settings.power, settings.learning).eval()
     layout = step.layout
-    return Candidate(step, first_rows(history, layout, settings.learning), lambda last: initial_row(history, layout, last), fitted)
+    return Candidate(step, first_rows(history, layout, settings.learning), lambda last: initial_row(history, layout, last), fitted=fitted)
 
 
 def _few(history: History, splits: list[Split], settings: FitSettings, progress: Progress) -> Candidate:
@@ -122,7 +133,7 @@ def _few(history: History, splits: list[Split], settings: FitSettings, progress:
     fitted = fit(read, splits, settings, settings.hidden or HIDDEN, progress)
     step = FewStep(fitted.network, settings.power, len(history.features)).eval()
     first = first_row(step.layout)
-    return Candidate(step, np.repeat(first[None], len(history.series), axis=0), lambda last: young_row(first, last, step.layout), fitted)
+    return Candidate(step, np.repeat(first[None], len(history.series), axis=0), lambda last: young_row(first, last, step.layout), True, fitted)
 
 
 def contest(made: Candidate, data: bytes, history: History, splits: list[Split], settings: FitSettings) -> Trial | None:

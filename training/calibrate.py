@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import decide, fresh
-from detector.alerting.levels import SHARE, WEEK, spacing_most
+from detector.alerting.levels import SHARE, WEEK, lifted_budget, spacing_most
 from detector.events import F32, F64, Reason
 from detector.model.bundle import TailFit
 from detector.model.runtime import Runtime, clock_input
@@ -26,6 +26,8 @@ from training.data import History
 LEVELS = 48
 EVIDENCE = 8
 _COLUMNS = 20_000
+_FOR_A_QUANTILE = 20  # points over it
+_OCTAVES = 12
 _NOTHING = -1e6  # score after a stream ended
 _SLOPE = (-20.0, -1.0)  # of ln(rate) per unit of score: a budget a tenth as large is 0.1 to 2.3 of score higher
 _DEFAULT_SLOPE = -3.0
@@ -61,9 +63,12 @@ def walk(runtime: Runtime, history: History, first: F32) -> Walk:
     return Walk(tuple(scores), tuple(expected), tuple(contribution), state)
 
 
-def calibrated(scores: list[F32], ticks: Sequence[float], settings: AlertingSettings) -> tuple[TailFit, F64, F64]:
+def calibrated(
+    scores: list[F32], ticks: Sequence[float], settings: AlertingSettings, new: Sequence[F32] = (), warm_up: int = 1
+) -> tuple[TailFit, F64, F64]:
     """Held-out scores of each stream, a point every so many seconds -> tail fit, levels [K], incidents float64 [N, K] at them.
 
+    ``new``: scores of streams from the first point that the detector ever saw of them on; they may alert after ``warm_up``.
     Counted twice: the second time incidents are kept apart as under a budget of each level's rate, and streams have levels of their own,
     in units of the scale that the first count gave.
     """
@@ -72,7 +77,27 @@ def calibrated(scores: list[F32], ticks: Sequence[float], settings: AlertingSett
     found = incidents(scores, levels, settings, ticks)
     first = replace(tail_fit(levels, found.sum(axis=0), weeks), usual=float(np.quantile(np.concatenate(scores), 1 - SHARE)))
     found = incidents(scores, levels, settings, ticks, first)
-    return replace(tail_fit(levels, found.sum(axis=0), weeks), usual=first.usual), levels, found
+    tail = replace(tail_fit(levels, found.sum(axis=0), weeks), usual=first.usual)
+    share = float(np.mean(np.concatenate(scores) >= tail.level(lifted_budget(settings.false_alarms_per_week))))
+    return replace(tail, young=young(new, np.concatenate(scores), share, warm_up)), levels, found
+
+
+def young(new: Sequence[F32], known: F32, share: float, warm_up: int) -> tuple[tuple[float, float], ...]:
+    """Ages and what young streams score higher by at them: the score that ``share`` of their points pass less that of the ``known`` streams' points.
+
+    By octaves of age from ``warm_up`` on, as far as there are points; never rising with age, nothing at four times the last one.
+    """
+    found = []
+    for start in warm_up * 2 ** np.arange(_OCTAVES):
+        points = np.concatenate([s[start : 2 * start] for s in new] or [np.zeros(0, np.float32)])
+        if len(points) < 10 * _FOR_A_QUANTILE:
+            break
+        over = max(share, _FOR_A_QUANTILE / len(points))
+        found.append((float(start * np.sqrt(2)), float(np.quantile(points, 1 - over) - np.quantile(known, 1 - over))))
+    if not found:
+        return ()
+    offsets = np.maximum.accumulate([max(0.0, offset) for _, offset in found][::-1])[::-1]
+    return (*((age, offset) for (age, _), offset in zip(found, offsets.tolist(), strict=True)), (4 * found[-1][0], 0.0))
 
 
 def incidents(scores: list[F32], levels: F64, settings: AlertingSettings, ticks: Sequence[float], tail: TailFit | None = None) -> F64:
@@ -84,11 +109,11 @@ def incidents(scores: list[F32], levels: F64, settings: AlertingSettings, ticks:
     chunk = max(1, _COLUMNS // len(levels))
     for start in range(0, len(scores), chunk):
         part = slice(start, start + chunk)
-        counts[part] = _count(scores[part], levels, settings, ticks[part], tail)
+        counts[part] = _count(scores[part], levels, settings, ticks[part], tail, float(np.median(ticks)))
     return counts
 
 
-def _count(scores: list[F32], levels: F64, settings: AlertingSettings, ticks: Sequence[float], tail: TailFit | None) -> F64:
+def _count(scores: list[F32], levels: F64, settings: AlertingSettings, ticks: Sequence[float], tail: TailFit | None, reference: float) -> F64:
     """One row of decision state for each stream and level."""
     longest = max(map(len, scores))
     padded = np.full((longest, len(scores)), _NOTHING, np.float32)
@@ -98,8 +123,8 @@ def _count(scores: list[F32], levels: F64, settings: AlertingSettings, ticks: Se
     since = np.repeat(ticks, len(levels))
     rules = settings.rules_at(np.tile(levels, len(scores)), np.tile(most, len(scores)), warm_up=0)
     if tail is not None and tail.usual is not None:
-        rules = dataclasses.replace(rules, usual=tail.usual, scale=tail.scale)
-    rows = fresh(len(since))
+        rules = dataclasses.replace(rules, usual=tail.usual, scale=tail.scale, tick=reference)
+    rows = fresh(len(since), known=True)
     found = np.zeros(len(rows))
     for t in range(longest):
         decided = decide(rows, since * t, since, np.repeat(padded[t], len(levels)), rules)

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from detector.alerting.decide import Rules
-from detector.alerting.levels import lift_of, lifted_budget, spacing_most
+from detector.alerting.levels import START, lift_of, lifted_budget, spacing_most
 from detector.alerting.payload import RECEIVER
 from detector.alerting.receivers import ReceiverSettings, address, faulty
 from detector.alerting.routes import EACH_STREAM, OWN_LABELS, Labelling, Route, Routing
@@ -182,13 +182,17 @@ class AlertingSettings(BaseModel):
         to_all = [Route(name, further=True, repeat_interval=self.repeat_interval) for name in names]
         return Routing(names, routes or to_all, self.labelling())
 
-    def rules(self, tail: TailFit, warm_up: int) -> Rules:
+    def rules(self, tail: TailFit, tick_interval: float, warm_up: int) -> Rules:
         """The state machine's numbers for a bundle's tail fit."""
         budget, levels = self.false_alarms_per_week, self.levels(tail)
         return replace(
             self.rules_at(levels["warning"], spacing_most(budget), warm_up),
             critical_above=levels["critical"] - levels["warning"],
             lift=lift_of(budget, tail.scale),
+            start=START * tail.scale,
+            tick=tick_interval,
+            ages=tuple(age for age, _ in tail.young),
+            offsets=tuple(offset for _, offset in tail.young),
             usual=np.nan if tail.usual is None else tail.usual,
             scale=tail.scale,
         )

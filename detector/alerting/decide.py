@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detector.alerting.levels import MEMORY, faded, learned, spaced
+from detector.alerting.levels import MEMORY, faded, for_age, for_tick, learned, spaced
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 
 #: One stream's decision state; times are event time in seconds, scores those of the graph.
@@ -51,6 +51,8 @@ DECISION = np.dtype(
         ("severity", "u1"),
     ]
 )
+#: Steps that a stream counts as having had that training knows.
+KNOWN = 1_000_000
 Decisions = npt.NDArray[np.void]
 Bools = npt.NDArray[np.bool_]
 _SATURATED = np.iinfo(np.uint16).max
@@ -73,6 +75,9 @@ class Rules:
         spacing, spacing_most: seconds between two incidents as asked for, and as the budget allows (:func:`~detector.alerting.levels.spaced`).
         accept_after: seconds.
         lift: what one incident adds to its stream's level.
+        start: scales that a stream which training has not seen is lifted by at first.
+        tick: the interval in seconds that the fleet's level is for; 0: for any.
+        ages, offsets: what being young adds (:func:`~detector.alerting.levels.for_age`).
         usual: the score that a known share of the fleet's points pass; nan: streams have no level of their own.
         scale: the score that makes incidents e times as rare.
     """
@@ -88,6 +93,10 @@ class Rules:
     spacing_most: float | F64 = np.inf
     accept_after: float = np.inf
     lift: float = 0.0
+    start: float = 0.0
+    tick: float = 0.0
+    ages: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
     usual: float = np.nan
     scale: float = 1.0
 
@@ -103,10 +112,10 @@ class Decided:
     rows: Decisions
 
 
-def fresh(count: int, steps: int = 0) -> Decisions:
-    """Decision rows of ``count`` streams that have seen ``steps`` points and no incident."""
+def fresh(count: int, known: bool = False) -> Decisions:
+    """Decision rows of ``count`` streams that have had no incident: new ones, or such that training knows."""
     rows = np.zeros(count, DECISION)
-    rows["steps"] = steps
+    rows["steps"] = KNOWN if known else 0
     rows["onset"] = rows["fired"] = rows["ended"] = rows["crossed"] = rows["plateau"] = -np.inf
     return rows
 
@@ -122,8 +131,8 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     was_firing = rows["phase"] == Phase.FIRING
     tick = _followed(rows["tick"], rows["steps"], since)
     apart = spaced(rules.spacing, tick, rules.spacing_most)
-    lift = faded(rows["lift"], since, MEMORY)
-    usually = rules.warning + rows["own"] + lift
+    lift = np.where(rows["steps"] == 0, np.float32(rules.start), faded(rows["lift"], since, MEMORY))
+    usually = rules.warning + rows["own"] + lift + standing(rows["steps"], tick, rules)
     level = np.maximum(usually, rows["plateau"]).astype(np.float32)
     breach = (scores >= level) & ~warming
     over = scores >= level - np.float32(rules.hysteresis)
@@ -170,6 +179,14 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     _learn(out, rows, scores, usually, rules)
     _follow_plateaus(out, rows, scores, since, fired, accepted, usually, rules)
     return Decided(phase, reason, level, out)
+
+
+def standing(steps: npt.NDArray[np.uint32], tick: F64, rules: Rules) -> F64:
+    """What a stream's tick [B] and age [B] move its level by."""
+    moved = for_tick(tick, rules.tick, rules.scale)
+    if rules.ages and (steps < rules.ages[-1]).any():
+        moved = moved + for_age(steps.astype(np.float64), np.array(rules.ages), np.array(rules.offsets))
+    return moved
 
 
 def _learn(out: Decisions, rows: Decisions, scores: F32, usually: F64, rules: Rules) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.alerting.decide import Rules
+from detector.alerting.decide import Rules, standing
 from detector.events import FeatureDeviation, Phase, Reason
 
 _SPANS = (("hour", 1 / 168), ("day", 1 / 7), ("week", 1.0), ("month", 30.4 / 7), ("year", 365.25 / 7))  # in weeks
@@ -71,14 +71,12 @@ def explained(point: Point, rules: Rules) -> str:
 
 def _made_of(point: Point, rules: Rules) -> str:
     row = point.row
-    parts = [
-        f"{float(rules.warning):.2f} for the fleet and the budget",
-        f"{row['own']:+.2f} from this stream's own past",
-        f"{row['lift']:+.2f} after recent incidents",
-    ]
-    usually = float(rules.warning) + float(row["own"]) + float(row["lift"])
-    raised = ["raised to stand above the state accepted as the new normal"] if point.level > usually + 0.01 and np.isfinite(row["plateau"]) else []
-    return ", ".join(parts + raised)
+    moved = float(standing(np.array([row["steps"]]), np.array([row["tick"]], np.float64), rules)[0])
+    fleet, own, lift = float(rules.warning), float(row["own"]), float(row["lift"])
+    parts = [f"{fleet:.2f} for the fleet and the budget", f"{own:+.2f} from this stream's own past", f"{lift:+.2f} after recent incidents"]
+    aged = [f"{moved:+.2f} for its tick and its age"] if abs(moved) >= 0.01 else []
+    raised = np.isfinite(row["plateau"]) and point.level > fleet + own + lift + moved + 0.01
+    return ", ".join([*parts, *aged, *(["raised to stand above the state accepted as the new normal"] if raised else [])])
 
 
 def _because(point: Point, rules: Rules) -> str:

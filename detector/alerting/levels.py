@@ -10,6 +10,10 @@ Theory of operation. The bundle says at which score its fleet raises so many inc
   is :data:`FEEDBACK` *scales* in the end, a scale being the score that makes incidents e times as rare. It is negative feedback: the level is taken
   for 3.5 = exp(1.25) times the budget (:func:`lifted_budget`), so a stream that is new or noisy alarms more at first and settles at the budget.
   A budget of less than one a week lifts as one a week does, and is taken for less.
+- *tick*: what is rare is rare by the point, so a stream with a tenth of the fleet's tick has ten times as many of them in a week: its level
+  stands ln(10) scales higher. One with a longer tick stays where it is and alarms less: few points are no reason to alarm on less.
+- *young*: a stream that training has not seen scores higher while its own past is short. By how much, by the number of its points, is in the
+  bundle. It also begins with a lift of :data:`START` scales, since e^{FEEDBACK} times the budget is no welcome for ten thousand new streams.
 - *plateau*: where an incident lasted so long that it was accepted as the new normal, the level stands above what the score reached
   until the score comes down, and then follows it down.
 
@@ -31,6 +35,7 @@ EVIDENCE_MOST = 40_000.0  # points remembered: what a stream did a month of minu
 MOST = math.log(10)  # scales: own evidence makes incidents at most ten times as rare or as frequent
 MEMORY = 4 * WEEK  # seconds in which a lift fades
 _LEAST_TICKS, _MOST_TICKS = 48, 144  # of a spacing: shorter, one burst is two incidents; longer, a stream of slow ticks is deaf
+START = math.log(2)
 FEEDBACK = 1.25  # scales by which a stream that alarms at the rate of its budget is lifted in the end
 
 
@@ -50,6 +55,16 @@ def learned(own: F32, evidence: F32, scores: F32, counts: np.ndarray[tuple[int],
     gain = np.float32(scale / SHARE) / (evidence + np.float32(PRIOR))
     moved = np.clip(own + gain * (above - np.float32(SHARE)), -MOST * scale, MOST * scale)
     return np.where(counts, moved, own), np.where(counts, np.minimum(evidence + 1, EVIDENCE_MOST), evidence)
+
+
+def for_tick(tick: F64, reference: float, scale: float) -> F64:
+    """What a stream's ``tick`` [B] moves its level by where the fleet's is ``reference``, in seconds; a reference of 0 is none."""
+    return scale * np.log(np.clip(reference / np.maximum(tick, 1e-3), 1.0, 1e3)) if reference else np.zeros_like(tick)
+
+
+def for_age(steps: F64, ages: F64, offsets: F64) -> F64:
+    """What being young moves the level by, of streams that have had ``steps`` [B] points; ``offsets`` at ``ages`` (rising), none beyond the last."""
+    return np.interp(np.log(np.maximum(steps, 1)), np.log(ages), offsets, right=0.0)
 
 
 def spaced(spacing: float, tick: F64, most: float | F64) -> F64:

@@ -46,6 +46,7 @@ class TailFit(msgspec.Struct, frozen=True):
         stream_weeks: how much held-out time the counts rest on.
         usual: the score that :data:`detector.alerting.levels.SHARE` of the fleet's points pass, which streams are compared by; None in bundles
             that do not know it: their streams have no levels of their own.
+        young: points a stream has had, and what its level stands higher then, at rising ages; nothing beyond the last.
     """
 
     levels: tuple[float, ...]
@@ -53,6 +54,7 @@ class TailFit(msgspec.Struct, frozen=True):
     slope: float
     stream_weeks: float
     usual: float | None = None
+    young: tuple[tuple[float, float], ...] = ()
 
     @property
     def scale(self) -> float:

@@ -36,13 +36,11 @@ class Seed:
     Attributes:
         initial: float32 [S], the row of a stream that training has not seen.
         rows: stream -> index into ``trained`` (float32 [N, S]).
-        warm_up: steps that a trained row counts as having taken: its streams may alert at once.
     """
 
     initial: F32
     rows: Mapping[str, int]
     trained: F32
-    warm_up: int
 
 
 class SlotIndex(dict[str | bytes, int]):
@@ -341,7 +339,7 @@ class StreamTable:
         trained = self._seed.rows.get(name)
         self.names[slot] = name
         self.states[slot] = self._seed.initial if trained is None else self._seed.trained[trained]
-        self.decisions[slot] = fresh(1, 0 if trained is None else self._seed.warm_up)[0]
+        self.decisions[slot] = fresh(1, known=trained is not None)[0]
         self.times[slot] = -np.inf
 
     def _fill(self, page: int, rows: PageRows, index: SlotIndex) -> None:

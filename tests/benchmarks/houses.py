@@ -54,7 +54,7 @@ def bundle(size: Size) -> Bundle:
 
 
 def pipeline(made: Bundle, partitions: int = 1, max_streams: int = 200_000) -> Pipeline:
-    rules = AlertingSettings().rules(made.manifest.tail, 120)
+    rules = AlertingSettings().rules(made.manifest.tail, 60.0, 120)
     found = Pipeline(made, Runtime(made), rules, Outbox(), Metrics(), NoDeadLetters(), max_streams)
     for number in range(partitions):
         found.assign(Partition(P.topic, number), Restored((), (), 0))

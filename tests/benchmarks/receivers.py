@@ -78,7 +78,7 @@ def _measure(url: str | None) -> Callable[[], float]:
             keeper = Keeper(LocalStore(Path(folder) / "state"))
             hooks = {} if url is None else {"hook": _webhook(url)}
             outbox, metrics = Outbox(Routing(list(hooks)), SystemClock(), keeper), Metrics(list(hooks))
-            rules = settings.rules(made.manifest.tail, 3)
+            rules = settings.rules(made.manifest.tail, 60.0, 3)
             house = Pipeline(made, Runtime(made), rules, outbox, metrics, NoDeadLetters(), 200_000)
             house.assign(P, Restored((), (), 0))
             delivery = Delivery(outbox, hooks, NoDeadLetters(), settings, metrics)

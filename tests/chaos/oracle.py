@@ -36,7 +36,7 @@ class Outcome:
 def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
     raised: list[Alert] = []
     manifest = bundle.manifest
-    rules = AlertingSettings().rules(manifest.tail, manifest.warm_up)
+    rules = AlertingSettings().rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1 << 20, on_alert=raised.append)
     decoder, states = Decoder(bundle.feature_names), dict[str, Row]()
     for partition, log in logs.items():

@@ -11,7 +11,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from deploy.demo.broker import Broker
-from detector.alerting.decide import fresh
+from detector.alerting.decide import KNOWN, fresh
 from detector.clock import SystemClock
 from detector.errors import ConfigError
 from detector.events import Partition
@@ -28,7 +28,7 @@ P = Partition("metrics", 7)
 
 def page(number: int, offset: int, names: tuple[str, ...] = ("a", "b")) -> Page:
     states = np.arange(len(names) * 3, dtype=np.float32).reshape(-1, 3) + offset
-    return to_page("bundle", P, PageRows(number, offset, names, states, fresh(len(names), 4), np.full(len(names), 9.0)), 7, ())
+    return to_page("bundle", P, PageRows(number, offset, names, states, fresh(len(names), known=True), np.full(len(names), 9.0)), 7, ())
 
 
 def head(offset: int, stamps: dict[int, int]) -> Head:
@@ -72,7 +72,7 @@ def test_what_was_written_is_there_after_a_restart(reopened: Callable[[], Store]
     rows = to_rows(pages[0])
     assert rows.names == ("a", "b")
     assert rows.states.tolist() == [[10, 11, 12], [13, 14, 15]]
-    assert rows.decisions["steps"].tolist() == [4, 4]
+    assert rows.decisions["steps"].tolist() == [KNOWN, KNOWN]
 
 
 def test_a_page_that_did_not_change_stays_as_it_was_written(reopened: Callable[[], Store]) -> None:

@@ -50,7 +50,7 @@ Found = tuple[dict[tuple[str, int], tuple[float, int]], set[Alert]]
 def run(bundle: Bundle, records: Sequence[Record], sizes: Sequence[int]) -> Found:
     """Score and phase of each stream's k-th record, and the alerts, where polls take ``sizes`` in turn."""
     manifest = bundle.manifest
-    rules = AlertingSettings(cooldown_ticks=2, spacing_hours=0).rules(manifest.tail, manifest.warm_up)
+    rules = AlertingSettings(cooldown_ticks=2, spacing_hours=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     rows, raised = ScoreRows(), set[Alert]()
     pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1000, on_alert=raised.add, sink=rows)
     pipeline.assign(P, Restored((), (), 0))

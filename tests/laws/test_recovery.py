@@ -47,7 +47,7 @@ class Run:
 
     def __init__(self, bundle: Bundle, store: MemoryStore, raised: list[Alert]) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(cooldown_ticks=0, spacing_hours=0).rules(manifest.tail, manifest.warm_up)
+        rules = AlertingSettings(cooldown_ticks=0, spacing_hours=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.bundle, self.store = bundle, store
         self.outbox, self.metrics = Outbox(Routing(["hook"])), Metrics()
         self.pipeline = Pipeline(

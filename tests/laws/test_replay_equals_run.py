@@ -50,7 +50,7 @@ def history() -> Rows:
 def over_json(bundle: Bundle, rows: Rows, poll: int) -> tuple[dict[int, float], list[str], list[bytes]]:
     """Score by row, status of each row, alerts."""
     manifest, found, raised = bundle.manifest, ScoreRows(), list[Alert]()
-    rules = SETTINGS.rules(manifest.tail, manifest.warm_up)
+    rules = SETTINGS.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1000, on_alert=raised.append, sink=found)
     pipeline.assign(P, Restored((), (), 0))
     decoder = Decoder(bundle.feature_names)

@@ -8,16 +8,17 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
+from msgspec.structs import replace
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import Decisions, Rules, decide, fresh
-from detector.alerting.levels import FEEDBACK, MEMORY, MOST, SHARE, WEEK
+from detector.alerting.levels import FEEDBACK, MEMORY, MOST, SHARE, START, WEEK
 from detector.alerting.rates import rates
 from detector.events import F32, Reason
 from tests.fakes import TAIL
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
-RULES = dataclasses.replace(AlertingSettings().rules(TAIL, warm_up=0), usual=1.0, scale=0.5)
+RULES = dataclasses.replace(AlertingSettings().rules(TAIL, 60.0, warm_up=0), usual=1.0, scale=0.5, start=0.0)
 
 
 class Course:
@@ -59,7 +60,7 @@ def test_incidents_lie_twelve_hours_apart_but_no_more_than_144_ticks() -> None:
 
 
 def test_a_large_budget_is_not_halved_by_the_spacing() -> None:
-    rules = AlertingSettings(false_alarms_per_week=100).rules(TAIL, warm_up=0)
+    rules = AlertingSettings(false_alarms_per_week=100).rules(TAIL, 60.0, warm_up=0)
     assert rules.spacing_most == pytest.approx(WEEK / 400)
     assert Course(bursts([10, 100], 5, 400), rules).count(Reason.FIRED) == 2
 
@@ -80,7 +81,7 @@ def test_each_incident_lifts_the_level_and_the_lift_fades() -> None:
 
 
 def test_at_the_rate_of_its_budget_a_stream_is_lifted_to_where_the_fleet_raises_that_rate() -> None:
-    rules = AlertingSettings().rules(TAIL, 0)
+    rules = AlertingSettings().rules(TAIL, 60.0, 0)
     settled = rules.lift * MEMORY / WEEK  # one incident a week, each forgotten at the rate of the memory
     assert TAIL.rate(float(rules.warning) + settled) == pytest.approx(1.0)
     assert TAIL.rate(float(rules.warning)) == pytest.approx(math.exp(FEEDBACK))
@@ -159,3 +160,21 @@ def test_rates_are_over_streams_that_were_watched_for_a_day() -> None:
     assert (found.streams, found.mean) == (3, 1.0)
     assert found.shares["median"] == pytest.approx(1.0)
     assert rates(fresh(3)).mean == 0.0
+
+
+def test_a_faster_tick_asks_for_a_rarer_score_and_a_slower_one_for_no_commoner_one() -> None:
+    rules = dataclasses.replace(RULES, usual=np.nan)
+    level = {tick: Course(np.zeros(50), rules, tick=tick).levels[-1, 0] for tick in (6.0, 60.0, 600.0)}
+    assert level[6.0] - level[60.0] == pytest.approx(math.log(10) * rules.scale, rel=0.01)
+    assert level[600.0] == pytest.approx(level[60.0], abs=1e-5)
+
+
+def test_a_stream_that_training_has_not_seen_starts_higher_and_comes_down_with_age() -> None:
+    rules = AlertingSettings().rules(replace(TAIL, young=((10.0, 2.0), (1000.0, 0.0))), 60.0, warm_up=0)
+    levels = Course(np.zeros(1200), rules).levels[:, 0]
+    begun = START * TAIL.scale
+    assert levels[5] == pytest.approx(3.0 + 2.0 + begun, abs=0.05)
+    assert levels[100] == pytest.approx(3.0 + 1.0 + begun, abs=0.05)
+    assert levels[1100] == pytest.approx(3.0 + begun, abs=0.05)
+    known = fresh(1, known=True)
+    assert decide(known, np.ones(1), np.full(1, MINUTE), np.zeros(1, np.float32), rules).level[0] == pytest.approx(3.0)

@@ -71,7 +71,7 @@ class House:
         bundle = fake_bundle(path)
         manifest = bundle.manifest
         self.metrics, self.store, self.clock = Metrics(), MemoryStore(), FakeClock()
-        rules = AlertingSettings().rules(manifest.tail, manifest.warm_up)
+        rules = AlertingSettings().rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), self.metrics, DeadLetterList(), 1000)
         self.keeper = Keeper(self.store)
         self.loop = Loop(self.pipeline, self.keeper, self.metrics, self.clock, bundle.digest, manifest.state_size, 10.0, 500, evict_after=60.0)

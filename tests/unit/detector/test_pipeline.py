@@ -29,7 +29,7 @@ NEW = Restored((), (), None)
 class House:
     def __init__(self, bundle: Bundle, max_streams: int = 1000, engine: Engine | None = None, cooldown: float = 0) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(cooldown_ticks=cooldown, spacing_hours=0).rules(manifest.tail, manifest.warm_up)
+        rules = AlertingSettings(cooldown_ticks=cooldown, spacing_hours=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.bundle, self.outbox, self.metrics = bundle, Outbox(Routing(["hook"])), Metrics()
         self.dead, self.rows, self.raised = DeadLetterList(), ScoreRows(), list[Alert]()
         self.pipeline = Pipeline(

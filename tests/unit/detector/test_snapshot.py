@@ -25,7 +25,7 @@ ALERT = Waiting(FIRED, 3, ("hook", "pager"))
 
 def page(number: int, offset: int, bundle: str = "bundle", alerts: tuple[Waiting, ...] = (), writer: int = WRITER) -> Page:
     states = np.full((1, WIDTH), offset, np.float32)
-    return to_page(bundle, P, PageRows(number, offset, (f"s{number}",), states, fresh(1, 4), np.array([9.0])), writer, alerts)
+    return to_page(bundle, P, PageRows(number, offset, (f"s{number}",), states, fresh(1, known=True), np.array([9.0])), writer, alerts)
 
 
 def head(offset: int, stamps: dict[int, int], bundle: str = "bundle") -> Head:
@@ -49,7 +49,7 @@ def test_a_page_comes_back_as_it_was() -> None:
     rows = to_rows(after)
     assert (rows.number, rows.offset, rows.names) == (2, 10, ("s2",))
     assert rows.states.tolist() == [[10, 10, 10]]
-    assert rows.decisions.tolist() == fresh(1, 4).tolist()
+    assert rows.decisions.tolist() == fresh(1, known=True).tolist()
     assert rows.times.tolist() == [9.0]
 
 

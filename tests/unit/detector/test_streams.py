@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.alerting.decide import KNOWN
 from detector.events import Partition
 from detector.model.streams import NO_SLOT, PAGE, Seed, StreamTable, waves
 
@@ -13,7 +14,7 @@ P, Q = Partition("metrics", 0), Partition("metrics", 1)
 
 
 def table(max_streams: int = 10_000) -> StreamTable:
-    seed = Seed(np.zeros(3, np.float32), {"known": 0}, np.ones((1, 3), np.float32), warm_up=5)
+    seed = Seed(np.zeros(3, np.float32), {"known": 0}, np.ones((1, 3), np.float32))
     made = StreamTable(seed, max_streams)
     made.assign(P)
     made.assign(Q)
@@ -34,7 +35,7 @@ def test_a_known_stream_starts_from_its_own_row_and_is_warm() -> None:
     known, unknown = made.slots(P, ["known", "new"]).tolist()
     assert made.states[known].tolist() == [1, 1, 1]
     assert made.states[unknown].tolist() == [0, 0, 0]
-    assert made.decisions["steps"][[known, unknown]].tolist() == [5, 0]
+    assert made.decisions["steps"][[known, unknown]].tolist() == [KNOWN, 0]
 
 
 def test_a_key_in_bytes_and_a_name_in_text_are_one_stream() -> None:
