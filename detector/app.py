@@ -24,10 +24,11 @@ from detector.deadletter import DeadLetterFile
 from detector.errors import ConfigError, RejectReason, Transient
 from detector.events import Alert, Partition, Rejected
 from detector.ingest.decode import Decoder
+from detector.ingest.decode_each import EachMetricDecoder
 from detector.ingest.source_kafka import KafkaSource
 from detector.loop import Loop
 from detector.metrics import Metrics
-from detector.model.bundle import Bundle, load_bundle
+from detector.model.bundle import SHIPPED, Bundle, load_bundle
 from detector.model.runtime import Runtime
 from detector.pipeline import Pipeline
 from detector.ports import Store
@@ -42,10 +43,14 @@ _DRAIN, _LAST, _LEAVE = 0.25, 0.5, 0.2  # shares of the deadline for a stop: not
 
 
 def the_bundle(settings: Settings) -> Bundle:
-    """Raises ConfigError or BundleError."""
-    if settings.model.bundle is None:
-        raise ConfigError("DETECTOR_MODEL__BUNDLE is not set: name the directory that `python -m training fit` wrote")
-    return load_bundle(settings.model.bundle)
+    """The one that is set, else the package's own. Raises BundleError."""
+    return load_bundle(settings.model.bundle or SHIPPED)
+
+
+def the_decoder(bundle: Bundle, settings: Settings, on_unknown: Callable[[str, Partition, int], None]) -> Decoder:
+    """What reads records for the bundle: of the features that it names, or of any."""
+    most = settings.kafka.max_record_bytes
+    return EachMetricDecoder(most, on_unknown) if bundle.manifest.each_metric else Decoder(bundle.feature_names, most, on_unknown)
 
 
 def the_store(settings: Settings, clock: Clock) -> Store:
@@ -105,11 +110,11 @@ class Daemon:
             self._pipeline, self._keeper, self.metrics, self._clock, bundle.digest, manifest.state_size,
             settings.recovery.interval, settings.kafka.max_poll_records, settings.model.evict_after,
         )  # fmt: skip
-        self._decoder = Decoder(bundle.feature_names, settings.kafka.max_record_bytes, self._first.unknown_field)
+        self._decoder = the_decoder(bundle, settings, self._first.unknown_field)
         self._delivery = Delivery(self._outbox, receivers, self._dead, settings.alerting, self.metrics)
         self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._refresh)
         self._log.info(
-            "starting", bundle=f"{manifest.name} {manifest.version}", features=len(manifest.features),
+            "starting", bundle=f"{manifest.name} {manifest.version}", features="any" if manifest.each_metric else len(manifest.features),
             receivers=",".join(f"{r.name}@{r.host}" for r in settings.alerting.destinations()) or "none", threshold=round(levels["warning"], 3),
             false_alarms_per_week=settings.alerting.false_alarms_per_week,
         )  # fmt: skip

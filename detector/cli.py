@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detector import __version__, config, log
-from detector.app import Daemon
+from detector.app import Daemon, the_bundle
 from detector.check import faults
 from detector.errors import ConfigError, DataError, DetectorError
 from detector.ingest.decode import seconds
@@ -68,7 +68,7 @@ def run_until_signalled(daemon: Daemon) -> int:
 
 def _replay(chosen: argparse.Namespace) -> int:
     settings = config.load(chosen.config)
-    bundle = load_bundle(chosen.bundle)
+    bundle = load_bundle(chosen.bundle) if chosen.bundle else the_bundle(settings)
     shown = sys.stderr.isatty()
 
     def progress(done: int, total: int) -> None:
@@ -114,6 +114,8 @@ def _check(chosen: argparse.Namespace) -> int:
     found = list(faults(settings))
     for fault in found:
         print(f"streamwarden: {fault}", file=sys.stderr)
+    if settings.model.bundle is None:
+        print("no bundle is set: the package's own, for any single metric; each numeric field of a record is a stream")
     if not found:
         print("all is well")
     return 2 if found else 0
@@ -127,9 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     again = commands.add_parser("replay", help="the daemon's pipeline over a file: what would have been raised")
     again.set_defaults(command=_replay)
-    again.add_argument("--bundle", type=Path, required=True, help="directory that `training fit` wrote")
+    again.add_argument("--bundle", type=Path, help="directory that `training fit` wrote (default: the one that is set, else the package's own)")
     again.add_argument("--data", type=Path, required=True, help="CSV or Parquet, a file or a directory")
-    again.add_argument("--scores", type=Path, required=True, help="CSV to write, one row for each input row")
+    again.add_argument("--scores", type=Path, required=True, help="CSV to write, one row for each input row, or for each of its metrics")
     again.add_argument("--explain", metavar="STREAM@TIME", help="say why this point of this stream did or did not alert")
     again.add_argument("--alerts", type=Path, help="NDJSON to write, one alert a line")
     check = commands.add_parser("check", help="validate settings, bundle and connections; print the effective settings")

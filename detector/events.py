@@ -46,7 +46,7 @@ class Columns:
 
     Attributes:
         names: stream of each record; bytes where it is the record's key, which the stream table resolves once a stream.
-        offsets: int64 [n], rising.
+        offsets: int64 [n], never falling: rows of one record, where each metric is a stream of its own, share theirs.
         times: float64 [n], event time in epoch seconds.
         values: float32 [n, F] in each metric's own unit, NaN where missing.
         next_offset: the offset after the last record of the poll, rejected ones included.
@@ -61,6 +61,11 @@ class Columns:
     next_offset: int
     rejected: Sequence[Rejected] = ()
     unknown_fields: int = 0
+
+    @property
+    def records(self) -> int:
+        """How many records these rows and the rejected came from."""
+        return int(np.count_nonzero(np.diff(self.offsets, prepend=-1))) + len(self.rejected)
 
 
 class Phase(enum.IntEnum):

@@ -161,7 +161,7 @@ class Pipeline:
 
     def _process_partition(self, columns: Columns) -> None:
         count = len(columns.names)
-        self._metrics.records.inc(count + len(columns.rejected))
+        self._metrics.records.inc(columns.records)
         self._metrics.unknown_fields.inc(columns.unknown_fields)
         for rejected in columns.rejected:
             self._reject(rejected)
@@ -259,7 +259,7 @@ class Pipeline:
             level=float(decided.level[i]) + above,
             confidence=1.0 if name in self._bundle.rows else min(1.0, float(after["watched"]) / RHYTHM),
             per_week=self.rarity(float(step.score[i]), after),
-            deviations=self.deviations(x[i], step.expected[i], step.contribution[i]),
+            deviations=self.deviations(name, x[i], step.expected[i], step.contribution[i]),
         )
         self._metrics.decisions.labels(reason.label).inc()
         self._metrics.alerts.labels(_STATUS[reason], severity.label).inc()
@@ -271,9 +271,9 @@ class Pipeline:
         """How often in a week a stream with this decision row reaches such a score."""
         return self._bundle.manifest.tail.rate(score - float(row["own"]))
 
-    def deviations(self, observed: F32, expected: F32, contribution: F32) -> tuple[FeatureDeviation, ...]:
+    def deviations(self, stream: str, observed: F32, expected: F32, contribution: F32) -> tuple[FeatureDeviation, ...]:
         """The features that contributed most, largest first."""
-        features = self._bundle.manifest.features
+        features = self._bundle.features_of(stream)
         order = np.argsort(-contribution, kind="stable")[:TOP_FEATURES].tolist()
         return tuple(
             FeatureDeviation(features[j].name, features[j].unit, float(observed[j]), float(expected[j]), float(contribution[j]))

@@ -80,7 +80,7 @@ class Question:
         if rows.phases[i] == Phase.DROPPED:
             return f"{self.stream} at {timestamp(time)}: it was not scored: late, repeated, or without a value."
         row, score = rows.decisions[i], float(rows.scores[i])
-        deviations = pipeline.deviations(rows.observed[i], rows.expected[i], rows.contributions[i])
+        deviations = pipeline.deviations(self.stream, rows.observed[i], rows.expected[i], rows.contributions[i])
         per_week = pipeline.rarity(score, row)
         return explained(Point(self.stream, time, score, float(rows.levels[i]), Reason(rows.reasons[i]), row, per_week, deviations), pipeline.rules)
 
@@ -98,7 +98,7 @@ def replay(
 
     Raises DataError, BundleError, or ConfigError where an output can't be written.
     """
-    source = FileSource(data, bundle.feature_names)
+    source = FileSource(data, bundle.feature_names, bundle.manifest.each_metric)
     manifest = bundle.manifest
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
     pipeline = offline_pipeline(bundle, Runtime(bundle), alerting, raised.append, rows, metrics)

@@ -22,7 +22,7 @@ from detector.alerting.levels import FEEDBACK
 from detector.alerting.payload import Post
 from detector.errors import Permanent, StoreError, Transient
 from detector.events import F32, F64, I64, Alert, Columns, Partition, Rejected
-from detector.model.bundle import GRAPH, MANIFEST, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle, sha256
+from detector.model.bundle import GRAPH, MANIFEST, SCHEMA, STAND_IN, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle, sha256
 from detector.model.runtime import Step
 from detector.recovery.snapshot import Head, Page
 
@@ -80,6 +80,14 @@ def fake_bundle(
     path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None
 ) -> Bundle:
     return load_bundle(write_bundle(path, features, warm_up, trained))
+
+
+def write_each_metric_bundle(path: Path, warm_up: int = 3) -> Path:
+    """The same for one feature, and a manifest that makes each metric a stream."""
+    write_bundle(path, (STAND_IN,), warm_up)
+    manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+    (path / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, each_metric=True)))
+    return path
 
 
 @dataclass

@@ -73,7 +73,7 @@ def build(
         on_trial(held_out)
         if made.fitted is not None and held_out is not None and held_out.worse and not accept:
             raise TrainingError(_refusal(held_out))
-        runtime = _runtime(data, history, step.layout.size)
+        runtime = plain_runtime(data, history, step.layout.size)
         walked = walk(runtime, history, made.first)
         held = [s[p.calibration :] for s, p in zip(walked.scores, splits, strict=True)]
         ticks = [s.tick for s in history.series]
@@ -100,7 +100,7 @@ def build(
             "state_size": step.layout.size,
             "warm_up": settings.warm_up,
             "tail": tail,
-            "provenance": _provenance(history, settings, made, held_out),
+            "provenance": provenance(history, settings, made, held_out),
         }
         write_files(stage, files, fields)
         parity = verify(stage, step, history, {s.name: p.calibration for s, p in zip(history.series, splits, strict=True)})
@@ -141,11 +141,11 @@ def contest(made: Candidate, data: bytes, history: History, splits: list[Split],
     cases = find_cases(history, splits, settings.seed)
     if cases is None:
         return None
-    contenders = [Contender(settings.detector, _runtime(data, history, made.step.layout.size), made.first)]
+    contenders = [Contender(settings.detector, plain_runtime(data, history, made.step.layout.size), made.first)]
     for kind in baselines.BASELINES:
         if kind != settings.detector:
             rival = candidate(history, settings.model_copy(update={"detector": kind}), lambda *_: None)
-            contenders.append(Contender(kind, _runtime(graph(rival.step), history, rival.step.layout.size), rival.first))
+            contenders.append(Contender(kind, plain_runtime(graph(rival.step), history, rival.step.layout.size), rival.first))
     return trial(history, cases, contenders)
 
 
@@ -178,14 +178,14 @@ def initial_row(history: History, layout: Layout, last: F32) -> F32:
     return row
 
 
-def _runtime(data: bytes, history: History, size: int) -> Runtime:
+def plain_runtime(data: bytes, history: History, size: int) -> Runtime:
     """The graph before there is a bundle around it."""
     features = tuple(map(Feature, history.features))
     manifest = Manifest(SCHEMA, "", "", features, history.tick, size, 1, TailFit((0.0,), (1.0,), -1.0, 0.0), {}, {})
     return Runtime(Bundle(Path("the exported graph"), "", manifest, data, np.zeros(size, np.float32), {}, np.zeros((0, size), np.float32)))
 
 
-def _provenance(history: History, settings: FitSettings, made: Candidate, held_out: Trial | None) -> dict[str, object]:
+def provenance(history: History, settings: FitSettings, made: Candidate, held_out: Trial | None) -> dict[str, object]:
     return {
         "data_sha256": history.digest,
         "rows": history.rows,

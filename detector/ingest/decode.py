@@ -13,7 +13,7 @@ import datetime
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -26,7 +26,7 @@ from detector.events import F64, Columns, Partition, Rejected
 
 MAX_UNKNOWN = 64
 EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100
-_F32_MOST = float(np.finfo(np.float32).max)
+F32_MOST = float(np.finfo(np.float32).max)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _NAMEABLE = re.compile(r'[^\\"\x00-\x1f]+')  # what msgspec takes as a field's name
 _AT = re.compile(r" - at `\$\.?(.*)`$")
@@ -167,9 +167,9 @@ class Decoder:
         """Rows that are structs but no samples, with the first fault of each."""
         found = {j: BadRecord(RejectReason.TIMESTAMP, detail) for j, detail in bad_times.items()}
         for j in np.flatnonzero(vacant).tolist():
-            found.setdefault(j, BadRecord(RejectReason.NO_FEATURES, f"none of {_listed(self._features)} is in it"))
+            found.setdefault(j, BadRecord(RejectReason.NO_FEATURES, self._wanted()))
         for j in np.flatnonzero(infinite).tolist():
-            field = next(f for f, x in zip(self._features, self._row_cells(rows[j]), strict=True) if x is not None and abs(x) > _F32_MOST)
+            field = next(f for f, x in self._named_cells(rows[j]) if x is not None and abs(x) > F32_MOST)
             found.setdefault(j, BadRecord(RejectReason.INFINITE, f"`{field}` is outside the range of a 32-bit float"))
         if None in names or "" in names or b"" in names:
             for j, name in enumerate(names):
@@ -180,9 +180,12 @@ class Decoder:
                 found.setdefault(j, BadRecord(RejectReason.ENCODING, "its key, which names the stream, is not UTF-8"))
         return sorted(found.items())
 
-    def _row_cells(self, row: Any) -> Sequence[float | None]:
+    def _wanted(self) -> str:
+        return f"none of {_listed(self._features)} is in it"
+
+    def _named_cells(self, row: Any) -> Iterable[tuple[str, float | None]]:
         cells = self._cells(row)
-        return (cells,) if len(self._features) == 1 else cells
+        return zip(self._features, (cells,) if len(self._features) == 1 else cells, strict=True)
 
     # -- unknown fields --------------------------------------------------------------------------------------------------
 
@@ -206,8 +209,8 @@ class Decoder:
         strict = self._strict and len(self._unknown) < MAX_UNKNOWN
         fields: list[Any] = [*contract, *cells, *ignored]
         struct = msgspec.defstruct("Record", fields, rename=encoded, gc=False, forbid_unknown_fields=strict)
-        self._decode = msgspec.json.Decoder(struct).decode
-        self._stamp = attrgetter("timestamp")
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
+        self._stamp: Callable[[Any], float | str | None] = attrgetter("timestamp")
         self._cells = attrgetter(*(f"f{j}" for j in range(len(self._features))))
         self._stream = attrgetter("stream")
 

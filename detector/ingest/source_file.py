@@ -9,19 +9,20 @@ import numpy as np
 
 from detector.errors import DataError, RejectReason
 from detector.events import Columns, Partition, Rejected
+from detector.ingest.each_metric import read_metrics
 from detector.ingest.tables import Table, read_tables
 
 
 class FileSource:
     """All files of DATA are one partition, so that a stream that spans files is one stream; a row's offset is its place.
 
-    Raises DataError.
+    With ``each_metric`` a row is a metric of a row: every metric is a stream of its own. Raises DataError.
     """
 
     PARTITION = Partition("replay", 0)
 
-    def __init__(self, data: Path, features: Sequence[str], rows: int = 16_384) -> None:
-        self._tables = read_tables(data)
+    def __init__(self, data: Path, features: Sequence[str], each_metric: bool = False, rows: int = 16_384) -> None:
+        self._tables = read_metrics(data) if each_metric else read_tables(data)
         self._rows = rows
         have = self._tables[0].features
         missing = [f for f in features if f not in have]

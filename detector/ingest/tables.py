@@ -81,6 +81,15 @@ def read_tables(data: Path) -> list[Table]:
 
 def read_table(path: Path) -> Table:
     """One file. Raises DataError that names the file, the column and the remedy."""
+    raw = opened(path)
+    features = tuple(c for c in raw.column_names if c not in RESERVED)
+    if not features:
+        raise DataError(f"{path} has no feature column beside {', '.join(raw.column_names)}")
+    return wide(raw, path, features)
+
+
+def opened(path: Path) -> pa.Table:
+    """A file as it is, found to have a time column. Raises DataError."""
     try:
         raw = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
         columns = raw.column_names
@@ -88,19 +97,21 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path} can't be read: its column names are not UTF-8; save it as UTF-8") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {error}") from None
-    features = tuple(c for c in columns if c not in RESERVED)
     if "timestamp" not in columns:
         raise DataError(f"{path} has no `timestamp` column (it has {', '.join(columns)}): name its time column so")
-    if not features:
-        raise DataError(f"{path} has no feature column beside {', '.join(columns)}")
     if len(set(columns)) != len(columns):
         raise DataError(f"{path} names a column twice: {', '.join(columns)}")
+    return raw
+
+
+def wide(raw: pa.Table, path: Path, features: tuple[str, ...]) -> Table:
+    """These columns of a file as features. Raises DataError."""
     streams, stream = _streams(raw, path)
     values = np.empty((raw.num_rows, len(features)), np.float32)
     for j, name in enumerate(features):
         values[:, j] = _numbers(raw[name], path, name)
     values[~np.isfinite(values)] = np.nan
-    label = _numbers(raw["label"], path, "label") if "label" in columns else None
+    label = _numbers(raw["label"], path, "label") if "label" in raw.column_names else None
     return Table(path, features, streams, stream, _times(raw["timestamp"], path), values, label)
 
 
@@ -116,13 +127,13 @@ def _numbers(column: pa.ChunkedArray, path: Path, name: str) -> F64:
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
-        row, cell = next(((i, v) for i, v in enumerate(column.to_pylist()) if v is not None and not _is_number(v)), (0, None))
+        row, cell = next(((i, v) for i, v in enumerate(column.to_pylist()) if v is not None and not is_number(v)), (0, None))
         raise DataError(f"{path}, row {row + 1}: column `{name}` holds {cell!r}, which is no number; mend the cell or leave it empty")
     with np.errstate(over="ignore"):
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
 
 
-def _is_number(cell: object) -> bool:
+def is_number(cell: object) -> bool:
     try:
         float(str(cell))
     except ValueError:

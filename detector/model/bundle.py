@@ -26,6 +26,8 @@ from detector.events import F32, F64
 
 SCHEMA = 1
 MANIFEST, GRAPH, STREAMS, REPORT = "manifest.json", "model.onnx", "streams.npz", "report.html"
+STAND_IN = "value"  # the one feature of a bundle that makes each metric a stream
+SHIPPED = Path(__file__).parents[1] / "bundles" / "any"  # for whom names no bundle: any single metric
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -94,6 +96,7 @@ class Manifest(msgspec.Struct, frozen=True):
         state_size: floats in a state row, S.
         warm_up: steps that an unknown stream takes before it may alert.
         files: SHA-256 in hexadecimal of every other file.
+        each_metric: there is one feature, :data:`STAND_IN`: every metric of a record is a stream of its own, ``<stream>/<metric>``.
         provenance: data digest, seeds, library versions, held-out metrics: for people, nothing computes with it.
     """
 
@@ -107,6 +110,7 @@ class Manifest(msgspec.Struct, frozen=True):
     tail: TailFit
     files: dict[str, str]
     provenance: dict[str, Any]
+    each_metric: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,15 @@ class Bundle:
     def feature_names(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.manifest.features)
 
+    def features_of(self, stream: str) -> tuple[Feature, ...]:
+        """What the values of a stream are called."""
+        return (Feature(metric_of(stream)),) if self.manifest.each_metric else self.manifest.features
+
+
+def metric_of(stream: str) -> str:
+    """The metric that a stream of its own, ``<stream>/<metric>``, carries."""
+    return stream.rpartition("/")[2]
+
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
@@ -156,6 +169,8 @@ def load_bundle(path: Path) -> Bundle:
             f"bundle {path} has schema {manifest.schema}, this version reads {SCHEMA}: "
             "train it again with this version, or run the version that made it"
         )
+    if manifest.each_metric and [f.name for f in manifest.features] != [STAND_IN]:
+        raise BundleError(f"{path / MANIFEST} makes each metric a stream, and its one feature is not called {STAND_IN}: train the bundle again")
     missing = {GRAPH, STREAMS} - manifest.files.keys()
     if missing:
         raise BundleError(f"{path / MANIFEST} lists no digest for {', '.join(sorted(missing))}: train the bundle again")

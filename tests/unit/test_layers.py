@@ -17,6 +17,7 @@ PATHS = sorted(p for part in ("detector", "training", "deploy") for p in (ROOT /
 
 PURE = (
     "ingest/decode",
+    "ingest/decode_each",
     "model/rows",
     "model/cold",
     "model/streams",

@@ -71,12 +71,9 @@ def test_data_that_cannot_be_read_is_one_sentence_and_status_2(tmp_path: Path, c
     assert len(error.strip().splitlines()) == 1
 
 
-def test_run_without_a_topic_or_bundle_is_status_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_without_a_topic_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run"]) == 2
     assert "DETECTOR_KAFKA__TOPICS" in capsys.readouterr().err
-    monkeypatch.setenv("DETECTOR_KAFKA__TOPICS", "metrics")
-    assert main(["run"]) == 2
-    assert "DETECTOR_MODEL__BUNDLE" in capsys.readouterr().err
 
 
 def test_a_point_is_explained_where_it_fired_and_where_it_did_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from detector.model.bundle import load_bundle
 from training.baselines import Baseline, baseline, first_rows
-from training.build import _runtime
+from training.build import plain_runtime
 from training.calibrate import walk
 from training.cli import main as training
 from training.config import FitSettings
@@ -41,7 +41,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 
 def contender(name: str, step: Baseline, history: History) -> Contender:
-    return Contender(name, _runtime(graph(step), history, step.layout.size), first_rows(step, history))
+    return Contender(name, plain_runtime(graph(step), history, step.layout.size), first_rows(step, history))
 
 
 def splits(history: History) -> list[Split]:
@@ -81,7 +81,7 @@ def test_a_contender_arrives_at_the_held_out_rows_as_the_daemon_would(tmp_path: 
     history = load_history(rhythm(tmp_path / "h.csv", label=True), 0.6)
     plain = baseline(kind, history, FitSettings())
     rows = first_rows(plain, history)
-    walked = walk(_runtime(graph(plain), history, plain.layout.size), history, rows)
+    walked = walk(plain_runtime(graph(plain), history, plain.layout.size), history, rows)
     wanted = [
         average_precision(scores[part.calibration :], marked(series.times, history.labels[series.name])[part.calibration :])
         for series, scores, part in zip(history.series, walked.scores, splits(history), strict=True)
