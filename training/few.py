@@ -78,9 +78,11 @@ class FewStep(nn.Module):
         present = (~missing).float()
         filled = torch.where(missing, 0.0, x.clamp(-LARGEST, LARGEST))
         tick = followed_tick(tick, clock[:, :1], age)
-        metrics = front.reshape(-1, self.layout.features, Front.SIZE)
-        surprise, signed, expected, metrics = self.front(filled, present, clock[:, 1], tick[:, 0], metrics)
-        z = signed.flatten(1)
+        features = self.layout.features
+        second, ticks = clock[:, 1:2].expand(-1, features), tick.expand(-1, features)
+        each = (part.reshape(1, -1) for part in (filled, present, second, ticks))
+        surprise, signed, expected, metrics = self.front(*each, front.reshape(-1, Front.SIZE).T)
+        z = signed.T.reshape(-1, CHANNELS * features)
         eh, ec = self.encoder(squashed(z), eh, ec)
         dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
         seen = present[..., None].expand(-1, -1, CHANNELS).flatten(1)
@@ -88,19 +90,18 @@ class FewStep(nn.Module):
         some = present.amax(dim=1, keepdim=True)
         mean = parts.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True).clamp(min=1.0)
         error = error + _QUICK * some * (mean - error)
-        own = (surprise * self.get_buffer("weights")).sum(-1)
+        own = (self.get_buffer("weights") @ surprise).reshape(-1, features)
         own = own * own
         evidence = torch.sqrt(own.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True).clamp(min=1.0))
         fused = (sum(WEIGHTS) * evidence + 2.0 * torch.log10(error + 1e-3)) / (sum(WEIGHTS) + 1.0)
-        v, w = self.sketch.wide(ranked, ranks)
-        rank = self.sketch.above(fused[:, 0], v, w) * (age[:, 0] > SETTLED - 0.5)
-        v, w = self.sketch.after(fused[:, 0], v, w)
-        ranked, ranks = torch.where(some > 0, v, ranked), torch.where(some > 0, w, ranks)
+        rank, _, v, w = self.sketch(fused.T, ranked.T[None], ranks.T[None])
+        rank = rank[0] * (age[:, 0] > SETTLED - 0.5)
+        ranked, ranks = torch.where(some > 0, v[0].T, ranked), torch.where(some > 0, w[0].T, ranks)
         years = _AGE_WEIGHT * torch.log10(age[:, 0].clamp(_YOUNG, _OLD) / 1000.0)
         score = (2.0 * fused[:, 0] + rank - years + _SHIFT).clamp(min=0.0)
         share = own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        row = [eh, ec, dh, dc, bias, energy, error, (age + some).clamp(max=1e7), tick, ranked, ranks, metrics.flatten(1)]
-        return score, expected, share, torch.cat(row, dim=1)
+        row = [eh, ec, dh, dc, bias, energy, error, (age + some).clamp(max=1e7), tick, ranked, ranks, metrics.T.reshape(-1, features * Front.SIZE)]
+        return score, expected.reshape(-1, features), share, torch.cat(row, dim=1)
 
 
 def followed_tick(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
@@ -133,17 +134,17 @@ def channels(history: History, rows: list[int]) -> list[F32]:
     found = [np.zeros((n, CHANNELS * width), np.float32) for n in rows]
     order = np.argsort([-n for n in rows], kind="stable")  # longest first: those still running are a prefix
     lengths = np.array([rows[i] for i in order])
-    state = Front.first().repeat(len(rows), width, 1)
-    tick = torch.tensor([[history.series[i].tick] for i in order], dtype=torch.float32)
+    state = Front.first()[:, None].repeat(1, len(rows) * width)
+    tick = torch.tensor([history.series[i].tick for i in order], dtype=torch.float32).repeat_interleave(width)[None]
     with torch.no_grad():
         for t in range(int(lengths[0])):
             running = order[: int(np.searchsorted(-lengths, -t, side="left"))]
-            n = len(running)
-            x = torch.from_numpy(np.stack([history.series[i].values[t] for i in running]))
+            n = len(running) * width
+            x = torch.from_numpy(np.concatenate([history.series[i].values[t] for i in running])[None])
             present = (~torch.isnan(x)).float()
-            second = torch.tensor([history.series[i].times[t] % 86_400 for i in running], dtype=torch.float32)
+            second = torch.tensor([history.series[i].times[t] % 86_400 for i in running], dtype=torch.float32).repeat_interleave(width)[None]
             filled = torch.nan_to_num(x).clamp(-LARGEST, LARGEST)
-            _, signed, _, state[:n] = front(filled, present, second, tick[:n, 0], state[:n])
-            for k, i in enumerate(running):
-                found[i][t] = signed[k].flatten().numpy()
+            _, signed, _, state = front(filled, present, second, tick[:, :n], state[:, :n])
+            for i, row in zip(running, signed.T.reshape(len(running), -1).numpy(), strict=True):
+                found[i][t] = row
     return found

@@ -13,6 +13,9 @@ learning, Rumelhart & Zipser 1985).
 
 Everything is a stretch of the stream's state row. A missing value changes nothing of its metric. There is no control flow: what happens
 every b points is computed at every point and kept at every b-th.
+
+Written for onnxruntime, which is quick where the last axis is long and the rest is plain arithmetic: that axis is the N metrics of all streams
+at once, centroids, prototypes and hours lie on the axes before it, and a choice between wide tensors is a product with masks of 0 and 1.
 """
 
 from __future__ import annotations
@@ -36,251 +39,222 @@ FIRST = 1e-5  # a place later costs so much more: of equals every runtime then t
 SETTLED = 20.0  # points before a sketch says anything
 _PARETO = 2.0
 _PROFILE_GAIN, _MEAN_GAIN = 0.15, 0.002
-_FAST, _SLOW = (1500.0, 3.0, 8.0), (6000.0, 8.0, 40.0)  # span of a running mean: seconds, least and most points
+_SPANS = ((1500.0, 3.0, 8.0), (6000.0, 8.0, 40.0), (6000.0, 8.0, 40.0))  # of the running means: seconds, least and most points
+PROTOTYPES = 12  # of a book
 _MEMORY, _FAR = 0.999, 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a book of patterns: the extreme of every ``every`` points, ``length`` of them, against ``prototypes``."""
+    """Of a book of patterns: the extreme of every ``every`` points, ``length`` of them."""
 
     every: int
     length: int
-    prototypes: int = 12
-
-    @property
-    def size(self) -> int:
-        return self.prototypes * (self.length + 1) + self.length + 2
 
 
 BOOKS = (Shape(6, 8), Shape(2, 4))
 
 
 class Sketch(nn.Module):
-    """The past of a number as K weighted centroids, in rising order, empty ones last.
-
-    Choices are products with masks of 0 and 1 and not ``where``: onnxruntime vectorises those.
-    """
+    """The past of C numbers, each as K weighted centroids in rising order, empty ones (weight 0) last."""
 
     def __init__(self, centroids: int, memory: float = 1.0) -> None:
         super().__init__()
         self.centroids, self.memory = centroids, memory
-        wide = centroids + 1
-        place = torch.arange(wide, dtype=torch.float32)
-        self.register_buffer("from_above", torch.tril(torch.ones(wide, wide)))
-        self.register_buffer("from_below", torch.triu(torch.ones(wide, wide)))
-        self.register_buffer("place", place[:-1])
-        self.register_buffer("handicap", FIRST * place[:-1] + BIG * ((place[:-1] < 0.5) | (place[:-1] > centroids - 1.5)))
+        place = torch.arange(centroids, dtype=torch.float32)[:, None]
+        self.register_buffer("place", place)
+        self.register_buffer("handicap", FIRST * place + BIG * ((place < 0.5) | (place > centroids - 1.5)))
 
-    def wide(self, values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """With a last, empty place: [..., K + 1]."""
-        return _then(values, BIG), _then(weights, 0.0)
+    def forward(self, q: Tensor, values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-log10 P(X >= q) and -log10 P(X <= q) [C, N] of the past, and the sketch [C, K, N] that has seen q [C, N]."""
+        if self.memory < 1.0:
+            weights = self.memory * weights
+        none, x = torch.zeros_like(values[:, :1]), q[:, None]
+        v, w = torch.cat([none - BIG, values, none + BIG], 1), torch.cat([none, weights, none], 1)
+        left, right, left_w, right_w = v[:, :-1], v[:, 1:], w[:, :-1], w[:, 1:]
+        before, under = (left < x).float(), (right < x).float()
+        slot = before - under  # the one gap with left < q <= right
+        under_w = under * right_w
+        a, b, below = (slot * left).sum(1), (slot * right).sum(1), under_w.sum(1)
+        known = b == q
+        high, low = self._surprises(q, a, b, (slot * left_w).sum(1), (slot * right_w).sum(1), below, known, values, weights)
+        wide_v = torch.maximum(left, torch.minimum(right, x))
+        wide_w = under_w + slot + (left_w - before * left_w)
+        own = before.sum(1) - 1.0
+        return high, low, *self._merged(wide_v, wide_w, torch.where(known, own, -1.0)[:, None])
 
-    def above(self, q: Tensor, values: Tensor, weights: Tensor) -> Tensor:
-        """-log10 P(X >= q), for q [...] and a wide sketch [..., K + 1]."""
-        mass = weights @ self.get_buffer("from_above")
-        under = (values < q[..., None]).float()
-        upper = (mass >= 0.1 * mass[..., :1]).float() * (weights > 0).float()
-        near, far = under - _then(under[..., 1:], 0.0), _after(1.0, under[..., :-1]) - under
-        return _surprise(q, values, weights, mass, near, far, upper - _then(upper[..., 1:], 0.0))
+    def _surprises(
+        self, q: Tensor, a: Tensor, b: Tensor, a_w: Tensor, b_w: Tensor, below: Tensor, known: Tensor, values: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """From the centroids a < q <= b next to q (-BIG, BIG where there is none), their weights, and all the weight below q.
 
-    def under(self, q: Tensor, values: Tensor, weights: Tensor) -> Tensor:
-        """-log10 P(X <= q): the same from the other end."""
-        mass = weights @ self.get_buffer("from_below")
-        used = (weights > 0).float()
-        over = (values > q[..., None]).float() * used
-        rest = used - over
-        lower = (mass >= 0.1 * mass[..., -1:]).float() * used
-        near = (over - _after(0.0, over[..., :-1])).clamp(min=0.0)
-        return _surprise(q, values, weights, mass, near, rest - _then(rest[..., 1:], 0.0), (lower - _after(0.0, lower[..., :-1])).clamp(min=0.0))
+        Up to and at a centroid the mass is that before it and half its own; between two, its logarithm is taken as straight.
+        Beyond the last: a Pareto tail as wide as from there to where the outer tenth begins.
+        """
+        mass = weights.cumsum(1)
+        total = mass[:, -1]
+        top, bottom = b > 0.5 * BIG, a < -0.5 * BIG
+        share = (q - a) / (b - a).clamp(min=TINY)
+        to_a, to_b = (below - 0.5 * a_w).clamp(min=1e-12), below + (0.5 * b_w).clamp(min=1e-12)
+        from_a, from_b = (total - to_a).clamp(min=1e-12), (total - to_b).clamp(min=1e-12)
+        own = 0.5 * torch.where(known | bottom, b_w, torch.where(top, a_w, 0.0)) + 0.5
+        high, low = from_a * torch.exp(share * torch.log(from_b / from_a)), to_b * torch.exp((1.0 - share) * torch.log(to_a / to_b))
+        tenth = (values + BIG * (mass < (total * torch.where(top, 0.9, 0.1))[:, None]).float()).amin(1)
+        inner = torch.where(top, a, b)
+        width = torch.maximum((inner - tenth).abs(), 1e-3 * inner.abs()).clamp(min=TINY)
+        excess = 1.0 + ((q - inner).abs() / width).clamp(max=1e12)
+        beyond = 2.0 * excess * excess
+        high, low = torch.where(top, beyond, 1.0 / (high + own)), torch.where(bottom & ~known, beyond, 1.0 / (low + own))
+        most = total + 1.0
+        return torch.log10(most * high).clamp(max=MOST_SURPRISED), torch.log10(most * low).clamp(max=MOST_SURPRISED)
 
-    def after(self, q: Tensor, values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """The sketch [..., K] that has seen q: a centroid of its own, and where there is none left, the cheapest pair made one.
+    def _merged(self, values: Tensor, weights: Tensor, equal: Tensor) -> tuple[Tensor, Tensor]:
+        """K centroids of K + 1 [C, K + 1, N]: one pair becomes one.
 
+        It is a number and its equal after it (``equal``: the place, or -1), or two places the last of which is empty, or the cheapest.
         A pair costs its weight over the mass outwards of it, so that the tails stay fine; the two ends are never merged.
         """
-        x, place = q[..., None], self.get_buffer("place")
-        equal = (values == x).float()
-        weights = weights * self.memory + equal
-        under = (values < x).float()
-        before = _after(1.0, under[..., :-1])
-        v = torch.maximum(_after(-BIG, values[..., :-1]), torch.minimum(values, x))
-        w = under * weights + (before - under) + (1.0 - before) * _after(0.0, weights[..., :-1])
-        below = w @ self.get_buffer("from_below")
-        pair = w[..., :-1] + w[..., 1:]
-        outwards = torch.minimum(below[..., 1:], below[..., -1:] - below[..., :-1] + w[..., :-1]).clamp(min=1e-9)
-        cheapest = (pair / outwards + self.get_buffer("handicap")).argmin(-1, keepdim=True).float()
-        here, left = (place == cheapest).float(), (place < cheapest).float()
-        right = 1.0 - here - left
-        middle = v[..., :-1] + (v[..., 1:] - v[..., :-1]) * (w[..., 1:] / pair.clamp(min=1e-9))
-        merged_v, merged_w = left * v[..., :-1] + here * middle + right * v[..., 1:], left * w[..., :-1] + here * pair + right * w[..., 1:]
-        known = equal.amax(-1, keepdim=True)
-        merged = (weights[..., -2:-1] > 0).float() * (1.0 - known)
-        added = 1.0 - known - merged
-        after_v = known * values[..., :-1] + merged * merged_v + added * v[..., :-1]
-        return after_v, known * weights[..., :-1] + merged * merged_w + added * w[..., :-1]
+        place, mass = self.get_buffer("place"), weights.cumsum(1)
+        v, next_v, w, next_w = values[:, :-1], values[:, 1:], weights[:, :-1], weights[:, 1:]
+        pair = w + next_w
+        outwards = torch.minimum(mass[:, 1:], mass[:, -1:] - mass[:, :-1] + w).clamp(min=1e-9)
+        cheapest = (pair / outwards + self.get_buffer("handicap")).argmin(1, keepdim=True).float()
+        cheapest = torch.where(weights[:, -1:] > 0, cheapest, self.centroids - 1.0)
+        at = torch.where(equal < 0, cheapest, equal)
+        keep, follow = (place <= at).float(), (place >= at).float()
+        after = 1.0 - keep
+        share = (follow - after) * (next_w / pair.clamp(min=1e-9))
+        return keep * v + after * next_v + share * (next_v - v), keep * w + follow * next_w
 
 
-def _then(values: Tensor, last: float) -> Tensor:
-    return torch.cat([values, torch.full_like(values[..., :1], last)], -1)
+class Books(nn.Module):
+    """Prototypes of a stream's recent shapes, one book for each of B shapes.
 
-
-def _after(first: float, values: Tensor) -> Tensor:
-    return torch.cat([torch.full_like(values[..., :1], first), values], -1)
-
-
-def _surprise(q: Tensor, values: Tensor, weights: Tensor, mass: Tensor, near: Tensor, far: Tensor, tenth: Tensor) -> Tensor:
-    """``mass`` [..., K + 1] is each centroid's weight and that of all beyond it, on the side that is asked for.
-
-    ``near`` marks the centroid next to q on the inner side, ``far`` q itself or the one next to it on the outer, ``tenth`` the innermost
-    one that a tenth of all lies beyond; each is a row of zeros where there is none.
+    State: each book's prototypes, how much each of them is used (-1: free), each book's pattern, their extremes, their novelties.
     """
-    total, tail = mass.amax(-1), mass - 0.5 * weights
-    far = far * (weights > 0).float()
-    inner, outer = (near * values).sum(-1), (far * values).sum(-1)
-    some_inner, some_outer = near.sum(-1), far.sum(-1)
-    equal = (weights * (values == q[..., None]).float()).sum(-1)
-    share = ((q - inner).abs() / (outer - inner).abs().clamp(min=TINY)).clamp(0.0, 1.0)
-    tail_inner, tail_outer = (near * tail).sum(-1).clamp(min=1e-12), (far * tail).sum(-1).clamp(min=1e-12)
-    between = torch.exp((1.0 - share) * torch.log(tail_inner) + share * torch.log(tail_outer))
-    hit = (equal > 0).float()
-    reached = some_inner * (hit * (tail_outer + 0.5 * equal) + (1.0 - hit) * between) + (1.0 - some_inner) * total
-    inside = -torch.log10((reached + 0.5) / (total + 1.0))
-    width = torch.maximum((inner - (tenth * values).sum(-1)).abs(), 1e-3 * inner.abs()).clamp(min=TINY)
-    excess = ((q - inner).abs() / width).clamp(max=1e12)
-    beyond = torch.log10(2.0 * (total + 1.0)) + _PARETO * torch.log10(1.0 + excess)
-    return (some_outer * inside + (1.0 - some_outer) * beyond).clamp(max=MOST_SURPRISED)
 
-
-class Book(nn.Module):
-    """Prototypes of a stream's recent shape. State, in this order: prototypes, how much each is used (-1: free), pattern, extreme, novelty."""
-
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shapes: tuple[Shape, ...]) -> None:
         super().__init__()
-        self.shape = shape
-        p, w = shape.prototypes, shape.length
-        self.widths = [p * w, p, w, 1, 1]
-        self.register_buffer("places", torch.arange(p, dtype=torch.float32))
+        self.shapes, b = shapes, len(shapes)
+        self.widths = [*(PROTOTYPES * s.length for s in shapes), PROTOTYPES * b, *(s.length for s in shapes), b, b]
+        self.register_buffer("place", FIRST * torch.arange(PROTOTYPES, dtype=torch.float32)[:, None])
+        self.register_buffer("every", torch.tensor([[float(s.every)] for s in shapes]))
+        self.register_buffer("needs", torch.tensor([[s.every * s.length - 1.5] for s in shapes]))
+
+    def first(self) -> Tensor:
+        before, free = sum(self.widths[: len(self.shapes)]), self.widths[len(self.shapes)]
+        return torch.cat([torch.zeros(before), torch.full((free,), -1.0), torch.zeros(sum(self.widths) - before - free)])
 
     def forward(self, z: Tensor, count: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """z [..., 1] standardised, count [..., 1] of points before it -> novelty [..., 1] and the next state."""
-        flat, used, pattern, extreme, novelty = torch.split(state, self.widths, -1)
-        prototypes = flat.reshape(*flat.shape[:-1], self.shape.prototypes, self.shape.length)
-        place = count - self.shape.every * torch.floor((count + 0.5) / self.shape.every)
-        extreme = torch.where((place < 0.5) | (z.abs() > extreme.abs()), z, extreme)
-        done = place > self.shape.every - 1.5
-        shown = torch.where(extreme.abs() < 0.5, 0.0, extreme)
-        pattern = torch.where(done, torch.cat([pattern[..., 1:], shown], -1), pattern)
-        learns = done & (count > self.shape.every * self.shape.length - 1.5)
-        distance = (prototypes - pattern[..., None, :]).abs().mean(-1)
-        distance = torch.where(used < 0, BIG, distance)
-        near = distance.amin(-1, keepdim=True)
-        known = near < 0.5 * BIG
-        novelty = torch.where(learns, torch.where(known, near, 0.0), novelty)
-        aged = torch.where(used >= 0, used * _MEMORY, used)
-        new = near > _FAR
-        places = self.get_buffer("places")
-        least, nearest = (aged + FIRST * places).argmin(-1, keepdim=True), (distance + FIRST * places).argmin(-1, keepdim=True)
-        chosen = places == torch.where(new, least, nearest).float()
-        pull = torch.where(new, 1.0, 0.1)
-        moved = prototypes + (chosen.float() * pull)[..., None] * (pattern[..., None, :] - prototypes)
-        counted = torch.where(chosen, torch.where(new, 1.0, aged + 1.0), aged)
-        prototypes = torch.where(learns[..., None], moved, prototypes)
-        used = torch.where(learns, counted, used)
-        return novelty, torch.cat([prototypes.flatten(-2), used, pattern, extreme, novelty], -1)
+        """z [B, N] standardised, count [1, N] of points before it -> novelty [B, N] and the next state."""
+        b = len(self.shapes)
+        parts = torch.split(state, self.widths)
+        prototypes = [part.reshape(PROTOTYPES, s.length, -1) for part, s in zip(parts, self.shapes, strict=False)]
+        used, extreme, novelty = parts[b].reshape(b, PROTOTYPES, -1), parts[-2], parts[-1]
+        every = self.get_buffer("every")
+        point = count - every * torch.floor((count + 0.5) / every)
+        extreme = torch.where((point < 0.5) | (z.abs() > extreme.abs()), z, extreme)
+        done = (point > every - 1.5).float()
+        shown = extreme * (extreme.abs() >= 0.5).float()
+        patterns = [p + done[i] * (torch.cat([p[1:], shown[i : i + 1]]) - p) for i, p in enumerate(parts[b + 1 : -2])]
+        learns = done * (count > self.get_buffer("needs")).float()
+        apart = [p - pattern for p, pattern in zip(prototypes, patterns, strict=True)]
+        free = (used < 0).float()
+        distance = torch.stack([d.abs().mean(1) for d in apart]) + BIG * free
+        near = distance.amin(1)
+        new = (near > _FAR).float()
+        novelty = torch.where(learns > 0, near * (near < 0.5 * BIG).float(), novelty)
+        used = (1.0 - (1.0 - _MEMORY) * learns)[:, None] * used.clamp(min=0.0) - free
+        chosen = self._least(new[:, None] * used + (1.0 - new)[:, None] * distance) * learns[:, None]
+        used = used + chosen * (1.0 - new[:, None] * used)
+        pull = chosen * (0.1 + 0.9 * new)[:, None]
+        moved = [p - pull[i][:, None] * d for i, (p, d) in enumerate(zip(prototypes, apart, strict=True))]
+        return novelty, torch.cat([*(m.flatten(0, 1) for m in moved), used.flatten(0, 1), *patterns, extreme, novelty])
+
+    def _least(self, values: Tensor) -> Tensor:
+        """1 at the first of the least [B, P, N], else 0."""
+        place = self.get_buffer("place")
+        return (place == FIRST * (values + place).argmin(1, keepdim=True).float()).float()
 
 
 class Front(nn.Module):
-    """One point of F metrics -> the channels' surprises. See :data:`WIDTHS` for one metric's stretch of the state."""
+    """One point of N metrics -> the channels' surprises. See :data:`WIDTHS` for one metric's stretch of the state."""
 
-    #: hour profile and how often each hour was seen · running mean · previous value · points · fast, slow, unexplained · moments of value and
-    #: unexplained (two means, two variances) · the two books · centroids and their weights
-    WIDTHS = (HOURS, HOURS, 1, 1, 1, 3, 4, BOOKS[0].size, BOOKS[1].size, CHANNELS * CENTROIDS, CHANNELS * CENTROIDS)
+    #: hour profile and how often each hour was seen · running mean and previous value · points · fast, slow, unexplained · means, then variances of
+    #: value and unexplained · the books · centroids and their weights
+    WIDTHS = (HOURS, HOURS, 2, 1, 3, 2, 2, sum(Books(BOOKS).widths), CHANNELS * CENTROIDS, CHANNELS * CENTROIDS)
     SIZE = sum(WIDTHS)
 
     def __init__(self) -> None:
         super().__init__()
-        self.sketch = Sketch(CENTROIDS)
-        self.books = nn.ModuleList(Book(shape) for shape in BOOKS)
+        self.sketch, self.books = Sketch(CENTROIDS), Books(BOOKS)
         hours = torch.arange(HOURS)
         apart = (hours[:, None] - hours[None, :]).remainder(HOURS)
         near = torch.where(apart == 0, 1.0, torch.where((apart == 1) | (apart == HOURS - 1), 0.5, 0.0))
         self.register_buffer("neighbours", near)
-        self.register_buffer("hours", hours.float())
+        self.register_buffer("hours", hours.float()[:, None])
+        self.register_buffer("two_sided", torch.tensor([[1.0]] * 4 + [[0.0]] * 2))  # a shape can be too new, not too old
+        self.register_buffer("spans", torch.tensor(_SPANS).T[:, :, None])
 
     @staticmethod
     def first() -> Tensor:
         """[SIZE] of a metric that was never seen."""
         profile, sketch = torch.zeros(2 * HOURS + 10), torch.full((CHANNELS * CENTROIDS,), BIG)
-        books = [torch.cat([torch.zeros(s.prototypes * s.length), torch.full((s.prototypes,), -1.0), torch.zeros(s.length + 2)]) for s in BOOKS]
-        return torch.cat([profile, *books, sketch, torch.zeros(CHANNELS * CENTROIDS)])
+        return torch.cat([profile, Books(BOOKS).first(), sketch, torch.zeros(CHANNELS * CENTROIDS)])
 
     def forward(self, x: Tensor, present: Tensor, second: Tensor, tick: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """x [B, F] finite, present [B, F] 0 or 1, second of the day [B], tick [B] in seconds, state [B, F, SIZE].
+        """x [1, N] finite, present [1, N] 0 or 1, second of the day [1, N], tick [1, N] in seconds, state [SIZE, N].
 
-        Returns one-sided surprises [B, F, 6], signed ones for the network [B, F, 6], the expectation [B, F] and the next state.
+        Returns one-sided surprises [6, N], signed ones for the network [6, N], the expectation [1, N] and the next state.
         """
-        profile, often, mean, last, count, means, moments, one, two, values, weights = torch.split(state, list(self.WIDTHS), -1)
-        x = x[..., None]
-        first = count < 0.5
-        mean, last = torch.where(first, x, mean), torch.where(first, x, last)
+        profile, often, levels, count, means, centre, variance, books, values, weights = torch.split(state, list(self.WIDTHS))
+        mean, last = torch.where(count < 0.5, x, levels).chunk(2)
         expected, residual, profile, often = self._of_the_hour(x, mean, profile, often, second)
         residual = _above_rounding(residual, x)
         gain = 1.0 / (count + 1.0)
         mean = mean + gain.clamp(min=_MEAN_GAIN) * (x - mean)
-        moments, z = self._standardised(torch.cat([x, residual], -1), moments, count)
-        spans = torch.stack([_gain(tick, _FAST), _gain(tick, _SLOW), _gain(tick, _SLOW)], -1)[:, None, :]
-        followed = torch.cat([x, x, residual], -1)
-        means = torch.where(first, followed, means + torch.maximum(spans, gain) * (followed - means))
-        shape_one, one = self.books[0](z[..., :1], count, one)
-        shape_two, two = self.books[1](z[..., 1:], count, two)
-        q = torch.cat([x, x - last, _above_rounding(means[..., :1] - means[..., 1:2], x), means[..., 2:], shape_one, shape_two], -1)
+        z, centre, variance = self._standardised(torch.cat([x, residual]), centre, variance, count)
+        means = means + torch.maximum(self._gains(tick), gain) * (torch.cat([x, x, residual]) - means)
+        fast, slow, unexplained = means.chunk(3)
+        novelty, books = self.books(z, count, books)
+        q = torch.cat([x, x - last, _above_rounding(fast - slow, x), unexplained, novelty])
         surprise, signed, values, weights = self._surprises(q, values, weights, count)
         counted = count + 1.0
-        counted = torch.where(counted > COUNTED, counted - COUNTED / 2, counted)
-        moved = [profile, often, mean, x, counted, means, moments, one, two, values, weights]
-        seen = present[..., None]
-        next_state = torch.where(seen > 0, torch.cat(moved, -1), state)
-        return surprise * seen, signed * seen, expected[..., 0], next_state
+        counted = counted - COUNTED / 2 * (counted > COUNTED).float()
+        moved = torch.cat([profile, often, mean, x, counted, means, centre, variance, books, values, weights])
+        return present * surprise, present * signed, expected, present * moved + (1.0 - present) * state
 
     def _of_the_hour(self, x: Tensor, mean: Tensor, profile: Tensor, often: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What is usual at this hour and its neighbours, what it leaves of x, and the profile after x."""
-        now = (torch.floor(second / 3600.0).clamp(0, HOURS - 1)[:, None] == self.get_buffer("hours")).float()
-        weight = (now @ self.get_buffer("neighbours"))[:, None, :] * often
-        usual = (0.5 * mean + (weight * profile).sum(-1, keepdim=True)) / (0.5 + weight.sum(-1, keepdim=True))
-        now = now[:, None, :]
+        now = (torch.floor(second / 3600.0).clamp(0, HOURS - 1) == self.get_buffer("hours")).float()
+        weight = (self.get_buffer("neighbours") @ now) * often
+        usual = (0.5 * mean + (weight * profile).sum(0, keepdim=True)) / (0.5 + weight.sum(0, keepdim=True))
         gain = now * (1.0 / (often + 1.0)).clamp(min=_PROFILE_GAIN)
         return usual, x - usual, profile + gain * (x - profile), (often + now).clamp(max=1.0 / _PROFILE_GAIN)
 
-    def _standardised(self, q: Tensor, moments: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        """Running mean and variance [B, F, 4] after q [B, F, 2], and q by those before; an update is clipped at five deviations."""
-        mean, variance = moments[..., :2], moments[..., 2:]
+    def _standardised(self, q: Tensor, mean: Tensor, variance: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q [2, N] by its running mean and variance, and those after it; an update is clipped at five deviations."""
         mean = torch.where(count < 0.5, q, mean)
         deviation = torch.sqrt(variance)
         d = q - mean
-        z = (d / (deviation + 1e-3 * mean.abs()).clamp(min=TINY)).clamp(-8.0, 8.0) * (count > 1.5)
-        limit = torch.where((deviation > 0) & (count > SETTLED - 0.5), 5.0 * deviation, BIG)
-        d = torch.minimum(torch.maximum(d, -limit), limit).clamp(-1e18, 1e18)
+        z = (d / (deviation + 1e-3 * mean.abs()).clamp(min=TINY)).clamp(-8.0, 8.0) * (count > 1.5).float()
+        limit = torch.where((deviation > 0) & (count > SETTLED - 0.5), 5.0 * deviation, 1e18)
+        d = torch.minimum(torch.maximum(d, -limit), limit)
         gain = 1.0 / (count + 1.0)
-        return torch.cat([mean + gain * d, (1.0 - gain) * (variance + gain * d * d)], -1), z
+        return z, mean + gain * d, (1.0 - gain) * (variance + gain * d * d)
+
+    def _gains(self, tick: Tensor) -> Tensor:
+        """[3, N] of the running means."""
+        seconds, least, most = self.get_buffer("spans")
+        return 2.0 / (torch.minimum(torch.maximum(seconds / tick.clamp(min=1e-3), least), most) + 1.0)
 
     def _surprises(self, q: Tensor, values: Tensor, weights: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        shape = (*q.shape, CENTROIDS)
-        v, w = self.sketch.wide(values.reshape(shape), weights.reshape(shape))
+        high, low, values, weights = self.sketch(q, *(part.reshape(CHANNELS, CENTROIDS, -1) for part in (values, weights)))
         settled = (count > SETTLED - 0.5).float()
-        up = self.sketch.above(q, v, w) * settled
-        low = self.sketch.under(q[..., :4], v[..., :4, :], w[..., :4, :]) * settled
-        v, w = self.sketch.after(q, v, w)
-        either = torch.cat([torch.maximum(up[..., :4], low), up[..., 4:]], -1)
-        signed = torch.cat([up[..., :4] - low, up[..., 4:]], -1).clamp(-6.0, 6.0)
-        return either, signed, v.flatten(-2), w.flatten(-2)
+        high, low = high * settled, low * (settled * self.get_buffer("two_sided"))
+        return torch.maximum(high, low), (high - low).clamp(-6.0, 6.0), values.flatten(0, 1), weights.flatten(0, 1)
 
 
 def _above_rounding(difference: Tensor, of: Tensor) -> Tensor:
     """0 where it is what float32 leaves of two numbers of the size of ``of``: a constant has no noise to be surprised by."""
     return difference * (difference.abs() > ROUNDING * of.abs()).float()
-
-
-def _gain(tick: Tensor, span: tuple[float, float, float]) -> Tensor:
-    seconds, least, most = span
-    return 2.0 / ((seconds / tick.clamp(min=1e-3)).clamp(least, most) + 1.0)

@@ -12,7 +12,7 @@ import torch
 from detector.events import F32, F64
 from training.export import graph
 from training.few import FewStep, first_row
-from training.front import BOOKS, CENTROIDS, Front
+from training.front import BOOKS, CENTROIDS, PROTOTYPES, Front
 from training.network import Sequence
 
 TICK, POINTS = 300.0, 700
@@ -99,7 +99,7 @@ def plain_channels(x: F64, seconds: F64) -> F64:
     profile, often, mean = np.zeros(24), np.zeros(24), x[0]
     fast = slow = x[0]
     unexplained, last = 0.0, x[0]
-    books = [PlainBook(s.every, s.length, s.prototypes) for s in BOOKS]
+    books = [PlainBook(s.every, s.length, PROTOTYPES) for s in BOOKS]
     centers, spreads = np.zeros(2), np.zeros(2)
     found = np.zeros((len(x), 6))
     for i, value in enumerate(x):
@@ -153,13 +153,13 @@ def daily(seed: int) -> tuple[F64, F64]:
 def test_the_channels_are_those_of_the_plain_writing(seed: int) -> None:
     x, seconds = daily(seed)
     expected, expected_signed = plain_surprises(plain_channels(x, seconds))
-    front, state = Front().eval(), Front.first().repeat(1, 1, 1)
+    front, state = Front().eval(), Front.first()[:, None]
     found, signed = np.zeros((POINTS, 6)), np.zeros((POINTS, 6))
     with torch.no_grad():
         for i in range(POINTS):
-            value, second = torch.tensor([[x[i]]], dtype=torch.float32), torch.tensor([seconds[i]], dtype=torch.float32)
-            one, other, _, state = front(value, torch.ones(1, 1), second, torch.tensor([TICK]), state)
-            found[i], signed[i] = one[0, 0].numpy(), other[0, 0].numpy()
+            value, second = torch.tensor([[x[i]]], dtype=torch.float32), torch.tensor([[seconds[i]]], dtype=torch.float32)
+            one, other, _, state = front(value, torch.ones(1, 1), second, torch.tensor([[TICK]]), state)
+            found[i], signed[i] = one[:, 0].numpy(), other[:, 0].numpy()
     assert expected[400].max() > 3
     near = np.abs(found - expected) < 1e-2
     assert near.mean() > 0.98, near.mean(axis=0)  # two numbers that float32 can not tell apart may change places
