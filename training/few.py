@@ -105,10 +105,13 @@ class FewStep(nn.Module):
 
 
 def followed_tick(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
-    """The stream's own tick interval [B, 1] in seconds: a running mean that a gap moves little."""
+    """The stream's own tick interval [B, 1] in seconds: a running mean that a gap moves little.
+
+    What stands in for the time since a point before the first is forgotten.
+    """
     since = since.clamp(min=1e-3)
     step = torch.minimum(torch.maximum(since, 0.5 * tick), 2.0 * tick)
-    return torch.where(age < 0.5, since, tick + (1.0 / (age + 1.0)).clamp(min=0.02) * (step - tick))
+    return torch.where(age < 1.5, since, tick + (1.0 / (age + 1.0)).clamp(min=0.02) * (step - tick))
 
 
 def first_row(layout: FewLayout) -> F32:
