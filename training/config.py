@@ -28,8 +28,8 @@ class FitSettings(BaseModel):
     learning_rate: float = Field(4e-3, gt=0)
     patience: int = Field(6, ge=1, description="validations without an improvement before the fit stops")
     power: float = Field(1.75, gt=0, le=4, description="exponent of the residual in the error")
-    fit_share: float = Field(0.6, gt=0, lt=1, description="the earliest rows of each stream")
-    validation_share: float = Field(0.15, gt=0, lt=1, description="the rows after those; the rest calibrates")
+    fit_share: float = Field(0.65, gt=0, lt=1, description="the earliest rows of each stream")
+    validation_share: float = Field(0.1, gt=0, lt=1, description="the rows after those; the rest calibrates")
     warm_up: int = Field(120, ge=1, description="steps of a stream that training has not seen before it may alert")
     learning: int = Field(
         2000, ge=1, description="points over which such a stream learns its own scale: more than a day of them, to have seen its rhythm"
