@@ -1,7 +1,7 @@
 """History -> arrays per stream, in time order, with each stream's own scaling.
 
 Scaling is robust: training data is never clean. The mean and deviation of a metric are taken after its values were winsorised at
-its 0.2nd and 99.8th percentiles widened by their distance: a spike or a broken reading moves neither, while what a metric does now and then
+its 1st and 99th percentiles widened by five times their distance: broken readings move neither far, while what a metric does now and then
 is part of its scale. (Clipping closer makes rare but normal excursions loud.) Floors are relative
 to the metric's largest range over the fleet, so nothing here has a unit.
 """
@@ -124,8 +124,8 @@ def scaling(values: F32, fleet: F64, pooled: F64) -> tuple[F32, F32, list[int]]:
 
 
 def _winsorised(x: F64) -> F64:
-    low, high = np.quantile(x, (0.002, 0.998))
-    room = high - low
+    low, high = np.quantile(x, (0.01, 0.99))
+    room = 5 * (high - low)
     return np.clip(x, low - room, high + room)
 
 
