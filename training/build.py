@@ -122,7 +122,8 @@ def candidate(history: History, settings: FitSettings, progress: Progress) -> Ca
     if len(history.features) <= MOST:
         return _few(history, splits, settings, progress)
     fitted = fit([s.scaled() for s in history.series], splits, settings, settings.hidden or HIDDEN_MANY, progress)
-    step = Step(fitted.network, settings.power, settings.learning).eval()
+    least = torch.from_numpy(np.min([s.scale for s in history.series], axis=0))
+    step = Step(fitted.network, settings.power, settings.learning, least).eval()
     layout = step.layout
     return Candidate(step, first_rows(history, layout, settings.learning), lambda last: initial_row(history, layout, last), fitted=fitted)
 

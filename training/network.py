@@ -9,7 +9,8 @@ the weights are the same.
 
 The state row, in this order (see :class:`Layout`): encoder h and c, decoder h and c [H each] · center, scale, points seen [F each] · bias
 and energy of each branch's residual [branches * F each] · three smoothed errors · age in steps. A stream that training has not seen learns its
-center and scale from its first ``learning`` points, weighted so that the pooled prior fades with the square of their number; then they are frozen.
+center and scale from its first ``learning`` points, weighted so that the pooled prior fades with the square of their number; then they are frozen. No
+scale is learnt that is smaller than the smallest of the fleet.
 """
 
 from __future__ import annotations
@@ -150,9 +151,11 @@ class Residual(nn.Module):
 class Step(nn.Module):
     """ONE step over a batch of streams: what the daemon runs."""
 
-    def __init__(self, network: Sequence, power: float, learning: int) -> None:
+    def __init__(self, network: Sequence, power: float, learning: int, least: Tensor | None = None) -> None:
+        """``least`` [F]: the smallest scale of the fleet, under which no stream learns one of its own."""
         super().__init__()
         features = network.features
+        self.register_buffer("least", torch.zeros(1, features) if least is None else least.reshape(1, features))
         self.layout = Layout(features, network.hidden, 2 if network.get_buffer("projection").numel() else 1)
         self.learning = float(learning)
         self.encoder, self.decoder = Cell(network.encoder), Cell(network.decoder)
@@ -200,6 +203,6 @@ class Step(nn.Module):
         variance = scale.clamp(max=1e18) ** 2
         variance = variance + (1.0 - first) * gain * ((1.0 - gain) * square - variance)
         center = center + gain * difference
-        floor = torch.maximum(1e-3 * center.abs(), torch.full_like(center, 1e-12))
+        floor = torch.maximum(1e-3 * center.abs(), self.get_buffer("least").clamp(min=1e-12))
         learnt = torch.maximum(torch.sqrt(variance.clamp(max=1e38)), floor)
         return center, torch.where(learning > 0, learnt, scale), seen + learning

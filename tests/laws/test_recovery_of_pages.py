@@ -50,7 +50,9 @@ class Life:
 
     def __init__(self, bundle: Bundle, store: MemoryStore, raised: set[Incident]) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(false_alarms_per_week=2, cooldown_ticks=0, clearing_steps=2, spacing_hours=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        rules = AlertingSettings(false_alarms_per_week=2, cooldown_ticks=0, clearing_steps=2, spacing_hours=0).rules(
+            manifest.tail, manifest.tick_interval, manifest.warm_up
+        )
         self.store = store
 
         def note(alert: Alert) -> None:
