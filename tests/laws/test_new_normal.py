@@ -1,0 +1,70 @@
+"""What an operator meets with the bundle in the package: new streams, a lasting shift, a flat line. Made streams, fixed seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detector.alerting.config import AlertingSettings
+from detector.events import F32, Alert, Columns, Phase, Reason
+from detector.ingest.source_file import FileSource
+from detector.model.bundle import SHIPPED, Bundle, load_bundle
+from detector.model.runtime import Runtime
+from detector.pipeline import Pipeline
+from detector.replay import offline_pipeline
+
+TICK, DAY = 300.0, 288
+START = 1_700_000_000.0
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(SHIPPED)
+
+
+def fed(bundle: Bundle, values: F32) -> tuple[list[Alert], Pipeline]:
+    """Streams [T, N], a point each five minutes."""
+    raised: list[Alert] = []
+    pipeline = offline_pipeline(bundle, Runtime(bundle), AlertingSettings(), raised.append)
+    count = values.shape[1]
+    names = [f"host-{i}/cpu" for i in range(count)]
+    for t, row in enumerate(values.astype(np.float32)):
+        offsets = np.arange(t * count, (t + 1) * count)
+        pipeline.process([Columns(FileSource.PARTITION, names, offsets, np.full(count, START + t * TICK), row[:, None], int(offsets[-1]) + 1)])
+    return raised, pipeline
+
+
+def rhythms(days: int, count: int, seed: int) -> F32:
+    rng = np.random.default_rng(seed)
+    daily = np.sin(2 * np.pi * (np.arange(days * DAY)[:, None] / DAY + rng.random(count)))
+    scale = 10 ** rng.uniform(-2, 6, count)
+    return np.asarray(scale * (3 + daily + rng.normal(0, 0.15, (days * DAY, count))), np.float32)
+
+
+def test_a_lasting_shift_alerts_once_and_is_over_within_the_stated_time(bundle: Bundle) -> None:
+    values, at = rhythms(9, 25, seed=1), 6 * DAY
+    values[at:] += 8 * values[:at].std(axis=0)
+    raised, pipeline = fed(bundle, values)
+    shifted = START + at * TICK
+    fired = [a.stream for a in raised if a.reason is Reason.FIRED and a.at >= shifted]
+    assert len(set(fired)) >= 22
+    assert len(fired) == len(set(fired))
+    assert max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None) <= AlertingSettings().accept_after_hours * 3600
+    assert not (pipeline.table.decisions["phase"] == Phase.FIRING).any()
+
+
+def test_new_streams_do_not_storm_in_their_first_day(bundle: Bundle) -> None:
+    rng = np.random.default_rng(2)
+    counts = rng.poisson(np.exp(1.5 + 0.7 * np.sin(np.arange(DAY)[:, None] / DAY * 2 * np.pi + rng.random(150) * 6)))
+    raised, _ = fed(bundle, np.concatenate([rhythms(1, 150, seed=3), counts], axis=1))
+    allowed = 2 * 300 / 7  # twice a budget of one a week
+    assert sum(a.reason is Reason.FIRED for a in raised) <= allowed
+
+
+def test_a_step_of_one_unit_on_a_flat_line_is_no_storm(bundle: Bundle) -> None:
+    values = np.full((4 * DAY, 20), 5.0, np.float32)
+    values[2 * DAY :, :] += 1.0
+    raised, pipeline = fed(bundle, values)
+    fired = [a.stream for a in raised if a.reason is Reason.FIRED]
+    assert len(fired) == len(set(fired))
+    assert not (pipeline.table.decisions["phase"] == Phase.FIRING).any()
