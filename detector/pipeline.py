@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detector.alerting.decide import Decided, Rules, decide
+from detector.alerting.levels import for_tick
 from detector.alerting.outbox import Outbox
 from detector.errors import RejectReason
 from detector.events import (
@@ -269,7 +270,8 @@ class Pipeline:
 
     def rarity(self, score: float, row: np.void) -> float:
         """How often in a week a stream with this decision row reaches such a score."""
-        return self._bundle.manifest.tail.rate(score - float(row["own"]))
+        faster = for_tick(np.array([row["tick"]], np.float64), self.rules.tick, self.rules.scale)
+        return self._bundle.manifest.tail.rate(score - float(row["own"]) - float(faster[0]))
 
     def deviations(self, stream: str, observed: F32, expected: F32, contribution: F32) -> tuple[FeatureDeviation, ...]:
         """The features that contributed most, largest first."""

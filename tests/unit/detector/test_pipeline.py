@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from detector.alerting.config import AlertingSettings
+from detector.alerting.decide import fresh
 from detector.alerting.outbox import Outbox
 from detector.alerting.routes import Routing
 from detector.errors import RejectReason
@@ -330,3 +331,12 @@ def test_a_stream_on_two_partitions_of_a_topic_is_counted_once_and_is_two_rows(h
             house.pipeline.process([columns(["a"], [60.0 * tick + 60.0], [[1, 1]], first=tick, partition=partition)])
     assert house.value("detector_split_streams_total") == 1
     assert house.value("detector_streams") == 3
+
+
+def test_what_is_rare_on_a_slow_stream_is_commoner_on_a_fast_one(bundle: Bundle) -> None:
+    pipeline, row = House(bundle).pipeline, fresh(1)[0]
+    rates = []
+    for tick in (60.0, 6.0):
+        row["tick"] = tick
+        rates.append(pipeline.rarity(8.0, row))
+    assert rates[1] == pytest.approx(10 * rates[0], rel=0.01)
