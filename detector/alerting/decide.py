@@ -54,6 +54,7 @@ DECISION = np.dtype(
 #: Steps that a stream counts as having had that training knows.
 KNOWN = 1_000_000
 Decisions = npt.NDArray[np.void]
+_OPAQUE = np.dtype(("V", DECISION.itemsize))
 Bools = npt.NDArray[np.bool_]
 _SATURATED = np.iinfo(np.uint16).max
 _MOST_STEPS = np.iinfo(np.uint32).max
@@ -125,7 +126,7 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
 
     Pure: returns new rows.
     """
-    out = rows.copy()
+    out = rows.view(_OPAQUE).copy().view(DECISION)  # numpy copies a structured row field by field, twenty times as slow
     out["steps"] = np.minimum(rows["steps"], _MOST_STEPS - 1) + 1
     warming = rows["steps"] < rules.warm_up
     was_firing = rows["phase"] == Phase.FIRING
