@@ -103,7 +103,9 @@ class AlertingSettings(BaseModel):
     breaching_steps: int = Field(2, ge=1, le=1000, description="steps in a row over the level before it fires")
     clearing_steps: int = Field(5, ge=1, le=1000, description="steps in a row under the clearing level before it resolves")
     cooldown_ticks: float = Field(12.0, ge=0, description="tick intervals after an incident in which no new one begins")
-    spacing_hours: float = Field(12.0, ge=0, description="between two incidents of a stream, but 48 to 144 ticks; bursts within a quarter are one")
+    spacing_hours: float = Field(
+        12.0, ge=0, description="from the end of an incident to its stream's next, 48 to 144 ticks; bursts within a quarter are one"
+    )
     accept_after_hours: float = Field(24.0, gt=0, description="how long an incident lasts before its state is accepted as the new normal")
     external_url: str = Field("", description="this daemon's address as people reach it, for the payload")
 

@@ -4,7 +4,8 @@ Theory of operation. Each stream walks ok -> pending -> firing -> ok. It is *pen
 level (:mod:`detector.alerting.levels`), *firing* once ``breaches`` steps in a row were, and recovers when ``calms`` steps in a row
 were under the clearing level, which lies ``hysteresis`` below the level so that a score that hovers does not flap, and a quarter of the
 spacing passed since it was last over it, so that what comes in bursts is one incident. A new one begins ``cooldown`` ticks of event time
-after the last one ended at the earliest, and the spacing after the last one fired. An incident starts at the event time of its
+and the spacing after the last one ended at the earliest: what follows so soon is most often the same thing met again, such as a shift that the
+hours of the day have yet to learn. An incident starts at the event time of its
 first breach. It is a warning at the level of the operator's budget and critical at the level of a tenth of it; it escalates at most once
 and never de-escalates. Ticks are the stream's own, followed in its row.
 
@@ -26,13 +27,12 @@ from detector.alerting.levels import MEMORY, faded, for_age, for_tick, learned, 
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 
 #: One stream's decision state; times are event time in seconds, scores those of the graph.
-#: ``onset`` of the incident, ``fired`` when it last fired, ``ended`` when it last ended, ``crossed`` when it was last over the clearing level;
+#: ``onset`` of the incident, ``ended`` when the last one ended, ``crossed`` when it was last over the clearing level;
 #: ``watched`` seconds in which it could alert, and ``incidents`` in them; ``tick``, its own interval in seconds; ``lift``, ``own`` and its
 #: ``evidence``, ``peak`` of the score in an incident, accepted ``plateau`` (-inf: none) as in :mod:`detector.alerting.levels`.
 DECISION = np.dtype(
     [
         ("onset", "<f8"),
-        ("fired", "<f8"),
         ("ended", "<f8"),
         ("crossed", "<f8"),
         ("watched", "<f8"),
@@ -117,7 +117,7 @@ def fresh(count: int, known: bool = False) -> Decisions:
     """Decision rows of ``count`` streams that have had no incident: new ones, or such that training knows."""
     rows = np.zeros(count, DECISION)
     rows["steps"] = KNOWN if known else 0
-    rows["onset"] = rows["fired"] = rows["ended"] = rows["crossed"] = rows["plateau"] = -np.inf
+    rows["onset"] = rows["ended"] = rows["crossed"] = rows["plateau"] = -np.inf
     return rows
 
 
@@ -144,7 +144,7 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     calms = _counted(rows["calms"], calm & was_firing)
     crossed = np.where(over, times, rows["crossed"])
 
-    cooling = (times < rows["ended"] + rules.cooldown * tick) | (times < rows["fired"] + apart)
+    cooling = times < rows["ended"] + np.maximum(rules.cooldown * tick, apart)
     begins = breach & ~was_firing & ~cooling
     out["onset"] = np.where(begins & (rows["phase"] != Phase.PENDING), times, rows["onset"])
     fired = begins & (breaches >= rules.breaches)
@@ -171,9 +171,7 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     out["breaches"], out["critical"], out["calms"], out["crossed"] = breaches, critical, calms, crossed
     out["tick"], out["lift"] = tick, lift
     out["watched"] += np.where(warming, 0.0, np.minimum(since, _LONGEST_GAP * tick))
-    if fired.any():
-        out["fired"] = np.where(fired, times, rows["fired"])
-        out["incidents"] += fired
+    out["incidents"] += fired
     if ends.any():
         out["ended"] = np.where(ends, times, rows["ended"])
         out["lift"] += np.where(ends, np.float32(rules.lift), np.float32(0))

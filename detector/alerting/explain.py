@@ -86,7 +86,7 @@ def _because(point: Point, rules: Rules) -> str:
         Reason.WARMING: f"the stream has had {row['steps']} of the {rules.warm_up} points that it is watched for first",
         Reason.BELOW_LEVEL: f"the score is {point.level - point.score:.2f} under the level",
         Reason.UNCONFIRMED: f"the score is over the level for {row['breaches']} of the {rules.breaches} points that it takes",
-        Reason.COOLDOWN: f"the score is over the level, too soon after the incident that fired at {_moment(float(row['fired']))}",
+        Reason.COOLDOWN: f"the score is over the level, too soon after the incident that ended at {_moment(float(row['ended']))}",
         Reason.FIRED: began,
         Reason.STILL_FIRING: began,
         Reason.ESCALATED: f"{began} and is critical now",

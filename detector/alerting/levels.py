@@ -68,7 +68,7 @@ def for_age(steps: F64, ages: F64, offsets: F64) -> F64:
 
 
 def spaced(spacing: float, tick: F64, most: float | F64) -> F64:
-    """Seconds [B] that lie between two incidents of a stream with ``tick`` [B]: ``spacing``, but 48 to 144 ticks, and at most ``most``.
+    """Seconds [B] from the end of an incident of a stream with ``tick`` [B] to the next: ``spacing``, but 48 to 144 ticks, and at most ``most``.
 
     A spacing of 0 is none.
     """

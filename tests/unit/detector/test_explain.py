@@ -48,7 +48,7 @@ def test_it_says_what_was_seen_expected_and_how_rare_that_is() -> None:
         (Reason.WARMING, "has had 7 of the 120 points"),
         (Reason.BELOW_LEVEL, "1.00 under the level"),
         (Reason.UNCONFIRMED, "for 1 of the 2 points"),
-        (Reason.COOLDOWN, "too soon after the incident that fired at 2023-11-14T22:00:00Z"),
+        (Reason.COOLDOWN, "too soon after the incident that ended at 2023-11-14T22:00:00Z"),
         (Reason.FIRED, "began at 2023-11-14T22:13:20Z"),
         (Reason.ACCEPTED, "accepted as the new normal"),
         (Reason.RECOVERED, "is over"),
@@ -56,7 +56,7 @@ def test_it_says_what_was_seen_expected_and_how_rare_that_is() -> None:
 )
 def test_it_says_why(reason: Reason, said: str) -> None:
     row = ROW.copy()
-    row["steps"], row["breaches"], row["fired"], row["onset"] = 7, 1, 1_699_999_200, 1.7e9
+    row["steps"], row["breaches"], row["ended"], row["onset"] = 7, 1, 1_699_999_200, 1.7e9
     row["phase"] = Phase.FIRING if reason is Reason.FIRED else Phase.OK
     text = explained(dataclasses.replace(point(reason), row=row), RULES)
     assert said in text

@@ -52,11 +52,11 @@ def test_what_comes_in_bursts_is_one_incident() -> None:
     assert (found.count(Reason.FIRED), found.count(Reason.RECOVERED)) == (1, 1)
 
 
-def test_incidents_lie_twelve_hours_apart_but_no_more_than_144_ticks() -> None:
-    assert Course(bursts([10, 100], 5, 400)).count(Reason.FIRED) == 1
-    assert Course(bursts([10, 160], 5, 400)).count(Reason.FIRED) == 2
-    assert Course(bursts([10, 40], 5, 100), tick=HOUR).count(Reason.FIRED) == 1  # at least 48 ticks
-    assert Course(bursts([10, 70], 5, 120), tick=HOUR).count(Reason.FIRED) == 2
+def test_an_incident_begins_twelve_hours_after_the_last_one_ended_but_no_more_than_144_ticks() -> None:
+    assert Course(bursts([10, 160], 5, 400)).count(Reason.FIRED) == 1
+    assert Course(bursts([10, 200], 5, 400)).count(Reason.FIRED) == 2
+    assert Course(bursts([10, 60], 5, 120), tick=HOUR).count(Reason.FIRED) == 1  # at least 48 ticks
+    assert Course(bursts([10, 80], 5, 130), tick=HOUR).count(Reason.FIRED) == 2
 
 
 def test_a_large_budget_is_not_halved_by_the_spacing() -> None:
