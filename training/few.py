@@ -1,9 +1,10 @@
 """The step for few metrics: the front's channels, the same autoencoder over them, and one score.
 
 Theory of operation. The network reads the signed surprises of :mod:`training.front`, six for each metric, and its residual energy E is that of
-:mod:`training.network` with one quick time scale. A metric's own evidence is the weighted mean of its channels' one-sided surprises; metrics are
-combined by their root mean square, so that one that cries out is not drowned by three that are quiet. With F the mean of that evidence and of
-2 log10 E, weighted as so many channels,
+:mod:`training.network` with one quick time scale. A metric's own evidence is the weighted mean of its channels' one-sided surprises, and on top
+that of standing still (:mod:`training.stillness`), since a metric that froze is unsurprising in every other way; metrics are combined by their
+root mean square, so that one that cries out is not drowned by three that are quiet. With F the mean of that evidence and of 2 log10 E, weighted
+as so many channels,
 
     score = 2 F + R - 0.8 log10(age / 1000) + 4,        R the surprise of F itself in the stream's own past,
 
@@ -81,7 +82,7 @@ class FewStep(nn.Module):
         features = self.layout.features
         second, ticks = clock[:, 1:2].expand(-1, features), tick.expand(-1, features)
         each = (part.reshape(1, -1) for part in (filled, present, second, ticks))
-        surprise, signed, expected, metrics = self.front(*each, front.reshape(-1, Front.SIZE).T)
+        surprise, signed, still, expected, metrics = self.front(*each, front.reshape(-1, Front.SIZE).T)
         z = signed.T.reshape(-1, CHANNELS * features)
         eh, ec = self.encoder(squashed(z), eh, ec)
         dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
@@ -90,7 +91,7 @@ class FewStep(nn.Module):
         some = present.amax(dim=1, keepdim=True)
         mean = parts.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True).clamp(min=1.0)
         error = error + _QUICK * some * (mean - error)
-        own = (self.get_buffer("weights") @ surprise).reshape(-1, features)
+        own = (self.get_buffer("weights") @ surprise + still).reshape(-1, features)
         own = own * own
         evidence = torch.sqrt(own.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True).clamp(min=1.0))
         fused = (sum(WEIGHTS) * evidence + 2.0 * torch.log10(error + 1e-3)) / (sum(WEIGHTS) + 1.0)
@@ -147,7 +148,7 @@ def channels(history: History, rows: list[int]) -> list[F32]:
             present = (~torch.isnan(x)).float()
             second = torch.tensor([history.series[i].times[t] % 86_400 for i in running], dtype=torch.float32).repeat_interleave(width)[None]
             filled = torch.nan_to_num(x).clamp(-LARGEST, LARGEST)
-            _, signed, _, state = front(filled, present, second, tick[:, :n], state[:, :n])
+            _, signed, _, _, state = front(filled, present, second, tick[:, :n], state[:, :n])
             for i, row in zip(running, signed.T.reshape(len(running), -1).numpy(), strict=True):
                 found[i][t] = row
     return found

@@ -25,6 +25,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.stillness import WIDTH as STILL
+from training.stillness import stillness
+
 CHANNELS = 6
 WEIGHTS = (1.0, 1.0, 1.0, 1.5, 1.0, 1.0)  # of the channels' surprises in the score
 CENTROIDS = 12
@@ -181,8 +184,8 @@ class Front(nn.Module):
     """One point of N metrics -> the channels' surprises. See :data:`WIDTHS` for one metric's stretch of the state."""
 
     #: hour profile and how often each hour was seen · running mean and previous value · points · fast, slow, unexplained · means, then variances of
-    #: value and unexplained · the books · centroids and their weights
-    WIDTHS = (HOURS, HOURS, 2, 1, 3, 2, 2, sum(Books(BOOKS).widths), CHANNELS * CENTROIDS, CHANNELS * CENTROIDS)
+    #: value and unexplained · how long it stood still · the books · centroids and their weights
+    WIDTHS = (HOURS, HOURS, 2, 1, 3, 2, 2, STILL, sum(Books(BOOKS).widths), CHANNELS * CENTROIDS, CHANNELS * CENTROIDS)
     SIZE = sum(WIDTHS)
 
     def __init__(self) -> None:
@@ -199,15 +202,17 @@ class Front(nn.Module):
     @staticmethod
     def first() -> Tensor:
         """[SIZE] of a metric that was never seen."""
-        profile, sketch = torch.zeros(2 * HOURS + 10), torch.full((CHANNELS * CENTROIDS,), BIG)
+        profile, sketch = torch.zeros(2 * HOURS + 10 + STILL), torch.full((CHANNELS * CENTROIDS,), BIG)
         return torch.cat([profile, Books(BOOKS).first(), sketch, torch.zeros(CHANNELS * CENTROIDS)])
 
-    def forward(self, x: Tensor, present: Tensor, second: Tensor, tick: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, present: Tensor, second: Tensor, tick: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """x [1, N] finite, present [1, N] 0 or 1, second of the day [1, N], tick [1, N] in seconds, state [SIZE, N].
 
-        Returns one-sided surprises [6, N], signed ones for the network [6, N], the expectation [1, N] and the next state.
+        Returns one-sided surprises [6, N], signed ones for the network [6, N], the surprise of standing still [1, N], the expectation [1, N] and the
+        next state.
         """
-        profile, often, levels, count, means, centre, variance, books, values, weights = torch.split(state, list(self.WIDTHS))
+        profile, often, levels, count, means, centre, variance, stood, books, values, weights = torch.split(state, list(self.WIDTHS))
+        still, *stands = stillness(x, levels[1:], *stood.chunk(STILL))
         mean, last = torch.where(count < 0.5, x, levels).chunk(2)
         expected, residual, profile, often = self._of_the_hour(x, mean, profile, often, second)
         residual = _above_rounding(residual, x)
@@ -221,8 +226,8 @@ class Front(nn.Module):
         surprise, signed, values, weights = self._surprises(q, values, weights, count)
         counted = count + 1.0
         counted = counted - COUNTED / 2 * (counted > COUNTED).float()
-        moved = torch.cat([profile, often, mean, x, counted, means, centre, variance, books, values, weights])
-        return present * surprise, present * signed, expected, present * moved + (1.0 - present) * state
+        moved = torch.cat([profile, often, mean, x, counted, means, centre, variance, *stands, books, values, weights])
+        return present * surprise, present * signed, present * still, expected, present * moved + (1.0 - present) * state
 
     def _of_the_hour(self, x: Tensor, mean: Tensor, profile: Tensor, often: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What is usual at this hour and its neighbours, what it leaves of x, and the profile after x."""

@@ -2,14 +2,15 @@
 
 Theory of operation. A stateful sequence-to-sequence autoencoder (Srivastava et al. 2015, Malhotra et al. 2016), one step at a time:
 asinh(z) -> encoder LSTM -> tanh bottleneck -> decoder LSTM -> reconstruction; a linear branch projects z on the fleet's top singular
-vectors. Each branch's residual is normalised online by its own energy, raised to a power, averaged over the features that are
-present, and smoothed at three time scales whose sum E is the reconstruction error; the score is ``2 log10(1 + 1000 E)``: logarithmic, so that
-its tail is close to exponential, and never negative. :class:`Sequence` is what training sees, :class:`Step` what is exported;
-the weights are the same.
+vectors. Each branch's residual is normalised online by its own energy and raised to a power; to that is added by how much the metric stands
+still as it never did (:mod:`training.stillness`). The mean over the features that are present is smoothed at three time scales whose sum E is
+the reconstruction error; the score is ``2 log10(1 + 1000 E)``: logarithmic, so that its tail is close to exponential, and never negative.
+:class:`Sequence` is what training sees, :class:`Step` what is exported; the weights are the same.
 
 The state row, in this order (see :class:`Layout`): encoder h and c, decoder h and c [H each] · center, scale, points seen [F each] · bias
-and energy of each branch's residual [branches * F each] · three smoothed errors · age in steps. A stream that training has not seen learns its
-center and scale from its first ``learning`` points, weighted so that the pooled prior fades with the square of their number; then they are frozen. No
+and energy of each branch's residual [branches * F each] · last value and what there is to know of its runs [F + 3 F] · three smoothed errors ·
+age in steps. A stream that training has not seen learns its center and scale from its first ``learning`` points, weighted so that the pooled
+prior fades with the square of their number; then they are frozen. No
 scale is learnt that is smaller than the smallest of the fleet.
 """
 
@@ -22,12 +23,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.stillness import WIDTH as STILL
+from training.stillness import stillness
+
 BOTTLENECK = 3
 HIDDEN_MANY = 48
 CLIP, LINEAR_CLIP = 30.0, 10.0
 SCALES = (5.0, 30.0, 120.0)
 BIAS_GAIN, ENERGY_GAIN, ENERGY_FLOOR, ENERGY_CAP, RESIDUAL_CAP, LINEAR_WEIGHT = 2 / 2001, 2 / 8001, 0.05, 10.0, 20.0, 0.5
 NOISE = 0.05
+STILL_WEIGHT = 8.0  # of a decimal place of surprise that a metric stands still: three of them weigh as a residual of six deviations
 LARGEST = 1e37  # values beyond are taken for this: differences of two stay finite
 
 
@@ -42,14 +47,14 @@ class Layout:
     @property
     def widths(self) -> tuple[int, ...]:
         f, h, b = self.features, self.hidden, self.branches
-        return (h, h, h, h, f, f, f, b * f, b * f, len(SCALES), 1)
+        return (h, h, h, h, f, f, f, b * f, b * f, f, STILL * f, len(SCALES), 1)
 
     @property
     def size(self) -> int:
         return sum(self.widths)
 
     def slices(self) -> dict[str, slice]:
-        names = ("encoder_h", "encoder_c", "decoder_h", "decoder_c", "center", "scale", "seen", "bias", "energy", "errors", "age")
+        names = ("encoder_h", "encoder_c", "decoder_h", "decoder_c", "center", "scale", "seen", "bias", "energy", "last", "stood", "errors", "age")
         start, found = 0, {}
         for name, width in zip(names, self.widths, strict=True):
             found[name] = slice(start, start + width)
@@ -168,7 +173,7 @@ class Step(nn.Module):
 
     def forward(self, x: Tensor, clock: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x [B, F] raw, NaN missing; clock [B, 3]; state [B, S] -> score [B], expected [B, F], contribution [B, F], next_state [B, S]."""
-        eh, ec, dh, dc, center, scale, seen, bias, energy, errors, age = torch.split(state, list(self.layout.widths), dim=1)
+        eh, ec, dh, dc, center, scale, seen, bias, energy, last, stood, errors, age = torch.split(state, list(self.layout.widths), dim=1)
         missing = torch.isnan(x)
         present = (~missing).float()
         filled = torch.where(missing, center, x.clamp(-LARGEST, LARGEST))
@@ -178,12 +183,15 @@ class Step(nn.Module):
         dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
         reconstruction = self.output(dh)
         error, bias, energy = self.residual(z, reconstruction, present, bias, energy, age)
+        still, *after = stillness(filled, last, *stood.chunk(STILL, dim=1))
+        error = error + STILL_WEIGHT * present * still
+        last, stood = torch.where(missing, last, filled), torch.where(missing.repeat(1, STILL), stood, torch.cat(after, dim=1))
         count = present.sum(dim=1, keepdim=True)
         total = error.sum(dim=1, keepdim=True)
         mean = total / count.clamp(min=1.0)
         errors = errors + self.get_buffer("gains") * (mean - errors) * count.clamp(max=1.0)
         score = 2.0 * torch.log10(1.0 + 1000.0 * errors.sum(dim=1))
-        next_state = torch.cat([eh, ec, dh, dc, center, scale, seen, bias, energy, errors, age + 1.0], dim=1)
+        next_state = torch.cat([eh, ec, dh, dc, center, scale, seen, bias, energy, last, stood, errors, age + 1.0], dim=1)
         return score, center + scale * reconstruction, error / total.clamp(min=1e-12), next_state
 
     def _scaling(self, x: Tensor, present: Tensor, center: Tensor, scale: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

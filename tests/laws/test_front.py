@@ -158,7 +158,7 @@ def test_the_channels_are_those_of_the_plain_writing(seed: int) -> None:
     with torch.no_grad():
         for i in range(POINTS):
             value, second = torch.tensor([[x[i]]], dtype=torch.float32), torch.tensor([[seconds[i]]], dtype=torch.float32)
-            one, other, _, state = front(value, torch.ones(1, 1), second, torch.tensor([[TICK]]), state)
+            one, other, _, _, state = front(value, torch.ones(1, 1), second, torch.tensor([[TICK]]), state)
             found[i], signed[i] = one[:, 0].numpy(), other[:, 0].numpy()
     assert expected[400].max() > 3
     near = np.abs(found - expected) < 1e-2

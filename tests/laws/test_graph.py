@@ -164,3 +164,14 @@ def test_a_new_stream_learns_its_own_scale_and_then_keeps_it(step: Step, runtime
     assert np.all((state[0, at["scale"]] > 20) & (state[0, at["scale"]] < 2000))
     after = runtime.step(np.zeros((1, FEATURES), np.float32), clock(1), state).next_state
     np.testing.assert_array_equal(after[0, at["scale"]], state[0, at["scale"]])
+
+
+def test_a_metric_that_freezes_contributes_most_and_the_score_rises(step: Step, runtime: Runtime) -> None:
+    state, x = start(step, 1), points(600, 1, seed=4)
+    x[450:, 0, 2] = 0.1
+    answers = []
+    for point in x:
+        answers.append(runtime.step(point, clock(1), state))
+        state = answers[-1].next_state
+    assert answers[-1].contribution[0].argmax() == 2
+    assert answers[-1].score[0] > max(a.score[0] for a in answers[120:450]) + 0.3

@@ -1,4 +1,4 @@
-"""What an operator meets with the bundle in the package: new streams, a lasting shift, a flat line. Made streams, fixed seeds."""
+"""What an operator meets with the bundle in the package: new streams, a lasting shift, a flat line, a freeze. Made streams, fixed seeds."""
 
 from __future__ import annotations
 
@@ -68,3 +68,13 @@ def test_a_step_of_one_unit_on_a_flat_line_is_no_storm(bundle: Bundle) -> None:
     fired = [a.stream for a in raised if a.reason is Reason.FIRED]
     assert len(fired) == len(set(fired))
     assert not (pipeline.table.decisions["phase"] == Phase.FIRING).any()
+
+
+def test_a_metric_that_never_stood_still_and_freezes_fires_within_hours(bundle: Bundle) -> None:
+    values, at = rhythms(6, 20, seed=11), 4 * DAY
+    values[at:] = values[at - 1]
+    raised, _ = fed(bundle, values)
+    fired = [a for a in raised if a.reason is Reason.FIRED and a.at >= START + at * TICK]
+    assert len({a.stream for a in fired}) >= 18
+    assert len({a.stream for a in fired}) == len(fired)
+    assert np.median([a.at for a in fired]) <= START + (at + 60) * TICK
