@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from detector.alerting.decide import Rules
-from detector.alerting.levels import START, lift_of, lifted_budget, spacing_most
+from detector.alerting.levels import FIRST_DAY, START, lift_of, lifted_budget, spacing_most
 from detector.alerting.payload import RECEIVER
 from detector.alerting.receivers import ReceiverSettings, address, faulty
 from detector.alerting.routes import EACH_STREAM, OWN_LABELS, Labelling, Route, Routing
@@ -192,6 +192,7 @@ class AlertingSettings(BaseModel):
             critical_above=levels["critical"] - levels["warning"],
             lift=lift_of(budget, tail.scale),
             start=START * tail.scale,
+            first_day=FIRST_DAY * tail.scale,
             tick=tick_interval,
             ages=tuple(age for age, _ in tail.young),
             offsets=tuple(offset for _, offset in tail.young),

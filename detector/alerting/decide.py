@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detector.alerting.levels import MEMORY, faded, for_age, for_tick, learned, spaced
+from detector.alerting.levels import MEMORY, faded, for_age, for_first_day, for_tick, learned, spaced
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 
 #: One stream's decision state; times are event time in seconds, scores those of the graph.
@@ -76,7 +76,8 @@ class Rules:
         spacing, spacing_most: seconds between two incidents as asked for, and as the budget allows (:func:`~detector.alerting.levels.spaced`).
         accept_after: seconds.
         lift: what one incident adds to its stream's level.
-        start: scales that a stream which training has not seen is lifted by at first.
+        start: what a stream that training has not seen is lifted by at first.
+        first_day: what not having seen a day adds (:func:`~detector.alerting.levels.for_first_day`).
         tick: the interval in seconds that the fleet's level is for; 0: for any.
         ages, offsets: what being young adds (:func:`~detector.alerting.levels.for_age`).
         usual: the score that a known share of the fleet's points pass; nan: streams have no level of their own.
@@ -95,6 +96,7 @@ class Rules:
     accept_after: float = np.inf
     lift: float = 0.0
     start: float = 0.0
+    first_day: float = 0.0
     tick: float = 0.0
     ages: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
@@ -182,7 +184,7 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
 
 def standing(steps: npt.NDArray[np.uint32], tick: F64, rules: Rules) -> F64:
     """What a stream's tick [B] and age [B] move its level by."""
-    moved = for_tick(tick, rules.tick, rules.scale)
+    moved = for_tick(tick, rules.tick, rules.scale) + for_first_day(steps * tick, rules.first_day)
     if rules.ages and (steps < rules.ages[-1]).any():
         moved = moved + for_age(steps.astype(np.float64), np.array(rules.ages), np.array(rules.offsets))
     return moved

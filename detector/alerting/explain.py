@@ -73,7 +73,7 @@ def _made_of(point: Point, rules: Rules) -> str:
     row = point.row
     moved = float(standing(np.array([row["steps"]]), np.array([row["tick"]], np.float64), rules)[0])
     fleet, own, lift = float(rules.warning), float(row["own"]), float(row["lift"])
-    parts = [f"{fleet:.2f} for the fleet and the budget", f"{own:+.2f} from this stream's own past", f"{lift:+.2f} after recent incidents"]
+    parts = [f"{fleet:.2f} for the fleet and the budget", f"{own:+.2f} from this stream's own past", f"{lift:+.2f} for recent incidents or being new"]
     aged = [f"{moved:+.2f} for its tick and its age"] if abs(moved) >= 0.01 else []
     raised = np.isfinite(row["plateau"]) and point.level > fleet + own + lift + moved + 0.01
     return ", ".join([*parts, *aged, *(["raised to stand above the state accepted as the new normal"] if raised else [])])

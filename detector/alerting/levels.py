@@ -13,7 +13,8 @@ Theory of operation. The bundle says at which score its fleet raises so many inc
 - *tick*: what is rare is rare by the point, so a stream with a tenth of the fleet's tick has ten times as many of them in a week: its level
   stands ln(10) scales higher. One with a longer tick stays where it is and alarms less: few points are no reason to alarm on less.
 - *young*: a stream that training has not seen scores higher while its own past is short. By how much, by the number of its points, is in the
-  bundle. It also begins with a lift of :data:`START` scales, since e^{FEEDBACK} times the budget is no welcome for ten thousand new streams.
+  bundle. It also begins with a lift of :data:`START` scales, since e^{FEEDBACK} times the budget is no welcome for ten thousand new streams, and
+  stands :data:`FIRST_DAY` scales higher until it has seen a day, less and less in its second: whatever rhythm it has is news till then.
 - *plateau*: where an incident lasted so long that it was accepted as the new normal, the level stands above what the score reached
   until the score comes down, and then follows it down.
 
@@ -35,7 +36,8 @@ EVIDENCE_MOST = 40_000.0  # points remembered: what a stream did a month of minu
 MOST = math.log(10)  # scales: own evidence makes incidents at most ten times as rare or as frequent
 MEMORY = 4 * WEEK  # seconds in which a lift fades
 _LEAST_TICKS, _MOST_TICKS = 48, 144  # of a spacing: shorter, one burst is two incidents; longer, a stream of slow ticks is deaf
-START = math.log(2)
+START = FIRST_DAY = math.log(2)
+DAY = 86_400.0
 FEEDBACK = 1.25  # scales by which a stream that alarms at the rate of its budget is lifted in the end
 
 
@@ -65,6 +67,11 @@ def for_tick(tick: F64, reference: float, scale: float) -> F64:
 def for_age(steps: F64, ages: F64, offsets: F64) -> F64:
     """What being young moves the level by, of streams that have had ``steps`` [B] points; ``offsets`` at ``ages`` (rising), none beyond the last."""
     return np.interp(np.log(np.maximum(steps, 1)), np.log(ages), offsets, right=0.0)
+
+
+def for_first_day(seen: F64, added: float) -> F64:
+    """What not having seen a day moves the level by, of streams seen for ``seen`` [B] seconds: ``added`` in the first, 0 after the second."""
+    return added * np.clip(2.0 - seen / DAY, 0.0, 1.0)
 
 
 def spaced(spacing: float, tick: F64, most: float | F64) -> F64:

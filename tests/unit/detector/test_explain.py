@@ -71,7 +71,7 @@ def test_it_says_what_the_level_is_made_of() -> None:
     row = ROW.copy()
     row["own"], row["lift"], row["plateau"], row["tick"] = -0.25, 0.5, 6.0, 60.0
     text = explained(dataclasses.replace(point(Reason.BELOW_LEVEL, level=6.0), row=row), RULES)
-    assert "3.00 for the fleet and the budget, -0.25 from this stream's own past, +0.50 after recent incidents" in text
+    assert "3.00 for the fleet and the budget, -0.25 from this stream's own past, +0.50 for recent incidents or being new" in text
     assert "raised to stand above the state accepted as the new normal" in text
 
 

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import Decisions, Rules, decide, fresh
-from detector.alerting.levels import FEEDBACK, MEMORY, MOST, SHARE, START, WEEK
+from detector.alerting.levels import FEEDBACK, FIRST_DAY, MEMORY, MOST, SHARE, START, WEEK
 from detector.alerting.rates import rates
 from detector.events import F32, Reason
 from tests.fakes import TAIL
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
-RULES = dataclasses.replace(AlertingSettings().rules(TAIL, 60.0, warm_up=0), usual=1.0, scale=0.5, start=0.0)
+RULES = dataclasses.replace(AlertingSettings().rules(TAIL, 60.0, warm_up=0), usual=1.0, scale=0.5, start=0.0, first_day=0.0)
 
 
 class Course:
@@ -170,7 +170,7 @@ def test_a_faster_tick_asks_for_a_rarer_score_and_a_slower_one_for_no_commoner_o
 
 
 def test_a_stream_that_training_has_not_seen_starts_higher_and_comes_down_with_age() -> None:
-    rules = AlertingSettings().rules(replace(TAIL, young=((10.0, 2.0), (1000.0, 0.0))), 60.0, warm_up=0)
+    rules = dataclasses.replace(AlertingSettings().rules(replace(TAIL, young=((10.0, 2.0), (1000.0, 0.0))), 60.0, warm_up=0), first_day=0.0)
     levels = Course(np.zeros(1200), rules).levels[:, 0]
     begun = START * TAIL.scale
     assert levels[5] == pytest.approx(3.0 + 2.0 + begun, abs=0.05)
@@ -178,3 +178,15 @@ def test_a_stream_that_training_has_not_seen_starts_higher_and_comes_down_with_a
     assert levels[1100] == pytest.approx(3.0 + begun, abs=0.05)
     known = fresh(1, known=True)
     assert decide(known, np.ones(1), np.full(1, MINUTE), np.zeros(1, np.float32), rules).level[0] == pytest.approx(3.0)
+
+
+def test_until_it_has_seen_a_day_the_level_of_a_new_stream_stands_higher() -> None:
+    rules = AlertingSettings().rules(TAIL, 60.0, warm_up=0)
+    later = DAY / HOUR
+    levels = Course(np.zeros(80), rules, tick=HOUR).levels[:, 0] - float(rules.warning)
+    begun = START * TAIL.scale
+    np.testing.assert_allclose(levels[1:24], begun + FIRST_DAY * TAIL.scale, atol=0.05)
+    assert levels[int(1.5 * later)] == pytest.approx(begun + FIRST_DAY * TAIL.scale / 2, abs=0.05)
+    assert levels[49:].max() <= begun + 0.01
+    known = decide(fresh(1, known=True), np.ones(1), np.full(1, HOUR), np.zeros(1, np.float32), rules)
+    assert known.level[0] == pytest.approx(float(rules.warning))

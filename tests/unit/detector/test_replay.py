@@ -44,7 +44,7 @@ def test_there_is_one_row_for_each_input_row_in_its_order(tmp_path: Path, capsys
 
 def test_the_budget_moves_the_level_without_training_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, data, scores = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"), tmp_path / "s.csv"
-    for budget, threshold in (("1", "3.60206"), ("10", "1.60206")):
+    for budget, threshold in (("1", "4.20412"), ("10", "2.20412")):
         monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK", budget)
         assert main(["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(scores)]) == 0
         assert scores.read_text().splitlines()[1].split(",")[3] == threshold
@@ -81,7 +81,7 @@ def test_a_point_is_explained_where_it_fired_and_where_it_did_not(tmp_path: Path
     command = ["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(tmp_path / "s.csv"), "--explain"]
     for at, said in (
         ("1970-01-01T00:23:00Z", "It fires: the incident began at 1970-01-01T00:21:00Z"),
-        ("600", "It does not fire: the score is 3.60 under"),
+        ("600", "It does not fire: the score is 4.20 under"),
     ):
         assert main([*command, f"a@{at}"]) == 0
         assert said in capsys.readouterr().out
