@@ -25,7 +25,7 @@ from training.data import History
 from training.front import BIG, CHANNELS, LARGEST, SETTLED, WEIGHTS, Front, Sketch
 from training.network import Cell, Residual, Sequence, squashed
 
-MOST = 4  # features that count as few
+MOST = 1  # features: what moves together is told better from each other than from each one's own past
 HIDDEN = 16
 _RANKED, _MEMORY = 16, 0.9998
 _QUICK = 0.5  # gain of the error's running mean: three points

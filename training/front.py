@@ -1,4 +1,4 @@
-"""The front for few metrics: what a point means for its own metric, as six surprises that have no unit.
+"""The front for metrics taken one by one: what a point means for its own metric, as six surprises that have no unit.
 
 Theory of operation. One metric alone gives a network little to reconstruct, and its level, rhythm and noise are its own. So each metric is
 expanded into six channels, each O(1) a point: its value; its change; a fast running mean less a slow one; a slow mean of what the hour of the
