@@ -35,7 +35,7 @@ def history() -> list[Columns]:
     polls, first = [], 0
     for t in range(POLLS):
         present = [s for s in range(STREAMS) if (s >= PAGE or t < 7) and (s < 2 * PAGE or t >= 4)]
-        faulty = [30.0 if s % 97 == 5 and (t + s) % 9 in (2, 3, 4) else 0.0 for s in present]
+        faulty = [10.0 if s % 97 == 5 and (t + s) % 9 in (2, 3, 4) else 0.0 for s in present]
         values = (rng.normal(size=(len(present), 2)) + np.array(faulty)[:, None]).tolist()
         polls.append(columns([f"s{s}" for s in present], [60.0 * (t + 1)] * len(present), values, first=first))
         first = polls[-1].next_offset

@@ -39,9 +39,11 @@ class Life:
             self.outbox.restore(partition, (pages or {}).get(partition, ()), (), store.names(partition))
 
     def settled(self) -> None:
-        """All that the keeper was asked for until now is done."""
-        done: Future[None] = self.keeper.drop(P, "none")
-        done.result(10)
+        """All that the keeper was asked for is done, and what it was asked for by the answers to that."""
+        before = -1
+        while before != (before := self.outbox.in_segments()):
+            done: Future[None] = self.keeper.drop(P, "none")
+            done.result(10)
 
     def checkpoint(self) -> dict[Partition, list[tuple[int, Waiting]]]:
         return {p: [(0, w) for w in self.outbox.waiting((p, 0))] for p in (P, Q)}
