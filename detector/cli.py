@@ -14,7 +14,7 @@ from detector.app import Daemon, the_bundle
 from detector.check import faults
 from detector.errors import ConfigError, DataError, DetectorError
 from detector.ingest.decode import seconds
-from detector.model.bundle import load_bundle
+from detector.model.bundle import bundle_path, load_bundle
 from detector.replay import Question, replay
 
 _SIGNALS = 0.1  # seconds between looks at what signals have come
@@ -129,7 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     again = commands.add_parser("replay", help="the daemon's pipeline over a file: what would have been raised")
     again.set_defaults(command=_replay)
-    again.add_argument("--bundle", type=Path, help="directory that `training fit` wrote (default: the one that is set, else the package's own)")
+    the_bundle = "directory that `training fit` wrote, or `any`, the package's own (default: the one that is set, else `any`)"
+    again.add_argument("--bundle", type=bundle_path, help=the_bundle)
     again.add_argument("--data", type=Path, required=True, help="CSV or Parquet, a file or a directory")
     again.add_argument("--scores", type=Path, required=True, help="CSV to write, one row for each input row, or for each of its metrics")
     again.add_argument("--explain", metavar="STREAM@TIME", help="say why this point of this stream did or did not alert")

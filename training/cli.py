@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from detector.config import load as load_settings
 from detector.errors import ConfigError, DetectorError
+from detector.model.bundle import SHIPPED, bundle_path
 from training import config, evaluation_report
 from training.compare import TOLERANCE, compare
 from training.compare import say as say_comparison
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from training.build import Built
 
 _WIDTH = 140
+_A_BUNDLE = "directory that `training fit` wrote, or `any`, the package's own, each metric a stream"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,9 +62,10 @@ def _fit(chosen: argparse.Namespace) -> int:
 
 
 def _evaluate(chosen: argparse.Namespace) -> int:
-    alerting = load_settings(chosen.config).alerting
+    settings = load_settings(chosen.config)
+    bundle = chosen.bundle or settings.model.bundle or SHIPPED
     with ExitStack() as stack:
-        evaluation = evaluate(chosen.bundle, chosen.data, chosen.labels, alerting, chosen.budgets, _Rows(stack))
+        evaluation = evaluate(bundle, chosen.data, chosen.labels, settings.alerting, chosen.budgets, _Rows(stack))
     evaluation_report.say(evaluation, Console(width=_WIDTH))
     if chosen.out is not None:
         written = chosen.out / "evaluation.html"
@@ -82,7 +85,8 @@ def _compare(chosen: argparse.Namespace) -> int:
     with ExitStack() as stack:
         found = compare((chosen.a, chosen.b), chosen.data, chosen.labels, alerting, chosen.tolerance, _Rows(stack))
     print(f"at {alerting.false_alarms_per_week:g} false alarms a stream-week:")
-    say_comparison(found, (str(chosen.a), str(chosen.b)), Console(width=_WIDTH), chosen.all)
+    names = tuple(SHIPPED.name if path == SHIPPED else str(path) for path in (chosen.a, chosen.b))
+    say_comparison(found, (names[0], names[1]), Console(width=_WIDTH), chosen.all)
     return 0
 
 
@@ -145,7 +149,8 @@ def _summary(built: Built, out: Path, data: Path, history: History) -> None:
     print(f"levels by budget: {levels} (from {built.tail.stream_weeks:.3g} stream-weeks of held-out rows)")
     print(f"opened as the daemon opens it: equal to torch within {built.parity:.1g} on {len(history.series):,} streams")
     print(f"bundle: {out}   report: {out / 'report.html'}")
-    print(f"next: python -m detector replay --bundle {out} --data {data} --scores scores.csv --alerts alerts.ndjson")
+    named = f"./{out}" if str(out) == SHIPPED.name else out  # the bare word is the package's own
+    print(f"next: python -m detector replay --bundle {named} --data {data} --scores scores.csv --alerts alerts.ndjson")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -165,19 +170,20 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--hidden", type=int, help="width of both LSTMs")
     judged = commands.add_parser("evaluate", help="what a bundle finds in labelled data, what it misses, how often it cries wolf")
     judged.set_defaults(command=_evaluate)
-    judged.add_argument("--bundle", type=Path, required=True, help="directory that `training fit` wrote")
+    judged.add_argument("--bundle", type=bundle_path, help=f"{_A_BUNDLE} (default: the one that is set, else `any`)")
     judged.add_argument("--out", type=Path, help="directory to write evaluation.html into")
     judged.add_argument("--budgets", type=_budgets, default=(0.1, 1.0, 10.0), help="false alarms a stream-week, comma-separated (0.1,1,10)")
     sides = commands.add_parser("compare", help="what two bundles raise on the same data: both, only A, only B")
     sides.set_defaults(command=_compare)
-    sides.add_argument("a", type=Path, metavar="A", help="a bundle")
-    sides.add_argument("b", type=Path, metavar="B", help="another")
+    sides.add_argument("a", type=bundle_path, metavar="A", help=_A_BUNDLE)
+    sides.add_argument("b", type=bundle_path, metavar="B", help="another")
     sides.add_argument("--budget", type=_budget, help="false alarms a stream-week (as configured)")
     sides.add_argument("--tolerance", type=float, default=TOLERANCE, help="ticks that the same incident may begin apart (%(default)g)")
     sides.add_argument("--all", action="store_true", help="list every incident")
     for command in (judged, sides):
         command.add_argument("--data", type=Path, required=True, help="CSV or Parquet, a file or a directory")
-        command.add_argument("--labels", type=Path, help="CSV of stream,start,end (default: the 0/1 column `label` of the data)")
+        about = "CSV of stream,start,end, where host-1/cpu is a metric of host-1 (default: the 0/1 column `label` of the data)"
+        command.add_argument("--labels", type=Path, help=about)
         command.add_argument("--config", type=Path, help="TOML file of the daemon's settings; the environment overrides it")
     return parser
 

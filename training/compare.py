@@ -3,24 +3,31 @@
 Both are run as the daemon would run them, at the same budget. Two incidents of a stream are the same if they overlap in time or begin within a
 tolerance of each other. Pairs are made from the nearest beginnings on, and each incident is in one pair at most, so that one long incident does not
 stand for many short ones. With labels, each bundle also shows how it does against them.
+
+A bundle that makes each metric a stream raises ``host-1/cpu`` where another raises ``host-1``. Beside such a one its metrics are laid over
+each other by their stream: incidents of one stream that overlap are one, a week of it is one week, and an event is found if any metric finds
+it. Its budget still holds for each metric, so that a stream of many may raise as many times as much: that is what running it comes to.
+Two such bundles are compared metric by metric.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Shown
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.payload import timestamp
-from detector.ingest.tables import read_tables
+from detector.ingest.tables import Table
+from detector.model.bundle import load_bundle
 from training.evaluate import Evaluation, events, judge
 from training.evaluation_report import duration
-from training.scan import Incident
+from training.labels import Labels
+from training.scan import Incident, tables_for
 
 TOLERANCE = 10.0  # ticks
 _LISTED = 20
@@ -28,13 +35,17 @@ _LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two bundles on the same data; ``both`` holds pairs of A's incident and B's. All in order of time."""
+    """Two bundles on the same data; ``both`` holds pairs of A's incident and B's. All in order of time.
+
+    ``as_one``: one of them scores each metric by itself and the other does not; overlapping incidents of a stream's metrics are one.
+    """
 
     a: Evaluation
     b: Evaluation
     both: tuple[tuple[Incident, Incident], ...]
     only_a: tuple[Incident, ...]
     only_b: tuple[Incident, ...]
+    as_one: bool
 
 
 def compare(
@@ -46,11 +57,17 @@ def compare(
     progress: Callable[[int, int], None],
 ) -> Comparison:
     """``tolerance`` in ticks; labels None: none, or those of the data's label column. Raises DataError, BundleError."""
-    tables = read_tables(data)
-    known = events(tables, labels, data) if labels is not None or any(t.label is not None for t in tables) else {}
-    budget = (alerting.false_alarms_per_week,)
-    a, b = (judge(path, tables, known, alerting, budget, None, progress) for path in paths)
-    seconds = tolerance * max(e.bundle.manifest.tick_interval for e in (a, b))
+    bundles = [load_bundle(path) for path in paths]
+    kinds = {bundle.manifest.each_metric: tables_for(bundle, data) for bundle in bundles}
+    known = {each: _known(tables, labels, data) for each, tables in kinds.items()}
+    as_one, budget = len(kinds) > 1, (alerting.false_alarms_per_week,)
+    if as_one:  # an event of the stream is one of each of its metrics, whichever of them has a point in it
+        known[True] = {
+            name: known[False][whole] for t in kinds[True] for name, whole in zip(t.streams, t.wholes, strict=True) if whole in known[False]
+        }
+    each = [bundle.manifest.each_metric for bundle in bundles]
+    a, b = (judge(path, kinds[k], known[k], alerting, budget, None, progress, as_one) for path, k in zip(paths, each, strict=True))
+    seconds = tolerance * max(float(np.median([s.tick for s in e.streams])) for e in (a, b))
     both: list[tuple[Incident, Incident]] = []
     only_a, only_b = [], []
     mine, theirs = _incidents(a), _incidents(b)
@@ -60,11 +77,19 @@ def compare(
         only_a += left
         only_b += right
     both.sort(key=lambda pair: pair[0].starts_at)
-    return Comparison(a, b, tuple(both), *(tuple(sorted(i, key=lambda i: i.starts_at)) for i in (only_a, only_b)))
+    first, second = (tuple(sorted(left, key=lambda i: i.starts_at)) for left in (only_a, only_b))
+    return Comparison(a, b, tuple(both), first, second, as_one)
 
 
-def _incidents(evaluation: Evaluation) -> dict[str, Sequence[Incident]]:
-    return {s.stream: s.outcomes[0].incidents for s in evaluation.streams}
+def _known(tables: Sequence[Table], labels: Path | None, data: Path) -> Labels:
+    return events(tables, labels, data) if labels is not None or any(t.label is not None for t in tables) else {}
+
+
+def _incidents(evaluation: Evaluation) -> Mapping[str, Sequence[Incident]]:
+    found: dict[str, list[Incident]] = {}
+    for incident in (i for s in evaluation.streams for i in s.outcomes[0].incidents):
+        found.setdefault(incident.stream, []).append(incident)
+    return found
 
 
 def paired(a: Sequence[Incident], b: Sequence[Incident], tolerance: float) -> tuple[list[tuple[Incident, Incident]], list[Incident], list[Incident]]:
@@ -89,6 +114,14 @@ def paired(a: Sequence[Incident], b: Sequence[Incident], tolerance: float) -> tu
 def say(comparison: Comparison, names: tuple[str, str], console: Console, everything: bool) -> None:
     """Figures of both sides, then the incidents of each kind: the last ones of many, unless ``everything``."""
     console.print(_figures(comparison, names))
+    if comparison.as_one:
+        one = names[0] if comparison.a.bundle.manifest.each_metric else names[1]
+        console.print(
+            f"\n{one} scores each metric by itself: incidents of one stream's metrics that overlap are one here, and any metric finds an event; "
+            "its budget holds for each metric.",
+            highlight=False,
+            soft_wrap=True,
+        )
     for title, incidents in ((f"only in {names[0]}", comparison.only_a), (f"only in {names[1]}", comparison.only_b)):
         console.print(f"\n{title}: {len(incidents):,}", highlight=False)
         _list(console, [(i,) for i in incidents], everything)
@@ -96,8 +129,8 @@ def say(comparison: Comparison, names: tuple[str, str], console: Console, everyt
     _list(console, comparison.both, everything)
 
 
-def _figures(comparison: Comparison, names: tuple[str, str]) -> Table:
-    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="none")
+def _figures(comparison: Comparison, names: tuple[str, str]) -> Shown:
+    shown = Shown(box=None, padding=(0, 2, 0, 0), header_style="none")
     columns = ["bundle", "incidents", "a stream-week", "only here"]
     judged = comparison.a.budgets[0].events > 0
     columns += ["events found", "false a stream-week", "to alert", "AUC-PR", "VUS-PR"] if judged else []

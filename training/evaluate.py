@@ -5,6 +5,10 @@ if an incident is firing at some moment from its start to :data:`LATE` ticks aft
 incident's first notification, and is zero for one that was firing already. An incident that meets no event is a *false alarm*. Rates are per
 stream-week of rows that were scored. Areas under curves (:mod:`training.metrics`) need no budget; they are means over the streams that have events.
 
+Where each metric is a stream of its own, as with the bundle in the package, a label is about all metrics of its stream unless it names one. An event
+is found if any metric that it is about tells of it; false alarms, and the weeks that they are counted by, are each metric's, as the budget is. Areas
+are those of the stream: at each moment the highest score of its metrics (:mod:`training.laid`).
+
 Streams are shared out to all cores; where there are fewer streams than cores, so are the budgets.
 """
 
@@ -20,12 +24,14 @@ import numpy as np
 from detector.alerting.config import AlertingSettings
 from detector.errors import DataError
 from detector.events import F32, F64, I64
-from detector.ingest.tables import Table, read_tables
+from detector.ingest.tables import Table
 from detector.model.bundle import Bundle, load_bundle
 from training.cores import Tell, cores, on_cores
-from training.labels import Labels, label_column, marked, read_labels, refuse_strangers
+from training.labels import Labels, applied, joined, label_column, marked, read_labels
+from training.laid import as_one as laid_as_one
+from training.laid import overlaid
 from training.metrics import average_precision, buffer_length, vus_pr
-from training.scan import Incident, Scan, Track, at_budgets, scan, shared, tracks, weeks
+from training.scan import WEEK, Incident, Scan, Track, at_budgets, scan, shared, tables_for, tracks
 
 LATE = 5  # ticks after an event's end in which an alert still finds it
 PICTURED = 6  # worst misses, and as many false alarms
@@ -35,7 +41,7 @@ WORTH_A_PROCESS = 20_000  # rows: fewer are done sooner than a process starts
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One stream at one budget.
+    """One stream, or all metrics of one, at one budget.
 
     Attributes:
         found: for each event whether it was.
@@ -71,10 +77,12 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One stream: areas are nan where it has no event."""
+    """One stream of DATA: areas are nan where it has no event. ``tick`` is in seconds; ``metrics`` counts those that are streams of their own."""
 
     stream: str
+    metrics: int
     rows: int
+    tick: float
     weeks: float
     events: int
     auc_pr: float
@@ -131,6 +139,18 @@ class _Share:
     labels: Labels
     alerting: tuple[AlertingSettings, ...]
     pictured: float | None
+    as_one: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One track of a stream: when it was scored, float64 [n]; the events that it is about, float64 [k, 2]; seconds from point to point."""
+
+    track: Track
+    found: Scan
+    times: F64
+    intervals: F64
+    tick: float
 
 
 def evaluate(
@@ -142,7 +162,7 @@ def evaluate(
     progress: Callable[[int, int], None],
 ) -> Evaluation:
     """``labels`` None: the label column of the data. ``progress`` is told rows done and rows in all. Raises DataError, BundleError."""
-    tables = read_tables(data)
+    tables = tables_for(load_bundle(path), data)
     known = events(tables, labels, data)
     return judge(path, tables, known, alerting, budgets, budgets[len(budgets) // 2], progress)
 
@@ -155,12 +175,16 @@ def judge(
     budgets: Sequence[float],
     pictured: float | None,
     progress: Callable[[int, int], None],
+    as_one: bool = False,
 ) -> Evaluation:
-    """The bundle at ``path`` over DATA at each of the budgets, with pictures of one of them."""
+    """The bundle at ``path`` over DATA at each of the budgets, with pictures of one of them.
+
+    ``as_one``: incidents of a stream's metrics that overlap are one, and its weeks are counted once.
+    """
     bundle = load_bundle(path)
     of = tracks(tables, bundle.feature_names)
     shares = [
-        _Share(path, tuple(part), {t.name: labels[t.name] for t in part if t.name in labels}, tuple(at_budgets(alerting, some)), pictured)
+        _Share(path, tuple(part), {t.name: labels[t.name] for t in part if t.name in labels}, tuple(at_budgets(alerting, some)), pictured, as_one)
         for part, some in divided(of, budgets)
     ]
     total, done = sum(len(t) for s in shares for t in s.tracks), 0
@@ -179,14 +203,8 @@ def judge(
 
 def events(tables: Sequence[Table], labels: Path | None, data: Path) -> Labels:
     """From the file, or the column where there is none. Raises DataError: neither, or a label that meets no data, or no event at all."""
-    spans: dict[str, tuple[float, float]] = {}
-    for table in tables:
-        for name, rows in table.by_stream():
-            first, last = spans.get(name, (np.inf, -np.inf))
-            spans[name] = (min(first, float(table.times[rows].min())), max(last, float(table.times[rows].max())))
     if labels is not None:
-        known = read_labels(labels)
-        refuse_strangers(known, spans, labels)
+        known = applied(read_labels(labels), tables, labels)
     else:
         column = label_column(tables)
         if column is None:
@@ -219,31 +237,68 @@ def _joined(results: Sequence[Judged]) -> list[Judged]:
 def _judge(share: _Share, tell: Tell) -> list[Judged]:
     bundle = load_bundle(share.bundle)
     scans = scan(bundle, share.tracks, share.alerting, tell)
-    return [_judged(bundle, share, t, s) for t, s in zip(share.tracks, scans, strict=True)]
+    wholes: dict[str, list[tuple[Track, Scan]]] = {}
+    for track, found in zip(share.tracks, scans, strict=True):
+        wholes.setdefault(track.whole, []).append((track, found))
+    return [_judged(bundle, share, stream, of) for stream, of in wholes.items()]
 
 
-def _judged(bundle: Bundle, share: _Share, track: Track, found: Scan) -> Judged:
-    intervals, tick = share.labels.get(track.name, np.zeros((0, 2))), bundle.manifest.tick_interval
-    scored = np.isfinite(found.scores)
-    truth = marked(track.times, intervals)[scored]
-    scores = found.scores[scored]
+def _judged(bundle: Bundle, share: _Share, stream: str, of: Sequence[tuple[Track, Scan]]) -> Judged:
+    """One stream: its only track, or those of all its metrics."""
+    parts = [_part(bundle, share, track, found) for track, found in of]
+    whole, intervals = overlaid(of), joined([p.intervals for p in parts])
+    tick = max(p.tick for p in parts)
+    truth = marked(whole.times, intervals)
     some = bool(truth.any())
     outcomes, pictures = [], []
-    for settings, levels, incidents in zip(share.alerting, found.levels, found.incidents, strict=True):
-        outcome, missed, false = meet(intervals, incidents, track.times[scored], LATE * tick, settings.false_alarms_per_week)
+    for i, settings in enumerate(share.alerting):
+        budget = settings.false_alarms_per_week
+        if share.as_one:
+            raised = laid_as_one(stream, [incident for p in parts for incident in p.found.incidents[i]])
+            outcomes.append(meet(intervals, raised, whole.times, LATE * tick, budget)[0])
+            continue
+        met = [meet(p.intervals, p.found.incidents[i], p.times, LATE * p.tick, budget) for p in parts]
+        outcome, missed = _any_metric(intervals, met, whole.times, LATE * tick, parts)
         outcomes.append(outcome)
-        if settings.false_alarms_per_week == share.pictured:
-            pictures += _misses(bundle, track, found, intervals, missed, levels) + _false_alarms(bundle, track, found, intervals, false)
+        if budget == share.pictured:
+            pictures += _misses(bundle, parts, intervals, missed, i)
+            pictures += [x for p, (_, _, false) in zip(parts, met, strict=True) for x in _false_alarms(bundle, p.track, p.found, p.intervals, false)]
     return Judged(
-        stream=track.name,
-        rows=len(track),
-        weeks=weeks(found.scores, tick),
+        stream=stream,
+        metrics=len(of),
+        rows=sum(len(track) for track, _ in of),
+        tick=tick,
+        weeks=(len(whole.times) * tick if share.as_one else sum(len(p.times) * p.tick for p in parts)) / WEEK,
         events=len(intervals),
-        auc_pr=average_precision(scores, truth) if some else float("nan"),
-        vus_pr=vus_pr(scores, truth, buffer_length(track.values[scored])) if some else float("nan"),
+        auc_pr=average_precision(whole.scores, truth) if some else float("nan"),
+        vus_pr=vus_pr(whole.scores, truth, buffer_length(whole.values)) if some else float("nan"),
         outcomes=tuple(outcomes),
         pictures=tuple(pictures),
     )
+
+
+def _part(bundle: Bundle, share: _Share, track: Track, found: Scan) -> _Part:
+    times = track.times[np.isfinite(found.scores)]
+    tick = bundle.manifest.tick_interval
+    if bundle.manifest.each_metric and len(times) > 1:
+        tick = float(np.median(np.diff(times)))  # the bundle is for streams of any
+    return _Part(track, found, times, share.labels.get(track.name, np.zeros((0, 2))), tick)
+
+
+def _any_metric(
+    intervals: F64, met: Sequence[tuple[Outcome, list[int], list[Incident]]], times: F64, late: float, parts: Sequence[_Part]
+) -> tuple[Outcome, list[int]]:
+    """What all metrics of a stream come to: an event is found by any incident that meets one of its own metric's; and which are missed."""
+    hits = [i for outcome, _, false in met for i in outcome.incidents if i not in false]
+    found, missed, _ = meet(intervals, hits, times, late, met[0][0].budget)
+    scored = [max(1, len(p.times)) for p in parts]
+    outcome = replace(
+        found,
+        incidents=tuple(sorted((i for o, _, _ in met for i in o.incidents), key=lambda i: i.starts_at)),
+        false_alarms=sum(o.false_alarms for o, _, _ in met),
+        firing_outside=float(np.average([o.firing_outside for o, _, _ in met], weights=scored)),
+    )
+    return outcome, missed
 
 
 def meet(intervals: F64, incidents: Sequence[Incident], times: F64, late: float, budget: float) -> tuple[Outcome, list[int], list[Incident]]:
@@ -281,18 +336,28 @@ def _together(budget: float, outcomes: Sequence[Outcome], streams: Sequence[Judg
     )
 
 
-def _misses(bundle: Bundle, track: Track, found: Scan, intervals: F64, missed: Sequence[int], levels: F32) -> list[Picture]:
-    """The events that stayed farthest under their level."""
+def _misses(bundle: Bundle, parts: Sequence[_Part], intervals: F64, missed: Sequence[int], budget: int) -> list[Picture]:
+    """The events that stayed farthest under their level, each in the metric that came nearest."""
     pictures = []
     for k in missed:
-        rows = np.flatnonzero((track.times >= intervals[k, 0]) & (track.times <= intervals[k, 1]) & np.isfinite(found.scores))
-        if len(rows):
-            peak = int(rows[np.argmax(found.scores[rows])])
-            share = found.contribution[rows].sum(axis=0)
-            level = float(levels[peak])
-            badness = level - float(found.scores[peak])
-            pictures.append(_picture(bundle, track, found, intervals, True, badness, int(share.argmax()), peak, level, rows))
+        about = [p for p in parts if np.any((p.intervals[:, 0] <= intervals[k, 1]) & (p.intervals[:, 1] >= intervals[k, 0]))]
+        seen = [picture for p in about if (picture := _miss(bundle, p, intervals, k, p.found.levels[budget])) is not None]
+        if seen:
+            pictures.append(min(seen, key=lambda p: p.badness))
     return sorted(pictures, key=lambda p: -p.badness)[:PICTURED]
+
+
+def _miss(bundle: Bundle, part: _Part, intervals: F64, k: int, levels: F32) -> Picture | None:
+    """None where nothing of the event was scored."""
+    track, found = part.track, part.found
+    rows = np.flatnonzero((track.times >= intervals[k, 0]) & (track.times <= intervals[k, 1]) & np.isfinite(found.scores))
+    if not len(rows):
+        return None
+    peak = int(rows[np.argmax(found.scores[rows])])
+    share = found.contribution[rows].sum(axis=0)
+    level = float(levels[peak])
+    badness = level - float(found.scores[peak])
+    return _picture(bundle, track, found, intervals, True, badness, int(share.argmax()), peak, level, rows)
 
 
 def _false_alarms(bundle: Bundle, track: Track, found: Scan, intervals: F64, false: Sequence[Incident]) -> list[Picture]:
@@ -319,6 +384,6 @@ def _picture(
     times = track.times[window]
     near = intervals[(intervals[:, 1] >= times[0]) & (intervals[:, 0] <= times[-1])]
     return Picture(
-        miss, badness, track.name, bundle.feature_names[metric], float(track.times[peak]), level, times,
+        miss, badness, track.name, bundle.features_of(track.name)[metric].name, float(track.times[peak]), level, times,
         track.values[window, metric], found.expected[window, metric], found.scores[window], near,
     )  # fmt: skip

@@ -10,6 +10,10 @@ from training.evaluate import LATE, Evaluation, Picture
 from training.plots import Plot, png, rendered, sheet, styled
 
 _BARS = 40
+EACH = (
+    "each metric is a stream of its own, with its own budget and weeks; "
+    "an event counts once for its stream, found if any metric that it is about finds it"
+)
 _HOUR, _MINUTE, _WEEK = 3_600.0, 60.0, 604_800.0
 
 
@@ -29,13 +33,21 @@ def table(evaluation: Evaluation) -> Table:
 def say(evaluation: Evaluation, console: Console) -> None:
     rows, with_events = sum(s.rows for s in evaluation.streams), sum(1 for s in evaluation.streams if s.events)
     console.print(
-        f"{rows:,} rows of {len(evaluation.streams):,} streams, {evaluation.weeks:.3g} stream-weeks; "
-        f"{evaluation.budgets[0].events:,} events in {with_events:,} streams",
+        f"{rows:,} {held(evaluation)}, {evaluation.weeks:.3g} stream-weeks; {evaluation.budgets[0].events:,} events in {with_events:,} streams",
         highlight=False,
     )
     console.print(f"AUC-PR {evaluation.auc_pr:.3f}   VUS-PR {evaluation.vus_pr:.3f}   (means over streams with events)", highlight=False)
     console.print("false alarms a stream-week, asked and realised; time from an event's start to its alert:", highlight=False)
     console.print(table(evaluation), highlight=False)
+    if evaluation.bundle.manifest.each_metric:
+        console.print(EACH, highlight=False, soft_wrap=True)
+
+
+def held(evaluation: Evaluation) -> str:
+    """What the rows are of."""
+    metrics = sum(s.metrics for s in evaluation.streams)
+    of = f"{len(evaluation.streams):,} streams"
+    return f"points of {metrics:,} metrics of {of}" if evaluation.bundle.manifest.each_metric else f"rows of {of}"
 
 
 def duration(seconds: float) -> str:
@@ -54,7 +66,18 @@ def page(evaluation: Evaluation) -> bytes:
         misses = [_pictured(p) for p in evaluation.worst(miss=True)]
         alarms = [_pictured(p) for p in evaluation.worst(miss=False)]
     manifest = evaluation.bundle.manifest
-    return rendered("evaluation.html.j2", e=evaluation, manifest=manifest, plots=plots, misses=misses, alarms=alarms, duration=duration, late=LATE)
+    return rendered(
+        "evaluation.html.j2",
+        e=evaluation,
+        manifest=manifest,
+        plots=plots,
+        misses=misses,
+        alarms=alarms,
+        duration=duration,
+        late=LATE,
+        held=held(evaluation),
+        each=EACH,
+    )
 
 
 def _rates(evaluation: Evaluation) -> Plot:

@@ -2,6 +2,9 @@
 
 They come from a file, ``stream,start,end[,...]``, times as in DATA; or from the 0/1 column ``label`` in DATA itself, where a
 run of ones is an interval from its first row to its last. Overlapping intervals of a stream are one event.
+
+A file may name a stream, ``host-1``, or a metric of it, ``host-1/cpu``, whatever the bundle makes a stream of: :func:`applied` gives the interval
+of a stream to all its metrics, and that of a metric to a stream that is scored as a whole.
 """
 
 from __future__ import annotations
@@ -62,6 +65,35 @@ def read_labels(path: Path) -> Labels:
             raise DataError(f"{path}, row {number}: the event of {stream} ends ({end}) before it starts ({start})")
         found.setdefault(stream, []).append((first, last))
     return {name: _merged(np.array(sorted(intervals))) for name, intervals in found.items()}
+
+
+def applied(known: Labels, tables: Sequence[Table], source: Path) -> Labels:
+    """The labels of a file for the streams of DATA as they are scored. Raises DataError where one meets no data."""
+    spans: dict[str, tuple[float, float]] = {}
+    found: dict[str, list[F64]] = {}
+    named: dict[tuple[str, str], None] = {}
+    for table in tables:
+        wholes = dict(zip(table.streams, table.wholes, strict=True))
+        for stream, rows in table.by_stream():
+            metrics = [f"{stream}/{feature}" for feature in table.features] if table.parted is None else []
+            span = float(table.times[rows].min()), float(table.times[rows].max())
+            for name in dict.fromkeys((stream, wholes[stream], *(m for m in metrics if m in known))):
+                first, last = spans.get(name, span)
+                spans[name] = (min(first, span[0]), max(last, span[1]))
+                named[stream, name] = None
+    refuse_strangers(known, spans, source)
+    for stream, name in named:
+        if name in known:
+            found.setdefault(stream, []).append(known[name])
+    return {stream: joined(parts) for stream, parts in found.items()}
+
+
+def joined(parts: Sequence[F64]) -> F64:
+    """Intervals [k, 2] of several kinds as one, those that overlap as one event."""
+    if len(parts) == 1:
+        return parts[0]
+    intervals = np.concatenate([np.zeros((0, 2)), *parts])
+    return _merged(intervals[np.lexsort(intervals.T[::-1])]) if len(intervals) else intervals
 
 
 def _time(cell: str, path: Path, row: int, column: str) -> float:

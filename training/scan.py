@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import Decided
 from detector.errors import DataError
 from detector.events import F32, F64, I64, Alert, Columns, Partition
+from detector.ingest.each_metric import read_metrics
 from detector.ingest.source_file import FileSource
-from detector.ingest.tables import Table
+from detector.ingest.tables import Table, read_tables
 from detector.model.bundle import Bundle
 from detector.model.runtime import Runtime, Step
 from detector.replay import offline_pipeline
@@ -29,9 +31,13 @@ _POLL = 16_384  # rows fed at once
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One stream's rows in the order of the file: times float64 [n], values float32 [n, F] (NaN missing)."""
+    """One stream's rows in the order of the file: times float64 [n], values float32 [n, F] (NaN missing).
+
+    ``whole`` is the stream of DATA that it is a metric of, where each metric is a stream; elsewhere its own name.
+    """
 
     name: str
+    whole: str
     times: F64
     values: F32
 
@@ -68,6 +74,11 @@ class Scan:
     incidents: tuple[tuple[Incident, ...], ...]
 
 
+def tables_for(bundle: Bundle, data: Path) -> list[Table]:
+    """DATA as the bundle takes it: each metric a stream, or the features together. Raises DataError."""
+    return read_metrics(data) if bundle.manifest.each_metric else read_tables(data)
+
+
 def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[Track]:
     """Every stream of DATA, in the order in which they come. Raises DataError where a feature is not there."""
     missing = [f for f in features if f not in tables[0].features]
@@ -75,21 +86,26 @@ def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[Track]:
         raise DataError(f"{tables[0].path} lacks the bundle's features {', '.join(missing)}: it has {', '.join(tables[0].features)}")
     order = [tables[0].features.index(f) for f in features]
     parts: dict[str, list[tuple[F64, F32]]] = {}
+    wholes: dict[str, str] = {}
     for table in tables:
+        wholes.update(zip(table.streams, table.wholes, strict=True))
         for name, own in table.by_stream():
             parts.setdefault(name, []).append((table.times[own], table.values[own][:, order]))
     joined = ((name, zip(*pieces, strict=True)) for name, pieces in parts.items())
-    return [Track(name, *(np.concatenate(column) for column in columns)) for name, columns in joined]
+    return [Track(name, wholes[name], *(np.concatenate(column) for column in columns)) for name, columns in joined]
 
 
 def shared(of: Sequence[Track], most: int) -> list[list[Track]]:
-    """At most so many shares of about as many rows each; no stream is parted."""
-    shares: list[list[Track]] = [[] for _ in range(min(most, len(of)))]
+    """At most so many shares of about as many rows each; no stream is parted, nor are its metrics."""
+    wholes: dict[str, list[Track]] = {}
+    for track in of:
+        wholes.setdefault(track.whole, []).append(track)
+    shares: list[list[Track]] = [[] for _ in range(min(most, len(wholes)))]
     sizes = [0] * len(shares)
-    for track in sorted(of, key=len, reverse=True):
+    for together in sorted(wholes.values(), key=lambda whole: sum(map(len, whole)), reverse=True):
         least = sizes.index(min(sizes))
-        shares[least].append(track)
-        sizes[least] += len(track)
+        shares[least] += together
+        sizes[least] += sum(map(len, together))
     return [s for s in shares if s]
 
 
@@ -195,8 +211,3 @@ def _incidents(raised: Sequence[Alert]) -> dict[str, list[Incident]]:
 def at_budgets(alerting: AlertingSettings, budgets: Sequence[float]) -> list[AlertingSettings]:
     """The same settings with each of the budgets, in false alarms a stream-week."""
     return [AlertingSettings.model_validate({**alerting.model_dump(), "false_alarms_per_week": b}) for b in budgets]
-
-
-def weeks(scores: F32, tick: float) -> float:
-    """Stream-weeks that were scored."""
-    return float(np.isfinite(scores).sum()) * tick / WEEK

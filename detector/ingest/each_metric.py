@@ -47,7 +47,8 @@ def _apart(table: Table) -> Table:
     streams = tuple(f"{stream}/{feature}" for stream in table.streams for feature in table.features)
     stream = (table.stream[row].astype(np.int64) * len(table.features) + metric).astype(np.int32)
     label = None if table.label is None else table.label[row]
-    return Table(table.path, (VALUE,), streams, stream, table.times[row], table.values[row, metric][:, None], label)
+    wholes = tuple(name for name in table.streams for _ in table.features)
+    return Table(table.path, (VALUE,), streams, stream, table.times[row], table.values[row, metric][:, None], label, wholes)
 
 
 def _long(raw: pa.Table, path: Path) -> Table:
@@ -63,4 +64,5 @@ def _long(raw: pa.Table, path: Path) -> Table:
     stream = (table.stream.astype(np.int64) * len(features) + index).astype(np.int32)
     streams = tuple(f"{name}/{feature}" for name in table.streams for feature in features)
     label = None if table.label is None else table.label[keep]
-    return Table(path, (VALUE,), streams, stream[keep], table.times[keep], table.values[keep], label)
+    wholes = tuple(name for name in table.streams for _ in features)
+    return Table(path, (VALUE,), streams, stream[keep], table.times[keep], table.values[keep], label, wholes)

@@ -36,6 +36,7 @@ class Table:
         times: float64 [n], epoch seconds.
         values: float32 [n, F], NaN where missing or not finite.
         label: float64 [n] of the optional ``label`` column, or None.
+        parted: what each of ``streams`` is a metric of, where every metric is a stream; None elsewhere.
     """
 
     path: Path
@@ -45,6 +46,12 @@ class Table:
     times: F64
     values: F32
     label: F64 | None = None
+    parted: tuple[str, ...] | None = None
+
+    @property
+    def wholes(self) -> tuple[str, ...]:
+        """The stream in the file that each of ``streams`` comes from."""
+        return self.streams if self.parted is None else self.parted
 
     def __len__(self) -> int:
         return len(self.times)

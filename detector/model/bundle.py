@@ -147,6 +147,11 @@ def metric_of(stream: str) -> str:
     return stream.rpartition("/")[2]
 
 
+def bundle_path(text: str) -> Path:
+    """Where the bundle lies that a command names: the package's own by its word, ``any``, else a directory (``./any`` is one, too)."""
+    return SHIPPED if text == SHIPPED.name else Path(text)
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import write_bundle
+from tests.fakes import write_bundle, write_each_metric_bundle
 from tests.unit.training.test_evaluate import history, incident, labels
 from training.cli import main as training
 from training.compare import paired
@@ -44,6 +44,25 @@ def test_the_same_bundle_differs_in_nothing_and_another_in_what_it_misses(tmp_pa
     assert "VUS-PR" in shown
     assert "1970-01-01T01:41:00.000Z" in shown
     assert "3 of 4" in shown
+
+
+def test_beside_a_bundle_of_whole_streams_metrics_are_laid_over_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, each = write_bundle(tmp_path / "a"), write_each_metric_bundle(tmp_path / "b")
+    data, intervals = history(tmp_path / "h.csv", label=False), labels(tmp_path / "l.csv")
+    assert training(["compare", str(whole), str(each), "--data", str(data), "--labels", str(intervals)]) == 0
+    shown = capsys.readouterr().out
+    assert "in both: 4" in shown
+    assert shown.count("3 of 4") == 2
+    assert f"{each} scores each metric by itself" in shown
+    assert training(["compare", str(each), str(each), "--data", str(data)]) == 0
+    shown = capsys.readouterr().out
+    assert "in both: 8" in shown  # metric by metric
+    assert "by itself" not in shown
+
+
+def test_the_bundle_in_the_package_can_be_a_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert training(["compare", "any", str(write_bundle(tmp_path / "a")), "--data", str(history(tmp_path / "h.csv"))]) == 0
+    assert "any scores each metric by itself" in capsys.readouterr().out
 
 
 def test_a_bundle_that_the_data_can_t_feed_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from detector.alerting.payload import timestamp
 from detector.cli import main as detector
 from detector.ingest.tables import read_tables
 from detector.model.bundle import load_bundle
-from tests.fakes import write_bundle
+from tests.fakes import write_bundle, write_each_metric_bundle
 from training import evaluate as evaluation
 from training.cli import main as training
 from training.evaluate import Evaluation, evaluate, meet
@@ -123,6 +123,27 @@ def test_every_core_gives_the_figures_of_one(tmp_path: Path, monkeypatch: pytest
         assert told[-1] == 0
 
 
+def test_where_each_metric_is_a_stream_an_event_is_found_by_any_and_false_alarms_are_each_metric_s(tmp_path: Path) -> None:
+    found = judged(write_each_metric_bundle(tmp_path / "b"), history(tmp_path / "h.csv"), labels(tmp_path / "l.csv"))
+    assert [(s.stream, s.metrics, s.events) for s in found.streams] == [("a", 2, 3), ("b", 2, 1), ("c", 2, 0)]
+    at = found.budgets[1]
+    assert (at.events, at.found) == (4, 3)
+    raised = {i.stream for s in found.streams for i in s.outcomes[1].incidents}
+    assert raised == {"a/cpu", "a/mem", "b/cpu", "b/mem", "c/cpu", "c/mem"}
+    assert at.false_alarms == 2
+    points = sum(320 + 320 - len(range(0, 320, 17)) for _ in "abc")
+    assert found.weeks == pytest.approx(points * 60 / 604_800, rel=0.001)
+    assert {(p.stream, p.metric) for p in found.worst(miss=False)} == {("c/cpu", "cpu"), ("c/mem", "mem")}
+    assert [p.stream for p in found.worst(miss=True)] in (["a/cpu"], ["a/mem"])
+
+
+def test_a_label_of_one_metric_is_found_by_that_metric_alone(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("stream,start,end\na/cpu,1260,1500\nc/mem,6060,6360\nb/cpu,600,900\n")  # b's, where its metrics rest
+    found = judged(write_each_metric_bundle(tmp_path / "b"), history(tmp_path / "h.csv"), tmp_path / "l.csv")
+    assert {s.stream: s.outcomes[1].found for s in found.streams} == {"a": (True,), "b": (False,), "c": (True,)}
+    assert {s.stream: s.outcomes[1].false_alarms for s in found.streams} == {"a": 3, "b": 2, "c": 1}  # a/cpu later, a/mem twice; both of b; c/cpu
+
+
 def incident(start: float, end: float | None) -> Incident:
     return Incident("a", start, start, end, 5.0, 3.0, ("cpu",))
 
@@ -162,6 +183,17 @@ def test_the_command_prints_the_table_and_writes_a_page_that_needs_nothing_else(
     assert page.count("<img") >= 5
     assert "http" not in page.replace("http-equiv", "")
     assert str(tmp_path) not in page
+
+
+def test_the_bundle_in_the_package_is_judged_by_its_word_or_when_none_is_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = history(tmp_path / "h.csv")
+    assert training(["evaluate", "--data", str(data)]) == 0
+    shown = capsys.readouterr().out
+    assert "points of 6 metrics of 3 streams" in shown
+    assert "each metric is a stream of its own" in shown
+    assert training(["evaluate", "--bundle", "any", "--data", str(data), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith(shown)
+    assert "points of 6 metrics of 3 streams" in (tmp_path / "out/evaluation.html").read_text()
 
 
 @pytest.mark.parametrize(

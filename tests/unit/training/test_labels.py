@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from detector.errors import DataError
+from detector.ingest.each_metric import read_metrics
 from detector.ingest.tables import read_tables
-from training.labels import label_column, marked, read_labels, refuse_strangers
+from training.labels import applied, label_column, marked, read_labels, refuse_strangers
 
 
 def labels_file(path: Path, *rows: str) -> Path:
@@ -79,3 +80,16 @@ def test_labels_that_meet_no_data_are_refused() -> None:
     refuse_strangers({"a": labels["a"]}, {"a": (100, 1000)}, Path("l.csv"))
     with pytest.raises(DataError, match="from 900 to 950 lies outside of its data"):
         refuse_strangers({"a": labels["a"]}, {"a": (100, 800)}, Path("l.csv"))
+
+
+def test_a_label_of_a_stream_is_about_all_its_metrics_and_one_of_a_metric_about_its_stream(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("timestamp,stream,x,y\n60,a,1,1\n120,a,1,\n180,a,1,1\n60,b,1,1\n")
+    known = read_labels(labels_file(tmp_path / "labels", "a,60,120,", "a/y,120,180,"))
+    assert {name: found.tolist() for name, found in applied(known, read_tables(tmp_path), tmp_path).items()} == {"a": [[60, 180]]}
+    each = applied(known, read_metrics(tmp_path), tmp_path)
+    assert {name: found.tolist() for name, found in each.items()} == {"a/x": [[60, 120]], "a/y": [[60, 180]]}
+    for tables in (read_tables(tmp_path), read_metrics(tmp_path)):
+        with pytest.raises(DataError, match="labels a/z, which the data does not hold"):
+            applied({"a/z": np.array([[60.0, 120.0]])}, tables, tmp_path)
+        with pytest.raises(DataError, match="event of b/x from 120 to 180 lies outside of its data"):
+            applied({"b/x": np.array([[120.0, 180.0]])}, tables, tmp_path)
