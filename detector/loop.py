@@ -30,6 +30,7 @@ from detector.recovery.keeper import Keeper, Written
 from detector.recovery.snapshot import Capture, Restored, rebased
 
 POLL_TIMEOUT = 0.2  # seconds: how long a stop may go unnoticed
+_FIRST_POLL = 500  # records, until it is known how many points each holds
 _RETRY = 1.0  # seconds after a fault of the broker or of a read from the store
 _REVOKE = 15.0  # seconds that a rebalance may be held up by a store: below the session timeout, after which others take over unasked
 
@@ -74,11 +75,12 @@ class Loop:
         bundle: str,
         width: int,
         interval: float,
-        max_records: int,
+        max_points: int,
         evict_after: float = float("inf"),
     ) -> None:
         self._pipeline, self._keeper, self._metrics, self._clock = pipeline, keeper, metrics, clock
-        self._bundle, self._width, self._interval, self._max_records = bundle, width, interval, max_records
+        self._bundle, self._width, self._interval, self._max_points = bundle, width, interval, max_points
+        self._records = min(max_points, _FIRST_POLL)
         self._evict_after = evict_after
         self._lock = threading.Lock()
         self._generation = 0
@@ -150,7 +152,7 @@ class Loop:
         self.vitals.beat = self._clock.monotonic()
         try:
             self._begin(source)
-            polled = source.poll(self._max_records, POLL_TIMEOUT)
+            polled = source.poll(self._records, POLL_TIMEOUT)
         except Transient as error:
             self._metrics.source_errors.inc()
             if not self.vitals.source_fault:
@@ -161,9 +163,16 @@ class Loop:
         if self.vitals.source_fault:
             self._log.info("broker_back")
             self.vitals.source_fault = ""
+        self._pace(polled)
         if not self._process(source, polled, generation):
             stop.wait(_RETRY)
         self._checkpoint_when_due(source)
+
+    def _pace(self, polled: Sequence[Columns]) -> None:
+        """Ask for so many records next that they hold about ``max_points``: where each metric is a stream, one may hold thousands."""
+        records, points = sum(c.records for c in polled), sum(len(c.names) for c in polled)
+        if records:
+            self._records = max(1, min(self._max_points, self._max_points * records // max(1, points)))
 
     def _process(self, source: Source, polled: Sequence[Columns], generation: int) -> bool:
         """False where the store could not give what the records need: they are read again."""

@@ -27,7 +27,7 @@ class KafkaSettings(BaseModel):
     group_instance_id: str | None = Field(None, description="static membership: a restart of this member moves no partition")
     client_id: str = "streamwarden"
     auto_offset_reset: Literal["earliest", "latest"] = Field("earliest", description="where a partition without an offset starts")
-    max_poll_records: int = Field(8192, ge=1, le=1_000_000, description="records decoded and scored at once, at most")
+    max_poll_records: int = Field(8192, ge=1, le=1_000_000, description="points scored at once, about: fewer records where each metric is a stream")
     max_record_bytes: int = Field(1 << 20, ge=64, description="a longer record is rejected")
     dead_letter_bytes: int = Field(64 << 20, ge=1 << 16, description="size of the dead-letter file before it is rotated once")
     session_timeout_ms: int = Field(45_000, ge=1000)

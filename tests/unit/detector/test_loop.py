@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from detector.alerting.config import AlertingSettings
@@ -33,8 +34,10 @@ class ListSource:
         self.started: list[tuple[Partition, int]] = []
         self.log = (0, 1000)
         self.during_poll: list[object] = []
+        self.asked: list[int] = []
 
     def poll(self, max_records: int, timeout: float) -> Sequence[Columns]:
+        self.asked.append(max_records)
         for action in self.during_poll:
             assert callable(action)
             action()
@@ -123,6 +126,15 @@ def test_a_partition_gives_records_once_its_pages_are_read_and_then_it_is_ready(
     house.turn(source)
     assert source.started == [(P, 0)]
     assert house.loop.vitals.ready
+
+
+def test_fewer_records_are_asked_for_where_each_holds_many_points(house: House) -> None:
+    one = poll()[0]
+    thousand = Columns(P, ["a"] * 1000, np.repeat(np.arange(2), 500), np.arange(1000.0), np.zeros((1000, 2), np.float32), 2)
+    source = ListSource([thousand], [one], [], [thousand, thousand], [one])
+    for _ in range(6):
+        house.turn(source)
+    assert source.asked == [500, 1, 500, 500, 1, 500]  # of 500 points a poll
 
 
 def test_offsets_are_committed_after_the_pages_are_durable(house: House) -> None:
