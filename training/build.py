@@ -25,6 +25,7 @@ from training.errors import TrainingError
 from training.export import AnyStep, graph, staged, streams_archive, verify, write_files
 from training.few import HIDDEN, MOST, FewStep, channels, first_row, young_row
 from training.fit import Fitted, Progress, fit
+from training.front import BOOKS, Front
 from training.network import HIDDEN_MANY, Layout, Step
 from training.report import Findings, report
 from training.trial import Contender, Trial, find_cases, trial
@@ -62,8 +63,11 @@ def build(
     """Fit, compare, calibrate, export, verify, report; ``out`` is complete or untouched.
 
     ``on_trial`` is told how the detector does against the baselines (None: too little to compare on), before anything is refused.
-    Raises TrainingError: a network that is worse than one of them is not written unless ``accept``.
+    Raises TrainingError: a network that is worse than one of them is not written unless ``accept``; ``lean`` where there is nothing to leave out.
     """
+    if settings.lean and (settings.detector != "lstm" or len(history.features) > MOST):
+        what = f"{len(history.features)} features" if settings.detector == "lstm" else f"the detector {settings.detector}"
+        raise TrainingError(f"lean leaves out a part that {what} does without anyway: it is for the network on one metric; take --lean away")
     with staged(out, force) as stage:
         made = candidate(history, settings, progress)
         step = made.step
@@ -130,10 +134,11 @@ def candidate(history: History, settings: FitSettings, progress: Progress) -> Ca
 
 def _few(history: History, splits: list[Split], settings: FitSettings, progress: Progress) -> Candidate:
     """Every stream starts with no past: what a metric's values mean is learned from its own."""
-    read = channels(history, [part.calibration for part in splits])
+    front = Front(() if settings.lean else BOOKS).eval()
+    read = channels(history, [part.calibration for part in splits], front)
     fitted = fit(read, splits, settings, settings.hidden or HIDDEN, progress)
-    step = FewStep(fitted.network, settings.power, len(history.features)).eval()
-    first = first_row(step.layout)
+    step = FewStep(fitted.network, settings.power, len(history.features), front).eval()
+    first = first_row(step)
     return Candidate(step, np.repeat(first[None], len(history.series), axis=0), lambda last: young_row(first, last, step.layout), True, fitted)
 
 

@@ -48,7 +48,7 @@ def _fit(chosen: argparse.Namespace) -> int:
     from training.build import build  # noqa: PLC0415
     from training.export import refuse_existing  # noqa: PLC0415
 
-    given = {name: getattr(chosen, name) for name in ("name", "detector", "seed", "steps", "hidden")}
+    given = {name: getattr(chosen, name) for name in ("name", "detector", "lean", "seed", "steps", "hidden")}
     settings = config.load(chosen.config, **given)
     refuse_existing(chosen.out, chosen.force)
     history = load_history(chosen.data, settings.fit_share)
@@ -165,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--accept", action="store_true", help="write the bundle though a plain baseline is better on held-out rows")
     fit.add_argument("--name", help="the bundle's name")
     fit.add_argument("--detector", choices=get_args(config.Detector), help="the network (lstm, the default) or a plain baseline")
+    fit.add_argument("--lean", action="store_true", default=None, help="one metric: without the novelty of shape, at two thirds of the cost")
     fit.add_argument("--seed", type=int)
     fit.add_argument("--steps", type=int, help="gradient steps at most")
     fit.add_argument("--hidden", type=int, help="width of both LSTMs")

@@ -23,6 +23,7 @@ class FitSettings(BaseModel):
     seed: int = Field(0, ge=0)
     detector: Detector = Field("lstm", description="the network, or a plain baseline in its place")
     hidden: int | None = Field(None, ge=1, le=1024, description="width of both LSTMs; 16 for one feature, else 48")
+    lean: bool = Field(False, description="one feature: leave out how new a shape is, at a lower cost")
     steps: int = Field(1200, ge=1, description="gradient steps at most")
     window: int = Field(64, ge=8, description="steps of truncated backpropagation")
     learning_rate: float = Field(4e-3, gt=0)

@@ -1,10 +1,10 @@
 """The step for few metrics: the front's channels, the same autoencoder over them, and one score.
 
-Theory of operation. The network reads the signed surprises of :mod:`training.front`, six for each metric, and its residual energy E is that of
-:mod:`training.network` with one quick time scale. A metric's own evidence is the weighted mean of its channels' one-sided surprises, and on top
-that of standing still (:mod:`training.stillness`), since a metric that froze is unsurprising in every other way; metrics are combined by their
-root mean square, so that one that cries out is not drowned by three that are quiet. With F the mean of that evidence and of 2 log10 E, weighted
-as so many channels,
+Theory of operation. The network reads the signed surprises of :mod:`training.front`, six for each metric, four for a lean one, and its residual
+energy E is that of :mod:`training.network` with one quick time scale. A metric's own evidence is the weighted mean of its channels' one-sided
+surprises, and on top that of standing still (:mod:`training.stillness`), since a metric that froze is unsurprising in every other way; metrics are
+combined by their root mean square, so that one that cries out is not drowned by three that are quiet. With F the mean of that evidence and of
+2 log10 E, weighted as so many channels,
 
     score = 2 F + R - 0.8 log10(age / 1000) + 4,        R the surprise of F itself in the stream's own past,
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from detector.events import F32
 from training.data import History
-from training.front import BIG, CHANNELS, LARGEST, SETTLED, WEIGHTS, Front, Sketch
+from training.front import BIG, LARGEST, SETTLED, Front, Sketch
 from training.network import Cell, Residual, Sequence, squashed
 
 MOST = 1  # features: what moves together is told better from each other than from each one's own past
@@ -34,15 +34,17 @@ _YOUNG, _OLD, _AGE_WEIGHT, _SHIFT = 100.0, 1e6, 0.8, 4.0
 
 @dataclass(frozen=True, slots=True)
 class FewLayout:
-    """Where each part of a state row [S] lies, for F features and H hidden units."""
+    """Where each part of a state row [S] lies, for F features of C channels, whose fronts are ``front`` wide, and H hidden units."""
 
     features: int
+    channels: int
     hidden: int
+    front: int
 
     @property
     def widths(self) -> tuple[int, ...]:
-        f, h = CHANNELS * self.features, self.hidden
-        return (h, h, h, h, 2 * f, 2 * f, 1, 1, 1, _RANKED, _RANKED, Front.SIZE * self.features)
+        f, h = self.channels * self.features, self.hidden
+        return (h, h, h, h, 2 * f, 2 * f, 1, 1, 1, _RANKED, _RANKED, self.front * self.features)
 
     @property
     def size(self) -> int:
@@ -60,17 +62,17 @@ class FewLayout:
 class FewStep(nn.Module):
     """ONE step over a batch of streams of up to four metrics: what the daemon runs."""
 
-    def __init__(self, network: Sequence, power: float, features: int) -> None:
+    def __init__(self, network: Sequence, power: float, features: int, front: Front) -> None:
         super().__init__()
-        self.layout = FewLayout(features, network.hidden)
-        self.front, self.sketch = Front(), Sketch(_RANKED, _MEMORY)
+        self.layout = FewLayout(features, front.channels, network.hidden, front.size)
+        self.front, self.sketch = front, Sketch(_RANKED, _MEMORY)
         self.encoder, self.decoder, self.bottleneck = Cell(network.encoder), Cell(network.decoder), network.bottleneck
         width = network.features
         self.output = nn.Linear(network.hidden, width)
         self.output.weight = nn.Parameter(network.output.weight[:width].detach().clone())
         self.output.bias = nn.Parameter(network.output.bias[:width].detach().clone())
         self.residual = Residual(width, power, network.get_buffer("projection"))
-        self.register_buffer("weights", torch.tensor(WEIGHTS) / sum(WEIGHTS))
+        self.register_buffer("weights", torch.tensor(front.weights) / sum(front.weights))
 
     def forward(self, x: Tensor, clock: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x [B, F] raw, NaN missing; clock [B, 3]; state [B, S] -> score [B], expected [B, F], contribution [B, F], next_state [B, S]."""
@@ -82,11 +84,11 @@ class FewStep(nn.Module):
         features = self.layout.features
         second, ticks = clock[:, 1:2].expand(-1, features), tick.expand(-1, features)
         each = (part.reshape(1, -1) for part in (filled, present, second, ticks))
-        surprise, signed, still, expected, metrics = self.front(*each, front.reshape(-1, Front.SIZE).T)
-        z = signed.T.reshape(-1, CHANNELS * features)
+        surprise, signed, still, expected, metrics = self.front(*each, front.reshape(-1, self.front.size).T)
+        z = signed.T.reshape(-1, self.front.channels * features)
         eh, ec = self.encoder(squashed(z), eh, ec)
         dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
-        seen = present[..., None].expand(-1, -1, CHANNELS).flatten(1)
+        seen = present[..., None].expand(-1, -1, self.front.channels).flatten(1)
         parts, bias, energy = self.residual(z, self.output(dh), seen, bias, energy, age)
         some = present.amax(dim=1, keepdim=True)
         mean = parts.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True).clamp(min=1.0)
@@ -94,14 +96,29 @@ class FewStep(nn.Module):
         own = (self.get_buffer("weights") @ surprise + still).reshape(-1, features)
         own = own * own
         evidence = torch.sqrt(own.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True).clamp(min=1.0))
-        fused = (sum(WEIGHTS) * evidence + 2.0 * torch.log10(error + 1e-3)) / (sum(WEIGHTS) + 1.0)
-        rank, _, v, w = self.sketch(fused.T, ranked.T[None], ranks.T[None])
+        weight = sum(self.front.weights)
+        fused = (weight * evidence + 2.0 * torch.log10(error + 1e-3)) / (weight + 1.0)
+        past = ranked.T[None], ranks.T[None]
+        rank, _, *seen = self.sketch(fused.T, *past)
         rank = rank[0] * (age[:, 0] > SETTLED - 0.5)
-        ranked, ranks = torch.where(some > 0, v[0].T, ranked), torch.where(some > 0, w[0].T, ranks)
+        ranked, ranks = (torch.where(some.T > 0, new, old)[0].T for new, old in zip(seen, past, strict=True))
         years = _AGE_WEIGHT * torch.log10(age[:, 0].clamp(_YOUNG, _OLD) / 1000.0)
         score = (2.0 * fused[:, 0] + rank - years + _SHIFT).clamp(min=0.0)
         share = own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        row = [eh, ec, dh, dc, bias, energy, error, (age + some).clamp(max=1e7), tick, ranked, ranks, metrics.T.reshape(-1, features * Front.SIZE)]
+        row = [
+            eh,
+            ec,
+            dh,
+            dc,
+            bias,
+            energy,
+            error,
+            (age + some).clamp(max=1e7),
+            tick,
+            ranked,
+            ranks,
+            metrics.T.reshape(-1, features * self.front.size),
+        ]
         return score, expected.reshape(-1, features), share, torch.cat(row, dim=1)
 
 
@@ -115,12 +132,12 @@ def followed_tick(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
     return torch.where(age < 1.5, since, tick + (1.0 / (age + 1.0)).clamp(min=0.02) * (step - tick))
 
 
-def first_row(layout: FewLayout) -> F32:
+def first_row(step: FewStep) -> F32:
     """float32 [S] of a stream before its first point."""
-    row, at = np.zeros(layout.size, np.float32), layout.slices()
+    row, at = np.zeros(step.layout.size, np.float32), step.layout.slices()
     row[at["energy"]] = 1.0
     row[at["ranked"]] = BIG
-    row[at["front"]] = np.tile(Front.first().numpy(), layout.features)
+    row[at["front"]] = np.tile(step.front.first().numpy(), step.layout.features)
     return row
 
 
@@ -132,13 +149,13 @@ def young_row(first: F32, last: F32, layout: FewLayout) -> F32:
     return row
 
 
-def channels(history: History, rows: list[int]) -> list[F32]:
-    """float32 [n_i, 6 F]: the signed surprises of each stream's first ``rows[i]`` rows, the network's input."""
-    front, width = Front().eval(), len(history.features)
-    found = [np.zeros((n, CHANNELS * width), np.float32) for n in rows]
+def channels(history: History, rows: list[int], front: Front) -> list[F32]:
+    """float32 [n_i, C F]: the signed surprises of each stream's first ``rows[i]`` rows, the network's input."""
+    width = len(history.features)
+    found = [np.zeros((n, front.channels * width), np.float32) for n in rows]
     order = np.argsort([-n for n in rows], kind="stable")  # longest first: those still running are a prefix
     lengths = np.array([rows[i] for i in order])
-    state = Front.first()[:, None].repeat(1, len(rows) * width)
+    state = front.first()[:, None].repeat(1, len(rows) * width)
     tick = torch.tensor([history.series[i].tick for i in order], dtype=torch.float32).repeat_interleave(width)[None]
     with torch.no_grad():
         for t in range(int(lengths[0])):

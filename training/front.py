@@ -9,7 +9,7 @@ centroids that is finest in its tails (after Ben-Haim & Tom-Tov 2010; Dunning & 
 
 *Novelty of shape*: the most extreme standardised value of every b points, the last w of those a pattern; its distance to the nearest of twelve
 prototypes of the stream, which the pattern then pulls a little, or replaces the least used of them where it is far from all (competitive
-learning, Rumelhart & Zipser 1985).
+learning, Rumelhart & Zipser 1985). A *lean* front does without these two channels, which take half of the state and a third of the time.
 
 Everything is a stretch of the stream's state row. A missing value changes nothing of its metric. There is no control flow: what happens
 every b points is computed at every point and kept at every b-th.
@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from training.stillness import WIDTH as STILL
 from training.stillness import stillness
 
-CHANNELS = 6
-WEIGHTS = (1.0, 1.0, 1.0, 1.5, 1.0, 1.0)  # of the channels' surprises in the score
+WEIGHTS = (1.0, 1.0, 1.0, 1.5)  # of the channels' surprises in the score; a shape's novelty weighs 1
 CENTROIDS = 12
 HOURS = 24
 BIG = 1e30  # an empty centroid; values are clipped well inside
@@ -73,8 +72,8 @@ class Sketch(nn.Module):
         if self.memory < 1.0:
             weights = self.memory * weights
         none, x = torch.zeros_like(values[:, :1]), q[:, None]
-        v, w = torch.cat([none - BIG, values, none + BIG], 1), torch.cat([none, weights, none], 1)
-        left, right, left_w, right_w = v[:, :-1], v[:, 1:], w[:, :-1], w[:, 1:]
+        left, right = torch.cat([none - BIG, values], 1), torch.cat([values, none + BIG], 1)
+        left_w, right_w = torch.cat([none, weights], 1), torch.cat([weights, none], 1)
         before, under = (left < x).float(), (right < x).float()
         slot = before - under  # the one gap with left < q <= right
         under_w = under * right_w
@@ -183,35 +182,36 @@ class Books(nn.Module):
 class Front(nn.Module):
     """One point of N metrics -> the channels' surprises. See :data:`WIDTHS` for one metric's stretch of the state."""
 
-    #: hour profile and how often each hour was seen · running mean and previous value · points · fast, slow, unexplained · means, then variances of
-    #: value and unexplained · how long it stood still · the books · centroids and their weights
-    WIDTHS = (HOURS, HOURS, 2, 1, 3, 2, 2, STILL, sum(Books(BOOKS).widths), CHANNELS * CENTROIDS, CHANNELS * CENTROIDS)
-    SIZE = sum(WIDTHS)
-
-    def __init__(self) -> None:
+    def __init__(self, shapes: tuple[Shape, ...] = BOOKS) -> None:
         super().__init__()
-        self.sketch, self.books = Sketch(CENTROIDS), Books(BOOKS)
+        self.sketch, self.books = Sketch(CENTROIDS), Books(shapes) if shapes else None
+        self.weights = (*WEIGHTS, *(1.0 for _ in shapes))
+        self.channels = len(self.weights)
+        centroids, books = self.channels * CENTROIDS, sum(self.books.widths) if self.books is not None else 0
+        #: hour profile and how often each hour was seen · running mean and previous value · points · fast, slow, unexplained · means, then
+        #: variances of value and unexplained · how long it stood still · the books · centroids and their weights
+        self.widths = (HOURS, HOURS, 2, 1, 3, 2, 2, STILL, books, centroids, centroids)
+        self.size = sum(self.widths)
         hours = torch.arange(HOURS)
         apart = (hours[:, None] - hours[None, :]).remainder(HOURS)
         near = torch.where(apart == 0, 1.0, torch.where((apart == 1) | (apart == HOURS - 1), 0.5, 0.0))
         self.register_buffer("neighbours", near)
         self.register_buffer("hours", hours.float()[:, None])
-        self.register_buffer("two_sided", torch.tensor([[1.0]] * 4 + [[0.0]] * 2))  # a shape can be too new, not too old
+        self.register_buffer("two_sided", torch.tensor([[1.0]] * len(WEIGHTS) + [[0.0]] * len(shapes)))  # a shape can be too new, not too old
         self.register_buffer("spans", torch.tensor(_SPANS).T[:, :, None])
 
-    @staticmethod
-    def first() -> Tensor:
-        """[SIZE] of a metric that was never seen."""
-        profile, sketch = torch.zeros(2 * HOURS + 10 + STILL), torch.full((CHANNELS * CENTROIDS,), BIG)
-        return torch.cat([profile, Books(BOOKS).first(), sketch, torch.zeros(CHANNELS * CENTROIDS)])
+    def first(self) -> Tensor:
+        """[size] of a metric that was never seen."""
+        *profile, _, centroids, weights = (torch.zeros(width) for width in self.widths)
+        return torch.cat([*profile, *([] if self.books is None else [self.books.first()]), centroids + BIG, weights])
 
     def forward(self, x: Tensor, present: Tensor, second: Tensor, tick: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """x [1, N] finite, present [1, N] 0 or 1, second of the day [1, N], tick [1, N] in seconds, state [SIZE, N].
+        """x [1, N] finite, present [1, N] 0 or 1, second of the day [1, N], tick [1, N] in seconds, state [size, N].
 
-        Returns one-sided surprises [6, N], signed ones for the network [6, N], the surprise of standing still [1, N], the expectation [1, N] and the
+        Returns one-sided surprises [C, N], signed ones for the network [C, N], the surprise of standing still [1, N], the expectation [1, N] and the
         next state.
         """
-        profile, often, levels, count, means, centre, variance, stood, books, values, weights = torch.split(state, list(self.WIDTHS))
+        profile, often, levels, count, means, centre, variance, stood, books, values, weights = torch.split(state, list(self.widths))
         still, *stands = stillness(x, levels[1:], *stood.chunk(STILL))
         mean, last = torch.where(count < 0.5, x, levels).chunk(2)
         expected, residual, profile, often = self._of_the_hour(x, mean, profile, often, second)
@@ -221,8 +221,10 @@ class Front(nn.Module):
         z, centre, variance = self._standardised(torch.cat([x, residual]), centre, variance, count)
         means = means + torch.maximum(self._gains(tick), gain) * (torch.cat([x, x, residual]) - means)
         fast, slow, unexplained = means.chunk(3)
-        novelty, books = self.books(z, count, books)
-        q = torch.cat([x, x - last, _above_rounding(fast - slow, x), unexplained, novelty])
+        q = torch.cat([x, x - last, _above_rounding(fast - slow, x), unexplained])
+        if self.books is not None:
+            novelty, books = self.books(z, count, books)
+            q = torch.cat([q, novelty])
         surprise, signed, values, weights = self._surprises(q, values, weights, count)
         counted = count + 1.0
         counted = counted - COUNTED / 2 * (counted > COUNTED).float()
@@ -254,7 +256,7 @@ class Front(nn.Module):
         return 2.0 / (torch.minimum(torch.maximum(seconds / tick.clamp(min=1e-3), least), most) + 1.0)
 
     def _surprises(self, q: Tensor, values: Tensor, weights: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        high, low, values, weights = self.sketch(q, *(part.reshape(CHANNELS, CENTROIDS, -1) for part in (values, weights)))
+        high, low, values, weights = self.sketch(q, *(part.reshape(self.channels, CENTROIDS, -1) for part in (values, weights)))
         settled = (count > SETTLED - 0.5).float()
         high, low = high * settled, low * (settled * self.get_buffer("two_sided"))
         return torch.maximum(high, low), (high - low).clamp(-6.0, 6.0), values.flatten(0, 1), weights.flatten(0, 1)

@@ -12,7 +12,7 @@ import torch
 from detector.events import F32, F64
 from training.export import graph
 from training.few import FewStep, first_row
-from training.front import BOOKS, CENTROIDS, PROTOTYPES, Front
+from training.front import BOOKS, CENTROIDS, PROTOTYPES, Front, Shape
 from training.network import Sequence
 
 TICK, POINTS = 300.0, 700
@@ -149,12 +149,14 @@ def daily(seed: int) -> tuple[F64, F64]:
     return rounded, seconds
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_channels_are_those_of_the_plain_writing(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "shapes"), [(0, BOOKS), (1, BOOKS), (2, ())])
+def test_the_channels_are_those_of_the_plain_writing(seed: int, shapes: tuple[Shape, ...]) -> None:
     x, seconds = daily(seed)
     expected, expected_signed = plain_surprises(plain_channels(x, seconds))
-    front, state = Front().eval(), Front.first()[:, None]
-    found, signed = np.zeros((POINTS, 6)), np.zeros((POINTS, 6))
+    front = Front(shapes).eval()
+    state, channels = front.first()[:, None], front.channels
+    expected, expected_signed = expected[:, :channels], expected_signed[:, :channels]
+    found, signed = np.zeros((POINTS, channels)), np.zeros((POINTS, channels))
     with torch.no_grad():
         for i in range(POINTS):
             value, second = torch.tensor([[x[i]]], dtype=torch.float32), torch.tensor([[seconds[i]]], dtype=torch.float32)
@@ -169,15 +171,16 @@ def test_the_channels_are_those_of_the_plain_writing(seed: int) -> None:
 class Served:
     """The step as the daemon runs it, one stream."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, shapes: tuple[Shape, ...] = BOOKS) -> None:
         torch.manual_seed(0)
-        width = 6 * features
-        self.step = FewStep(Sequence(width, 16, torch.eye(width) / width).eval(), 1.75, features).eval()
+        front = Front(shapes)
+        width = front.channels * features
+        self.step = FewStep(Sequence(width, 16, torch.eye(width) / width).eval(), 1.75, features, front).eval()
         self.session = ort.InferenceSession(graph(self.step))
 
     def run(self, values: F32) -> tuple[F32, F32, F32]:
         """Scores [n], contributions [n, F] and the last row [S] for values [n, F]."""
-        row, scores, shares = first_row(self.step.layout)[None], [], []
+        row, scores, shares = first_row(self.step)[None], [], []
         for i, x in enumerate(values):
             clock = np.array([[TICK, (40_000 + i * TICK) % 86_400, 2]], np.float32)
             score, _, share, row = self.session.run(None, {"x": x[None], "clock": clock, "state": row})
@@ -186,9 +189,9 @@ class Served:
         return np.array(scores), np.array(shares), row[0]
 
 
-@pytest.fixture(scope="module")
-def one() -> Served:
-    return Served(1)
+@pytest.fixture(scope="module", params=[BOOKS, ()], ids=["full", "lean"])
+def one(request: pytest.FixtureRequest) -> Served:
+    return Served(1, request.param)
 
 
 def test_a_metric_in_another_unit_has_the_same_score(one: Served) -> None:
@@ -208,8 +211,9 @@ def test_a_spike_stands_out_a_constant_does_not_and_no_score_is_negative(one: Se
     assert flat[120:].max() < scores[400]
 
 
-def test_one_metric_takes_at_most_512_floats(one: Served) -> None:
-    assert one.step.layout.size <= 512
+def test_one_metric_takes_at_most_512_floats_and_a_lean_one_little_more_than_half_of_that() -> None:
+    assert Served(1).step.layout.size <= 512
+    assert Served(1, ()).step.layout.size <= 280
 
 
 def test_a_missing_value_changes_nothing_of_its_metric() -> None:
@@ -223,7 +227,7 @@ def test_a_missing_value_changes_nothing_of_its_metric() -> None:
     _, shares, row = two.run(held)
     _, _, before = two.run(held[:150])
     at = two.step.layout.slices()["front"]
-    metrics, metrics_before = row[at].reshape(2, Front.SIZE), before[at].reshape(2, Front.SIZE)
+    metrics, metrics_before = (r[at].reshape(2, two.step.front.size) for r in (row, before))
     np.testing.assert_array_equal(metrics[0], metrics_before[0])
     assert (metrics[1] != metrics_before[1]).any()
     assert (shares[150:, 0] == 0).all()

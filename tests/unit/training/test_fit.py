@@ -11,6 +11,7 @@ import pytest
 from detector.alerting.config import AlertingSettings
 from detector.cli import main as detector
 from detector.model.bundle import load_bundle
+from detector.model.runtime import Runtime
 from training import build
 from training.calibrate import calibrated, incidents
 from training.cli import main as training
@@ -120,6 +121,24 @@ def test_data_that_cannot_be_fitted_is_refused_by_name(tmp_path: Path, capsys: p
     assert training(["fit", "--data", str(tmp_path / "h.csv"), "--out", str(tmp_path / "b"), *QUICK]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(("more", "said"), [([], "3 features"), (["--detector", "pca"], "the detector pca")])
+def test_lean_is_refused_where_it_leaves_nothing_out(
+    fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
+) -> None:
+    assert training(["fit", "--data", str(fitted[0]), "--out", str(tmp_path / "b"), "--lean", *more, *QUICK]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_lean_bundle_of_one_metric_is_half_as_wide_and_runs(tmp_path: Path) -> None:
+    rows = [f"{60 * t + 60},a,{5 + (t % 60) / 9 + (t * 7919 % 101) / 50}" for t in range(800)]
+    (tmp_path / "h.csv").write_text("\n".join(["timestamp,stream,cpu", *rows]) + "\n")
+    assert training(["fit", "--data", str(tmp_path / "h.csv"), "--out", str(tmp_path / "b"), "--lean", "--accept", *QUICK]) == 0
+    bundle = load_bundle(tmp_path / "b")
+    assert bundle.manifest.state_size <= 280
+    assert np.isfinite(Runtime(bundle).step(np.ones((1, 1), np.float32), np.ones((1, 3), np.float32), bundle.initial[None]).score).all()
 
 
 def test_files_that_differ_in_their_features_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
