@@ -99,8 +99,9 @@ class FewStep(nn.Module):
         weight = sum(self.front.weights)
         fused = (weight * evidence + 2.0 * torch.log10(error + 1e-3)) / (weight + 1.0)
         past = ranked.T[None], ranks.T[None]
-        rank, _, *seen = self.sketch(fused.T, *past)
-        rank = rank[0] * (age[:, 0] > SETTLED - 0.5)
+        settled = (age.T > SETTLED - 0.5).float()
+        rank, _, *seen = self.sketch(fused.T, *past, settled)
+        rank = (rank * settled)[0]
         ranked, ranks = (torch.where(some.T > 0, new, old)[0].T for new, old in zip(seen, past, strict=True))
         years = _AGE_WEIGHT * torch.log10(age[:, 0].clamp(_YOUNG, _OLD) / 1000.0)
         score = (2.0 * fused[:, 0] + rank - years + _SHIFT).clamp(min=0.0)

@@ -5,7 +5,8 @@ expanded into six channels, each O(1) a point: its value; its change; a fast run
 day does not explain; and how new its recent shape is, of the value and of what the hour does not explain. Each channel is then replaced by its
 *surprise*, how many decimal places of probability it lies in the tail of the channel's own past, by a sketch of twelve weighted
 centroids that is finest in its tails (after Ben-Haim & Tom-Tov 2010; Dunning & Ertl 2019), with a Pareto tail beyond what was seen
-(Pickands 1975). What comes out is the same for a metric in bytes and in gigabytes, at a minute's tick and at an hour's.
+(Pickands 1975). A point counts 1 / (1 + what its surprise exceeds 1.5 by) in it, so that an anomaly is slow to become normal. What comes out is
+the same for a metric in bytes and in gigabytes, at a minute's tick and at an hour's.
 
 *Novelty of shape*: the most extreme standardised value of every b points, the last w of those a pattern; its distance to the nearest of twelve
 prototypes of the stream, which the pattern then pulls a little, or replaces the least used of them where it is far from all (competitive
@@ -39,6 +40,7 @@ ROUNDING = 3e-6
 COUNTED = 12e6  # points counted before half of them are forgotten: float32 counts on by one, and the books keep their place
 FIRST = 1e-5  # a place later costs so much more: of equals every runtime then takes the first
 SETTLED = 20.0  # points before a sketch says anything
+DOUBTED = 1.5  # decimal places: what is more surprising teaches less
 _PARETO = 2.0
 _PROFILE_GAIN, _MEAN_GAIN = 0.15, 0.002
 _SPANS = ((1500.0, 3.0, 8.0), (6000.0, 8.0, 40.0), (6000.0, 8.0, 40.0))  # of the running means: seconds, least and most points
@@ -67,8 +69,11 @@ class Sketch(nn.Module):
         self.register_buffer("place", place)
         self.register_buffer("handicap", FIRST * place + BIG * ((place < 0.5) | (place > centroids - 1.5)))
 
-    def forward(self, q: Tensor, values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """-log10 P(X >= q) and -log10 P(X <= q) [C, N] of the past, and the sketch [C, K, N] that has seen q [C, N]."""
+    def forward(self, q: Tensor, values: Tensor, weights: Tensor, settled: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-log10 P(X >= q) and -log10 P(X <= q) [C, N] of the past, and the sketch [C, K, N] that has seen q [C, N].
+
+        ``settled`` [1, N]: 1 where the sketch knows enough to doubt a point, which then counts the less the more surprising it is.
+        """
         if self.memory < 1.0:
             weights = self.memory * weights
         none, x = torch.zeros_like(values[:, :1]), q[:, None]
@@ -81,7 +86,8 @@ class Sketch(nn.Module):
         known = b == q
         high, low = self._surprises(q, a, b, (slot * left_w).sum(1), (slot * right_w).sum(1), below, known, values, weights)
         wide_v = torch.maximum(left, torch.minimum(right, x))
-        wide_w = under_w + slot + (left_w - before * left_w)
+        learnt = 1.0 / (1.0 + settled * (torch.maximum(high, low) - DOUBTED).clamp(min=0.0))
+        wide_w = under_w + learnt[:, None] * slot + (left_w - before * left_w)
         own = before.sum(1) - 1.0
         return high, low, *self._merged(wide_v, wide_w, torch.where(known, own, -1.0)[:, None])
 
@@ -256,8 +262,8 @@ class Front(nn.Module):
         return 2.0 / (torch.minimum(torch.maximum(seconds / tick.clamp(min=1e-3), least), most) + 1.0)
 
     def _surprises(self, q: Tensor, values: Tensor, weights: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        high, low, values, weights = self.sketch(q, *(part.reshape(self.channels, CENTROIDS, -1) for part in (values, weights)))
         settled = (count > SETTLED - 0.5).float()
+        high, low, values, weights = self.sketch(q, *(part.reshape(self.channels, CENTROIDS, -1) for part in (values, weights)), settled)
         high, low = high * settled, low * (settled * self.get_buffer("two_sided"))
         return torch.maximum(high, low), (high - low).clamp(-6.0, 6.0), values.flatten(0, 1), weights.flatten(0, 1)
 

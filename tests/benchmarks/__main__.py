@@ -11,12 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.measures import Row, drain, engine, memory, window
+from tests.benchmarks.measures import Row, drain, engine, front, memory, window
 from tests.benchmarks.members import members
 from tests.benchmarks.receivers import receivers
 from tests.benchmarks.recovery import recovery
 
-MEASURES: dict[str, Callable[[int], list[Row]]] = {f.__name__: f for f in (engine, window, memory, drain, recovery, members, receivers)}
+MEASURES: dict[str, Callable[[int], list[Row]]] = {f.__name__: f for f in (engine, front, window, memory, drain, recovery, members, receivers)}
 
 
 def main() -> None:

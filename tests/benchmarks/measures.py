@@ -23,10 +23,15 @@ from detector.ingest.config import KafkaSettings
 from detector.ingest.decode import Decoder
 from detector.ingest.source_kafka import KafkaSource, _raw
 from detector.loop import Loop
+from detector.model.bundle import Bundle, Feature, Manifest, TailFit
 from detector.model.runtime import Runtime, clock_input
 from detector.recovery.keeper import Keeper
 from detector.recovery.store_local import LocalStore
 from tests.benchmarks.houses import SIZES, Size, bundle, network, pipeline, poll
+from training.export import graph
+from training.few import FewStep, first_row
+from training.front import BOOKS, Front
+from training.network import Sequence
 
 STREAMS, BATCH, WINDOW, PARTITIONS = 1024, 1024, 60, 4
 Row = dict[str, float | str]
@@ -69,6 +74,41 @@ def engine(rounds: int) -> list[Row]:
         session, daemon = alternated(min(rounds, 6), bare, whole)
         rows.append({"size": size.label, "session.run/s": session, "engine/s": daemon, "ratio": daemon / session, "bar": 0.6})
     return rows
+
+
+def front(rounds: int) -> list[Row]:
+    """One metric scored by its own past, microseconds a point on one thread: in full, and lean."""
+    profiles = {"full": BOOKS, "lean": ()}
+    rows: list[Row] = []
+    for batch in (1024, 2048):
+        runs = [_stepped(Front(shapes), batch) for shapes in profiles.values()]
+        for profile, rate in zip(profiles, alternated(2 * rounds, *runs), strict=True):
+            rows.append({"profile": profile, "batch": str(batch), "µs a point": 1e6 / rate})
+    return rows
+
+
+def _stepped(one: Front, batch: int) -> Callable[[], float]:
+    """Twenty steps of a batch of streams, which go on from call to call."""
+    torch.manual_seed(0)
+    step = FewStep(Sequence(one.channels, 16, torch.eye(one.channels) / one.channels).eval(), 1.75, 1, one).eval()
+    manifest = Manifest(1, "benchmark", "1", (Feature("value"),), 60.0, step.layout.size, 120, TailFit((50.0,), (1.0,), -1.0, 1.0), {}, {})
+    initial = first_row(step)
+    runtime = Runtime(Bundle(Path("benchmark"), "", manifest, graph(step), initial, {}, np.zeros((0, step.layout.size), np.float32)))
+    rng, clock = np.random.default_rng(0), clock_input(np.full(batch, 60.0), np.full(batch, 60.0))
+    states = np.repeat(initial[None], batch, axis=0)
+
+    def run() -> float:
+        nonlocal states
+        points = rng.normal(size=(20, batch, 1)).astype(np.float32)
+
+        def steps() -> None:
+            nonlocal states
+            for x in points:
+                states = runtime.step(x, clock, states).next_state
+
+        return _rate(20 * batch, steps)
+
+    return run
 
 
 def window(rounds: int) -> list[Row]:
