@@ -88,7 +88,7 @@ class Daemon:
         bundle = the_bundle(settings)
         manifest = bundle.manifest
         rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
-        runtime = Runtime(bundle)
+        runtime, zones = Runtime(bundle), settings.model.zones(bundle)
         store = store or the_store(settings, self._clock)
         routing, receivers = settings.alerting.routing(), the_receivers(settings, self._clock)
         self.metrics = Metrics(routing.receivers)
@@ -104,7 +104,7 @@ class Daemon:
         self._pipeline = Pipeline(
             bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
             on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), on_split=self._first.split,
-            writer=writer,
+            writer=writer, zones=zones,
         )  # fmt: skip
         self._loop = Loop(
             self._pipeline, self._keeper, self.metrics, self._clock, bundle.digest, manifest.state_size,

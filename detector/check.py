@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from kafka import KafkaConsumer
@@ -19,7 +20,9 @@ from detector.recovery.store_kafka import KafkaStore
 def faults(settings: Settings) -> Iterator[str]:
     """Sentences for the operator: bundle, graph, topics, broker, store."""
     try:
-        Runtime(the_bundle(settings))
+        bundle = the_bundle(settings)
+        Runtime(bundle)
+        settings.model.zones(bundle)
     except DetectorError as error:
         yield str(error)
     try:
@@ -34,6 +37,14 @@ def faults(settings: Settings) -> Iterator[str]:
         yield "DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex"
         return
     yield from _topics(settings)
+
+
+def remarks(settings: Settings) -> Iterator[str]:
+    """What holds by default, and where streams live: nothing of a bundle that can't be opened."""
+    if settings.model.bundle is None:
+        yield "no bundle is set: the package's own, for any single metric; each numeric field of a record is a stream"
+    with contextlib.suppress(DetectorError):
+        yield f"wall clocks: {settings.model.zone(the_bundle(settings))}{'' if settings.model.timezone else ', the zone of the bundle'}"
 
 
 def _topics(settings: Settings) -> Iterator[str]:

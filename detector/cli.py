@@ -11,7 +11,7 @@ from pathlib import Path
 
 from detector import __version__, config, log
 from detector.app import Daemon, the_bundle
-from detector.check import faults
+from detector.check import faults, remarks
 from detector.errors import ConfigError, DataError, DetectorError
 from detector.ingest.decode import seconds
 from detector.model.bundle import bundle_path, load_bundle
@@ -76,7 +76,7 @@ def _replay(chosen: argparse.Namespace) -> int:
             print(f"\r{done:,} of {total:,} rows", end="", file=sys.stderr, flush=True)
 
     question = None if chosen.explain is None else _question(chosen.explain)
-    summary = replay(bundle, chosen.data, chosen.scores, chosen.alerts, settings.alerting, progress, question)
+    summary = replay(bundle, chosen.data, chosen.scores, chosen.alerts, settings.alerting, progress, question, settings.model)
     if shown:
         print("\r", end="", file=sys.stderr)
     found = summary.rates
@@ -114,8 +114,8 @@ def _check(chosen: argparse.Namespace) -> int:
     found = list(faults(settings))
     for fault in found:
         print(f"streamwarden: {fault}", file=sys.stderr)
-    if settings.model.bundle is None:
-        print("no bundle is set: the package's own, for any single metric; each numeric field of a record is a stream")
+    for remark in remarks(settings):
+        print(remark)
     if not found:
         print("all is well")
     return 2 if found else 0

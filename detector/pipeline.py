@@ -36,6 +36,7 @@ from detector.model.bundle import Bundle
 from detector.model.rows import PageRows
 from detector.model.runtime import Step, clock_input
 from detector.model.streams import NO_SLOT, PAGE_BITS, Seed, Slots, StreamTable, waves
+from detector.model.zones import UTC, Zones
 from detector.ports import DeadLetters, Engine, ScoreSink
 from detector.recovery.snapshot import SCHEMA, Capture, Head, Restored, Stamp
 
@@ -47,7 +48,7 @@ RHYTHM = 86_400.0  # seconds: a stream that training has not seen is known once 
 class Pipeline:
     """State of the assigned partitions and the path through it. One thread at a time.
 
-    ``writer`` is a number that no other process writes pages under.
+    ``writer`` is a number that no other process writes pages under; ``zones`` are those whose wall clocks the streams follow.
     """
 
     def __init__(
@@ -64,11 +65,12 @@ class Pipeline:
         on_split: Callable[[str, Partition, Partition], None] = lambda stream, one, other: None,
         sink: ScoreSink | None = None,
         writer: int = 0,
+        zones: Zones = UTC,
     ) -> None:
-        self._bundle, self._engine, self.rules = bundle, engine, rules
+        self._bundle, self._engine, self.rules, self._zones = bundle, engine, rules, zones
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
         self._on_rejected, self._on_alert, self._on_split, self._writer = on_rejected, on_alert, on_split, writer
-        self.table = StreamTable(Seed(bundle.initial, bundle.rows, bundle.trained), max_streams)
+        self.table = StreamTable(Seed(bundle.initial, bundle.rows, bundle.trained), max_streams, zones.of)
         self.applied: dict[Partition, int] = {}
         self._stamps: dict[Partition, dict[int, Stamp]] = {}
 
@@ -211,7 +213,8 @@ class Pipeline:
         table = self.table
         since = np.where(np.isfinite(last), times - last, self._bundle.manifest.tick_interval)
         x = columns.values.take(records, axis=0)
-        step = self._engine.step(x, clock_input(since, times), table.states.take(rows, axis=0))
+        wall = times if self._zones.only_utc else self._zones.wall(times, table.zones.take(rows))
+        step = self._engine.step(x, clock_input(since, wall), table.states.take(rows, axis=0))
         broken = ~np.isfinite(step.score)
         before = table.decisions.take(rows)
         decided = decide(before, times, since, np.where(broken, 0, step.score) if broken.any() else step.score, self.rules)

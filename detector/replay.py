@@ -23,6 +23,7 @@ from detector.events import F32, I64, Alert, Partition, Phase, Reason
 from detector.ingest.source_file import FileSource
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
+from detector.model.config import ModelSettings
 from detector.model.runtime import Runtime, Step
 from detector.pipeline import Pipeline
 from detector.ports import Engine, ScoreSink
@@ -93,6 +94,7 @@ def replay(
     alerting: AlertingSettings,
     progress: Callable[[int, int], None],
     question: Question | None = None,
+    model: ModelSettings | None = None,
 ) -> Summary:
     """Write one row of ``scores`` for each input row, in input order, and one line of ``alerts`` for each notification.
 
@@ -101,7 +103,7 @@ def replay(
     source = FileSource(data, bundle.feature_names, bundle.manifest.each_metric)
     manifest = bundle.manifest
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
-    pipeline = offline_pipeline(bundle, Runtime(bundle), alerting, raised.append, rows, metrics)
+    pipeline = offline_pipeline(bundle, Runtime(bundle), alerting, raised.append, rows, metrics, model)
     try:
         with scores.open("w", newline="") as out:
             csv.writer(out, lineterminator="\n").writerow(["stream", "timestamp", "score", "threshold", "status", *bundle.feature_names])
@@ -133,12 +135,17 @@ def offline_pipeline(
     on_alert: Callable[[Alert], None],
     sink: ScoreSink | None = None,
     metrics: Metrics | None = None,
+    model: ModelSettings | None = None,
 ) -> Pipeline:
-    """The daemon's pipeline with no daemon around it, one partition assigned: nothing is posted and nothing is kept."""
+    """The daemon's pipeline with no daemon around it, one partition assigned: nothing is posted and nothing is kept.
+
+    ``model`` says where streams live; without it they do where the bundle's did.
+    """
     manifest = bundle.manifest
     rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     counted = Metrics() if metrics is None else metrics
-    pipeline = Pipeline(bundle, engine, rules, Outbox(), counted, NoDeadLetters(), max_streams=1 << 40, on_alert=on_alert, sink=sink)
+    zones = (model or ModelSettings()).zones(bundle)
+    pipeline = Pipeline(bundle, engine, rules, Outbox(), counted, NoDeadLetters(), max_streams=1 << 40, on_alert=on_alert, sink=sink, zones=zones)
     pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
     return pipeline
 

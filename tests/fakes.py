@@ -1,7 +1,8 @@
 """The one file of fakes: a bundle small enough to reason about, and stand-ins for the ports.
 
 The fake bundle's graph is a real one that onnxruntime runs: each feature's running mean (gain 0.1) is the expectation, the score is the
-mean absolute difference from it over the features that are present. It needs no torch.
+mean absolute difference from it over the features that are present. It needs no torch. One that goes by the
+hour scores 0.1 higher for each hour of the day.
 """
 
 from __future__ import annotations
@@ -53,24 +54,35 @@ running_mean (float[B,{F}] x, float[B,3] clock, float[B,{F}] state)
     next_state = Add (state, step)
 }}
 """
+_SCORE = "score = Div (total, floor)"
+_BY_THE_HOUR = """plain = Div (total, floor)
+    weights = Constant <value = float[3] {{0.0, 0.0000277777778, 0.0}}> ()
+    hour = MatMul (clock, weights)
+    score = Add (plain, hour)"""
 # By the fake's tail a budget of 1 a week is a level of 3, of 0.1 a week a level of 5.
 _FED = math.exp(FEEDBACK)  # a level is taken for so many times the budget: one a week fires at 3 and is critical at 5
 TAIL = TailFit(levels=(1.0, 3.0, 5.0), rates=(10.0 * _FED, _FED, 0.1 * _FED), slope=-1.151292546497023, stream_weeks=10.0)
 
 
 def write_bundle(
-    path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None
+    path: Path,
+    features: Sequence[str] = ("cpu", "mem"),
+    warm_up: int = 3,
+    trained: Mapping[str, Sequence[float]] | None = None,
+    by_the_hour: bool = False,
+    timezone: str = "UTC",
 ) -> Path:
     """A bundle whose unknown streams expect 0 at first; ``trained`` gives known streams their first expectation."""
     path.mkdir(parents=True, exist_ok=True)
-    graph = onnx.parser.parse_model(GRAPH_TEXT.format(F=len(features))).SerializeToString()
+    text = GRAPH_TEXT.replace(_SCORE, _BY_THE_HOUR) if by_the_hour else GRAPH_TEXT
+    graph = onnx.parser.parse_model(text.format(F=len(features))).SerializeToString()
     known = dict(trained or {})
     archive = io.BytesIO()
     rows = np.array(list(known.values()), np.float32).reshape(len(known), len(features))
     np.savez(archive, initial=np.zeros(len(features), np.float32), names=np.array(list(known), dtype=np.str_), rows=rows)
     files = {GRAPH: graph, STREAMS: archive.getvalue()}
     digests = {name: sha256(data) for name, data in files.items()}
-    manifest = Manifest(SCHEMA, "fake", "1", tuple(map(Feature, features)), 60.0, len(features), warm_up, TAIL, digests, {})
+    manifest = Manifest(SCHEMA, "fake", "1", tuple(map(Feature, features)), 60.0, len(features), warm_up, TAIL, digests, {}, timezone=timezone)
     for name, data in [*files.items(), (MANIFEST, msgspec.json.encode(manifest))]:
         (path / name).write_bytes(data)
     return path

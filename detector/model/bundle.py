@@ -96,6 +96,7 @@ class Manifest(msgspec.Struct, frozen=True):
         state_size: floats in a state row, S.
         warm_up: steps that an unknown stream takes before it may alert.
         files: SHA-256 in hexadecimal of every other file.
+        timezone: whose wall clock the streams of training followed, by its IANA name.
         each_metric: there is one feature, :data:`STAND_IN`: every metric of a record is a stream of its own, ``<stream>/<metric>``.
         provenance: data digest, seeds, library versions, held-out metrics: for people, nothing computes with it.
     """
@@ -111,6 +112,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, str]
     provenance: dict[str, Any]
     each_metric: bool = False
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,10 +78,13 @@ def _check_signature(bundle: Bundle, session: ort.InferenceSession) -> None:
             )
 
 
-def clock_input(seconds_since: F64, times: F64) -> F32:
-    """The graph's ``clock`` [B, 3]: seconds since the previous point, second of the day, day of the week (0 Monday), in UTC."""
-    clock = np.empty((len(times), 3), np.float32)
+def clock_input(seconds_since: F64, wall: F64) -> F32:
+    """The graph's ``clock`` [B, 3]: seconds since the previous point, second of the day, day of the week (0 Monday).
+
+    ``wall`` are the event times as the streams' own clocks show them (:meth:`detector.model.zones.Zones.wall`), in UTC the event times themselves.
+    """
+    clock = np.empty((len(wall), 3), np.float32)
     clock[:, 0] = seconds_since
-    clock[:, 1] = times % 86400.0
-    clock[:, 2] = (times // 86400.0 + 3.0) % 7.0  # 1970-01-01 was a Thursday
+    clock[:, 1] = wall % 86400.0
+    clock[:, 2] = (wall // 86400.0 + 3.0) % 7.0  # 1970-01-01 was a Thursday
     return clock

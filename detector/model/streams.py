@@ -9,7 +9,7 @@ The k-th point of every stream in a poll is wave k; within a wave all slots diff
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from detector.alerting.decide import DECISION, Decisions, fresh
 from detector.events import F32, F64, I64, Partition, Phase
 from detector.model.cold import ColdPages
 from detector.model.rows import PageRows
+from detector.model.zones import UTC, ZoneNumbers
 
 PAGE_BITS = 8
 PAGE = 1 << PAGE_BITS
@@ -103,11 +104,11 @@ class StreamTable:
     """All streams of the assigned partitions. Memory is bounded by ``max_streams`` rows.
 
     ``now`` is monotonic, in seconds, and set by who applies points; ``touched`` is when a row's last point was applied. ``split`` collects
-    streams that were seen on two partitions, with both, for who reports them to take out.
+    streams that were seen on two partitions, with both, for who reports them to take out. ``zones`` are numbers that ``zone_of`` gives by name.
     """
 
-    def __init__(self, seed: Seed, max_streams: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: Seed, max_streams: int, zone_of: Callable[[str], int] = UTC.of) -> None:
+        self._seed, self._zone_of = seed, zone_of
         self._max_pages = -(-max_streams // PAGE)
         self._owned: dict[Partition, _Owned] = {}
         self._free: list[int] = []
@@ -116,6 +117,7 @@ class StreamTable:
         self.decisions: Decisions = np.empty(0, DECISION)
         self.times: F64 = np.empty(0)
         self.touched: F64 = np.empty(0)
+        self.zones: ZoneNumbers = np.empty(0, np.int16)
         self.page_applied: I64 = np.empty(0, np.int64)
         self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
         self.now = 0.0
@@ -141,6 +143,7 @@ class StreamTable:
             return NO_SLOT
         slot = owned.pages[number] * PAGE + owned.used[number]
         owned.used[number] += 1
+        self.zones[slot] = self._zone_of(name)
         was = owned.cold.take(name)
         if was is None:
             self._start(slot, name)
@@ -244,7 +247,7 @@ class StreamTable:
         last = page * PAGE + owned.used[number]
         if last != slot:
             moved = self.names[last]
-            for column in (self.states, self.decisions, self.times, self.touched):
+            for column in (self.states, self.decisions, self.times, self.touched, self.zones):
                 column[slot] = column[last]
             self.names[slot] = moved
             owned.index.update({key: slot for key in (moved, moved.encode()) if key in owned.index})
@@ -330,6 +333,7 @@ class StreamTable:
         self.decisions = np.concatenate([self.decisions, np.zeros(rows, DECISION)])
         self.times = np.concatenate([self.times, np.full(rows, -np.inf)])
         self.touched = np.concatenate([self.touched, np.zeros(rows)])
+        self.zones = np.concatenate([self.zones, np.zeros(rows, np.int16)])
         self.page_applied = np.concatenate([self.page_applied, np.zeros(pages, np.int64)])
         self.page_dirty = np.concatenate([self.page_dirty, np.zeros(pages, np.bool_)])
         self.names.extend([""] * rows)
@@ -351,6 +355,7 @@ class StreamTable:
         self.page_applied[page] = rows.offset
         for slot, name in enumerate(rows.names, start):
             self.names[slot] = name
+            self.zones[slot] = self._zone_of(name)
             index[name] = slot
         self.streams += count
 

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.demo.broker import Broker
 from detector.cli import main
+from tests.fakes import write_bundle
 
 SECRETS = {
     "ALERTING__WEBHOOK_URL": "https://hooks.example/services/t0ken-in-path",
@@ -53,6 +54,13 @@ def test_all_is_well(check: Check, topic: str, broker: Broker) -> None:
     assert "all is well" in out
 
 
+def test_the_zone_in_force_is_shown_wherever_it_comes_from(check: Check, bundle: Path) -> None:
+    assert "wall clocks: UTC, the zone of the bundle\n" in check()[1]
+    write_bundle(bundle, timezone="Asia/Kolkata")
+    assert "wall clocks: Asia/Kolkata, the zone of the bundle\n" in check()[1]
+    assert "wall clocks: Europe/Berlin\n" in check(MODEL__TIMEZONE="Europe/Berlin")[1]
+
+
 def test_a_pattern_of_topics_is_no_fault(check: Check) -> None:
     assert check(KAFKA__TOPICS="^metrics-.*")[0] == 0
 
@@ -72,6 +80,7 @@ def test_no_secret_is_shown_whatever_is_wrong(check: Check) -> None:
         ({"KAFKA__TOPICS": ""}, "DETECTOR_KAFKA__TOPICS is not set"),
         ({"KAFKA__TOPIC": "x"}, "no such setting: DETECTOR_KAFKA__TOPIC"),
         ({"MODEL__BUNDLE": "/nowhere"}, "/nowhere"),
+        ({"MODEL__TIMEZONE": "Mars/Olympus"}, "DETECTOR_MODEL__TIMEZONE: 'Mars/Olympus' is no time zone"),
         ({"RECOVERY__STORE": "local:/dev/null/state"}, "state can't be kept in /dev/null/state"),
         ({"ALERTING__FALSE_ALARMS_PER_WEEK": "none"}, "DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK"),
     ],

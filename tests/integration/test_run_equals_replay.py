@@ -1,4 +1,4 @@
-"""The daemon over Kafka raises what ``replay`` raises on the same data, and counts what it read."""
+"""The daemon over Kafka raises what ``replay`` raises on the same data, and counts what it read; both go by the zone of the bundle."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from deploy.demo.broker import Broker
+from tests.fakes import write_bundle
 from tests.integration.conftest import Start
 from tests.integration.history import history, records, replayed
 from tests.integration.stage import WebhookReceiver, by_stream, eventually, produce
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Its scores follow the hour of a wall clock that is not UTC's."""
+    return write_bundle(tmp_path / "bundle", by_the_hour=True, timezone="Asia/Kolkata")
 
 
 @pytest.mark.parametrize("partitions", [4])

@@ -17,12 +17,13 @@ from detector.alerting.payload import alert_body
 from detector.events import Alert, Partition, Phase
 from detector.ingest.decode import Decoder, Raw
 from detector.metrics import Metrics
-from detector.model.bundle import Bundle
+from detector.model.bundle import Bundle, load_bundle
+from detector.model.config import ModelSettings, TimezoneSettings
 from detector.model.runtime import Runtime
 from detector.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from detector.replay import replay
-from tests.fakes import DeadLetterList, ScoreRows, fake_bundle
+from tests.fakes import DeadLetterList, ScoreRows, fake_bundle, write_bundle
 
 P = Partition("metrics", 0)
 SETTINGS = AlertingSettings(cooldown_ticks=3, spacing_hours=0)
@@ -47,11 +48,12 @@ def history() -> Rows:
     return rows
 
 
-def over_json(bundle: Bundle, rows: Rows, poll: int) -> tuple[dict[int, float], list[str], list[bytes]]:
+def over_json(bundle: Bundle, rows: Rows, poll: int, model: ModelSettings | None = None) -> tuple[dict[int, float], list[str], list[bytes]]:
     """Score by row, status of each row, alerts."""
     manifest, found, raised = bundle.manifest, ScoreRows(), list[Alert]()
     rules = SETTINGS.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
-    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1000, on_alert=raised.append, sink=found)
+    zones = (model or ModelSettings()).zones(bundle)
+    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1000, on_alert=raised.append, sink=found, zones=zones)
     pipeline.assign(P, Restored((), (), 0))
     decoder = Decoder(bundle.feature_names)
     for start in range(0, len(rows), poll):
@@ -62,21 +64,25 @@ def over_json(bundle: Bundle, rows: Rows, poll: int) -> tuple[dict[int, float], 
     return found.scores, status, sorted(msgspec.json.encode(alert_body(a)) for a in raised)
 
 
-def over_a_file(bundle: Bundle, data: Path, folder: Path) -> tuple[dict[int, float], list[str], list[bytes]]:
-    replay(bundle, data, folder / "scores.csv", folder / "alerts.ndjson", SETTINGS, lambda done, total: None)
+def over_a_file(bundle: Bundle, data: Path, folder: Path, model: ModelSettings | None = None) -> tuple[dict[int, float], list[str], list[bytes]]:
+    replay(bundle, data, folder / "scores.csv", folder / "alerts.ndjson", SETTINGS, lambda done, total: None, model=model)
     with (folder / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     scores = {i: float(row["score"]) for i, row in enumerate(rows) if row["score"]}
     return scores, [row["status"] for row in rows], sorted((folder / "alerts.ndjson").read_bytes().splitlines())
 
 
-@pytest.mark.parametrize("poll", [1, 37, 10_000])
-def test_replay_raises_what_the_daemon_raises(bundle: Bundle, tmp_path: Path, poll: int) -> None:
-    rows = history()
-    with (tmp_path / "history.csv").open("w", newline="") as file:
+def write(rows: Rows, path: Path) -> None:
+    with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+@pytest.mark.parametrize("poll", [1, 37, 10_000])
+def test_replay_raises_what_the_daemon_raises(bundle: Bundle, tmp_path: Path, poll: int) -> None:
+    rows = history()
+    write(rows, tmp_path / "history.csv")
     ran, replayed = over_json(bundle, rows, poll), over_a_file(bundle, tmp_path / "history.csv", tmp_path)
     assert replayed[0] == pytest.approx(ran[0], rel=1e-4, abs=1e-5)
     assert replayed[1] == ran[1]
@@ -90,10 +96,20 @@ def test_a_history_cut_into_files_is_replayed_as_one(bundle: Bundle, tmp_path: P
     folder = tmp_path / "history"
     folder.mkdir()
     for number, start in enumerate(range(0, len(rows), 100)):
-        with (folder / f"{number:03d}.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows[start : start + 100])
+        write(rows[start : start + 100], folder / f"{number:03d}.csv")
     ran, replayed = over_json(bundle, rows, 64), over_a_file(bundle, folder, tmp_path)
     assert replayed[0] == pytest.approx(ran[0], rel=1e-4, abs=1e-5)
     assert replayed[1:] == ran[1:]
+
+
+def test_replay_raises_what_the_daemon_raises_by_each_streams_wall_clock(tmp_path: Path) -> None:
+    bundle = load_bundle(write_bundle(tmp_path / "bundle", by_the_hour=True, timezone="Europe/Berlin"))
+    rows = history()
+    write(rows, tmp_path / "history.csv")
+    model = ModelSettings(timezones=(TimezoneSettings(streams="[45]$", zone="Asia/Kolkata"),))
+    ran, replayed = over_json(bundle, rows, 37, model), over_a_file(bundle, tmp_path / "history.csv", tmp_path, model)
+    assert replayed[0] == pytest.approx(ran[0], rel=1e-4, abs=1e-5)
+    assert replayed[1:] == ran[1:]
+    in_utc, _, _ = over_json(bundle, rows, 37, ModelSettings(timezone="UTC"))
+    later = {rows[i]["stream"]: round((ran[0][i] - in_utc[i]) * 10, 3) for i in ran[0] if rows[i]["timestamp"] < 1.7e9 + 600}
+    assert later == {f"host-{s}": 1.0 if s < 4 else -18.5 for s in range(6)}  # at 23:43 local, UTC 22:13; in Kolkata 03:43

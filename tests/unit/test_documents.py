@@ -9,6 +9,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prometheus_client import generate_latest
 
@@ -18,6 +19,7 @@ from detector.alerting.routes import Routing
 from detector.errors import RejectReason
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.metrics import Metrics
+from detector.model.bundle import SHIPPED, load_bundle
 from training import cli as training_cli
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +116,17 @@ def test_every_command_that_a_page_shows_parses() -> None:
 def _all_help(parser: argparse.ArgumentParser) -> str:
     commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     return "".join(command.format_help() for command in commands.choices.values())
+
+
+def test_the_zones_that_the_page_shows_load_and_decide_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/detection.md").read_text(), re.DOTALL)
+    (tmp_path / "example.toml").write_text(example)
+    effective(monkeypatch)
+    model = config.load(tmp_path / "example.toml").model
+    zones = model.zones(load_bundle(SHIPPED))
+    noon = np.array([1_767_268_800.0])  # 2026-01-01T12:00:00Z
+    ahead = [float(zones.wall(noon, zones.of(name))[0] - noon[0]) / 3600 for name in ("db-1/cpu", "us-1/cpu", "blr-1/cpu")]
+    assert ahead == [1, -5, 5.5]
 
 
 def test_the_receivers_and_routes_that_the_page_shows_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,15 @@ def test_a_changed_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
         load_bundle(path)
 
 
+def test_one_that_knows_no_zone_is_of_utc(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "b", timezone="Asia/Kolkata")
+    assert load_bundle(path).manifest.timezone == "Asia/Kolkata"
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    del manifest["timezone"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert load_bundle(path).manifest.timezone == "UTC"
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "b")
     manifest = json.loads((path / "manifest.json").read_text())

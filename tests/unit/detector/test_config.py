@@ -9,6 +9,9 @@ import pytest
 from detector.config import load, names_and_values
 from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
+from detector.model.bundle import load_bundle
+from detector.model.config import ModelSettings
+from tests.fakes import write_bundle
 
 
 def test_the_environment_overrides_the_file_and_the_file_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +48,7 @@ def test_a_secret_may_come_from_a_file_and_is_never_shown(tmp_path: Path, monkey
         ("DETECTOR_KAFKA__TOPICS", "^(a"),
         ("DETECTOR_KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),
         ("DETECTOR_KAFKA__TOPIC", "misspelt"),
+        ("DETECTOR_MODEL__TIMEZONE", "Europe/Atlantis"),
         ("DETECTOR_KAFKA__SASL_PLAIN_PASSWORD_FILE", "/no/such/file"),
     ],
 )
@@ -160,6 +164,51 @@ def test_a_fault_in_receivers_or_routes_is_named_with_its_place(tmp_path: Path, 
     with pytest.raises(ConfigError, match=sentence) as caught:
         load(written(tmp_path, (RECEIVERS + ROUTES).replace(old, new)))
     assert "token-9" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Europe/Atlantis", "Europe", "../Berlin", "/etc/localtime", "zone.tab", "é", "CEST"])
+def test_what_is_no_time_zone_is_refused_with_an_example(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("DETECTOR_MODEL__TIMEZONE", name)
+    with pytest.raises(ConfigError, match=f"DETECTOR_MODEL__TIMEZONE: '{name}' is no time zone: name one as Europe/Berlin"):
+        load()
+
+
+ZONES = """
+[model]
+timezone = "Europe/Berlin"
+[[model.timezones]]
+streams = "^us-"
+zone = "America/New_York"
+"""
+
+
+def test_zones_of_streams_come_from_the_file_and_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = dict(names_and_values(load(written(tmp_path, ZONES))))
+    assert shown["DETECTOR_MODEL__TIMEZONE"] == "Europe/Berlin"
+    assert shown["DETECTOR_MODEL__TIMEZONES"] == "{streams: ^us-, zone: America/New_York}"
+    monkeypatch.setenv("DETECTOR_MODEL__TIMEZONE", "")
+    assert dict(names_and_values(load(written(tmp_path, ZONES))))["DETECTOR_MODEL__TIMEZONE"] == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"^us-"', '"us-("', r"DETECTOR_MODEL__TIMEZONES__0__STREAMS: 'us-\(' is not a regular expression .*: escape"),
+        ("America/New_York", "America/Gotham", "DETECTOR_MODEL__TIMEZONES__0__ZONE: 'America/Gotham' is no time zone: name one as"),
+        ('zone = "America/New_York"', 'zone = "UTC"\nzones = "x"', r"no such setting: model\.timezones\.0\.zones"),
+        ('zone = "America/New_York"', "", "DETECTOR_MODEL__TIMEZONES__0__ZONE: Field required"),
+    ],
+)
+def test_a_fault_in_zones_of_streams_is_named_with_its_place(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(written(tmp_path, ZONES.replace(old, new)))
+
+
+def test_a_bundle_of_a_zone_that_is_not_known_here_asks_for_the_setting(tmp_path: Path) -> None:
+    bundle = load_bundle(write_bundle(tmp_path / "bundle", timezone="Mars/Olympus"))
+    with pytest.raises(ConfigError, match=r"'Mars/Olympus' is no time zone.*DETECTOR_MODEL__TIMEZONE"):
+        ModelSettings().zones(bundle)
+    assert ModelSettings(timezone="UTC").zones(bundle).only_utc
 
 
 def test_a_secret_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
