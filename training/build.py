@@ -16,6 +16,7 @@ from detector.alerting.config import AlertingSettings
 from detector.alerting.levels import WEEK
 from detector.events import F32
 from detector.model.bundle import GRAPH, REPORT, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit
+from detector.model.config import zones_of
 from detector.model.runtime import Runtime
 from training import baselines
 from training.calibrate import calibrated, walk
@@ -29,6 +30,8 @@ from training.front import BOOKS, Front
 from training.network import HIDDEN_MANY, Layout, Step
 from training.report import Findings, report
 from training.trial import Contender, Trial, find_cases, trial
+
+STATED = {"timezone", "units"}  # settings that the manifest holds in fields of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def build(
     if settings.lean and (settings.detector != "lstm" or len(history.features) > MOST):
         what = f"{len(history.features)} features" if settings.detector == "lstm" else f"the detector {settings.detector}"
         raise TrainingError(f"lean leaves out a part that {what} does without anyway: it is for the network on one metric; take --lean away")
+    history = replace(history, zones=zones_of(settings.timezone))
     with staged(out, force) as stage:
         made = candidate(history, settings, progress)
         step = made.step
@@ -105,6 +109,7 @@ def build(
             "warm_up": settings.warm_up,
             "tail": tail,
             "provenance": provenance(history, settings, made, held_out),
+            "timezone": settings.timezone,
         }
         write_files(stage, files, fields)
         parity = verify(stage, step, history, {s.name: p.calibration for s, p in zip(history.series, splits, strict=True)})
@@ -135,7 +140,7 @@ def candidate(history: History, settings: FitSettings, progress: Progress) -> Ca
 def _few(history: History, splits: list[Split], settings: FitSettings, progress: Progress) -> Candidate:
     """Every stream starts with no past: what a metric's values mean is learned from its own."""
     front = Front(() if settings.lean else BOOKS).eval()
-    read = channels(history, [part.calibration for part in splits], front)
+    read = channels(history.told_by_the_wall(), [part.calibration for part in splits], front)
     fitted = fit(read, splits, settings, settings.hidden or HIDDEN, progress)
     step = FewStep(fitted.network, settings.power, len(history.features), front).eval()
     first = first_row(step)
@@ -196,7 +201,7 @@ def provenance(history: History, settings: FitSettings, made: Candidate, held_ou
         "data_sha256": history.digest,
         "rows": history.rows,
         "streams": len(history.series),
-        "settings": settings.model_dump(exclude={"units"}),
+        "settings": settings.model_dump(exclude=STATED),
         **({} if made.fitted is None else _course(made.fitted)),
         "held_out": None if held_out is None else _recorded(held_out),
         "libraries": {

@@ -56,7 +56,7 @@ def walk(runtime: Runtime, history: History, first: F32) -> Walk:
         running = order[: int(np.searchsorted(-lengths, -t, side="left"))]
         times = np.array([series[i].times[t] for i in running])
         since = np.array([series[i].times[t] - series[i].times[t - 1] if t else series[i].tick for i in running])
-        step = runtime.step(np.stack([series[i].values[t] for i in running]), clock_input(since, times), state[running])
+        step = runtime.step(np.stack([series[i].values[t] for i in running]), clock_input(since, history.wall(times)), state[running])
         state[running] = step.next_state
         for k, i in enumerate(running):
             scores[i][t], expected[i][t], contribution[i][t] = step.score[k], step.expected[k], step.contribution[k]

@@ -48,7 +48,7 @@ def _fit(chosen: argparse.Namespace) -> int:
     from training.build import build  # noqa: PLC0415
     from training.export import refuse_existing  # noqa: PLC0415
 
-    given = {name: getattr(chosen, name) for name in ("name", "detector", "lean", "seed", "steps", "hidden")}
+    given = {name: getattr(chosen, name) for name in ("name", "detector", "lean", "seed", "steps", "hidden", "timezone")}
     settings = config.load(chosen.config, **given)
     refuse_existing(chosen.out, chosen.force)
     history = load_history(chosen.data, settings.fit_share)
@@ -65,7 +65,7 @@ def _evaluate(chosen: argparse.Namespace) -> int:
     settings = load_settings(chosen.config)
     bundle = chosen.bundle or settings.model.bundle or SHIPPED
     with ExitStack() as stack:
-        evaluation = evaluate(bundle, chosen.data, chosen.labels, settings.alerting, chosen.budgets, _Rows(stack))
+        evaluation = evaluate(bundle, chosen.data, chosen.labels, settings.alerting, chosen.budgets, _Rows(stack), settings.model)
     evaluation_report.say(evaluation, Console(width=_WIDTH))
     if chosen.out is not None:
         written = chosen.out / "evaluation.html"
@@ -79,11 +79,12 @@ def _evaluate(chosen: argparse.Namespace) -> int:
 
 
 def _compare(chosen: argparse.Namespace) -> int:
-    alerting = load_settings(chosen.config).alerting
+    settings = load_settings(chosen.config)
+    alerting = settings.alerting
     if chosen.budget is not None:
         alerting = at_budgets(alerting, [chosen.budget])[0]
     with ExitStack() as stack:
-        found = compare((chosen.a, chosen.b), chosen.data, chosen.labels, alerting, chosen.tolerance, _Rows(stack))
+        found = compare((chosen.a, chosen.b), chosen.data, chosen.labels, alerting, chosen.tolerance, _Rows(stack), settings.model)
     print(f"at {alerting.false_alarms_per_week:g} false alarms a stream-week:")
     names = tuple(SHIPPED.name if path == SHIPPED else str(path) for path in (chosen.a, chosen.b))
     say_comparison(found, (names[0], names[1]), Console(width=_WIDTH), chosen.all)
@@ -166,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--name", help="the bundle's name")
     fit.add_argument("--detector", choices=get_args(config.Detector), help="the network (lstm, the default) or a plain baseline")
     fit.add_argument("--lean", action="store_true", default=None, help="one metric: without the novelty of shape, at two thirds of the cost")
+    fit.add_argument("--timezone", help="time zone whose wall clock the streams follow, as Europe/Berlin (default: UTC)")
     fit.add_argument("--seed", type=int)
     fit.add_argument("--steps", type=int, help="gradient steps at most")
     fit.add_argument("--hidden", type=int, help="width of both LSTMs")

@@ -24,6 +24,7 @@ from detector.alerting.config import AlertingSettings
 from detector.alerting.payload import timestamp
 from detector.ingest.tables import Table
 from detector.model.bundle import load_bundle
+from detector.model.config import ModelSettings
 from training.evaluate import Evaluation, events, judge
 from training.evaluation_report import duration
 from training.labels import Labels
@@ -55,8 +56,11 @@ def compare(
     alerting: AlertingSettings,
     tolerance: float,
     progress: Callable[[int, int], None],
+    model: ModelSettings | None = None,
 ) -> Comparison:
-    """``tolerance`` in ticks; labels None: none, or those of the data's label column. Raises DataError, BundleError."""
+    """``tolerance`` in ticks; labels None: none, or those of the data's label column; ``model`` says where streams live, if not where those of
+    each bundle do. Raises DataError, BundleError, ConfigError.
+    """
     bundles = [load_bundle(path) for path in paths]
     kinds = {bundle.manifest.each_metric: tables_for(bundle, data) for bundle in bundles}
     known = {each: _known(tables, labels, data) for each, tables in kinds.items()}
@@ -66,7 +70,7 @@ def compare(
             name: known[False][whole] for t in kinds[True] for name, whole in zip(t.streams, t.wholes, strict=True) if whole in known[False]
         }
     each = [bundle.manifest.each_metric for bundle in bundles]
-    a, b = (judge(path, kinds[k], known[k], alerting, budget, None, progress, as_one) for path, k in zip(paths, each, strict=True))
+    a, b = (judge(path, kinds[k], known[k], alerting, budget, None, progress, as_one, model) for path, k in zip(paths, each, strict=True))
     seconds = tolerance * max(float(np.median([s.tick for s in e.streams])) for e in (a, b))
     both: list[tuple[Incident, Incident]] = []
     only_a, only_b = [], []

@@ -6,9 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from detector.errors import ConfigError
+from detector.model.config import UTC, known_zone
 
 Detector = Literal["lstm", "ewma", "gaussian", "pca"]
 
@@ -35,7 +36,13 @@ class FitSettings(BaseModel):
     learning: int = Field(
         2000, ge=1, description="points over which such a stream learns its own scale: more than a day of them, to have seen its rhythm"
     )
+    timezone: str = Field(UTC, description="time zone whose wall clock the streams follow; the daemon takes it from the bundle")
     units: dict[str, str] = Field(default_factory=dict, description="unit of each feature, for alerts and the report")
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        return known_zone(name)
 
 
 def load(path: Path | None, **given: Any) -> FitSettings:

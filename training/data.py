@@ -9,7 +9,7 @@ to the metric's largest range over the fleet, so nothing here has a unit.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from detector.errors import DataError
 from detector.events import F32, F64
 from detector.ingest.tables import Table, read_tables
+from detector.model.zones import UTC, Zones
 from training.labels import Labels, label_column
 
 MIN_ROWS = 100
@@ -54,7 +55,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All streams, what is worth saying about them, and when they are labelled anomalous."""
+    """All streams, what is worth saying about them, when they are labelled anomalous, and where they live."""
 
     features: tuple[str, ...]
     series: tuple[Series, ...]
@@ -62,10 +63,19 @@ class History:
     digest: str
     notes: tuple[str, ...]
     labels: Labels
+    zones: Zones = UTC
 
     @property
     def rows(self) -> int:
         return sum(map(len, self.series))
+
+    def wall(self, times: F64) -> F64:
+        """Event times as the streams' clocks on the wall show them."""
+        return self.zones.wall(times, self.zones.default)
+
+    def told_by_the_wall(self) -> History:
+        """The same rows at the times that those clocks show: for who wants the hour of a row, and not how long it is to the next."""
+        return replace(self, series=tuple(replace(s, times=self.wall(s.times)) for s in self.series), zones=UTC)
 
 
 def split(length: int, fit_share: float, validation_share: float) -> Split:

@@ -26,6 +26,7 @@ from detector.errors import DataError
 from detector.events import F32, F64, I64
 from detector.ingest.tables import Table
 from detector.model.bundle import Bundle, load_bundle
+from detector.model.config import ModelSettings
 from training.cores import Tell, cores, on_cores
 from training.labels import Labels, applied, joined, label_column, marked, read_labels
 from training.laid import as_one as laid_as_one
@@ -140,6 +141,7 @@ class _Share:
     alerting: tuple[AlertingSettings, ...]
     pictured: float | None
     as_one: bool
+    model: ModelSettings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +162,14 @@ def evaluate(
     alerting: AlertingSettings,
     budgets: Sequence[float],
     progress: Callable[[int, int], None],
+    model: ModelSettings | None = None,
 ) -> Evaluation:
-    """``labels`` None: the label column of the data. ``progress`` is told rows done and rows in all. Raises DataError, BundleError."""
+    """``labels`` None: the label column of the data. ``progress`` is told rows done and rows in all; ``model`` says where streams live, if not
+    where those of the bundle do. Raises DataError, BundleError, ConfigError.
+    """
     tables = tables_for(load_bundle(path), data)
     known = events(tables, labels, data)
-    return judge(path, tables, known, alerting, budgets, budgets[len(budgets) // 2], progress)
+    return judge(path, tables, known, alerting, budgets, budgets[len(budgets) // 2], progress, model=model)
 
 
 def judge(
@@ -176,6 +181,7 @@ def judge(
     pictured: float | None,
     progress: Callable[[int, int], None],
     as_one: bool = False,
+    model: ModelSettings | None = None,
 ) -> Evaluation:
     """The bundle at ``path`` over DATA at each of the budgets, with pictures of one of them.
 
@@ -184,7 +190,9 @@ def judge(
     bundle = load_bundle(path)
     of = tracks(tables, bundle.feature_names)
     shares = [
-        _Share(path, tuple(part), {t.name: labels[t.name] for t in part if t.name in labels}, tuple(at_budgets(alerting, some)), pictured, as_one)
+        _Share(
+            path, tuple(part), {t.name: labels[t.name] for t in part if t.name in labels}, tuple(at_budgets(alerting, some)), pictured, as_one, model
+        )
         for part, some in divided(of, budgets)
     ]
     total, done = sum(len(t) for s in shares for t in s.tracks), 0
@@ -236,7 +244,7 @@ def _joined(results: Sequence[Judged]) -> list[Judged]:
 
 def _judge(share: _Share, tell: Tell) -> list[Judged]:
     bundle = load_bundle(share.bundle)
-    scans = scan(bundle, share.tracks, share.alerting, tell)
+    scans = scan(bundle, share.tracks, share.alerting, tell, share.model)
     wholes: dict[str, list[tuple[Track, Scan]]] = {}
     for track, found in zip(share.tracks, scans, strict=True):
         wholes.setdefault(track.whole, []).append((track, found))

@@ -168,7 +168,8 @@ def verify(stage: Path, step: AnyStep, history: History, first: Mapping[str, int
         if not running:
             break
         x = np.stack([chosen[i].values[starts[i] + t] for i in running])
-        clock = clock_input(np.array([chosen[i].tick for i in running]), np.array([chosen[i].times[starts[i] + t] for i in running]))
+        times = np.array([chosen[i].times[starts[i] + t] for i in running])
+        clock = clock_input(np.array([chosen[i].tick for i in running]), history.wall(times))
         served = runtime.step(x, clock, state[running])
         with torch.no_grad():
             score = step(torch.from_numpy(x), torch.from_numpy(clock), torch.from_numpy(state[running]))[0].numpy()

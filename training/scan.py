@@ -22,6 +22,7 @@ from detector.ingest.each_metric import read_metrics
 from detector.ingest.source_file import FileSource
 from detector.ingest.tables import Table, read_tables
 from detector.model.bundle import Bundle
+from detector.model.config import ModelSettings
 from detector.model.runtime import Runtime, Step
 from detector.replay import offline_pipeline
 
@@ -142,13 +143,17 @@ class _Again:
         self.levels[offsets] = decided.level
 
 
-def scan(bundle: Bundle, of: Sequence[Track], alerting: Sequence[AlertingSettings], tell: Callable[[int], None]) -> list[Scan]:
-    """``alerting``: the settings at each budget. ``tell`` is told how many rows were done since it was last told."""
+def scan(
+    bundle: Bundle, of: Sequence[Track], alerting: Sequence[AlertingSettings], tell: Callable[[int], None], model: ModelSettings | None = None
+) -> list[Scan]:
+    """``alerting``: the settings at each budget. ``tell`` is told how many rows were done since it was last told; ``model`` says where streams live,
+    if not where the bundle's do.
+    """
     rows = sum(map(len, of))
     recorder, raised = _Recorder(Runtime(bundle), rows, len(bundle.manifest.features)), [list[Alert]() for _ in alerting]
     repeaters = [_Again(rows) for _ in alerting[1:]]
-    first = offline_pipeline(bundle, recorder, alerting[0], raised[0].append, recorder)
-    others = [offline_pipeline(bundle, a, s, r.append, a) for a, s, r in zip(repeaters, alerting[1:], raised[1:], strict=True)]
+    first = offline_pipeline(bundle, recorder, alerting[0], raised[0].append, recorder, model=model)
+    others = [offline_pipeline(bundle, a, s, r.append, a, model=model) for a, s, r in zip(repeaters, alerting[1:], raised[1:], strict=True)]
     for columns, count in _polls(of):
         first.process([columns])
         for repeater, pipeline in zip(repeaters, others, strict=True):

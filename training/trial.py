@@ -13,7 +13,7 @@ bounded by streams and rows, not by the history; same data and seed, same figure
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -181,9 +181,9 @@ def _scores(contender: Contender, history: History, cases: Sequence[_Case]) -> l
     starts = {c.series: int(np.searchsorted(history.series[c.series].times, c.times[0])) for c in cases}
     before = [_cut(history.series[i], max(0, starts[i] - WARM), starts[i]) for i in streams]
     ticks = np.array([history.series[i].tick for i in streams])
-    _, rows = _walk(contender.engine, before, ticks, contender.first[streams])
+    _, rows = _walk(contender.engine, history.wall, before, ticks, contender.first[streams])
     at = np.array([streams.index(c.series) for c in cases])
-    scores, _ = _walk(contender.engine, [(c.times, c.values) for c in cases], ticks[at], rows[at])
+    scores, _ = _walk(contender.engine, history.wall, [(c.times, c.values) for c in cases], ticks[at], rows[at])
     return scores
 
 
@@ -191,8 +191,11 @@ def _cut(series: Series, start: int, stop: int) -> tuple[F64, F32]:
     return series.times[start:stop], series.values[start:stop]
 
 
-def _walk(engine: Engine, tracks: Sequence[tuple[F64, F32]], ticks: F64, rows: F32) -> tuple[list[F32], F32]:
-    """Step tracks (times [n], values [n, F]) side by side from ``rows``; each one's scores [n], and its row after its last point."""
+def _walk(engine: Engine, wall: Callable[[F64], F64], tracks: Sequence[tuple[F64, F32]], ticks: F64, rows: F32) -> tuple[list[F32], F32]:
+    """Step tracks (times [n], values [n, F]) side by side from ``rows``; each one's scores [n], and its row after its last point.
+
+    ``wall``: from event times to those on the streams' clocks.
+    """
     lengths = np.array([len(t) for t, _ in tracks])
     times = np.zeros((lengths.max(), len(tracks)))
     values = np.full((lengths.max(), len(tracks), tracks[0][1].shape[1]), np.nan, np.float32)
@@ -204,7 +207,8 @@ def _walk(engine: Engine, tracks: Sequence[tuple[F64, F32]], ticks: F64, rows: F
         running = np.flatnonzero(lengths > t)
         if t:
             since = times[t] - times[t - 1]
-        step = engine.step(values[t].take(running, axis=0), clock_input(since[running], times[t, running]), state.take(running, axis=0))
+        clock = clock_input(since[running], wall(times[t, running]))
+        step = engine.step(values[t].take(running, axis=0), clock, state.take(running, axis=0))
         scores[t, running], state[running] = step.score, step.next_state
     return [scores[:n, k] for k, n in enumerate(lengths.tolist())], state
 

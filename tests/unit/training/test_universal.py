@@ -15,6 +15,7 @@ from detector.model.bundle import REPORT, SHIPPED, load_bundle
 from detector.model.runtime import Runtime
 from detector.replay import offline_pipeline
 from training import universal
+from training.build import STATED
 from training.config import FitSettings
 from training.streams import KINDS, made_history
 
@@ -25,7 +26,7 @@ def test_the_bundle_in_the_package_is_that_of_the_streams_and_settings_of_its_co
     origin = bundle.manifest.provenance
     fitted, calibrated = (made_history(universal.STREAMS_OF_EACH_HALF, universal.SETTINGS.seed + k) for k in (0, 1))
     assert (origin["data_sha256"], origin["calibration_sha256"]) == (fitted.digest, calibrated.digest)
-    assert origin["settings"] == universal.SETTINGS.model_dump(exclude={"units"})
+    assert origin["settings"] == universal.SETTINGS.model_dump(exclude=STATED)
     assert (bundle.manifest.each_metric, bundle.manifest.tick_interval, len(bundle.rows)) == (True, universal.TICK, 0)
 
 
