@@ -90,7 +90,7 @@ def test_each_row_of_the_table_has_its_streams_zone_whether_new_restored_moved_o
         slots = made.slots(P, names)
         return [int(zone) for zone in made.zones[slots]] == [int(name.startswith("eu-")) for name in names]
 
-    made, names = table(), [f"{'eu' if i % 3 else 'us'}-{i}" for i in range(2 * PAGE)]
+    made, names = table(), [f"{'eu' if i % 5 < 2 else 'us'}-{i}" for i in range(2 * PAGE)]
     assert right(made, names)
     again = table()
     again.assign(P, [made.copy_page(P, number, 0) for number, _ in made.pages(P)])
