@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from detector.alerting.config import AlertingSettings
-from detector.events import F32, Alert, Columns, Phase, Reason
+from detector.events import F32, F64, Alert, Columns, Phase, Reason
 from detector.ingest.source_file import FileSource
 from detector.model.bundle import SHIPPED, Bundle, load_bundle
+from detector.model.config import ModelSettings
 from detector.model.runtime import Runtime
 from detector.pipeline import Pipeline
 from detector.replay import offline_pipeline
@@ -22,15 +23,17 @@ def bundle() -> Bundle:
     return load_bundle(SHIPPED)
 
 
-def fed(bundle: Bundle, values: F32) -> tuple[list[Alert], Pipeline]:
-    """Streams [T, N], a point each five minutes."""
+def fed(
+    bundle: Bundle, values: F32 | F64, start: float = START, tick: float = TICK, model: ModelSettings | None = None
+) -> tuple[list[Alert], Pipeline]:
+    """Streams [T, N], a point each tick: what was raised, and the pipeline afterwards."""
     raised: list[Alert] = []
-    pipeline = offline_pipeline(bundle, Runtime(bundle), AlertingSettings(), raised.append)
+    pipeline = offline_pipeline(bundle, Runtime(bundle), AlertingSettings(), raised.append, model=model)
     count = values.shape[1]
     names = [f"host-{i}/cpu" for i in range(count)]
     for t, row in enumerate(values.astype(np.float32)):
         offsets = np.arange(t * count, (t + 1) * count)
-        pipeline.process([Columns(FileSource.PARTITION, names, offsets, np.full(count, START + t * TICK), row[:, None], int(offsets[-1]) + 1)])
+        pipeline.process([Columns(FileSource.PARTITION, names, offsets, np.full(count, start + t * tick), row[:, None], int(offsets[-1]) + 1)])
     return raised, pipeline
 
 
