@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from detector.alerting.config import AlertingSettings
 from detector.errors import ConfigError
@@ -77,6 +77,12 @@ def load(path: Path | None = None) -> Settings:
         return Settings(**_toml(path))
     except ValidationError as error:
         raise ConfigError("; ".join(_fault(e) for e in error.errors(include_url=False, include_input=False))) from None
+    except SettingsError as error:
+        unread = getattr(error.__cause__, "doc", None)
+        names = sorted(k for k, value in os.environ.items() if k.startswith(PREFIX) and value == unread)
+        raise ConfigError(
+            f"{', '.join(names) or 'the environment'}: it is not JSON, as tables are in the environment: give it in the TOML file"
+        ) from None
 
 
 def names_and_values(settings: Settings) -> Iterator[tuple[str, str]]:

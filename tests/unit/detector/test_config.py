@@ -49,6 +49,8 @@ def test_a_secret_may_come_from_a_file_and_is_never_shown(tmp_path: Path, monkey
         ("DETECTOR_KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),
         ("DETECTOR_KAFKA__TOPIC", "misspelt"),
         ("DETECTOR_MODEL__TIMEZONE", "Europe/Atlantis"),
+        ("DETECTOR_MODEL__TIMEZONES", "^eu- Europe/Berlin"),
+        ("DETECTOR_ALERTING__WEBHOOK_HEADERS", "X-Scope: sc0pe"),
         ("DETECTOR_KAFKA__SASL_PLAIN_PASSWORD_FILE", "/no/such/file"),
     ],
 )
