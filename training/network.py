@@ -102,6 +102,11 @@ class Sequence(nn.Module):
         return reconstruction, forecast, log_scale, (encoder, decoder)
 
 
+def affine(linear: nn.Linear, x: Tensor, dim: int) -> Tensor:
+    """``linear`` of what lies on axis ``dim`` of a matrix, the streams on the other."""
+    return linear(x) if dim == 1 else torch.addmm(linear.bias[:, None], linear.weight, x)
+
+
 class Cell(nn.Module):
     """One step of the standard LSTM cell (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), one product for the four gates.
 
@@ -120,10 +125,11 @@ class Cell(nn.Module):
         self.gates.weight = nn.Parameter(weight.detach().clone())
         self.gates.bias = nn.Parameter((own["bias_ih_l0"] + own["bias_hh_l0"])[order].detach().clone())
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        gates = self.gates(torch.cat([x, h], dim=1))
-        i, f, o = torch.split(torch.sigmoid(gates[:, : 3 * self.hidden]), self.hidden, dim=1)
-        c = f * c + i * torch.tanh(gates[:, 3 * self.hidden :])
+    def forward(self, x: Tensor, h: Tensor, c: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+        """h and c after x; what they hold lies on axis ``dim``, the streams on the other."""
+        gates, candidate = torch.split(affine(self.gates, torch.cat([x, h], dim=dim), dim), [3 * self.hidden, self.hidden], dim=dim)
+        i, f, o = torch.split(torch.sigmoid(gates), self.hidden, dim=dim)
+        c = f * c + i * torch.tanh(candidate)
         return o * torch.tanh(c), c
 
 
@@ -135,20 +141,24 @@ class Residual(nn.Module):
         self.features, self.power, self.linear = features, power, projection.numel() > 0
         self.register_buffer("projection", projection.detach().clone())
 
-    def forward(self, z: Tensor, reconstruction: Tensor, present: Tensor, bias: Tensor, energy: Tensor, age: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Error [B, F] of each feature, and bias and energy [B, branches * F] after the step."""
+    def forward(
+        self, z: Tensor, reconstruction: Tensor, present: Tensor, bias: Tensor, energy: Tensor, age: Tensor, dim: int = 1
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Error [B, F] of each feature, and bias and energy [B, branches * F] after the step; or, with ``dim`` 0, [F, B] and so on."""
         residual, mask = z - reconstruction, present
         if self.linear:
             inner = z.clamp(-LINEAR_CLIP, LINEAR_CLIP)
-            residual = torch.cat([residual, z - inner @ self.get_buffer("projection")], dim=1)
-            mask = torch.cat([present, present], dim=1)
+            projection = self.get_buffer("projection")
+            residual = torch.cat([residual, z - (inner @ projection if dim == 1 else projection.T @ inner)], dim=dim)
+            mask = torch.cat([present, present], dim=dim)
         young = 1.0 / (age + 8.0)
         bias = bias + mask * torch.clamp(0.25 * young, min=BIAS_GAIN) * (residual.clamp(-1.0, 1.0) - bias)
         size = (residual - bias).abs()
-        energy = energy + mask * young.clamp(min=ENERGY_GAIN) * (size.clamp(max=ENERGY_CAP) ** 2 - energy)
+        capped = size.clamp(max=ENERGY_CAP)
+        energy = energy + mask * young.clamp(min=ENERGY_GAIN) * (capped * capped - energy)
         error = mask * powered(size.clamp(max=RESIDUAL_CAP), self.power) / torch.sqrt(energy + ENERGY_FLOOR)
         if self.linear:
-            own, linear = torch.split(error, self.features, dim=1)
+            own, linear = torch.split(error, self.features, dim=dim)
             error = own + LINEAR_WEIGHT * linear
         return error, bias, energy
 
