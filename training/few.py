@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from detector.events import F32
 from training.data import History
 from training.front import BIG, LARGEST, SETTLED, Front, Sketch
-from training.network import Cell, Residual, Sequence, squashed
+from training.network import Cell, Residual, Sequence, affine, squashed
 
 MOST = 1  # features: what moves together is told better from each other than from each one's own past
 HIDDEN = 16
 _RANKED, _MEMORY = 16, 0.9998
 _QUICK = 0.5  # gain of the error's running mean: three points
+_WIDE = 32  # floats of a part of the row
 _YOUNG, _OLD, _AGE_WEIGHT, _SHIFT = 100.0, 1e6, 0.8, 4.0
 
 
@@ -72,55 +73,91 @@ class FewStep(nn.Module):
         self.output.weight = nn.Parameter(network.output.weight[:width].detach().clone())
         self.output.bias = nn.Parameter(network.output.bias[:width].detach().clone())
         self.residual = Residual(width, power, network.get_buffer("projection"))
-        self.register_buffer("weights", torch.tensor(front.weights) / sum(front.weights))
+        self.register_buffer("weights", torch.tensor([front.weights]) / sum(front.weights))
 
     def forward(self, x: Tensor, clock: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """x [B, F] raw, NaN missing; clock [B, 3]; state [B, S] -> score [B], expected [B, F], contribution [B, F], next_state [B, S]."""
-        eh, ec, dh, dc, bias, energy, error, age, tick, ranked, ranks, front = torch.split(state, list(self.layout.widths), dim=1)
+        """x [B, F] raw, NaN missing; clock [B, 3]; state [B, S] -> score [B], expected [B, F], contribution [B, F], next_state [B, S].
+
+        Within, the streams lie on the last axis: rows are turned once on the way in and once on the way out.
+        """
+        features = self.layout.features
+        x, (since, second, _) = x.T if features > 1 else x.reshape(1, -1), clock.T.chunk(3)
+        eh, ec, dh, dc, bias, energy, error, age, tick, ranked, ranks, *metrics = _columns(state, self._parts)
         missing = torch.isnan(x)
         present = (~missing).float()
         filled = torch.where(missing, 0.0, x.clamp(-LARGEST, LARGEST))
-        tick = followed_tick(tick, clock[:, :1], age)
-        features = self.layout.features
-        second, ticks = clock[:, 1:2].expand(-1, features), tick.expand(-1, features)
-        each = (part.reshape(1, -1) for part in (filled, present, second, ticks))
-        surprise, signed, still, expected, metrics = self.front(*each, front.reshape(-1, self.front.size).T)
-        z = signed.T.reshape(-1, self.front.channels * features)
-        eh, ec = self.encoder(squashed(z), eh, ec)
-        dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
-        seen = present[..., None].expand(-1, -1, self.front.channels).flatten(1)
-        parts, bias, energy = self.residual(z, self.output(dh), seen, bias, energy, age)
-        some = present.amax(dim=1, keepdim=True)
-        mean = parts.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True).clamp(min=1.0)
-        error = error + _QUICK * some * (mean - error)
-        own = (self.get_buffer("weights") @ surprise + still).reshape(-1, features)
+        tick = followed_tick(tick, since, age)
+        each = (_row(filled), _row(present), _row(second, features), _row(tick, features))
+        surprise, signed, still, expected, metrics = self.front.step(*each, self._apart(metrics))
+        z = self._joined(signed)
+        eh, ec = self.encoder(squashed(z), eh, ec, dim=0)
+        dh, dc = self.decoder(torch.tanh(affine(self.bottleneck, eh, 0)), dh, dc, dim=0)
+        seen = torch.cat([present] * self.front.channels)
+        parts, bias, energy = self.residual(z, affine(self.output, dh, 0), seen, bias, energy, age, dim=0)
+        some, count = present.amax(dim=0, keepdim=True), _total(present).clamp(min=1.0)
+        error = error + _QUICK * some * (_total(parts) / (self.front.channels * count) - error)
+        own = self._joined(self.get_buffer("weights") @ surprise + still)
         own = own * own
-        evidence = torch.sqrt(own.sum(dim=1, keepdim=True) / present.sum(dim=1, keepdim=True).clamp(min=1.0))
+        total = _total(own)
+        evidence = torch.sqrt(total / count)
         weight = sum(self.front.weights)
         fused = (weight * evidence + 2.0 * torch.log10(error + 1e-3)) / (weight + 1.0)
-        past = ranked.T[None], ranks.T[None]
-        settled = (age.T > SETTLED - 0.5).float()
-        rank, _, *seen = self.sketch(fused.T, *past, settled)
-        rank = (rank * settled)[0]
-        ranked, ranks = (torch.where(some.T > 0, new, old)[0].T for new, old in zip(seen, past, strict=True))
-        years = _AGE_WEIGHT * torch.log10(age[:, 0].clamp(_YOUNG, _OLD) / 1000.0)
-        score = (2.0 * fused[:, 0] + rank - years + _SHIFT).clamp(min=0.0)
-        share = own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        row = [
-            eh,
-            ec,
-            dh,
-            dc,
-            bias,
-            energy,
-            error,
-            (age + some).clamp(max=1e7),
-            tick,
-            ranked,
-            ranks,
-            metrics.T.reshape(-1, features * self.front.size),
-        ]
-        return score, expected.reshape(-1, features), share, torch.cat(row, dim=1)
+        settled = (age > SETTLED - 0.5).float()
+        rank, _, *seen = self.sketch(fused, ranked, ranks, settled)
+        ranked, ranks = (some * new + (1.0 - some) * old for new, old in zip(seen, (ranked, ranks), strict=True))
+        years = _AGE_WEIGHT * torch.log10(age.clamp(_YOUNG, _OLD) / 1000.0)
+        score = (2.0 * fused + rank * settled - years + _SHIFT).clamp(min=0.0)
+        share = own / total.clamp(min=1e-12)
+        head = [eh, ec, dh, dc, bias, energy, error, (age + some).clamp(max=1e7), tick, ranked, ranks]
+        row = torch.cat([*head, *(self._joined(m) for m in metrics)])
+        return score.reshape(-1), _turned(self._joined(expected)), _turned(share), _turned(row)
+
+    @property
+    def _parts(self) -> list[int]:
+        """Widths of a row's parts, the front's one by one."""
+        return [*self.layout.widths[:-1], *(width * self.layout.features for width in self.front.widths)]
+
+    def _apart(self, parts: list[Tensor]) -> list[Tensor]:
+        """The front's parts [width F, B] as the front sees them: each metric of each stream by itself [width, F B]."""
+        return parts if self.layout.features == 1 else [p.reshape(w, -1) for p, w in zip(parts, self.front.widths, strict=True)]
+
+    def _joined(self, part: Tensor) -> Tensor:
+        """What the front says [width, F B], a column for each stream [width F, B]."""
+        return part if self.layout.features == 1 else part.reshape(part.shape[0] * self.layout.features, -1)
+
+
+def _columns(rows: Tensor, widths: list[int]) -> list[Tensor]:
+    """The parts of rows [B, S], each [width, B].
+
+    Wide ones are cut out before they are turned, which spares a copy and turns faster: rows of 512 floats lie so that their columns are all in
+    the same few places of the cache.
+    """
+    runs: list[list[int]] = [[]]
+    for width in widths:
+        if runs[-1] and max(width, runs[-1][-1]) > _WIDE:
+            runs.append([])
+        runs[-1].append(width)
+    pieces = torch.split(rows, [sum(run) for run in runs], dim=1)
+    return [part for piece, run in zip(pieces, runs, strict=True) for part in (torch.split(piece.T, run) if len(run) > 1 else (piece.T,))]
+
+
+def _row(part: Tensor, times: int = 1) -> Tensor:
+    """[F, B] as one row [1, F B], or [1, B] so many times."""
+    return torch.cat([part] * times, dim=1).reshape(1, -1) if times > 1 or part.shape[0] > 1 else part
+
+
+def _turned(part: Tensor) -> Tensor:
+    """[S, B] as [B, S].
+
+    What looks idle is not: onnxruntime's optimiser moves a transpose through everything up to one that undoes it, and all that is
+    between would be done on [B, S], which is slow where S is small. It stops at a reshape.
+    """
+    return part.reshape(-1, 1) if part.shape[0] == 1 else part.reshape(-1).reshape(part.shape[0], -1).T
+
+
+def _total(part: Tensor) -> Tensor:
+    """The sum over the first axis, which is kept."""
+    return part if part.shape[0] == 1 else part.sum(dim=0, keepdim=True)
 
 
 def followed_tick(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
@@ -138,7 +175,7 @@ def first_row(step: FewStep) -> F32:
     row, at = np.zeros(step.layout.size, np.float32), step.layout.slices()
     row[at["energy"]] = 1.0
     row[at["ranked"]] = BIG
-    row[at["front"]] = np.tile(step.front.first().numpy(), step.layout.features)
+    row[at["front"]] = np.repeat(step.front.first().numpy(), step.layout.features)
     return row
 
 
@@ -167,6 +204,7 @@ def channels(history: History, rows: list[int], front: Front) -> list[F32]:
             second = torch.tensor([history.series[i].times[t] % 86_400 for i in running], dtype=torch.float32).repeat_interleave(width)[None]
             filled = torch.nan_to_num(x).clamp(-LARGEST, LARGEST)
             _, signed, _, _, state = front(filled, present, second, tick[:, :n], state[:, :n])
-            for i, row in zip(running, signed.T.reshape(len(running), -1).numpy(), strict=True):
+            each = signed.reshape(front.channels, len(running), width).transpose(0, 1).flatten(1)
+            for i, row in zip(running, each.numpy(), strict=True):
                 found[i][t] = row
     return found

@@ -16,11 +16,14 @@ Everything is a stretch of the stream's state row. A missing value changes nothi
 every b points is computed at every point and kept at every b-th.
 
 Written for onnxruntime, which is quick where the last axis is long and the rest is plain arithmetic: that axis is the N metrics of all streams
-at once, centroids, prototypes and hours lie on the axes before it, and a choice between wide tensors is a product with masks of 0 and 1.
+at once, centroids, prototypes and hours lie on the axes before it. Each operation costs a microsecond however small, and wide ones what their
+memory costs, so what is alike is done in one. A choice is a product with masks of 0 and 1, or a minimum and a maximum where numbers are in order,
+since Where is ten times as slow; a sum over the first axis is a product with ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,124 +63,145 @@ BOOKS = (Shape(6, 8), Shape(2, 4))
 
 
 class Sketch(nn.Module):
-    """The past of C numbers, each as K weighted centroids in rising order, empty ones (weight 0) last."""
+    """The past of M numbers, each as K weighted centroids [K, M] in rising order, empty ones (BIG, weight 0) last."""
 
     def __init__(self, centroids: int, memory: float = 1.0) -> None:
         super().__init__()
         self.centroids, self.memory = centroids, memory
-        place = torch.arange(centroids, dtype=torch.float32)[:, None]
+        place = torch.arange(centroids + 1, dtype=torch.float32)[:, None]
         self.register_buffer("place", place)
-        self.register_buffer("handicap", FIRST * place + BIG * ((place < 0.5) | (place > centroids - 1.5)))
+        self.register_buffer("apart", 4.0 * BIG * place[:-1])
+        self.register_buffer("handicap", FIRST * place[1:-2])
+        self.register_buffer("ones", torch.ones(1, centroids + 2))
+        self.register_buffer("step", torch.tensor([[-1.0], [0.0]]))
+        self.register_buffer("halves", torch.tensor([[-0.5], [0.5]]))
 
     def forward(self, q: Tensor, values: Tensor, weights: Tensor, settled: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """-log10 P(X >= q) and -log10 P(X <= q) [C, N] of the past, and the sketch [C, K, N] that has seen q [C, N].
+        """-log10 P(X >= q) and -log10 P(X <= q) [1, M] of the past, and the sketch [K, M] that has seen q [1, M].
 
-        ``settled`` [1, N]: 1 where the sketch knows enough to doubt a point, which then counts the less the more surprising it is.
+        A q of BIG is none: it comes after all, weighs nothing and leaves the sketch as it is, to the bit.
+        ``settled`` [1, M]: 1 where the sketch knows enough to doubt a point, which then counts the less the more surprising it is.
         """
         if self.memory < 1.0:
             weights = self.memory * weights
-        none, x = torch.zeros_like(values[:, :1]), q[:, None]
-        left, right = torch.cat([none - BIG, values], 1), torch.cat([values, none + BIG], 1)
-        left_w, right_w = torch.cat([none, weights], 1), torch.cat([weights, none], 1)
-        before, under = (left < x).float(), (right < x).float()
-        slot = before - under  # the one gap with left < q <= right
-        under_w = under * right_w
-        a, b, below = (slot * left).sum(1), (slot * right).sum(1), under_w.sum(1)
-        known = b == q
-        high, low = self._surprises(q, a, b, (slot * left_w).sum(1), (slot * right_w).sum(1), below, known, values, weights)
-        wide_v = torch.maximum(left, torch.minimum(right, x))
-        learnt = 1.0 / (1.0 + settled * (torch.maximum(high, low) - DOUBTED).clamp(min=0.0))
-        wide_w = under_w + learnt[:, None] * slot + (left_w - before * left_w)
-        own = before.sum(1) - 1.0
-        return high, low, *self._merged(wide_v, wide_w, torch.where(known, own, -1.0)[:, None])
+        none = 0.0 * q
+        lowest = none - BIG
+        v, w = torch.cat([lowest, values, -lowest]), torch.cat([none, weights, none])
+        mass, before = w.cumsum(0), (v < q).float()
+        under = self.get_buffer("ones") @ before  # how many are: a sum over an axis that is not the last is quickest as a product
+        ends = (under + self.get_buffer("step")).long()
+        a, b = v.gather(0, ends).chunk(2)
+        is_one = q < 0.5 * BIG
+        known = (is_one & (b == q)).float()
+        high, low = self._surprises(q, a, b, w.gather(0, ends), mass.gather(0, ends[:1]), known, v, mass)
+        learnt = is_one.float() / (1.0 + settled * (torch.maximum(high, low) - DOUBTED).clamp(min=0.0))
+        lower_w = before * w
+        wide_v = torch.maximum(v[:-1], torch.minimum(v[1:], q))  # q in its place, all after it moved up
+        wide_w = lower_w[1:] + (w - lower_w)[:-1] + learnt * (before[:-1] - before[1:])
+        return high, low, *self._merged(wide_v, wide_w, under - 1.0, known)
 
     def _surprises(
-        self, q: Tensor, a: Tensor, b: Tensor, a_w: Tensor, b_w: Tensor, below: Tensor, known: Tensor, values: Tensor, weights: Tensor
+        self, q: Tensor, a: Tensor, b: Tensor, ends_w: Tensor, below: Tensor, known: Tensor, v: Tensor, mass: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """From the centroids a < q <= b next to q (-BIG, BIG where there is none), their weights, and all the weight below q.
+        """From the centroids a < q <= b next to q (-BIG, BIG where there is none), their weights [2, M], and all the weight below q.
 
         Up to and at a centroid the mass is that before it and half its own; between two, its logarithm is taken as straight.
-        Beyond the last: a Pareto tail as wide as from there to where the outer tenth begins.
+        Beyond the last: a Pareto tail as wide as from there to where the outer tenth begins. ``v`` and ``mass`` are all centroids between
+        -BIG and BIG, and the weight up to each.
         """
-        mass = weights.cumsum(1)
-        total = mass[:, -1]
-        top, bottom = b > 0.5 * BIG, a < -0.5 * BIG
+        total, (a_w, b_w) = mass[-1:], ends_w.chunk(2)
+        top, bottom = (b > 0.5 * BIG).float(), (a < -0.5 * BIG).float()
+        lower = 1.0 - top
         share = (q - a) / (b - a).clamp(min=TINY)
-        to_a, to_b = (below - 0.5 * a_w).clamp(min=1e-12), below + (0.5 * b_w).clamp(min=1e-12)
-        from_a, from_b = (total - to_a).clamp(min=1e-12), (total - to_b).clamp(min=1e-12)
-        own = 0.5 * torch.where(known | bottom, b_w, torch.where(top, a_w, 0.0)) + 0.5
-        high, low = from_a * torch.exp(share * torch.log(from_b / from_a)), to_b * torch.exp((1.0 - share) * torch.log(to_a / to_b))
-        tenth = (values + BIG * (mass < (total * torch.where(top, 0.9, 0.1))[:, None]).float()).amin(1)
-        inner = torch.where(top, a, b)
+        to = (below + self.get_buffer("halves") * ends_w).clamp(min=1e-12)
+        (to_a, to_b), (from_a, from_b) = to.chunk(2), (total - to).clamp(min=1e-12).chunk(2)
+        own = 0.5 * (torch.maximum(known, bottom) * b_w + top * a_w) + 0.5
+        near, far = torch.cat([from_a, to_b]), torch.cat([from_b, to_a])
+        tail = near * torch.exp(torch.cat([share, 1.0 - share]) * torch.log(far / near))
+        tenth = v.gather(0, (self.get_buffer("ones") @ (mass < total * (0.9 * top + 0.1 * lower)).float()).long())
+        inner = top * a + lower * b
         width = torch.maximum((inner - tenth).abs(), 1e-3 * inner.abs()).clamp(min=TINY)
         excess = 1.0 + ((q - inner).abs() / width).clamp(max=1e12)
-        beyond = 2.0 * excess * excess
-        high, low = torch.where(top, beyond, 1.0 / (high + own)), torch.where(bottom & ~known, beyond, 1.0 / (low + own))
-        most = total + 1.0
-        return torch.log10(most * high).clamp(max=MOST_SURPRISED), torch.log10(most * low).clamp(max=MOST_SURPRISED)
+        beyond = torch.cat([top, bottom - bottom * known]) * (2.0 * excess * excess)
+        rarity = torch.maximum(1.0 / (tail + own), beyond)  # what is beyond is at least 2, what is not at most 2
+        high, low = torch.log10((total + 1.0) * rarity).clamp(max=MOST_SURPRISED).chunk(2)
+        return high, low
 
-    def _merged(self, values: Tensor, weights: Tensor, equal: Tensor) -> tuple[Tensor, Tensor]:
-        """K centroids of K + 1 [C, K + 1, N]: one pair becomes one.
+    def _merged(self, v: Tensor, w: Tensor, own: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """K centroids of K + 1 [K + 1, M]: one pair becomes one.
 
-        It is a number and its equal after it (``equal``: the place, or -1), or two places the last of which is empty, or the cheapest.
+        It is a number and its equal after it (at ``own`` where it is ``known``), or two places the last of which is empty, or the cheapest.
         A pair costs its weight over the mass outwards of it, so that the tails stay fine; the two ends are never merged.
         """
-        place, mass = self.get_buffer("place"), weights.cumsum(1)
-        v, next_v, w, next_w = values[:, :-1], values[:, 1:], weights[:, :-1], weights[:, 1:]
-        pair = w + next_w
-        outwards = torch.minimum(mass[:, 1:], mass[:, -1:] - mass[:, :-1] + w).clamp(min=1e-9)
-        cheapest = (pair / outwards + self.get_buffer("handicap")).argmin(1, keepdim=True).float()
-        cheapest = torch.where(weights[:, -1:] > 0, cheapest, self.centroids - 1.0)
-        at = torch.where(equal < 0, cheapest, equal)
-        keep, follow = (place <= at).float(), (place >= at).float()
-        after = 1.0 - keep
-        share = (follow - after) * (next_w / pair.clamp(min=1e-9))
-        return keep * v + after * next_v + share * (next_v - v), keep * w + follow * next_w
+        mass = w.cumsum(0)
+        inner = w[1:-2]
+        outwards = torch.minimum(mass[2:-1], mass[-1:] - mass[1:-2] + inner).clamp(min=1e-9)
+        cheapest = ((inner + w[2:-1]) / outwards + self.get_buffer("handicap")).argmin(0, keepdim=True).float() + 1.0
+        at = torch.maximum(cheapest, (self.centroids - 1.0) * (w[-1:] <= 0).float())
+        at = at + known * (own - at)
+        pair = torch.cat([at, at + 1.0]).long()
+        (one, other), (one_w, other_w) = v.gather(0, pair).chunk(2), w.gather(0, pair).chunk(2)
+        middle = one + other_w / (one_w + other_w).clamp(min=1e-9) * (other - one)
+        # far below what is before the pair, between the two of it, far above what is after it: so that one stays, becomes their middle, moves up
+        wanted = self.get_buffer("apart") - 4.0 * BIG * at + middle
+        staying = (self.get_buffer("place") <= at).float() * w
+        return torch.maximum(v[:-1], torch.minimum(v[1:], wanted)), staying[:-1] + (w - staying)[1:]
 
 
 class Books(nn.Module):
     """Prototypes of a stream's recent shapes, one book for each of B shapes.
 
-    State: each book's prototypes, how much each of them is used (-1: free), each book's pattern, their extremes, their novelties.
+    State: the prototypes, how much each of them is used (-1: free), each book's pattern, their extremes, their novelties. Patterns and
+    prototypes of all books lie one after the other on the first axis, L in all, so that one operation does for all books; a product with a
+    [B, L] matrix of who owns what sums over each, one with its transpose says something to each.
     """
 
     def __init__(self, shapes: tuple[Shape, ...]) -> None:
         super().__init__()
-        self.shapes, b = shapes, len(shapes)
-        self.widths = [*(PROTOTYPES * s.length for s in shapes), PROTOTYPES * b, *(s.length for s in shapes), b, b]
+        self.shapes, b, length = shapes, len(shapes), sum(s.length for s in shapes)
+        self.widths = [PROTOTYPES * length, PROTOTYPES * b, length, b, b]
+        owner = torch.cat([torch.full((s.length,), i) for i, s in enumerate(shapes)])
+        owns = (owner[None] == torch.arange(b)[:, None]).float()
+        self.register_buffer("owned", owns.T.contiguous())
+        self.register_buffer("mean", owns / owns.sum(1, keepdim=True))
         self.register_buffer("place", FIRST * torch.arange(PROTOTYPES, dtype=torch.float32)[:, None])
         self.register_buffer("every", torch.tensor([[float(s.every)] for s in shapes]))
         self.register_buffer("needs", torch.tensor([[s.every * s.length - 1.5] for s in shapes]))
 
     def first(self) -> Tensor:
-        before, free = sum(self.widths[: len(self.shapes)]), self.widths[len(self.shapes)]
-        return torch.cat([torch.zeros(before), torch.full((free,), -1.0), torch.zeros(sum(self.widths) - before - free)])
+        prototypes, used, *rest = self.widths
+        return torch.cat([torch.zeros(prototypes), torch.full((used,), -1.0), torch.zeros(sum(rest))])
 
-    def forward(self, z: Tensor, count: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """z [B, N] standardised, count [1, N] of points before it -> novelty [B, N] and the next state."""
-        b = len(self.shapes)
-        parts = torch.split(state, self.widths)
-        prototypes = [part.reshape(PROTOTYPES, s.length, -1) for part, s in zip(parts, self.shapes, strict=False)]
-        used, extreme, novelty = parts[b].reshape(b, PROTOTYPES, -1), parts[-2], parts[-1]
-        every = self.get_buffer("every")
+    def forward(self, z: Tensor, present: Tensor, count: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """z [B, N] standardised, present [1, N] 0 or 1, count [1, N] of points before it -> novelty [B, N] and the next state."""
+        b, length = len(self.shapes), self.widths[2]
+        prototypes, used, pattern, extreme, novelty = state
+        prototypes, used = prototypes.reshape(length, -1), used.reshape(b, PROTOTYPES, -1)
+        every, owned = self.get_buffer("every"), self.get_buffer("owned")
         point = count - every * torch.floor((count + 0.5) / every)
-        extreme = torch.where((point < 0.5) | (z.abs() > extreme.abs()), z, extreme)
-        done = (point > every - 1.5).float()
+        taken = present * torch.maximum((point < 0.5).float(), (z.abs() > extreme.abs()).float())
+        extreme = taken * z + (1.0 - taken) * extreme
+        done = present * (point > every - 1.5).float()
         shown = extreme * (extreme.abs() >= 0.5).float()
-        patterns = [p + done[i] * (torch.cat([p[1:], shown[i : i + 1]]) - p) for i, p in enumerate(parts[b + 1 : -2])]
+        pattern = pattern + owned @ done * (self._shifted(pattern, shown) - pattern)
         learns = done * (count > self.get_buffer("needs")).float()
-        apart = [p - pattern for p, pattern in zip(prototypes, patterns, strict=True)]
+        apart = prototypes.reshape(length, PROTOTYPES, -1) - pattern[:, None]
         free = (used < 0).float()
-        distance = torch.stack([d.abs().mean(1) for d in apart]) + BIG * free
+        distance = (self.get_buffer("mean") @ apart.abs().flatten(1)).reshape(b, PROTOTYPES, -1) + BIG * free
         near = distance.amin(1)
         new = (near > _FAR).float()
-        novelty = torch.where(learns > 0, near * (near < 0.5 * BIG).float(), novelty)
+        novelty = learns * near * (near < 0.5 * BIG).float() + (1.0 - learns) * novelty
         used = (1.0 - (1.0 - _MEMORY) * learns)[:, None] * used.clamp(min=0.0) - free
         chosen = self._least(new[:, None] * used + (1.0 - new)[:, None] * distance) * learns[:, None]
         used = used + chosen * (1.0 - new[:, None] * used)
         pull = chosen * (0.1 + 0.9 * new)[:, None]
-        moved = [p - pull[i][:, None] * d for i, (p, d) in enumerate(zip(prototypes, apart, strict=True))]
-        return novelty, torch.cat([*(m.flatten(0, 1) for m in moved), used.flatten(0, 1), *patterns, extreme, novelty])
+        moved = prototypes - owned @ pull.flatten(1) * apart.flatten(1)
+        return novelty, [moved.reshape(length * PROTOTYPES, -1), used.flatten(0, 1), pattern, extreme, novelty]
+
+    def _shifted(self, pattern: Tensor, shown: Tensor) -> Tensor:
+        """Each book's pattern less its oldest and with what is ``shown`` [B, N] at its end."""
+        parts, ends = torch.split(pattern, [s.length for s in self.shapes]), shown.chunk(len(self.shapes))
+        return torch.cat([piece for part, end in zip(parts, ends, strict=True) for piece in (part[1:], end)])
 
     def _least(self, values: Tensor) -> Tensor:
         """1 at the first of the least [B, P, N], else 0."""
@@ -193,10 +217,10 @@ class Front(nn.Module):
         self.sketch, self.books = Sketch(CENTROIDS), Books(shapes) if shapes else None
         self.weights = (*WEIGHTS, *(1.0 for _ in shapes))
         self.channels = len(self.weights)
-        centroids, books = self.channels * CENTROIDS, sum(self.books.widths) if self.books is not None else 0
+        centroids, books = self.channels * CENTROIDS, self.books.widths if self.books is not None else []
         #: hour profile and how often each hour was seen · running mean and previous value · points · fast, slow, unexplained · means, then
         #: variances of value and unexplained · how long it stood still · the books · centroids and their weights
-        self.widths = (HOURS, HOURS, 2, 1, 3, 2, 2, STILL, books, centroids, centroids)
+        self.widths = (HOURS, HOURS, 2, 1, 3, 2, 2, STILL, *books, centroids, centroids)
         self.size = sum(self.widths)
         hours = torch.arange(HOURS)
         apart = (hours[:, None] - hours[None, :]).remainder(HOURS)
@@ -208,8 +232,8 @@ class Front(nn.Module):
 
     def first(self) -> Tensor:
         """[size] of a metric that was never seen."""
-        *profile, _, centroids, weights = (torch.zeros(width) for width in self.widths)
-        return torch.cat([*profile, *([] if self.books is None else [self.books.first()]), centroids + BIG, weights])
+        books, past = torch.zeros(0) if self.books is None else self.books.first(), torch.zeros(self.channels * CENTROIDS)
+        return torch.cat([torch.zeros(self.size - len(books) - 2 * len(past)), books, past + BIG, past])
 
     def forward(self, x: Tensor, present: Tensor, second: Tensor, tick: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """x [1, N] finite, present [1, N] 0 or 1, second of the day [1, N], tick [1, N] in seconds, state [size, N].
@@ -217,43 +241,55 @@ class Front(nn.Module):
         Returns one-sided surprises [C, N], signed ones for the network [C, N], the surprise of standing still [1, N], the expectation [1, N] and the
         next state.
         """
-        profile, often, levels, count, means, centre, variance, stood, books, values, weights = torch.split(state, list(self.widths))
+        surprise, signed, still, expected, moved = self.step(x, present, second, tick, torch.split(state, list(self.widths)))
+        return surprise, signed, still, expected, torch.cat(moved)
+
+    def step(
+        self, x: Tensor, present: Tensor, second: Tensor, tick: Tensor, state: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
+        """:meth:`forward` with the state in its parts, before and after. Each gain is 0 where x is missing: nothing has to be put back."""
+        profile, often, levels, count, means, centre, variance, stood, *books, values, weights = state
+        absent, first = 1.0 - present, (count < 0.5).float()
+        mean, last = (levels + first * x).chunk(2)  # 0 before the first
         still, *stands = stillness(x, levels[1:], *stood.chunk(STILL))
-        mean, last = torch.where(count < 0.5, x, levels).chunk(2)
-        expected, residual, profile, often = self._of_the_hour(x, mean, profile, often, second)
+        expected, residual, profile, often = self._of_the_hour(x, present, mean, profile, often, second)
         residual = _above_rounding(residual, x)
-        gain = 1.0 / (count + 1.0)
-        mean = mean + gain.clamp(min=_MEAN_GAIN) * (x - mean)
-        z, centre, variance = self._standardised(torch.cat([x, residual]), centre, variance, count)
-        means = means + torch.maximum(self._gains(tick), gain) * (torch.cat([x, x, residual]) - means)
+        gain = present / (count + 1.0)
+        mean = mean + torch.maximum(gain, _MEAN_GAIN * present) * (x - mean)
+        both = torch.cat([x, residual])
+        z, centre, variance = self._standardised(both, centre + first * present * both, variance, count, gain)
+        means = means + torch.maximum(present * self._gains(tick), gain) * (torch.cat([x, both]) - means)
         fast, slow, unexplained = means.chunk(3)
         q = torch.cat([x, x - last, _above_rounding(fast - slow, x), unexplained])
         if self.books is not None:
-            novelty, books = self.books(z, count, books)
+            novelty, books = self.books(z, present, count, books)
             q = torch.cat([q, novelty])
-        surprise, signed, values, weights = self._surprises(q, values, weights, count)
-        counted = count + 1.0
+        surprise, signed, values, weights = self._surprises(q, present, values, weights, count)
+        counted = count + present
         counted = counted - COUNTED / 2 * (counted > COUNTED).float()
-        moved = torch.cat([profile, often, mean, x, counted, means, centre, variance, *stands, books, values, weights])
-        return present * surprise, present * signed, present * still, expected, present * moved + (1.0 - present) * state
+        levels, stood = torch.cat([mean, present * x + absent * levels[1:]]), present * torch.cat(stands) + absent * stood
+        moved = [profile, often, levels, counted, means, centre, variance, stood, *books, values, weights]
+        return surprise, signed, present * still, expected, moved
 
-    def _of_the_hour(self, x: Tensor, mean: Tensor, profile: Tensor, often: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _of_the_hour(
+        self, x: Tensor, present: Tensor, mean: Tensor, profile: Tensor, often: Tensor, second: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What is usual at this hour and its neighbours, what it leaves of x, and the profile after x."""
         now = (torch.floor(second / 3600.0).clamp(0, HOURS - 1) == self.get_buffer("hours")).float()
         weight = (self.get_buffer("neighbours") @ now) * often
         usual = (0.5 * mean + (weight * profile).sum(0, keepdim=True)) / (0.5 + weight.sum(0, keepdim=True))
+        now = present * now
         gain = now * (1.0 / (often + 1.0)).clamp(min=_PROFILE_GAIN)
         return usual, x - usual, profile + gain * (x - profile), (often + now).clamp(max=1.0 / _PROFILE_GAIN)
 
-    def _standardised(self, q: Tensor, mean: Tensor, variance: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _standardised(self, q: Tensor, mean: Tensor, variance: Tensor, count: Tensor, gain: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q [2, N] by its running mean and variance, and those after it; an update is clipped at five deviations."""
-        mean = torch.where(count < 0.5, q, mean)
         deviation = torch.sqrt(variance)
         d = q - mean
         z = (d / (deviation + 1e-3 * mean.abs()).clamp(min=TINY)).clamp(-8.0, 8.0) * (count > 1.5).float()
-        limit = torch.where((deviation > 0) & (count > SETTLED - 0.5), 5.0 * deviation, 1e18)
+        limited = (deviation > 0).float() * (count > SETTLED - 0.5).float()
+        limit = (5.0 * deviation + 1e18 * (1.0 - limited)).clamp(max=1e18)  # whose square is finite
         d = torch.minimum(torch.maximum(d, -limit), limit)
-        gain = 1.0 / (count + 1.0)
         return z, mean + gain * d, (1.0 - gain) * (variance + gain * d * d)
 
     def _gains(self, tick: Tensor) -> Tensor:
@@ -261,11 +297,15 @@ class Front(nn.Module):
         seconds, least, most = self.get_buffer("spans")
         return 2.0 / (torch.minimum(torch.maximum(seconds / tick.clamp(min=1e-3), least), most) + 1.0)
 
-    def _surprises(self, q: Tensor, values: Tensor, weights: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        settled = (count > SETTLED - 0.5).float()
-        high, low, values, weights = self.sketch(q, *(part.reshape(self.channels, CENTROIDS, -1) for part in (values, weights)), settled)
-        high, low = high * settled, low * (settled * self.get_buffer("two_sided"))
-        return torch.maximum(high, low), (high - low).clamp(-6.0, 6.0), values.flatten(0, 1), weights.flatten(0, 1)
+    def _surprises(self, q: Tensor, present: Tensor, values: Tensor, weights: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        settled, c = (count > SETTLED - 0.5).float(), self.channels
+        q = torch.maximum(q, BIG - 2.0 * BIG * present).reshape(1, -1)  # BIG where there is none
+        past = (part.reshape(CENTROIDS, -1) for part in (values, weights))
+        high, low, values, weights = self.sketch(q, *past, torch.cat([settled] * c, dim=1))
+        said = present * settled
+        high, low = high.reshape(c, -1) * said, low.reshape(c, -1) * (said * self.get_buffer("two_sided"))
+        rows = CENTROIDS * c
+        return torch.maximum(high, low), (high - low).clamp(-6.0, 6.0), values.reshape(rows, -1), weights.reshape(rows, -1)
 
 
 def _above_rounding(difference: Tensor, of: Tensor) -> Tensor:

@@ -227,7 +227,7 @@ def test_a_missing_value_changes_nothing_of_its_metric() -> None:
     _, shares, row = two.run(held)
     _, _, before = two.run(held[:150])
     at = two.step.layout.slices()["front"]
-    metrics, metrics_before = (r[at].reshape(2, two.step.front.size) for r in (row, before))
+    metrics, metrics_before = (r[at].reshape(two.step.front.size, 2).T for r in (row, before))
     np.testing.assert_array_equal(metrics[0], metrics_before[0])
     assert (metrics[1] != metrics_before[1]).any()
     assert (shares[150:, 0] == 0).all()
