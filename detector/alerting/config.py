@@ -100,7 +100,9 @@ class AlertingSettings(BaseModel):
     retry_most: float = Field(60.0, gt=0, description="longest pause between retries in seconds")
     false_alarms_per_week: float = Field(1.0, gt=0, le=10_000, allow_inf_nan=False, description="budget for each stream")
     hysteresis: float = Field(0.3, ge=0, description="how far under the level the score must fall to clear")
-    breaching_steps: int = Field(2, ge=1, le=1000, description="steps in a row over the level before it fires")
+    breaching_steps: int = Field(
+        1, ge=1, le=1000, description="steps in a row over the level before it fires; a score is smoothed over a few points already"
+    )
     clearing_steps: int = Field(5, ge=1, le=1000, description="steps in a row under the clearing level before it resolves")
     cooldown_ticks: float = Field(12.0, ge=0, description="tick intervals after an incident in which no new one begins")
     spacing_hours: float = Field(

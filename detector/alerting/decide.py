@@ -5,8 +5,8 @@ level (:mod:`detector.alerting.levels`), *firing* once ``breaches`` steps in a r
 were under the clearing level, which lies ``hysteresis`` below the level so that a score that hovers does not flap, and a quarter of the
 spacing passed since it was last over it, so that what comes in bursts is one incident. A new one begins ``cooldown`` ticks of event time
 and the spacing after the last one ended at the earliest: what follows so soon is most often the same thing met again, such as a shift that the
-hours of the day have yet to learn. An incident starts at the event time of its
-first breach. It is a warning at the level of the operator's budget and critical at the level of a tenth of it; it escalates at most once
+hours of the day have yet to learn. But what is worse than the last incident, and critical, is told within the spacing, too: a small
+incident must not hide the outage after it. An incident starts at the event time of its first breach. It is a warning at the level of the operator's budget and critical at the level of a tenth of it; it escalates at most once
 and never de-escalates. Ticks are the stream's own, followed in its row.
 
 No stream fires for ever: an incident that lasts for ``accept_after`` seconds is over, the state it is in accepted as the new normal. The
@@ -23,13 +23,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detector.alerting.levels import MEMORY, faded, for_age, for_first_day, for_tick, learned, spaced
+from detector.alerting.levels import MEMORY, by_chance, faded, for_age, for_first_day, for_tick, learned, spaced
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 
 #: One stream's decision state; times are event time in seconds, scores those of the graph.
 #: ``onset`` of the incident, ``ended`` when the last one ended, ``crossed`` when it was last over the clearing level;
 #: ``watched`` seconds in which it could alert, and ``incidents`` in them; ``tick``, its own interval in seconds; ``lift``, ``own`` and its
-#: ``evidence``, ``peak`` of the score in an incident, accepted ``plateau`` (-inf: none) as in :mod:`detector.alerting.levels`.
+#: ``evidence``, ``peak`` of the score in an incident and its ``excess`` over the level at most, accepted ``plateau`` (-inf: none) as in :mod:`detector.alerting.levels`.
 DECISION = np.dtype(
     [
         ("onset", "<f8"),
@@ -43,6 +43,7 @@ DECISION = np.dtype(
         ("own", "<f4"),
         ("evidence", "<f4"),
         ("peak", "<f4"),
+        ("excess", "<f4"),
         ("plateau", "<f4"),
         ("breaches", "<u2"),
         ("critical", "<u2"),
@@ -75,7 +76,7 @@ class Rules:
         breaches, calms, warm_up: steps. cooldown: ticks.
         spacing, spacing_most: seconds between two incidents as asked for, and as the budget allows (:func:`~detector.alerting.levels.spaced`).
         accept_after: seconds.
-        lift: what one incident adds to its stream's level.
+        lift: what one incident of chance adds to its stream's level on average.
         start: what a stream that training has not seen is lifted by at first.
         first_day: what not having seen a day adds (:func:`~detector.alerting.levels.for_first_day`).
         tick: the interval in seconds that the fleet's level is for; 0: for any.
@@ -146,7 +147,8 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     calms = _counted(rows["calms"], calm & was_firing)
     crossed = np.where(over, times, rows["crossed"])
 
-    cooling = times < rows["ended"] + np.maximum(rules.cooldown * tick, apart)
+    worse = scores - level >= np.maximum(rules.critical_above, rows["excess"] + rules.hysteresis)
+    cooling = times < rows["ended"] + np.maximum(rules.cooldown * tick, np.where(worse, 0.0, apart))
     begins = breach & ~was_firing & ~cooling
     out["onset"] = np.where(begins & (rows["phase"] != Phase.PENDING), times, rows["onset"])
     fired = begins & (breaches >= rules.breaches)
@@ -176,9 +178,10 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     out["incidents"] += fired
     if ends.any():
         out["ended"] = np.where(ends, times, rows["ended"])
-        out["lift"] += np.where(ends, np.float32(rules.lift), np.float32(0))
+        out["lift"] += np.where(ends, np.float32(rules.lift) * by_chance(rows["excess"], rules.scale), np.float32(0))
     _learn(out, rows, scores, usually, rules)
-    _follow_plateaus(out, rows, scores, since, fired, accepted, usually, rules)
+    _follow_peaks(out, rows, scores, since, fired, level)
+    _follow_plateaus(out, rows, scores, since, accepted, usually, rules)
     return Decided(phase, reason, level, out)
 
 
@@ -197,14 +200,20 @@ def _learn(out: Decisions, rows: Decisions, scores: F32, usually: F64, rules: Ru
         out["own"], out["evidence"] = learned(rows["own"], rows["evidence"], scores, counts, rules.usual, rules.scale)
 
 
-def _follow_plateaus(out: Decisions, rows: Decisions, scores: F32, since: F64, fired: Bools, accepted: Bools, usually: F64, rules: Rules) -> None:
-    """The peak of open incidents; the plateau where one was accepted, which holds while the score is there and then comes down."""
+def _follow_peaks(out: Decisions, rows: Decisions, scores: F32, since: F64, fired: Bools, level: F32) -> None:
+    """How high the score of open incidents stands, and how far over its level it stood at most."""
     during = fired | (rows["phase"] == Phase.FIRING)
-    standing = np.isfinite(rows["plateau"])
     if during.any():
         fades = (1 - np.exp(-since / _PEAK_FADES)).astype(np.float32)
         peak = np.where(scores >= rows["peak"], scores, rows["peak"] + fades * (scores - rows["peak"]))
         out["peak"] = np.where(fired, scores, np.where(during, peak, rows["peak"]))
+        excess = scores - level
+        out["excess"] = np.where(fired, excess, np.where(during, np.maximum(rows["excess"], excess), rows["excess"]))
+
+
+def _follow_plateaus(out: Decisions, rows: Decisions, scores: F32, since: F64, accepted: Bools, usually: F64, rules: Rules) -> None:
+    """The plateau where one was accepted, which holds while the score is there and then comes down."""
+    standing = np.isfinite(rows["plateau"])
     if standing.any() or accepted.any():
         stood = np.where(standing, rows["plateau"], scores)
         lower = scores + faded(stood - scores, since, _PLATEAU_FADES)

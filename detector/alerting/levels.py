@@ -9,7 +9,9 @@ Theory of operation. The bundle says at which score its fleet raises so many inc
 - *lift*: each incident that ends lifts the level, and the lift fades within :data:`MEMORY`, by so much that at a rate of the budget it
   is :data:`FEEDBACK` *scales* in the end, a scale being the score that makes incidents e times as rare. It is negative feedback: the level is taken
   for 3.5 = exp(1.25) times the budget (:func:`lifted_budget`), so a stream that is new or noisy alarms more at first and settles at the budget.
-  A budget of less than one a week lifts as one a week does, and is taken for less.
+  A budget of less than one a week lifts as one a week does, and is taken for less. The budget is one of false alarms, and nobody says which
+  were: but what chance makes seldom stands far over a level. Under an exponential tail that excess is exponential with a mean of a scale, so
+  an incident counts 2 exp(-excess / scale), which is 1 on average where nothing is wrong, and next to nothing for an outage (:func:`by_chance`).
 - *tick*: what is rare is rare by the point, so a stream with a tenth of the fleet's tick has ten times as many of them in a week: its level
   stands ln(10) scales higher. One with a longer tick stays where it is and alarms less: few points are no reason to alarm on less.
 - *young*: a stream that training has not seen scores higher while its own past is short. By how much, by the number of its points, is in the
@@ -36,7 +38,7 @@ EVIDENCE_MOST = 40_000.0  # points remembered: what a stream did a month of minu
 MOST = math.log(10)  # scales: own evidence makes incidents at most ten times as rare or as frequent
 MEMORY = 4 * WEEK  # seconds in which a lift fades
 _LEAST_TICKS, _MOST_TICKS = 48, 144  # of a spacing: shorter, one burst is two incidents; longer, a stream of slow ticks is deaf
-START = FIRST_DAY = math.log(2)
+START, FIRST_DAY = math.log(2), math.log(4)
 DAY = 86_400.0
 FEEDBACK = 1.25  # scales by which a stream that alarms at the rate of its budget is lifted in the end
 
@@ -44,6 +46,11 @@ FEEDBACK = 1.25  # scales by which a stream that alarms at the rate of its budge
 def lift_of(per_week: float, scale: float) -> float:
     """What one incident adds to the level under a budget of ``per_week``."""
     return FEEDBACK * scale * (WEEK / MEMORY) / max(1.0, per_week)
+
+
+def by_chance(excess: F32, scale: float) -> F32:
+    """How much an incident whose score stood ``excess`` [B] over its level at most counts for the lift: 1 on average where chance made it."""
+    return np.asarray(2.0 * np.exp(np.maximum(excess, 0.0) * np.float32(-1.0 / scale)), np.float32)
 
 
 def lifted_budget(per_week: float) -> float:

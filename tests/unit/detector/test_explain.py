@@ -13,7 +13,7 @@ from detector.alerting.payload import described
 from detector.events import Alert, FeatureDeviation, Partition, Phase, Reason, Severity
 from tests.fakes import TAIL
 
-RULES = AlertingSettings().rules(TAIL, 60.0, warm_up=120)
+RULES = AlertingSettings(breaching_steps=2).rules(TAIL, 60.0, warm_up=120)
 SEEN = (FeatureDeviation("cpu", "%", 93.0, 41.0, 0.8), FeatureDeviation("disk", "", 1.5, 1.2, 0.2), FeatureDeviation("mem", "", 1.0, 1.0, 0.0))
 ROW = fresh(1)[0]
 

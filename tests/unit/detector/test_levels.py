@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import Decisions, Rules, decide, fresh
-from detector.alerting.levels import FEEDBACK, FIRST_DAY, MEMORY, MOST, SHARE, START, WEEK
+from detector.alerting.levels import FEEDBACK, FIRST_DAY, MEMORY, MOST, SHARE, START, WEEK, by_chance
 from detector.alerting.rates import rates
 from detector.events import F32, Reason
 from tests.fakes import TAIL
@@ -74,10 +74,26 @@ def test_a_streams_own_tick_counts_and_a_gap_moves_it_little() -> None:
 
 def test_each_incident_lifts_the_level_and_the_lift_fades() -> None:
     found = Course(bursts([10], 5, 200))
-    assert found.rows["lift"][0] == pytest.approx(RULES.lift, rel=0.01)
-    assert found.levels[-1, 0] == pytest.approx(float(RULES.warning) + RULES.lift, rel=0.05)
+    counts = 2 * math.exp(-(4.0 - float(RULES.warning)) / RULES.scale)
+    assert found.rows["lift"][0] == pytest.approx(counts * RULES.lift, rel=0.01)
+    assert found.levels[-1, 0] == pytest.approx(float(RULES.warning) + counts * RULES.lift, rel=0.05)
     later = decide(found.rows, np.array([MEMORY + 200 * MINUTE]), np.array([MEMORY]), np.zeros(1, np.float32), RULES).rows
     assert later["lift"][0] == pytest.approx(found.rows["lift"][0] / math.e, rel=0.01)
+
+
+def test_incidents_of_chance_lift_by_their_number_and_an_outage_hardly_at_all() -> None:
+    excess = np.random.default_rng(0).exponential(0.5, 100_000).astype(np.float32)
+    assert by_chance(excess, 0.5).mean() == pytest.approx(1.0, abs=0.01)
+    outage = Course(bursts([10], 5, 200, height=9.0))
+    assert outage.count(Reason.FIRED) == 1
+    assert outage.rows["lift"][0] < 0.01 * RULES.lift
+
+
+def test_within_the_spacing_what_is_critical_and_worse_than_the_last_incident_is_told() -> None:
+    small_then = np.concatenate([bursts([10], 5, 60), bursts([0], 5, 140, height=9.0)])
+    assert Course(small_then).count(Reason.FIRED) == 2
+    large_then_small = np.concatenate([bursts([10], 5, 60, height=9.0), bursts([0], 5, 140, height=8.0)])
+    assert Course(large_then_small).count(Reason.FIRED) == 1
 
 
 def test_at_the_rate_of_its_budget_a_stream_is_lifted_to_where_the_fleet_raises_that_rate() -> None:
@@ -120,7 +136,7 @@ def test_a_lasting_shift_alerts_once_and_is_accepted_after_the_stated_time() -> 
     fired, accepted = found.reasons == Reason.FIRED, found.reasons == Reason.ACCEPTED
     assert (fired.sum(axis=0) == 1).all()
     assert (accepted.sum(axis=0) == 1).all()
-    waited = accepted.argmax(axis=0) - (fired.argmax(axis=0) - 1)
+    waited = accepted.argmax(axis=0) - fired.argmax(axis=0)
     assert (waited * MINUTE == AlertingSettings().accept_after_hours * HOUR).all()
 
 
@@ -133,7 +149,7 @@ def test_after_the_shift_a_worse_one_alerts_and_what_ends_gives_the_old_level_ba
     ended = Course(scores, dataclasses.replace(RULES, usual=np.nan))
     assert ended.count(Reason.FIRED) == 1
     assert ended.levels[2 * 1440, 0] > 4.0
-    assert ended.levels[-1, 0] == pytest.approx(float(RULES.warning) + RULES.lift, abs=0.1)
+    assert ended.levels[-1, 0] == pytest.approx(float(RULES.warning) + ended.rows["lift"][0], abs=0.01)
 
 
 def test_no_score_makes_a_stream_fire_for_ever() -> None:
