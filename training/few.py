@@ -4,7 +4,7 @@ Theory of operation. The network reads the signed surprises of :mod:`training.fr
 energy E is that of :mod:`training.network` with one quick time scale. A metric's own evidence is the weighted mean of its channels' one-sided
 surprises, and on top that of standing still (:mod:`training.stillness`), since a metric that froze is unsurprising in every other way; metrics are
 combined by their root mean square, so that one that cries out is not drowned by three that are quiet. With F the mean of that evidence and of
-2 log10 E, weighted as so many channels,
+2 log10 E, weighted as so many channels and smoothed over three points as E is, so that one odd reading has to be twice as odd,
 
     score = 2 F + R - 0.8 log10(age / 1000) + 4,        R the surprise of F itself in the stream's own past,
 
@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from detector.events import F32
 from training.data import History
-from training.front import BIG, LARGEST, SETTLED, Front, Sketch
+from training.front import BIG, COUNT, LARGEST, SETTLED, Front, Sketch
 from training.network import Cell, Residual, Sequence, affine, squashed
 
 MOST = 1  # features: what moves together is told better from each other than from each one's own past
 HIDDEN = 16
 _RANKED, _MEMORY = 16, 0.9998
-_QUICK = 0.5  # gain of the error's running mean: three points
+_QUICK = 0.5  # gain of the running means of the error and of F: three points
 _WIDE = 32  # floats of a part of the row
 _YOUNG, _OLD, _AGE_WEIGHT, _SHIFT = 100.0, 1e6, 0.8, 4.0
 
@@ -52,7 +52,7 @@ class FewLayout:
         return sum(self.widths)
 
     def slices(self) -> dict[str, slice]:
-        names = ("encoder_h", "encoder_c", "decoder_h", "decoder_c", "bias", "energy", "error", "age", "tick", "ranked", "ranks", "front")
+        names = ("encoder_h", "encoder_c", "decoder_h", "decoder_c", "bias", "energy", "error", "fused", "tick", "ranked", "ranks", "front")
         start, found = 0, {}
         for name, width in zip(names, self.widths, strict=True):
             found[name] = slice(start, start + width)
@@ -82,13 +82,15 @@ class FewStep(nn.Module):
         """
         features = self.layout.features
         x, (since, second, _) = x.T if features > 1 else x.reshape(1, -1), clock.T.chunk(3)
-        eh, ec, dh, dc, bias, energy, error, age, tick, ranked, ranks, *metrics = _columns(state, self._parts)
+        eh, ec, dh, dc, bias, energy, error, fused, tick, ranked, ranks, *metrics = _columns(state, self._parts)
+        metrics = self._apart(metrics)
+        age = self._joined(metrics[COUNT]).amax(dim=0, keepdim=True)
         missing = torch.isnan(x)
         present = (~missing).float()
         filled = torch.where(missing, 0.0, x.clamp(-LARGEST, LARGEST))
         tick = followed_tick(tick, since, age)
         each = (_row(filled), _row(present), _row(second, features), _row(tick, features))
-        surprise, signed, still, expected, metrics = self.front.step(*each, self._apart(metrics))
+        surprise, signed, still, expected, metrics = self.front.step(*each, metrics)
         z = self._joined(signed)
         eh, ec = self.encoder(squashed(z), eh, ec, dim=0)
         dh, dc = self.decoder(torch.tanh(affine(self.bottleneck, eh, 0)), dh, dc, dim=0)
@@ -101,14 +103,15 @@ class FewStep(nn.Module):
         total = _total(own)
         evidence = torch.sqrt(total / count)
         weight = sum(self.front.weights)
-        fused = (weight * evidence + 2.0 * torch.log10(error + 1e-3)) / (weight + 1.0)
+        now = (weight * evidence + 2.0 * torch.log10(error + 1e-3)) / (weight + 1.0)
+        fused = fused + some * torch.where(age < 0.5, 1.0, _QUICK) * (now - fused)
         settled = (age > SETTLED - 0.5).float()
         rank, _, *seen = self.sketch(fused, ranked, ranks, settled)
         ranked, ranks = (some * new + (1.0 - some) * old for new, old in zip(seen, (ranked, ranks), strict=True))
         years = _AGE_WEIGHT * torch.log10(age.clamp(_YOUNG, _OLD) / 1000.0)
         score = (2.0 * fused + rank * settled - years + _SHIFT).clamp(min=0.0)
         share = own / total.clamp(min=1e-12)
-        head = [eh, ec, dh, dc, bias, energy, error, (age + some).clamp(max=1e7), tick, ranked, ranks]
+        head = [eh, ec, dh, dc, bias, energy, error, fused, tick, ranked, ranks]
         row = torch.cat([*head, *(self._joined(m) for m in metrics)])
         return score.reshape(-1), _turned(self._joined(expected)), _turned(share), _turned(row)
 

@@ -5,7 +5,7 @@ expanded into six channels, each O(1) a point: its value; its change; a fast run
 day does not explain; and how new its recent shape is, of the value and of what the hour does not explain. Each channel is then replaced by its
 *surprise*, how many decimal places of probability it lies in the tail of the channel's own past, by a sketch of twelve weighted
 centroids that is finest in its tails (after Ben-Haim & Tom-Tov 2010; Dunning & Ertl 2019), with a Pareto tail beyond what was seen
-(Pickands 1975). A point counts 1 / (1 + what its surprise exceeds 1.5 by) in it, so that an anomaly is slow to become normal. What comes out is
+(Pickands 1975). A point counts 1 / (1 + what its surprise exceeds 2.5 by) in it, so that an anomaly is slow to become normal. What comes out is
 the same for a metric in bytes and in gigabytes, at a minute's tick and at an hour's.
 
 *Novelty of shape*: the most extreme standardised value of every b points, the last w of those a pattern; its distance to the nearest of twelve
@@ -41,9 +41,10 @@ TINY = 1e-30  # in place of a divisor of zero
 MOST_SURPRISED = 9.0
 ROUNDING = 3e-6
 COUNTED = 12e6  # points counted before half of them are forgotten: float32 counts on by one, and the books keep their place
+COUNT = 3  # which part of the state the count is, see :class:`Front`
 FIRST = 1e-5  # a place later costs so much more: of equals every runtime then takes the first
 SETTLED = 20.0  # points before a sketch says anything
-DOUBTED = 1.5  # decimal places: what is more surprising teaches less
+DOUBTED = 2.5  # decimal places: what is more surprising teaches less
 _PARETO = 2.0
 _PROFILE_GAIN, _MEAN_GAIN = 0.15, 0.002
 _SPANS = ((1500.0, 3.0, 8.0), (6000.0, 8.0, 40.0), (6000.0, 8.0, 40.0))  # of the running means: seconds, least and most points
