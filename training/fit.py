@@ -41,7 +41,7 @@ def fit(scaled: list[F32], splits: list[Split], settings: FitSettings, hidden: i
     """``scaled`` are the network's inputs [n_i, F] for each stream; ``progress`` is told step, steps, loss and the last validation loss."""
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # a second one gains little at these widths, and waits spinning where another process has its core
     rng = np.random.default_rng(settings.seed)
     rows = [z[: p.fit] for z, p in zip(scaled, splits, strict=True)]
     held = [z[p.fit : p.calibration] for z, p in zip(scaled, splits, strict=True)][:_VALIDATED]

@@ -1,13 +1,13 @@
 """From a score to a decision: whole waves at once, no Python object until something changes.
 
-Theory of operation. Each stream walks ok -> pending -> firing -> ok. It is *pending* from the first score at or over its
-level (:mod:`detector.alerting.levels`), *firing* once ``breaches`` steps in a row were, and recovers when ``calms`` steps in a row
-were under the clearing level, which lies ``hysteresis`` below the level so that a score that hovers does not flap, and a quarter of the
-spacing passed since it was last over it, so that what comes in bursts is one incident. A new one begins ``cooldown`` ticks of event time
-and the spacing after the last one ended at the earliest: what follows so soon is most often the same thing met again, such as a shift that the
-hours of the day have yet to learn. But what is worse than the last incident, and critical, is told within the spacing, too: a small
-incident must not hide the outage after it. An incident starts at the event time of its first breach. It is a warning at the level of the operator's budget and critical at the level of a tenth of it; it escalates at most once
-and never de-escalates. Ticks are the stream's own, followed in its row.
+Theory of operation. Each stream walks ok -> pending -> firing -> ok. It is *pending* from the first score at or over its level
+(:mod:`detector.alerting.levels`), *firing* once ``breaches`` steps in a row were, and recovers when ``calms`` steps in a row were under the
+clearing level, which lies ``hysteresis`` below the level so that a score that hovers does not flap, and a quarter of the spacing passed since it
+was last over it, so that what comes in bursts is one incident. A new one begins ``cooldown`` ticks of event time and the spacing after the last one
+ended at the earliest: what follows so soon is most often the same thing met again, such as a shift that the hours of the day have yet to learn. But
+what is worse than the last incident, and critical, is told within the spacing, too: a small incident must not hide the outage after it. An incident
+starts at the event time of its first breach. It is a warning at the level of the operator's budget and critical at the level of a tenth of it; it
+escalates at most once and never de-escalates. Ticks are the stream's own, followed in its row.
 
 No stream fires for ever: an incident that lasts for ``accept_after`` seconds is over, the state it is in accepted as the new normal. The
 stream's level then stands above the plateau that the score reached, until the score comes down.
@@ -27,9 +27,9 @@ from detector.alerting.levels import MEMORY, by_chance, faded, for_age, for_firs
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 
 #: One stream's decision state; times are event time in seconds, scores those of the graph.
-#: ``onset`` of the incident, ``ended`` when the last one ended, ``crossed`` when it was last over the clearing level;
-#: ``watched`` seconds in which it could alert, and ``incidents`` in them; ``tick``, its own interval in seconds; ``lift``, ``own`` and its
-#: ``evidence``, ``peak`` of the score in an incident and its ``excess`` over the level at most, accepted ``plateau`` (-inf: none) as in :mod:`detector.alerting.levels`.
+#: ``onset`` of the incident, ``ended`` when the last one ended, ``crossed`` when it was last over the clearing level; ``watched`` seconds in which
+#: it could alert, and ``incidents`` in them; ``tick``, its own interval in seconds; ``lift``, ``own`` and its ``evidence``, ``peak`` of the score
+#: in an incident and its ``excess`` over the level at most, accepted ``plateau`` (-inf: none) as in :mod:`detector.alerting.levels`.
 DECISION = np.dtype(
     [
         ("onset", "<f8"),
