@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detector.alerting.decide import Decided, Rules, decide
-from detector.alerting.levels import for_tick
+from detector.alerting.levels import for_short_history, for_tick
 from detector.alerting.outbox import Outbox
 from detector.errors import RejectReason
 from detector.events import (
@@ -70,7 +70,9 @@ class Pipeline:
         self._bundle, self._engine, self.rules, self._zones = bundle, engine, rules, zones
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
         self._on_rejected, self._on_alert, self._on_split, self._writer = on_rejected, on_alert, on_split, writer
-        self.table = StreamTable(Seed(bundle.initial, bundle.rows, bundle.trained), max_streams, zones.of)
+        self.table = StreamTable(
+            Seed(bundle.initial, bundle.rows, bundle.trained, for_short_history(bundle.seen, len(bundle.trained), rules.start)), max_streams, zones.of
+        )
         self.applied: dict[Partition, int] = {}
         self._stamps: dict[Partition, dict[int, Stamp]] = {}
 

@@ -15,11 +15,11 @@ import torch
 from detector.alerting.config import AlertingSettings
 from detector.alerting.levels import WEEK
 from detector.events import F32
-from detector.model.bundle import GRAPH, REPORT, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit
+from detector.model.bundle import GRAPH, REPORT, SCHEMA, SHIPPED, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle
 from detector.model.config import zones_of
 from detector.model.runtime import Runtime
 from training import baselines
-from training.calibrate import calibrated, walk
+from training.calibrate import Prior, calibrated, walk
 from training.config import FitSettings
 from training.data import History, Split, split
 from training.errors import TrainingError
@@ -87,7 +87,7 @@ def build(
         ticks = [s.tick for s in history.series]
         initial = made.initial(walked.rows)
         new = walked.scores if made.anew else _walked_anew(runtime, history, splits, initial)
-        tail, levels, counts = calibrated(held, ticks, AlertingSettings(), new, settings.warm_up)
+        tail, levels, counts = calibrated(held, ticks, AlertingSettings(), new, settings.warm_up, known_beforehand(made, settings))
         weeks = np.array([len(s) * tick / WEEK for s, tick in zip(held, ticks, strict=True)])
         archive = {
             "initial": initial,
@@ -96,6 +96,7 @@ def build(
             "levels": levels,
             "tails": counts.astype(np.float32),
             "weeks": weeks,
+            "seen": np.array([s.times[-1] - s.times[0] + s.tick for s in history.series]),
         }
         findings = Findings(history, settings, made.fitted, tail, levels, counts.sum(axis=0), splits, walked, held_out)
         files = {GRAPH: data, STREAMS: streams_archive(archive), REPORT: report(findings)}
@@ -114,6 +115,14 @@ def build(
         write_files(stage, files, fields)
         parity = verify(stage, step, history, {s.name: p.calibration for s, p in zip(history.series, splits, strict=True)})
     return Built(tail, parity)
+
+
+def known_beforehand(made: Candidate, settings: FitSettings) -> Prior | None:
+    """The tail of the bundle in the package, for what scores as it does: the full network on one metric."""
+    if not isinstance(made.step, FewStep) or settings.lean:
+        return None
+    manifest = load_bundle(SHIPPED).manifest
+    return Prior(manifest.tail, manifest.tick_interval)
 
 
 def _walked_anew(runtime: Runtime, history: History, splits: list[Split], initial: F32) -> tuple[F32, ...]:

@@ -4,6 +4,10 @@ Theory of operation. All streams are stepped side by side through the very graph
 from are those the daemon computes. Incidents a stream-week at each of some fifty levels are counted with the daemon's own decision
 table on the calibration rows, which no weight and no scale was fitted to. Where fewer than :data:`EVIDENCE` incidents are
 left, the rate goes on log-linearly (an exponential tail; Pickands 1975, Balkema & de Haan 1974) with the slope of the last counted levels.
+
+A single metric's score means the same whatever the metric, so there the rates of the bundle in the package are known beforehand. They count as
+:data:`PRIOR_WEEKS` stream-weeks of incidents beside those counted (a gamma prior of a Poisson rate): a few days of history, which show no weekend and
+no deploy, don't set levels by themselves, and a month of a fleet does.
 """
 
 from __future__ import annotations
@@ -25,12 +29,26 @@ from training.data import History
 
 LEVELS = 48
 EVIDENCE = 8
+PRIOR_WEEKS = 16.0  # stream-weeks in which EVIDENCE incidents are counted at half a false alarm a week
 _COLUMNS = 20_000
 _FOR_A_QUANTILE = 20  # points over it
 _OCTAVES = 12
 _NOTHING = -1e6  # score after a stream ended
 _SLOPE = (-20.0, -1.0)  # of ln(rate) per unit of score: a budget a tenth as large is 0.1 to 2.3 of score higher
 _DEFAULT_SLOPE = -3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is known of the rates before anything is counted: the tail of another fleet, of streams with a point every ``tick`` seconds."""
+
+    tail: TailFit
+    tick: float
+    weeks: float = PRIOR_WEEKS
+
+    def incidents_at(self, levels: F64, tick: float) -> F64:
+        """What it counts as at ``levels`` [K] beside a fleet with another tick: what is rare is rare by the point."""
+        return self.weeks * (self.tick / tick) * self.tail.rates_at(levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +82,7 @@ def walk(runtime: Runtime, history: History, first: F32) -> Walk:
 
 
 def calibrated(
-    scores: list[F32], ticks: Sequence[float], settings: AlertingSettings, new: Sequence[F32] = (), warm_up: int = 1
+    scores: list[F32], ticks: Sequence[float], settings: AlertingSettings, new: Sequence[F32] = (), warm_up: int = 1, prior: Prior | None = None
 ) -> tuple[TailFit, F64, F64]:
     """Held-out scores of each stream, a point every so many seconds -> tail fit, levels [K], incidents float64 [N, K] at them.
 
@@ -73,13 +91,24 @@ def calibrated(
     in units of the scale that the first count gave.
     """
     levels = candidate_levels(scores)
+    if prior is not None:
+        levels = np.union1d(levels, [level for level in prior.tail.levels if level > levels[-1]])
     weeks = sum(len(s) * tick / WEEK for s, tick in zip(scores, ticks, strict=True))
     found = incidents(scores, levels, settings, ticks)
-    first = replace(tail_fit(levels, found.sum(axis=0), weeks), usual=float(np.quantile(np.concatenate(scores), 1 - SHARE)))
+    first = replace(_tail(levels, found, weeks, ticks, prior), usual=float(np.quantile(np.concatenate(scores), 1 - SHARE)))
     found = incidents(scores, levels, settings, ticks, first)
-    tail = replace(tail_fit(levels, found.sum(axis=0), weeks), usual=first.usual)
+    tail = replace(_tail(levels, found, weeks, ticks, prior), usual=first.usual)
     share = float(np.mean(np.concatenate(scores) >= tail.level(lifted_budget(settings.false_alarms_per_week))))
     return replace(tail, young=young(new, np.concatenate(scores), share, warm_up)), levels, found
+
+
+def _tail(levels: F64, found: F64, weeks: float, ticks: Sequence[float], prior: Prior | None) -> TailFit:
+    """Of the incidents ``found`` [N, K], and those that the prior counts as."""
+    counts = found.sum(axis=0)
+    if prior is None:
+        return tail_fit(levels, counts, weeks)
+    known = prior.incidents_at(levels, float(np.median(ticks)))
+    return replace(tail_fit(levels, counts + known, weeks + prior.weeks), stream_weeks=weeks)
 
 
 def young(new: Sequence[F32], known: F32, share: float, warm_up: int) -> tuple[tuple[float, float], ...]:

@@ -16,7 +16,8 @@ Theory of operation. The bundle says at which score its fleet raises so many inc
   stands ln(10) scales higher. One with a longer tick stays where it is and alarms less: few points are no reason to alarm on less.
 - *young*: a stream that training has not seen scores higher while its own past is short. By how much, by the number of its points, is in the
   bundle. It also begins with a lift of :data:`START` scales, since e^{FEEDBACK} times the budget is no welcome for ten thousand new streams, and
-  stands :data:`FIRST_DAY` scales higher until it has seen a day, less and less in its second: whatever rhythm it has is news till then.
+  stands :data:`FIRST_DAY` scales higher until it has seen a day, less and less in its second: whatever rhythm it has is news till then. One that
+  training saw for less than a week begins with part of that lift (:func:`for_short_history`): what comes on other days is news, too.
 - *plateau*: where an incident lasted so long that it was accepted as the new normal, the level stands above what the score reached
   until the score comes down, and then follows it down.
 
@@ -79,6 +80,14 @@ def for_age(steps: F64, ages: F64, offsets: F64) -> F64:
 def for_first_day(seen: F64, added: float) -> F64:
     """What not having seen a day moves the level by, of streams seen for ``seen`` [B] seconds: ``added`` in the first, 0 after the second."""
     return added * np.clip(2.0 - seen / DAY, 0.0, 1.0)
+
+
+def for_short_history(seen: F64, known: int, start: float) -> F32:
+    """What the ``known`` streams of a bundle are lifted by at first, [N]: ``start``, the less of it the longer training saw them, 0 after a week.
+
+    ``seen`` [N] in seconds; empty: for long.
+    """
+    return np.asarray(start * np.clip(1.0 - seen / WEEK, 0.0, 1.0), np.float32) if len(seen) else np.zeros(known, np.float32)
 
 
 def spaced(spacing: float, tick: F64, most: float | F64) -> F64:

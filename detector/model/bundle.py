@@ -14,7 +14,7 @@ import hashlib
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,7 @@ class Bundle:
         initial: float32 [S], the state row of an unknown stream.
         rows: stream -> index into ``trained``.
         trained: float32 [N, S], the state of each stream at the end of its training data.
+        seen: float64 [N], for how many seconds training saw each; empty in bundles that do not say.
     """
 
     path: Path
@@ -134,6 +135,7 @@ class Bundle:
     initial: F32
     rows: Mapping[str, int]
     trained: F32
+    seen: F64 = field(default_factory=lambda: np.zeros(0))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -185,8 +187,8 @@ def load_bundle(path: Path) -> Bundle:
     for name, data in files.items():
         if sha256(data) != manifest.files[name]:
             raise BundleError(f"{path / name} is not the file its manifest was made for (SHA-256 differs): copy the bundle again")
-    initial, names, trained = _streams(path, files[STREAMS], manifest.state_size)
-    return Bundle(path, sha256(raw), manifest, files[GRAPH], initial, {n: i for i, n in enumerate(names)}, trained)
+    initial, names, trained, seen = _streams(path, files[STREAMS], manifest.state_size)
+    return Bundle(path, sha256(raw), manifest, files[GRAPH], initial, {n: i for i, n in enumerate(names)}, trained, seen)
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -196,12 +198,13 @@ def _read(path: Path, name: str) -> bytes:
         raise BundleError(f"bundle {path} has no readable {name} ({error.strerror}): copy the bundle again") from None
 
 
-def _streams(path: Path, data: bytes, size: int) -> tuple[F32, list[str], F32]:
+def _streams(path: Path, data: bytes, size: int) -> tuple[F32, list[str], F32, F64]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             initial, names, trained = archive["initial"], archive["names"], archive["rows"]
+            seen = archive["seen"] if "seen" in archive else np.zeros(0)
     except (ValueError, KeyError, OSError) as error:
         raise BundleError(f"{path / STREAMS} can't be read ({error}): train the bundle again") from None
-    if initial.shape != (size,) or trained.shape != (len(names), size):
+    if initial.shape != (size,) or trained.shape != (len(names), size) or seen.shape not in ((0,), (len(names),)):
         raise BundleError(f"{path / STREAMS} holds rows of another size than the manifest's {size}: train the bundle again")
-    return initial.astype(np.float32), [str(n) for n in names], trained.astype(np.float32)
+    return initial.astype(np.float32), [str(n) for n in names], trained.astype(np.float32), seen.astype(np.float64)

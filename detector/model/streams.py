@@ -36,12 +36,14 @@ class Seed:
 
     Attributes:
         initial: float32 [S], the row of a stream that training has not seen.
-        rows: stream -> index into ``trained`` (float32 [N, S]).
+        rows: stream -> index into ``trained`` (float32 [N, S]) and ``lifts`` (float32 [N]): the state of one that training knows, and what its
+            level is lifted by at first.
     """
 
     initial: F32
     rows: Mapping[str, int]
     trained: F32
+    lifts: F32
 
 
 class SlotIndex(dict[str | bytes, int]):
@@ -344,6 +346,8 @@ class StreamTable:
         self.names[slot] = name
         self.states[slot] = self._seed.initial if trained is None else self._seed.trained[trained]
         self.decisions[slot] = fresh(1, known=trained is not None)[0]
+        if trained is not None:
+            self.decisions["lift"][slot] = self._seed.lifts[trained]
         self.times[slot] = -np.inf
 
     def _fill(self, page: int, rows: PageRows, index: SlotIndex) -> None:

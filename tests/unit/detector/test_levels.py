@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import Decisions, Rules, decide, fresh
-from detector.alerting.levels import FEEDBACK, FIRST_DAY, MEMORY, MOST, SHARE, START, WEEK, by_chance
+from detector.alerting.levels import FEEDBACK, FIRST_DAY, MEMORY, MOST, SHARE, START, WEEK, by_chance, for_short_history
 from detector.alerting.rates import rates
 from detector.events import F32, Reason
 from tests.fakes import TAIL
@@ -206,3 +206,8 @@ def test_until_it_has_seen_a_day_the_level_of_a_new_stream_stands_higher() -> No
     assert levels[49:].max() <= begun + 0.01
     known = decide(fresh(1, known=True), np.ones(1), np.full(1, HOUR), np.zeros(1, np.float32), rules)
     assert known.level[0] == pytest.approx(float(rules.warning))
+
+
+def test_a_stream_that_training_saw_for_less_than_a_week_begins_with_part_of_a_new_ones_lift() -> None:
+    assert for_short_history(np.array([0.0, WEEK / 4, WEEK, 9 * WEEK]), 4, 0.8).tolist() == pytest.approx([0.8, 0.6, 0.0, 0.0])
+    assert for_short_history(np.zeros(0), 2, 0.8).tolist() == [0.0, 0.0]

@@ -14,7 +14,7 @@ P, Q = Partition("metrics", 0), Partition("metrics", 1)
 
 
 def table(max_streams: int = 10_000) -> StreamTable:
-    seed = Seed(np.zeros(3, np.float32), {"known": 0}, np.ones((1, 3), np.float32))
+    seed = Seed(np.zeros(3, np.float32), {"known": 0}, np.ones((1, 3), np.float32), np.full(1, 0.5, np.float32))
     made = StreamTable(seed, max_streams)
     made.assign(P)
     made.assign(Q)
@@ -36,6 +36,7 @@ def test_a_known_stream_starts_from_its_own_row_and_is_warm() -> None:
     assert made.states[known].tolist() == [1, 1, 1]
     assert made.states[unknown].tolist() == [0, 0, 0]
     assert made.decisions["steps"][[known, unknown]].tolist() == [KNOWN, 0]
+    assert made.decisions["lift"][[known, unknown]].tolist() == [0.5, 0]
 
 
 def test_a_key_in_bytes_and_a_name_in_text_are_one_stream() -> None:

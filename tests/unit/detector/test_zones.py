@@ -82,7 +82,7 @@ def test_each_row_of_the_table_has_its_streams_zone_whether_new_restored_moved_o
     zones = zones_of("UTC", rules)
 
     def table() -> StreamTable:
-        made = StreamTable(Seed(np.zeros(3, np.float32), {}, np.zeros((0, 3), np.float32)), 10_000, zones.of)
+        made = StreamTable(Seed(np.zeros(3, np.float32), {}, np.zeros((0, 3), np.float32), np.zeros(0, np.float32)), 10_000, zones.of)
         made.assign(P)
         return made
 

@@ -10,10 +10,10 @@ import pytest
 
 from detector.alerting.config import AlertingSettings
 from detector.cli import main as detector
-from detector.model.bundle import load_bundle
+from detector.model.bundle import TailFit, load_bundle
 from detector.model.runtime import Runtime
 from training import build
-from training.calibrate import calibrated, incidents
+from training.calibrate import Prior, calibrated, incidents
 from training.cli import main as training
 from training.data import scaling
 
@@ -185,3 +185,18 @@ def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for(budget: f
     tail, _, _ = calibrated(calibration, ticks, settings)
     realised = incidents(fresh, np.array([tail.level(budget)]), settings, ticks, tail).sum() / 6
     assert 0.5 < realised / budget < 2
+
+
+def test_little_history_leaves_the_level_near_what_was_known_beforehand_and_much_history_sets_it() -> None:
+    known = TailFit(levels=(6.0, 8.0), rates=(10.0, 1.0), slope=-1.15, stream_weeks=100.0)
+    settings = AlertingSettings()
+
+    def level(points: int) -> float:
+        """At one a week, of a fleet whose scores stand far lower."""
+        scores = [np.random.default_rng(k).exponential(0.3, points).astype(np.float32) for k in range(4)]
+        tail, _, _ = calibrated(scores, [300.0] * 4, settings, prior=Prior(known, 300.0))
+        assert tail.stream_weeks == pytest.approx(4 * points / 2016)
+        return tail.level(1.0)
+
+    assert known.level(1.0) - 1.0 < level(200) <= known.level(1.0)
+    assert level(20_000) < level(200) - 0.5
