@@ -85,10 +85,13 @@ def _replay(chosen: argparse.Namespace) -> int:
         f"{summary.fired} incidents, {summary.resolved} resolved"
     )
     shares = ", ".join(f"{name} {rate:.3g}" for name, rate in found.shares.items())
-    print(
-        f"incidents a stream-week: {found.mean:.3g} (at most {settings.alerting.false_alarms_per_week:g} false ones asked for); "
-        f"over the {found.streams:,} streams watched for a day at least: {shares}"
-    )
+    if not found.streams:
+        print("incidents a stream-week: no stream was watched for a day, so there is no rate yet")
+    else:
+        print(
+            f"incidents a stream-week: {found.mean:.3g} (at most {settings.alerting.false_alarms_per_week:g} false ones asked for); "
+            f"over the {found.streams:,} streams watched for a day at least: {shares}"
+        )
     if question is not None:
         if not question.answer:
             raise DataError(

@@ -72,7 +72,7 @@ def load(path: Path | None = None) -> Settings:
     known = {f"{PREFIX}{n}" for n in _names(Settings)} | {f"{n}_FILE" for n, _ in _secrets(Settings)}
     strange = sorted(k for k in os.environ if k.startswith(PREFIX) and k.upper() not in known)
     if strange:
-        raise ConfigError(f"no such setting: {', '.join(strange)}; `python -m detector check --help` lists them")
+        raise ConfigError(f"no such setting: {', '.join(strange)}; README.md lists them under Settings")
     try:
         return Settings(**_toml(path))
     except ValidationError as error:

@@ -100,6 +100,9 @@ def replay(
 
     Raises DataError, BundleError, or ConfigError where an output can't be written.
     """
+    for output in (scores, *([] if alerts is None else [alerts])):
+        if data.resolve() in (output.resolve(), output.resolve().parent):
+            raise ConfigError(f"{output} lies where the data is read from, {data}: name another place for what is written")
     source = FileSource(data, bundle.feature_names, bundle.manifest.each_metric)
     manifest = bundle.manifest
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()

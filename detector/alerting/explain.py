@@ -46,14 +46,25 @@ def rarity(per_week: float) -> str:
     return f"once in {count} {name}s" if count > 1 else f"once {'an' if name == 'hour' else 'a'} {name}"
 
 
+def about(per_week: float) -> str:
+    """:func:`rarity`, an order of magnitude."""
+    said = rarity(per_week)
+    return f"about {said}" if said.startswith("once") else said
+
+
 def seen(deviations: Sequence[FeatureDeviation]) -> str:
     """What was seen against what was expected, of the metrics that contributed most."""
     top = [d for d in deviations if d.contribution > 0][:_NAMED]
-    return ", ".join(f"{d.name} {number(d.observed, d.unit)} (expected {number(d.expected, d.unit)})" for d in top)
+    return ", ".join(f"{d.name} {number(d, d.observed)} (expected {number(d, d.expected)})" for d in top)
 
 
-def number(value: float, unit: str) -> str:
-    return f"{value:.4g}{' ' if unit else ''}{unit}"
+def number(of: FeatureDeviation, value: float) -> str:
+    """With its unit, and so many digits that what was observed differs from what was expected."""
+    return f"{value:.{digits(of)}g}{' ' if of.unit else ''}{of.unit}"
+
+
+def digits(of: FeatureDeviation) -> int:
+    return 4 if f"{of.observed:.4g}" != f"{of.expected:.4g}" else 9
 
 
 def explained(point: Point, rules: Rules) -> str:
@@ -62,11 +73,17 @@ def explained(point: Point, rules: Rules) -> str:
     shares = ", ".join(f"{d.name} {d.contribution:.0%}" for d in point.deviations if d.contribution >= 0.01)
     lines = [
         f"{point.stream} at {when}: {seen(point.deviations) or 'nothing deviates'}.",
-        f"Score {point.score:.2f}: such a score comes about {rarity(point.per_week)} on this stream. Shares of the error: {shares or 'none'}.",
+        f"Score {point.score:.2f}: a level there would raise an incident {about(point.per_week)} on this stream{_at_least(point)}. "
+        f"Shares of the error: {shares or 'none'}.",
         f"Level {point.level:.2f}: {_made_of(point, rules)}.",
         f"{'It fires' if row['phase'] == Phase.FIRING else 'It does not fire'}: {_because(point, rules)}.",
     ]
     return "\n".join(lines)
+
+
+def _at_least(point: Point) -> str:
+    """Rates are counted down to some level: under it they are those of that level."""
+    return ", or more often" if point.score < point.level else ""
 
 
 def _made_of(point: Point, rules: Rules) -> str:

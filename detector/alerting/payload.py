@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from detector.alerting.explain import rarity, seen
+from detector.alerting.explain import about, digits, seen
 from detector.events import Alert, FeatureDeviation, Reason
 
 ALERT_NAME = "StreamAnomaly"
@@ -95,7 +95,7 @@ def described(alert: Alert) -> dict[str, str]:
     """The annotations: what a person reads first: a sentence, then the numbers behind it."""
     top = [d for d in alert.deviations if d.contribution > 0]
     score = f"Score {alert.score:.2f}, level {alert.level:.2f}"
-    rare = f": about {rarity(alert.per_week)} on this stream" if alert.firing else ""
+    rare = f": {about(alert.per_week)} on this stream" if alert.firing else ""
     young = f" It is a young stream: confidence {alert.confidence:.0%}." if alert.confidence < 1 else ""
     return {
         "summary": f"{alert.stream} {_state(alert)}",
@@ -113,13 +113,13 @@ def described(alert: Alert) -> dict[str, str]:
 
 
 def _pairs(deviations: Sequence[FeatureDeviation], name: str) -> str:
-    return " ".join(f"{d.name}={getattr(d, name):.4g}" for d in deviations)
+    return " ".join(f"{d.name}={getattr(d, name):.{4 if name == 'contribution' else digits(d)}g}" for d in deviations)
 
 
 def _state(alert: Alert) -> str:
     if alert.reason is Reason.ACCEPTED:
         return "stays as it is: accepted as the new normal"
-    return "does not behave as it did in its history" if alert.firing else "behaves as expected again"
+    return "does not behave as it did in its history" if alert.firing else "no longer stands out from its own recent past"
 
 
 def fingerprint(stream: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import fresh
-from detector.alerting.explain import Point, explained, rarity
+from detector.alerting.explain import Point, explained, rarity, seen
 from detector.alerting.payload import described
 from detector.events import Alert, FeatureDeviation, Partition, Phase, Reason, Severity
 from tests.fakes import TAIL
@@ -32,6 +32,11 @@ def point(reason: Reason, score: float = 2.0, level: float = 3.0) -> Point:
 )  # fmt: skip
 def test_rarity_is_said_in_spans_that_people_use(per_week: float, said: str) -> None:
     assert rarity(per_week) == said
+
+
+def test_large_values_are_told_in_as_many_digits_as_it_takes_to_tell_them_apart() -> None:
+    large = FeatureDeviation("bytes", "", 2_000_000_640.0, 2_000_000_000.0, 1.0)
+    assert seen([large]) == "bytes 2.00000064e+09 (expected 2e+09)"
 
 
 def test_it_says_what_was_seen_expected_and_how_rare_that_is() -> None:

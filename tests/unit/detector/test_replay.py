@@ -71,6 +71,17 @@ def test_data_that_cannot_be_read_is_one_sentence_and_status_2(tmp_path: Path, c
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["--scores", "--alerts"])
+def test_what_is_written_never_replaces_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    before = data.read_bytes()
+    outputs = {"--scores": str(tmp_path / "s.csv"), "--alerts": str(tmp_path / "a.ndjson"), option: str(data)}
+    command = ["replay", "--bundle", str(bundle), "--data", str(data), *(part for pair in outputs.items() for part in pair)]
+    assert main(command) == 2
+    assert "name another place" in capsys.readouterr().err
+    assert data.read_bytes() == before
+
+
 def test_run_without_a_topic_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run"]) == 2
     assert "DETECTOR_KAFKA__TOPICS" in capsys.readouterr().err
