@@ -18,7 +18,7 @@ from detector.alerting.outbox import Outbox
 from detector.alerting.payload import alert_body, timestamp
 from detector.alerting.rates import Rates, rates
 from detector.deadletter import NoDeadLetters
-from detector.errors import ConfigError
+from detector.errors import ConfigError, RejectReason
 from detector.events import F32, I64, Alert, Partition, Phase, Reason
 from detector.ingest.source_file import FileSource
 from detector.metrics import Metrics
@@ -32,10 +32,11 @@ from detector.recovery.snapshot import Restored
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a replay came to."""
+    """What a replay came to; ``dropped``: rows that were not scored and are not merely without a value, by reason."""
 
     rows: int
     scored: int
+    dropped: dict[str, int]
     streams: int
     fired: int
     resolved: int
@@ -128,7 +129,9 @@ def replay(
     fired = sum(a.reason.label == "fired" for a in raised)
     resolved = sum(not a.firing for a in raised)
     scored = int(value("detector_scored_total") or 0)
-    return Summary(len(source), scored, pipeline.table.streams, fired, resolved, rates(pipeline.table.decisions))
+    counted = ((r.value, int(value("detector_rejected_total", {"reason": r.value}) or 0)) for r in RejectReason)
+    dropped = {name: count for name, count in counted if count}
+    return Summary(len(source), scored, dropped, pipeline.table.streams, fired, resolved, rates(pipeline.table.decisions))
 
 
 def offline_pipeline(

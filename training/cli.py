@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from detector.alerting.levels import lifted_budget
 from detector.config import load as load_settings
 from detector.errors import ConfigError, DetectorError
 from detector.model.bundle import SHIPPED, bundle_path
@@ -146,8 +147,8 @@ def _compared(held_out: Trial | None) -> None:
 
 
 def _summary(built: Built, out: Path, data: Path, history: History) -> None:
-    levels = ", ".join(f"{b:g} a week {built.tail.level(b):.2f}" for b in (0.1, 1.0, 10.0))
-    print(f"levels by budget: {levels} (from {built.tail.stream_weeks:.3g} stream-weeks of held-out rows)")
+    levels = ", ".join(f"{b:g} a week {built.tail.level(lifted_budget(b)):.2f}" for b in (0.1, 1.0, 10.0))
+    print(f"levels at first by budget: {levels} (from {built.tail.stream_weeks:.3g} stream-weeks of held-out rows)")
     print(f"opened as the daemon opens it: equal to torch within {built.parity:.1g} on {len(history.series):,} streams")
     print(f"bundle: {out}   report: {out / 'report.html'}")
     named = f"./{out}" if str(out) == SHIPPED.name else out  # the bare word is the package's own

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.alerting.levels import lifted_budget
 from detector.events import F64
 from detector.model.bundle import TailFit
 from training.calibrate import Walk
@@ -41,7 +42,7 @@ def report(findings: Findings) -> bytes:
         plots = [*_loss(findings), _scores(findings), _tail(findings), _features(findings), *_worst(findings)]
     history = findings.history
     missing = [float(np.mean([np.isnan(s.values[:, j]).mean() for s in history.series])) for j in range(len(history.features))]
-    budgets = [(b, findings.tail.level(b)) for b in (0.1, 1.0, 10.0)]
+    budgets = [(b, findings.tail.level(lifted_budget(b))) for b in (0.1, 1.0, 10.0)]
     return rendered(
         "report.html.j2", name=findings.settings.name, history=history, missing=list(zip(history.features, missing, strict=True)), plots=plots,
         budgets=budgets, tail=findings.tail, settings=findings.settings, held_out=findings.held_out,
@@ -64,7 +65,7 @@ def _loss(findings: Findings) -> list[Plot]:
 def _scores(findings: Findings) -> Plot:
     figure = sheet()
     axes = figure.add_subplot()
-    level = findings.tail.level(DEFAULT_BUDGET)
+    level = findings.tail.level(lifted_budget(DEFAULT_BUDGET))
     held = [s[p.calibration :] for s, p in zip(findings.walked.scores, findings.splits, strict=True)]
     for i in np.argsort([-float(np.max(s, initial=0)) for s in held])[:5]:
         series = findings.history.series[i]

@@ -1,8 +1,8 @@
 """DATA where each metric is a stream of its own: the files of :mod:`detector.ingest.tables`, taken apart into streams ``<stream>/<metric>``.
 
 A wide file gives one row for each cell that holds a number, row by row and in the order of its columns; files need not have the same ones, and a
-column without a single number in it is no metric. A long file, whose columns are ``timestamp``, ``feature``, ``value`` and perhaps ``stream``
-and ``label``, says the same in one row a metric.
+column without a single number in it is no metric. A long file, which has a column of names ``feature`` and one of numbers ``value`` beside
+``timestamp`` and perhaps ``stream`` and ``label``, says the same in one row a metric; what else is in it (a unit, a region) is left aside.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read_metrics(data: Path) -> list[Table]:
 
 def _metrics(raw: pa.Table, path: Path) -> Table:
     columns = [c for c in raw.column_names if c not in RESERVED]
-    if set(columns) == {METRIC, VALUE}:
+    if set(columns) == {METRIC, VALUE} or ({METRIC, VALUE} <= set(columns) and not _has_numbers(raw[METRIC])):
         return _long(raw, path)
     features = tuple(c for c in columns if _has_numbers(raw[c]))
     if not features:

@@ -58,6 +58,16 @@ def test_a_long_file_says_the_same_in_a_row_a_metric(tmp_path: Path) -> None:
     assert found == {"a/cpu": [(1, 5), (2, 8)], "b/cpu": [(2, 6)]}
 
 
+def test_a_long_file_may_say_more_than_that(tmp_path: Path) -> None:
+    found = read(tmp_path, "timestamp,stream,feature,value,unit\n1,a,cpu,5,%\n1,a,disk,900,\n2,a,cpu,8,%\n")
+    assert found == {"a/cpu": [(1, 5), (2, 8)], "a/disk": [(1, 900)]}
+
+
+def test_a_wide_file_may_have_a_metric_that_is_called_feature(tmp_path: Path) -> None:
+    found = read(tmp_path, "timestamp,stream,feature,value,cpu\n1,a,3,5,7\n")
+    assert found == {"a/feature": [(1, 3)], "a/value": [(1, 5)], "a/cpu": [(1, 7)]}
+
+
 def test_a_label_is_that_of_its_row(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("timestamp,cpu,mem,label\n1,5,6,0\n2,7,,1\n")
     (table,) = read_metrics(tmp_path)

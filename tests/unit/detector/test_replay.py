@@ -39,7 +39,10 @@ def test_there_is_one_row_for_each_input_row_in_its_order(tmp_path: Path, capsys
         ("firing", "a", "1970-01-01T00:21:00.000Z"),
         ("resolved", "a", "1970-01-01T00:21:00.000Z"),
     ]
-    assert "200 scored, 2 dropped; 1 incidents, 1 resolved" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "200 scored, 2 dropped; 1 incidents, 1 resolved" in said
+    assert "dropped: 1 no_features, 1 late" in said
+    assert "no stream was watched for a day" in said
 
 
 def test_the_budget_moves_the_level_without_training_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
