@@ -26,7 +26,7 @@ from detector.replay import replay
 from tests.fakes import DeadLetterList, ScoreRows, fake_bundle, write_bundle
 
 P = Partition("metrics", 0)
-SETTINGS = AlertingSettings(cooldown_ticks=3, spacing_hours=0)
+SETTINGS = AlertingSettings(breaching_steps=2, cooldown_ticks=3, spacing_hours=0)
 Rows = list[dict[str, Any]]
 
 
