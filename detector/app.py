@@ -178,9 +178,13 @@ class Daemon:
             self.metrics.rate.labels(name).set(rate)
 
     def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
+        """One part of a stop. This is the top: nothing is above it that could act on what any library raises while it closes, and
+        a delivery or a consumer that fails to end must not keep the last checkpoint from being written. It is logged, and what was not
+        checkpointed is read again at the next start.
+        """
         try:
             cleanup()
-        except Exception as error:  # noqa: BLE001 - one cleanup that fails must not keep the others from running
+        except Exception as error:  # noqa: BLE001 - see above: logged, never silent, and the parts after it still end
             self._log.error("cleanup_failed", part=what, cause=f"{type(error).__name__}: {error}")
 
     def _alerted(self, alert: Alert, view: View) -> None:

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, RuntimeException
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unsupported
 
 from detector.errors import BundleError
 from detector.events import F32, F64
 from detector.model.bundle import Bundle
 
+#: What a graph can be at fault with; onnxruntime's classes have no ancestor of their own.
+_UNLOADABLE = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, Unsupported, RuntimeException)
 INPUTS = ("x", "clock", "state")
 OUTPUTS = ("score", "expected", "contribution", "next_state")
 
@@ -47,7 +51,7 @@ class Runtime:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises a class of its own for each fault, with no public ancestor
+        except _UNLOADABLE as error:
             raise BundleError(f"the graph of {bundle.path} can't be loaded ({error}): train the bundle again") from None
         _check_signature(bundle, self._session)
 

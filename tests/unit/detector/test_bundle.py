@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from detector.alerting.levels import FEEDBACK
 from detector.errors import BundleError
-from detector.model.bundle import load_bundle
+from detector.model.bundle import SHIPPED, load_bundle
 from detector.model.runtime import Runtime
 from tests.fakes import TAIL, write_bundle
 
@@ -76,3 +78,20 @@ def test_a_graph_of_another_width_is_refused(tmp_path: Path) -> None:
     (path / "manifest.json").write_text(json.dumps({**manifest, "features": [{"name": "a"}]}))
     with pytest.raises(BundleError, match="x of shape"):
         Runtime(load_bundle(path))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda graph: b"",
+        lambda graph: b"no graph",
+        lambda graph: graph[: len(graph) // 2],
+        lambda graph: graph.replace(b"Sigmoid", b"Nosuch!"),
+    ],
+    ids=["empty", "text", "cut", "unknown operator"],
+)
+def test_a_graph_that_onnxruntime_cannot_load_is_one_sentence_with_a_remedy(broken: Callable[[bytes], bytes]) -> None:
+    shipped = load_bundle(SHIPPED)
+    assert broken(shipped.graph) != shipped.graph
+    with pytest.raises(BundleError, match="train the bundle again"):
+        Runtime(replace(shipped, graph=broken(shipped.graph)))
