@@ -77,7 +77,8 @@ def _worker(work: Callable[[Any, Tell], Any], share: Any, pipe: Connection[Any, 
         pipe.send(("result", work(share, lambda count: pipe.send(("done", count)))))
     except DetectorError as error:
         pipe.send(("failed", error))
-    except Exception as error:  # noqa: BLE001 - told to the parent, which ends the whole
+    except Exception as error:  # the top of this process: the parent ends the whole with a sentence, the trace is shown here
         pipe.send(("failed", TrainingError(f"a worker failed: {type(error).__name__}: {error}")))
+        raise
     finally:
         pipe.close()
