@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--accept", action="store_true", help="write the bundle though a plain baseline is better on held-out rows")
     fit.add_argument("--name", help="the bundle's name")
     fit.add_argument("--detector", choices=get_args(config.Detector), help="the network (lstm, the default) or a plain baseline")
-    fit.add_argument("--lean", action="store_true", default=None, help="one metric: without the novelty of shape, at two thirds of the cost")
+    fit.add_argument("--lean", action="store_true", default=None, help="one metric: without the novelty of shape, at three fifths of the cost")
     fit.add_argument("--timezone", help="time zone whose wall clock the streams follow, as Europe/Berlin (default: UTC)")
     fit.add_argument("--seed", type=int)
     fit.add_argument("--steps", type=int, help="gradient steps at most")

@@ -61,7 +61,7 @@ class FewLayout:
 
 
 class FewStep(nn.Module):
-    """ONE step over a batch of streams of up to four metrics: what the daemon runs."""
+    """ONE step over a batch of streams of few metrics: what the daemon runs."""
 
     def __init__(self, network: Sequence, power: float, features: int, front: Front) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ SETTINGS = FitSettings(name="any", version="1", seed=20_260_101, steps=600, fit_
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("training.universal", description="make the bundle for any single metric, from made streams")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's directory; one that is there is replaced")
-    parser.add_argument("--lean", action="store_true", help="without the novelty of shape: half the state, two thirds of the cost a point")
+    parser.add_argument("--lean", action="store_true", help="without the novelty of shape: half the state, three fifths of the cost a point")
     chosen = parser.parse_args(arguments)
     try:
         universal(chosen.out, SETTINGS.model_copy(update={"lean": chosen.lean}), STREAMS_OF_EACH_HALF)
