@@ -15,15 +15,16 @@ import torch
 from detector.alerting.config import AlertingSettings
 from detector.alerting.levels import WEEK
 from detector.events import F32
-from detector.model.bundle import GRAPH, REPORT, SCHEMA, SHIPPED, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle
+from detector.model.bundle import GRAPH, REPORT, SCHEMA, STREAMS, Bundle, Feature, Manifest, TailFit
 from detector.model.config import zones_of
 from detector.model.runtime import Runtime
 from training import baselines
-from training.calibrate import Prior, calibrated, walk
+from training.beforehand import Beforehand, beforehand
+from training.calibrate import calibrated, walk
 from training.config import FitSettings
 from training.data import History, Split, split
 from training.errors import TrainingError
-from training.export import AnyStep, graph, staged, streams_archive, verify, write_files
+from training.export import AnyStep, archived, graph, staged, verify, write_files
 from training.few import HIDDEN, MOST, FewStep, channels, first_row, young_row
 from training.fit import Fitted, Progress, fit
 from training.front import BOOKS, Front
@@ -73,7 +74,8 @@ def build(
         raise TrainingError(f"lean leaves out a part that {what} does without anyway: it is for the network on one metric; take --lean away")
     history = replace(history, zones=zones_of(settings.timezone))
     with staged(out, force) as stage:
-        made = candidate(history, settings, progress)
+        known = beforehand(settings, len(history.features))
+        made = candidate(history, settings, progress, known)
         step = made.step
         data = graph(step)
         splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
@@ -87,7 +89,7 @@ def build(
         ticks = [s.tick for s in history.series]
         initial = made.initial(walked.rows)
         new = walked.scores if made.anew else _walked_anew(runtime, history, splits, initial)
-        tail, levels, counts = calibrated(held, ticks, AlertingSettings(), new, settings.warm_up, known_beforehand(made, settings))
+        tail, levels, counts = calibrated(held, ticks, AlertingSettings(), new, settings.warm_up, None if known is None else known.prior)
         weeks = np.array([len(s) * tick / WEEK for s, tick in zip(held, ticks, strict=True)])
         archive = {
             "initial": initial,
@@ -99,7 +101,7 @@ def build(
             "seen": np.array([s.times[-1] - s.times[0] + s.tick for s in history.series]),
         }
         findings = Findings(history, settings, made.fitted, tail, levels, counts.sum(axis=0), splits, walked, held_out)
-        files = {GRAPH: data, STREAMS: streams_archive(archive), REPORT: report(findings)}
+        files = {GRAPH: data, STREAMS: archived(archive), REPORT: report(findings)}
         fields = {
             "schema": SCHEMA,
             "name": settings.name,
@@ -117,28 +119,20 @@ def build(
     return Built(tail, parity)
 
 
-def known_beforehand(made: Candidate, settings: FitSettings) -> Prior | None:
-    """The tail of the bundle in the package, for what scores as it does: the full network on one metric."""
-    if not isinstance(made.step, FewStep) or settings.lean:
-        return None
-    manifest = load_bundle(SHIPPED).manifest
-    return Prior(manifest.tail, manifest.tick_interval)
-
-
 def _walked_anew(runtime: Runtime, history: History, splits: list[Split], initial: F32) -> tuple[F32, ...]:
     """Scores of the calibration rows, as of streams that were never seen before."""
     series = (replace(s, times=s.times[p.calibration :], values=s.values[p.calibration :]) for s, p in zip(history.series, splits, strict=True))
     return walk(runtime, replace(history, series=tuple(series)), np.repeat(initial[None], len(splits), axis=0)).scores
 
 
-def candidate(history: History, settings: FitSettings, progress: Progress) -> Candidate:
-    """The detector that the settings name, fitted."""
+def candidate(history: History, settings: FitSettings, progress: Progress, known: Beforehand | None = None) -> Candidate:
+    """The detector that the settings name, fitted; a single metric's goes on from what is ``known`` of them."""
     splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
     if settings.detector != "lstm":
         plain = baselines.baseline(settings.detector, history, settings)
         return Candidate(plain, baselines.first_rows(plain, history), lambda last: baselines.initial_row(plain))
     if len(history.features) <= MOST:
-        return _few(history, splits, settings, progress)
+        return _few(history, splits, settings, progress, known)
     fitted = fit([s.scaled() for s in history.series], splits, settings, settings.hidden or HIDDEN_MANY, progress)
     least = torch.from_numpy(np.min([s.scale for s in history.series], axis=0))
     step = Step(fitted.network, settings.power, settings.learning, least).eval()
@@ -146,11 +140,11 @@ def candidate(history: History, settings: FitSettings, progress: Progress) -> Ca
     return Candidate(step, first_rows(history, layout, settings.learning), lambda last: initial_row(history, layout, last), fitted=fitted)
 
 
-def _few(history: History, splits: list[Split], settings: FitSettings, progress: Progress) -> Candidate:
+def _few(history: History, splits: list[Split], settings: FitSettings, progress: Progress, known: Beforehand | None) -> Candidate:
     """Every stream starts with no past: what a metric's values mean is learned from its own."""
     front = Front(() if settings.lean else BOOKS).eval()
     read = channels(history.told_by_the_wall(), [part.calibration for part in splits], front)
-    fitted = fit(read, splits, settings, settings.hidden or HIDDEN, progress)
+    fitted = fit(read, splits, settings, settings.hidden or HIDDEN, progress, None if known is None else known.weights)
     step = FewStep(fitted.network, settings.power, len(history.features), front).eval()
     first = first_row(step)
     return Candidate(step, np.repeat(first[None], len(history.series), axis=0), lambda last: young_row(first, last, step.layout), True, fitted)
@@ -230,7 +224,7 @@ def _course(fitted: Fitted) -> dict[str, object]:
         "weights": sum(p.numel() for p in fitted.network.parameters()),
         "steps": step,
         "loss": round(loss, 6),
-        "validation_loss": round(min(v for _, _, v in fitted.curve), 6),
+        "validation_loss": round(min(v for v in (fitted.start, *(v for _, _, v in fitted.curve)) if v is not None), 6),
         "last_validation_loss": round(validation, 6),
     }
 

@@ -24,7 +24,7 @@ import onnx
 import torch
 
 from detector.errors import BundleError
-from detector.model.bundle import GRAPH, MANIFEST, REPORT, STREAMS, Manifest, load_bundle, sha256
+from detector.model.bundle import MANIFEST, Manifest, load_bundle, sha256
 from detector.model.runtime import INPUTS, OUTPUTS, Runtime, clock_input
 from training.baselines import Baseline
 from training.data import History
@@ -86,8 +86,8 @@ def _quiet() -> Iterator[None]:
         logging.getLogger("torch.onnx").setLevel(before)
 
 
-def streams_archive(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """``streams.npz`` with fixed timestamps: numpy's own writer stamps the time of writing."""
+def archived(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """An npz with fixed timestamps: numpy's own writer stamps the time of writing."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
@@ -140,7 +140,7 @@ def write_files(stage: Path, files: Mapping[str, bytes], fields: Mapping[str, An
     """Every file and then the manifest that vouches for them; ``fields`` is the manifest less its digests."""
     for name, data in files.items():
         (stage / name).write_bytes(data)
-    manifest = Manifest(**fields, files={name: sha256(files[name]) for name in (GRAPH, STREAMS, REPORT) if name in files})
+    manifest = Manifest(**fields, files={name: sha256(data) for name, data in files.items()})
     (stage / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     for path in stage.iterdir():
         with path.open("rb") as file:

@@ -2,13 +2,13 @@
 
 Every stream's fit rows are cut into a few parallel segments; a pass walks them side by side, a window at a time, and hands the
 state from window to window as the daemon will. Loss: Huber on the reconstruction, a Student-t likelihood (4 degrees of freedom) and
-a Huber forecast beside it, both dropped at export. Adam, one-cycle rate, early stop on the validation rows.
-Same data, settings and seed: same weights.
+a Huber forecast beside it, both dropped at export. Adam, one-cycle rate, early stop on the validation rows. A fit that goes on from given
+weights keeps them unless it finds better ones by those rows. Same data, settings, seed and start: same weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,17 +28,26 @@ _EVERY = 100
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The network with the weights of the best validation, and how it got there: (step, loss, validation loss)."""
+    """The network with the weights of the best validation, and how it got there: (step, loss, validation loss).
+
+    ``start``: the validation loss of the weights that it went on from, if there were any.
+    """
 
     network: Sequence
     curve: tuple[tuple[int, float, float], ...]
+    start: float | None = None
 
 
 Progress = Callable[[int, int, float, float], None]
 
 
-def fit(scaled: list[F32], splits: list[Split], settings: FitSettings, hidden: int, progress: Progress) -> Fitted:
-    """``scaled`` are the network's inputs [n_i, F] for each stream; ``progress`` is told step, steps, loss and the last validation loss."""
+def fit(
+    scaled: list[F32], splits: list[Split], settings: FitSettings, hidden: int, progress: Progress, start: Mapping[str, Tensor] | None = None
+) -> Fitted:
+    """``scaled`` are the network's inputs [n_i, F] for each stream; ``progress`` is told step, steps, loss and the last validation loss.
+
+    ``start``: weights of a network of this shape to go on from; a fresh one begins with random ones.
+    """
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)  # a second one gains little at these widths, and waits spinning where another process has its core
@@ -46,10 +55,14 @@ def fit(scaled: list[F32], splits: list[Split], settings: FitSettings, hidden: i
     rows = [z[: p.fit] for z, p in zip(scaled, splits, strict=True)]
     held = [z[p.fit : p.calibration] for z, p in zip(scaled, splits, strict=True)][:_VALIDATED]
     network = Sequence(scaled[0].shape[1], hidden, projection(rows))
+    if start is not None:
+        network.load_state_dict(start)
+    before = None if start is None else _validate(network, held)
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=settings.steps + 1, pct_start=0.1)
     curve: list[tuple[int, float, float]] = []
-    best, weights, since, validation, recent = np.inf, network.state_dict(), 0, np.nan, 0.0
+    best, since, validation, recent = np.inf if before is None else before, 0, np.nan, 0.0
+    weights = {k: v.clone() for k, v in network.state_dict().items()}
     for step, loss in enumerate(_losses(network, rows, settings, rng), 1):
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -68,7 +81,7 @@ def fit(scaled: list[F32], splits: list[Split], settings: FitSettings, hidden: i
         if step == settings.steps or since >= settings.patience:
             break
     network.load_state_dict(weights)
-    return Fitted(network.eval(), tuple(curve))
+    return Fitted(network.eval(), tuple(curve), before)
 
 
 def projection(rows: list[F32]) -> Tensor | None:

@@ -23,11 +23,12 @@ import numpy as np
 from detector.alerting.config import AlertingSettings
 from detector.errors import DetectorError
 from detector.model.bundle import GRAPH, SCHEMA, STAND_IN, STREAMS, Feature
+from training.beforehand import NETWORK, packed
 from training.build import candidate, plain_runtime, provenance
 from training.calibrate import calibrated, walk
 from training.config import FitSettings
 from training.data import History
-from training.export import graph, staged, streams_archive, verify, write_files
+from training.export import archived, graph, staged, verify, write_files
 from training.streams import POINTS, made_history
 
 TICK = 300.0
@@ -78,7 +79,8 @@ def universal(out: Path, settings: FitSettings, streams: int, points: tuple[int,
             },
             "each_metric": True,
         }
-        write_files(stage, {GRAPH: data, STREAMS: streams_archive(archive)}, fields)
+        assert made.fitted is not None
+        write_files(stage, {GRAPH: data, STREAMS: archived(archive), NETWORK: archived(packed(made.fitted.network))}, fields)
         verify(stage, made.step, fleet, _starts(fleet))
 
 

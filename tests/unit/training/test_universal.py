@@ -11,10 +11,11 @@ import numpy as np
 from detector.alerting.config import AlertingSettings
 from detector.events import Alert
 from detector.ingest.source_file import FileSource
-from detector.model.bundle import REPORT, SHIPPED, load_bundle
+from detector.model.bundle import GRAPH, MANIFEST, SHIPPED, STREAMS, load_bundle
 from detector.model.runtime import Runtime
 from detector.replay import offline_pipeline
 from training import universal
+from training.beforehand import NETWORK
 from training.build import STATED
 from training.config import FitSettings
 from training.streams import KINDS, made_history
@@ -30,9 +31,9 @@ def test_the_bundle_in_the_package_is_that_of_the_streams_and_settings_of_its_co
     assert (bundle.manifest.each_metric, bundle.manifest.tick_interval, len(bundle.rows)) == (True, universal.TICK, 0)
 
 
-def test_the_bundle_in_the_package_is_small_and_holds_no_more_than_the_daemon_reads() -> None:
+def test_the_bundle_in_the_package_is_small_and_holds_no_more_than_is_read() -> None:
     files = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
-    assert REPORT not in files
+    assert set(files) == {MANIFEST, GRAPH, STREAMS, NETWORK}
     assert sum(files.values()) < 1_000_000
 
 
