@@ -45,6 +45,15 @@ def test_there_is_one_row_for_each_input_row_in_its_order(tmp_path: Path, capsys
     assert "no stream was watched for a day" in said
 
 
+def test_columns_that_are_no_features_of_the_bundle_change_nothing(tmp_path: Path) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    head, *rows = data.read_text().splitlines()
+    (tmp_path / "more.csv").write_text("\n".join([f"zone,{head},disk", *(f"east,{row},{t}" for t, row in enumerate(rows))]) + "\n")
+    for path, scores in ((data, tmp_path / "s.csv"), (tmp_path / "more.csv", tmp_path / "more-s.csv")):
+        assert main(["replay", "--bundle", str(bundle), "--data", str(path), "--scores", str(scores)]) == 0
+    assert (tmp_path / "s.csv").read_text() == (tmp_path / "more-s.csv").read_text()
+
+
 def test_the_budget_moves_the_level_without_training_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, data, scores = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"), tmp_path / "s.csv"
     for budget, threshold in (("1", "4.80618"), ("10", "2.80618")):
