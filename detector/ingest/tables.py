@@ -79,8 +79,10 @@ def data_files(data: Path) -> list[Path]:
 
 
 def read_tables(data: Path, features: Sequence[str] = ()) -> list[Table]:
-    """Every file of DATA, as :func:`read_table` reads it. Raises DataError where one can't be read or their features differ."""
+    """Every file of DATA, as :func:`read_table` reads it. Raises DataError where one can't be read, their features differ, or none has a row."""
     tables = [read_table(path, features) for path in data_files(data)]
+    if not any(map(len, tables)):
+        raise DataError(f"{data} has no rows")
     first = tables[0]
     for table in tables[1:]:
         if set(table.features) != set(first.features):

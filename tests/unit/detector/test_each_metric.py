@@ -90,6 +90,12 @@ def test_what_cannot_be_read_is_refused_by_file_and_place(tmp_path: Path, text: 
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["timestamp,cpu\n", "timestamp,cpu\n1,\n", "timestamp,feature,value\n1,cpu,\n"])
+def test_data_without_a_single_point_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="has no rows with a value"):
+        read(tmp_path, text)
+
+
 # -- replay ------------------------------------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,7 @@ def test_the_budget_moves_the_level_without_training_again(tmp_path: Path, monke
         ("timestamp,stream,cpu,mem\nnoon,a,1,1\n", "'noon'"),
         ("timestamp,stream,cpu,mem\n1700000000000,a,1,1\n", "row 1"),
         ("timestamp,stream,cpu,mem\n1,,1,1\n", "the stream is empty"),
+        ("timestamp,stream,cpu,mem\n", "has no rows"),
     ],
 )
 def test_data_that_cannot_be_read_is_one_sentence_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str) -> None:
