@@ -15,6 +15,7 @@ from detector.errors import ConfigError, DetectorError, StoreError
 from detector.ingest.connection import connected
 from detector.model.runtime import Runtime
 from detector.recovery.store_kafka import KafkaStore
+from detector.recovery.store_local import examine
 
 
 def faults(settings: Settings) -> Iterator[str]:
@@ -30,7 +31,10 @@ def faults(settings: Settings) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
     try:
-        the_store(settings, SystemClock()).close()
+        if settings.recovery.directory is None:
+            the_store(settings, SystemClock()).close()
+        else:
+            examine(settings.recovery.directory)
     except ConfigError as error:
         yield str(error)
     if not settings.kafka.topics:
