@@ -46,7 +46,7 @@ def faults(settings: Settings) -> Iterator[str]:
 def remarks(settings: Settings) -> Iterator[str]:
     """What holds by default, and where streams live: nothing of a bundle that can't be opened."""
     if settings.model.bundle is None:
-        yield "no bundle is set: the package's own, for any single metric; each numeric field of a record is a stream"
+        yield "bundle: the package's own, for any single metric; each numeric field of a record is a stream"
     with contextlib.suppress(DetectorError):
         yield f"wall clocks: {settings.model.zone(the_bundle(settings))}{'' if settings.model.timezone else ', the zone of the bundle'}"
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from detector.app import the_bundle
 from detector.config import load, names_and_values
 from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
-from detector.model.bundle import load_bundle
+from detector.model.bundle import SHIPPED, load_bundle
 from detector.model.config import ModelSettings
 from tests.fakes import write_bundle
 
@@ -225,6 +226,14 @@ def test_a_fault_is_named_where_it_was_given(tmp_path: Path, monkeypatch: pytest
         load(file)
     named = ("DETECTOR_SHUTDOWN_DEADLINE: ", "DETECTOR_MODEL__MAX_STREAMS: ", f"kafka in {file} and the environment: security_protocol")
     assert all(name in str(caught.value) for name in named)
+
+
+def test_any_is_the_packages_own_bundle_as_unset_is_and_its_path_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert the_bundle(load()).path == SHIPPED
+    monkeypatch.setenv("DETECTOR_MODEL__BUNDLE", "any")
+    assert the_bundle(load(written(tmp_path, '[model]\nbundle = "of-the-file"\n'))).path == SHIPPED
+    monkeypatch.setenv("DETECTOR_MODEL__BUNDLE", "./any")
+    assert load().model.bundle == Path("any")
 
 
 def test_a_secret_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
