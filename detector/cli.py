@@ -15,11 +15,13 @@ from detector.check import faults, remarks
 from detector.errors import ConfigError, DataError, DetectorError
 from detector.ingest.decode import seconds
 from detector.model.bundle import bundle_path, load_bundle
+from detector.piped import piped
 from detector.replay import Question, replay
 
 _SIGNALS = 0.1  # seconds between looks at what signals have come
 
 
+@piped
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:

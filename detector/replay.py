@@ -124,7 +124,7 @@ def replay(
             with alerts.open("w") as out:
                 _write_alerts(out, raised)
     except OSError as error:
-        raise ConfigError(f"{error.filename} can't be written ({error.strerror})") from None
+        raise ConfigError(f"{error.filename or scores} can't be written ({error.strerror})") from None
     value = metrics.registry.get_sample_value
     fired = sum(a.reason.label == "fired" for a in raised)
     resolved = sum(not a.firing for a in raised)

@@ -16,6 +16,7 @@ from detector.alerting.levels import lifted_budget
 from detector.config import load as load_settings
 from detector.errors import ConfigError, DetectorError
 from detector.model.bundle import SHIPPED, bundle_path
+from detector.piped import piped
 from training import config, evaluation_report
 from training.compare import TOLERANCE, compare
 from training.compare import say as say_comparison
@@ -31,6 +32,7 @@ _WIDTH = 140
 _A_BUNDLE = "directory that `training fit` wrote, or `any`, the package's own, each metric a stream"
 
 
+@piped
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
