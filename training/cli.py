@@ -21,6 +21,7 @@ from training import config, evaluation_report
 from training.compare import TOLERANCE, compare
 from training.compare import say as say_comparison
 from training.data import History, load_history
+from training.errors import TrainingError
 from training.evaluate import evaluate
 from training.scan import at_budgets
 from training.trial import Trial
@@ -66,13 +67,15 @@ def _fit(chosen: argparse.Namespace) -> int:
 def _evaluate(chosen: argparse.Namespace) -> int:
     settings = load_settings(chosen.config)
     bundle = chosen.bundle or settings.model.bundle or SHIPPED
+    written = None if chosen.out is None else chosen.out / "evaluation.html"
+    if written is not None and written.exists() and not chosen.force:
+        raise TrainingError(f"{written} exists: choose another --out, or replace it with --force")
     with ExitStack() as stack:
         evaluation = evaluate(bundle, chosen.data, chosen.labels, settings.alerting, chosen.budgets, _Rows(stack), settings.model)
     evaluation_report.say(evaluation, Console(width=_WIDTH))
-    if chosen.out is not None:
-        written = chosen.out / "evaluation.html"
+    if written is not None:
         try:
-            chosen.out.mkdir(parents=True, exist_ok=True)
+            written.parent.mkdir(parents=True, exist_ok=True)
             written.write_bytes(evaluation_report.page(evaluation))
         except OSError as error:
             raise ConfigError(f"{written} can't be written ({error.strerror})") from None
@@ -177,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     judged.set_defaults(command=_evaluate)
     judged.add_argument("--bundle", type=bundle_path, help=f"{_A_BUNDLE} (default: the one that is set, else `any`)")
     judged.add_argument("--out", type=Path, help="directory to write evaluation.html into")
+    judged.add_argument("--force", action="store_true", help="replace an evaluation.html that is there")
     judged.add_argument("--budgets", type=_budgets, default=(0.1, 1.0, 10.0), help="false alarms a stream-week, comma-separated (0.1,1,10)")
     sides = commands.add_parser("compare", help="what two bundles raise on the same data: both, only A, only B")
     sides.set_defaults(command=_compare)
