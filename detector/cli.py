@@ -98,9 +98,7 @@ def _replay(chosen: argparse.Namespace) -> int:
         )
     if question is not None:
         if not question.answer:
-            raise DataError(
-                f"--explain: {question.stream} has no point at or before that time in {chosen.data}: name a stream and a time that are in it"
-            )
+            raise DataError(f"--explain: {question.stream} has no point at or before that time in {chosen.data}: name a later one")
         print(question.answer)
     return 0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -18,7 +19,7 @@ from detector.alerting.outbox import Outbox
 from detector.alerting.payload import alert_body, timestamp
 from detector.alerting.rates import Rates, rates
 from detector.deadletter import NoDeadLetters
-from detector.errors import ConfigError, RejectReason
+from detector.errors import ConfigError, DataError, RejectReason
 from detector.events import F32, I64, Alert, Partition, Phase, Reason
 from detector.ingest.source_file import FileSource
 from detector.metrics import Metrics
@@ -28,6 +29,8 @@ from detector.model.runtime import Runtime, Step
 from detector.pipeline import Pipeline
 from detector.ports import Engine, ScoreSink
 from detector.recovery.snapshot import Restored
+
+_NAMED = 5  # streams, of those that may have been meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ def replay(
             raise ConfigError(f"{output} lies where the data is read from, {data}: name another place for what is written")
     source = FileSource(data, bundle.feature_names, bundle.manifest.each_metric)
     manifest = bundle.manifest
+    if question is not None and question.stream not in (streams := source.streams):
+        raise DataError(f"--explain: {data} holds no stream {question.stream}: {_nearest(question.stream, streams, manifest.each_metric)}")
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
     pipeline = offline_pipeline(bundle, Runtime(bundle), alerting, raised.append, rows, metrics, model)
     try:
@@ -154,6 +159,20 @@ def offline_pipeline(
     pipeline = Pipeline(bundle, engine, rules, Outbox(), counted, NoDeadLetters(), max_streams=1 << 40, on_alert=on_alert, sink=sink, zones=zones)
     pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
     return pipeline
+
+
+def _nearest(asked: str, streams: Sequence[str], each_metric: bool) -> str:
+    """What may have been meant: with each metric a stream, those of a host that was named."""
+    note = "each metric is a stream of its own, host/metric: " if each_metric else ""
+    if each_metric and (own := [name for name in streams if name.startswith(f"{asked}/")]):
+        return f"{note}ask for {_few(own)}"
+    hosts = sorted({name.rpartition("/")[0] for name in streams}) if each_metric else []
+    near = difflib.get_close_matches(asked, [*hosts, *streams])
+    return f"{note}{'the nearest are' if near else 'it holds'} {_few(near or streams)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 _STATUS = [phase.name.lower() for phase in Phase]

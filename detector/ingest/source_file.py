@@ -28,6 +28,11 @@ class FileSource:
     def __len__(self) -> int:
         return sum(map(len, self._tables))
 
+    @property
+    def streams(self) -> list[str]:
+        """Those that have rows, by name."""
+        return sorted({table.streams[i] for table in self._tables for i in np.unique(table.stream).tolist()})
+
     def polls(self) -> Iterator[tuple[Columns, list[str], list[float]]]:
         """The rows in input order, in slices of at most ``rows``, each with the stream and time of all its rows."""
         offset = 0

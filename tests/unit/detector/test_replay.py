@@ -113,7 +113,13 @@ def test_a_point_is_explained_where_it_fired_and_where_it_did_not(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("a", "name a stream and a time"), ("a@noon", "name a stream and a time"), ("z@600", "z has no point"), ("a@1", "a has no point")],
+    [
+        ("a", "name a stream and a time"),
+        ("a@noon", "name a stream and a time"),
+        ("z@600", "h.csv holds no stream z: it holds a, b"),
+        ("aa@600", "the nearest are a"),
+        ("a@1", "a has no point"),
+    ],
 )
 def test_what_cannot_be_explained_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, said: str) -> None:
     bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
