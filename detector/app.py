@@ -104,7 +104,7 @@ class Daemon:
         self._pipeline = Pipeline(
             bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
             on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), on_split=self._first.split,
-            writer=writer, zones=zones,
+            writer=writer, zones=zones, asked_again=runtime,
         )  # fmt: skip
         self._loop = Loop(
             self._pipeline, self._keeper, self.metrics, self._clock, bundle.digest, manifest.state_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -20,7 +20,7 @@ from detector.alerting.payload import alert_body, timestamp
 from detector.alerting.rates import Rates, rates
 from detector.deadletter import NoDeadLetters
 from detector.errors import ConfigError, DataError, RejectReason
-from detector.events import F32, I64, Alert, Partition, Phase, Reason
+from detector.events import F32, F64, I64, Alert, Partition, Phase, Reason
 from detector.ingest.source_file import FileSource
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -75,6 +75,8 @@ class Question:
     at: float
     answer: str = ""
     _best: float = -np.inf
+    _last: F32 = field(default_factory=lambda: np.full(1, np.nan, np.float32))
+    _since: F64 = field(default_factory=lambda: np.zeros(1))  # each feature's value is the last
 
     def look(self, names: list[str], times: list[float], rows: _Rows, pipeline: Pipeline) -> None:
         for i, (name, time) in enumerate(zip(names, times, strict=True)):
@@ -84,10 +86,14 @@ class Question:
     def _explain(self, i: int, time: float, rows: _Rows, pipeline: Pipeline) -> str:
         if rows.phases[i] == Phase.DROPPED:
             return f"{self.stream} at {timestamp(time)}: it was not scored: late, repeated, or without a value."
-        row, score = rows.decisions[i], float(rows.scores[i])
-        deviations = pipeline.deviations(self.stream, rows.observed[i], rows.expected[i], rows.contributions[i])
+        row, score, x = rows.decisions[i], float(rows.scores[i]), rows.observed[i]
+        self._since = np.where((x == self._last) | np.isnan(x), self._since, time)
+        self._last = np.where(np.isnan(x), self._last, x)
+        stood = time - float(self._since[rows.contributions[i].argmax()])
+        deviations = pipeline.deviations(self.stream, x, rows.expected[i], rows.contributions[i])
         per_week = pipeline.rarity(score, row)
-        return explained(Point(self.stream, time, score, float(rows.levels[i]), Reason(rows.reasons[i]), row, per_week, deviations), pipeline.rules)
+        point = Point(self.stream, time, score, float(rows.levels[i]), Reason(rows.reasons[i]), row, per_week, deviations, stood)
+        return explained(point, pipeline.rules)
 
 
 def replay(
@@ -112,7 +118,8 @@ def replay(
     if question is not None and question.stream not in (streams := source.streams):
         raise DataError(f"--explain: {data} holds no stream {question.stream}: {_nearest(question.stream, streams, manifest.each_metric)}")
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
-    pipeline = offline_pipeline(bundle, Runtime(bundle), alerting, raised.append, rows, metrics, model)
+    runtime = Runtime(bundle)
+    pipeline = offline_pipeline(bundle, runtime, alerting, raised.append, rows, metrics, model, runtime)
     try:
         with scores.open("w", newline="") as out:
             csv.writer(out, lineterminator="\n").writerow(["stream", "timestamp", "score", "threshold", "status", *bundle.feature_names])
@@ -147,6 +154,7 @@ def offline_pipeline(
     sink: ScoreSink | None = None,
     metrics: Metrics | None = None,
     model: ModelSettings | None = None,
+    asked_again: Engine | None = None,
 ) -> Pipeline:
     """The daemon's pipeline with no daemon around it, one partition assigned: nothing is posted and nothing is kept.
 
@@ -156,7 +164,19 @@ def offline_pipeline(
     rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     counted = Metrics() if metrics is None else metrics
     zones = (model or ModelSettings()).zones(bundle)
-    pipeline = Pipeline(bundle, engine, rules, Outbox(), counted, NoDeadLetters(), max_streams=1 << 40, on_alert=on_alert, sink=sink, zones=zones)
+    pipeline = Pipeline(
+        bundle,
+        engine,
+        rules,
+        Outbox(),
+        counted,
+        NoDeadLetters(),
+        max_streams=1 << 40,
+        on_alert=on_alert,
+        sink=sink,
+        zones=zones,
+        asked_again=asked_again,
+    )
     pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
     return pipeline
 

@@ -106,6 +106,7 @@ def test_a_point_is_explained_where_it_fired_and_where_it_did_not(tmp_path: Path
     for at, said in (
         ("1970-01-01T00:23:00Z", "It fires: the incident began at 1970-01-01T00:21:00Z"),
         ("600", "It does not fire: the score is 4.81 under"),
+        ("900", "cpu has stood at this value for 14 min"),
     ):
         assert main([*command, f"a@{at}"]) == 0
         assert said in capsys.readouterr().out
