@@ -104,7 +104,7 @@ class Daemon:
         self._pipeline = Pipeline(
             bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
             on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), on_split=self._first.split,
-            writer=writer, zones=zones,
+            writer=writer, zones=zones, asked_again=runtime,
         )  # fmt: skip
         self._loop = Loop(
             self._pipeline, self._keeper, self.metrics, self._clock, bundle.digest, manifest.state_size,
@@ -115,8 +115,8 @@ class Daemon:
         self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._refresh)
         self._log.info(
             "starting", bundle=f"{manifest.name} {manifest.version}", features="any" if manifest.each_metric else len(manifest.features),
-            receivers=",".join(f"{r.name}@{r.host}" for r in settings.alerting.destinations()) or "none", threshold=round(levels["warning"], 3),
-            false_alarms_per_week=settings.alerting.false_alarms_per_week,
+            receivers=",".join(f"{r.name}@{r.host}" for r in settings.alerting.destinations()) or "none",
+            false_alarms_per_week=settings.alerting.false_alarms_per_week, fleet_level=round(levels["warning"], 3), tick=manifest.tick_interval,
         )  # fmt: skip
 
     def run(self) -> None:

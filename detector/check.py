@@ -15,6 +15,7 @@ from detector.errors import ConfigError, DetectorError, StoreError
 from detector.ingest.connection import connected
 from detector.model.runtime import Runtime
 from detector.recovery.store_kafka import KafkaStore
+from detector.recovery.store_local import examine
 
 
 def faults(settings: Settings) -> Iterator[str]:
@@ -30,7 +31,10 @@ def faults(settings: Settings) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
     try:
-        the_store(settings, SystemClock()).close()
+        if settings.recovery.directory is None:
+            the_store(settings, SystemClock()).close()
+        else:
+            examine(settings.recovery.directory)
     except ConfigError as error:
         yield str(error)
     if not settings.kafka.topics:
@@ -42,7 +46,7 @@ def faults(settings: Settings) -> Iterator[str]:
 def remarks(settings: Settings) -> Iterator[str]:
     """What holds by default, and where streams live: nothing of a bundle that can't be opened."""
     if settings.model.bundle is None:
-        yield "no bundle is set: the package's own, for any single metric; each numeric field of a record is a stream"
+        yield "bundle: the package's own, for any single metric; each numeric field of a record is a stream"
     with contextlib.suppress(DetectorError):
         yield f"wall clocks: {settings.model.zone(the_bundle(settings))}{'' if settings.model.timezone else ', the zone of the bundle'}"
 

@@ -15,11 +15,13 @@ from detector.check import faults, remarks
 from detector.errors import ConfigError, DataError, DetectorError
 from detector.ingest.decode import seconds
 from detector.model.bundle import bundle_path, load_bundle
+from detector.piped import piped
 from detector.replay import Question, replay
 
 _SIGNALS = 0.1  # seconds between looks at what signals have come
 
 
+@piped
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
@@ -96,9 +98,7 @@ def _replay(chosen: argparse.Namespace) -> int:
         )
     if question is not None:
         if not question.answer:
-            raise DataError(
-                f"--explain: {question.stream} has no point at or before that time in {chosen.data}: name a stream and a time that are in it"
-            )
+            raise DataError(f"--explain: {question.stream} has no point at or before that time in {chosen.data}: name a later one")
         print(question.answer)
     return 0
 

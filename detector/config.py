@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,7 +76,7 @@ def load(path: Path | None = None) -> Settings:
     try:
         return Settings(**_toml(path))
     except ValidationError as error:
-        raise ConfigError("; ".join(_fault(e) for e in error.errors(include_url=False, include_input=False))) from None
+        raise ConfigError("; ".join(_fault(e, path) for e in error.errors(include_url=False, include_input=False))) from None
     except SettingsError as error:
         unread = getattr(error.__cause__, "doc", None)
         names = sorted(k for k, value in os.environ.items() if k.startswith(PREFIX) and value == unread)
@@ -153,9 +153,16 @@ def _secret_files(settings: type[BaseSettings], environment: Mapping[str, str]) 
     return found
 
 
-def _fault(error: Any) -> str:
-    where = [str(part) for part in error["loc"]]
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return f"no such setting: {'.'.join(where)}"
-    return f"{PREFIX}{'__'.join(where).upper()}: {message}"
+def _fault(error: Any, path: Path | None) -> str:
+    name, message = _where([str(part) for part in error["loc"]], path), str(error["msg"]).removeprefix("Value error, ")
+    return f"no such setting: {name}" if error["type"] == "extra_forbidden" else f"{name}: {message}"
+
+
+def _where(parts: Sequence[str], path: Path | None) -> str:
+    """The name that a setting has where it was given: a variable's, or a key's of the file; a whole room may be given in both."""
+    present = {name.upper() for name in os.environ}
+    setting = f"{PREFIX}{'__'.join(parts[:2])}".upper()
+    if path is None or not present.isdisjoint((setting, f"{setting}_FILE")):
+        return f"{PREFIX}{'__'.join(parts)}".upper()
+    both = any(name.startswith(f"{setting}__") for name in present)
+    return f"{'.'.join(parts)} in {path}{' and the environment' if both else ''}"

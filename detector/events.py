@@ -115,13 +115,17 @@ TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, *ENDS)
 
 @dataclass(frozen=True, slots=True)
 class FeatureDeviation:
-    """One feature at the moment of a decision: what was seen, what the network expected, its share of the error."""
+    """One feature at the moment of a decision: what was seen, what the network expected, its share of the error.
+
+    ``still``: what is odd is that it stands where it stood, and not the value.
+    """
 
     name: str
     unit: str
     observed: float
     expected: float
     contribution: float
+    still: bool = False
 
 
 @dataclass(frozen=True, slots=True)

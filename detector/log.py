@@ -8,11 +8,13 @@ import sys
 from typing import TextIO, cast
 
 import structlog
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 
 #: Warns at every start that a topic's metadata is not there yet, and of each refused connection that is retried anyway.
 _CHATTY = ("kafka.coordinator", "kafka.net", "kafka.cluster")
 
 
+_TRANSIENT = (KafkaConnectionError, KafkaTimeoutError)
 _QUIET_FOR = 60.0  # seconds in which a library's message of one kind is shown once
 
 
@@ -34,6 +36,16 @@ class _Sparing(logging.Filter):
             self._shown.clear()
         self._shown[kind] = record.created
         return True
+
+
+def _retried(record: logging.LogRecord) -> bool:
+    """A connection that is refused or lost is tried again, and the daemon says itself what it waits for: to the client an error, here a warning.
+
+    A broker that refuses who we are stays an error.
+    """
+    if record.levelno == logging.ERROR and isinstance(record.args, tuple) and any(isinstance(a, _TRANSIENT) for a in record.args):
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 class _Unfailing:
@@ -83,6 +95,7 @@ def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
         )
     )
     handler.addFilter(_Sparing())
+    handler.addFilter(_retried)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -51,7 +51,12 @@ class Metrics:
         self.spilled = Gauge("detector_notifications_spilled", "Of those waiting, the ones that are in the store alone.", registry=registry)
         self.lag = Gauge("detector_lag_records", "Records between what is applied and the end of the assigned partitions.", registry=registry)
         self.checkpoint_age = Gauge("detector_checkpoint_age_seconds", "Seconds since the last durable checkpoint.", registry=registry)
-        self.level = Gauge("detector_level", "Score at which a stream without evidence of its own fires.", ["severity"], registry=registry)
+        self.level = Gauge(
+            "detector_level",
+            "The fleet's level for the budget, at the bundle's tick: a stream's own also follows from its tick, its age, its past and its incidents.",
+            ["severity"],
+            registry=registry,
+        )
         self.budget = Gauge("detector_false_alarms_per_week", "False alarms a stream-week that were asked for.", registry=registry)
         self.rate = Gauge(
             "detector_incidents_per_week",

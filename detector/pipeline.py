@@ -6,6 +6,10 @@ loops over points in Python; what changes phase becomes an :class:`Alert` in the
 
 :meth:`Pipeline.capture` copies out what a checkpoint must make durable. State, decisions, undelivered notifications and the applied offset
 leave together or not at all.
+
+A value that is as usual may be told of because it never changes. The graph's outputs don't say so, but it can be asked again: where the score falls
+by a scale if the metric that contributed most had moved by the least that float32 can tell, it is odd that it stands still. That is one
+more run for points that raise or change an alert, and for no others.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from detector.alerting.decide import Decided, Rules, decide
 from detector.alerting.levels import for_short_history, for_tick
@@ -48,7 +53,8 @@ RHYTHM = 86_400.0  # seconds: a stream that training has not seen is known once 
 class Pipeline:
     """State of the assigned partitions and the path through it. One thread at a time.
 
-    ``writer`` is a number that no other process writes pages under; ``zones`` are those whose wall clocks the streams follow.
+    ``writer`` is a number that no other process writes pages under; ``zones`` are those whose wall clocks the streams follow; ``asked_again`` runs
+    the graph for what alerts say and nothing else; without it they say nothing of what stands still.
     """
 
     def __init__(
@@ -66,8 +72,10 @@ class Pipeline:
         sink: ScoreSink | None = None,
         writer: int = 0,
         zones: Zones = UTC,
+        asked_again: Engine | None = None,
     ) -> None:
         self._bundle, self._engine, self.rules, self._zones = bundle, engine, rules, zones
+        self._asked_again = asked_again
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
         self._on_rejected, self._on_alert, self._on_split, self._writer = on_rejected, on_alert, on_split, writer
         self.table = StreamTable(
@@ -216,7 +224,8 @@ class Pipeline:
         since = np.where(np.isfinite(last), times - last, self._bundle.manifest.tick_interval)
         x = columns.values.take(records, axis=0)
         wall = times if self._zones.only_utc else self._zones.wall(times, table.zones.take(rows))
-        step = self._engine.step(x, clock_input(since, wall), table.states.take(rows, axis=0))
+        clock, states = clock_input(since, wall), table.states.take(rows, axis=0)
+        step = self._engine.step(x, clock, states)
         broken = ~np.isfinite(step.score)
         before = table.decisions.take(rows)
         decided = decide(before, times, since, np.where(broken, 0, step.score) if broken.any() else step.score, self.rules)
@@ -230,8 +239,10 @@ class Pipeline:
             table.restart(rows[broken])
         self._metrics.scored.inc(len(rows))
         changed = np.flatnonzero(_IS_TRANSITION[decided.reason])
-        for i in changed.tolist():
-            self._transition(columns.partition, int(rows[i]), before[i], decided, times[i], i, x, step)
+        if len(changed):
+            still = self._still(x, clock, states, step, changed)
+            for i, stands in zip(changed.tolist(), still.tolist(), strict=True):
+                self._transition(columns.partition, int(rows[i]), before[i], decided, times[i], i, x, step, stands)
         if self._sink is not None:
             self._sink.wave(columns.partition, columns.offsets[records], x, step, decided)
 
@@ -247,6 +258,7 @@ class Pipeline:
         i: int,
         x: F32,
         step: Step,
+        still: bool,
     ) -> None:
         reason, after = Reason(decided.reason[i]), decided.rows[i]
         resolved = reason in ENDS
@@ -265,7 +277,7 @@ class Pipeline:
             level=float(decided.level[i]) + above,
             confidence=1.0 if name in self._bundle.rows else min(1.0, float(after["watched"]) / RHYTHM),
             per_week=self.rarity(float(step.score[i]), after),
-            deviations=self.deviations(name, x[i], step.expected[i], step.contribution[i]),
+            deviations=self.deviations(name, x[i], step.expected[i], step.contribution[i], still),
         )
         self._metrics.decisions.labels(reason.label).inc()
         self._metrics.alerts.labels(_STATUS[reason], severity.label).inc()
@@ -278,12 +290,23 @@ class Pipeline:
         faster = for_tick(np.array([row["tick"]], np.float64), self.rules.tick, self.rules.scale)
         return self._bundle.manifest.tail.rate(score - float(row["own"]) - float(faster[0]))
 
-    def deviations(self, stream: str, observed: F32, expected: F32, contribution: F32) -> tuple[FeatureDeviation, ...]:
-        """The features that contributed most, largest first."""
+    def _still(self, x: F32, clock: F32, states: F32, step: Step, points: Slots) -> npt.NDArray[np.bool_]:
+        """Of which of these points it is odd that the metric that contributed most stands still, see above."""
+        if self._asked_again is None:
+            return np.zeros(len(points), np.bool_)
+        moved, most = x[points], (np.arange(len(points)), step.contribution[points].argmax(axis=1))
+        moved[most] = np.nextafter(moved[most], np.float32(np.inf))
+        again = self._asked_again.step(moved, clock[points], states[points])
+        return np.asarray(step.score[points] - again.score >= self.rules.scale)
+
+    def deviations(self, stream: str, observed: F32, expected: F32, contribution: F32, still: bool = False) -> tuple[FeatureDeviation, ...]:
+        """The features that contributed most, largest first; ``still``: the first of them stands still, and that is odd."""
         features = self._bundle.features_of(stream)
         order = np.argsort(-contribution, kind="stable")[:TOP_FEATURES].tolist()
         return tuple(
-            FeatureDeviation(features[j].name, features[j].unit, float(observed[j]), float(expected[j]), float(contribution[j]))
+            FeatureDeviation(
+                features[j].name, features[j].unit, float(observed[j]), float(expected[j]), float(contribution[j]), still and j == order[0]
+            )
             for j in order
             if not np.isnan(observed[j])
         )

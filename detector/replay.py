@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -18,8 +19,8 @@ from detector.alerting.outbox import Outbox
 from detector.alerting.payload import alert_body, timestamp
 from detector.alerting.rates import Rates, rates
 from detector.deadletter import NoDeadLetters
-from detector.errors import ConfigError, RejectReason
-from detector.events import F32, I64, Alert, Partition, Phase, Reason
+from detector.errors import ConfigError, DataError, RejectReason
+from detector.events import F32, F64, I64, Alert, Partition, Phase, Reason
 from detector.ingest.source_file import FileSource
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -28,6 +29,8 @@ from detector.model.runtime import Runtime, Step
 from detector.pipeline import Pipeline
 from detector.ports import Engine, ScoreSink
 from detector.recovery.snapshot import Restored
+
+_NAMED = 5  # streams, of those that may have been meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Question:
     at: float
     answer: str = ""
     _best: float = -np.inf
+    _last: F32 = field(default_factory=lambda: np.full(1, np.nan, np.float32))
+    _since: F64 = field(default_factory=lambda: np.zeros(1))  # each feature's value is the last
 
     def look(self, names: list[str], times: list[float], rows: _Rows, pipeline: Pipeline) -> None:
         for i, (name, time) in enumerate(zip(names, times, strict=True)):
@@ -81,10 +86,14 @@ class Question:
     def _explain(self, i: int, time: float, rows: _Rows, pipeline: Pipeline) -> str:
         if rows.phases[i] == Phase.DROPPED:
             return f"{self.stream} at {timestamp(time)}: it was not scored: late, repeated, or without a value."
-        row, score = rows.decisions[i], float(rows.scores[i])
-        deviations = pipeline.deviations(self.stream, rows.observed[i], rows.expected[i], rows.contributions[i])
+        row, score, x = rows.decisions[i], float(rows.scores[i]), rows.observed[i]
+        self._since = np.where((x == self._last) | np.isnan(x), self._since, time)
+        self._last = np.where(np.isnan(x), self._last, x)
+        stood = time - float(self._since[rows.contributions[i].argmax()])
+        deviations = pipeline.deviations(self.stream, x, rows.expected[i], rows.contributions[i])
         per_week = pipeline.rarity(score, row)
-        return explained(Point(self.stream, time, score, float(rows.levels[i]), Reason(rows.reasons[i]), row, per_week, deviations), pipeline.rules)
+        point = Point(self.stream, time, score, float(rows.levels[i]), Reason(rows.reasons[i]), row, per_week, deviations, stood)
+        return explained(point, pipeline.rules)
 
 
 def replay(
@@ -106,8 +115,11 @@ def replay(
             raise ConfigError(f"{output} lies where the data is read from, {data}: name another place for what is written")
     source = FileSource(data, bundle.feature_names, bundle.manifest.each_metric)
     manifest = bundle.manifest
+    if question is not None and question.stream not in (streams := source.streams):
+        raise DataError(f"--explain: {data} holds no stream {question.stream}: {_nearest(question.stream, streams, manifest.each_metric)}")
     rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
-    pipeline = offline_pipeline(bundle, Runtime(bundle), alerting, raised.append, rows, metrics, model)
+    runtime = Runtime(bundle)
+    pipeline = offline_pipeline(bundle, runtime, alerting, raised.append, rows, metrics, model, runtime)
     try:
         with scores.open("w", newline="") as out:
             csv.writer(out, lineterminator="\n").writerow(["stream", "timestamp", "score", "threshold", "status", *bundle.feature_names])
@@ -124,7 +136,7 @@ def replay(
             with alerts.open("w") as out:
                 _write_alerts(out, raised)
     except OSError as error:
-        raise ConfigError(f"{error.filename} can't be written ({error.strerror})") from None
+        raise ConfigError(f"{error.filename or scores} can't be written ({error.strerror})") from None
     value = metrics.registry.get_sample_value
     fired = sum(a.reason.label == "fired" for a in raised)
     resolved = sum(not a.firing for a in raised)
@@ -142,6 +154,7 @@ def offline_pipeline(
     sink: ScoreSink | None = None,
     metrics: Metrics | None = None,
     model: ModelSettings | None = None,
+    asked_again: Engine | None = None,
 ) -> Pipeline:
     """The daemon's pipeline with no daemon around it, one partition assigned: nothing is posted and nothing is kept.
 
@@ -151,9 +164,35 @@ def offline_pipeline(
     rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     counted = Metrics() if metrics is None else metrics
     zones = (model or ModelSettings()).zones(bundle)
-    pipeline = Pipeline(bundle, engine, rules, Outbox(), counted, NoDeadLetters(), max_streams=1 << 40, on_alert=on_alert, sink=sink, zones=zones)
+    pipeline = Pipeline(
+        bundle,
+        engine,
+        rules,
+        Outbox(),
+        counted,
+        NoDeadLetters(),
+        max_streams=1 << 40,
+        on_alert=on_alert,
+        sink=sink,
+        zones=zones,
+        asked_again=asked_again,
+    )
     pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
     return pipeline
+
+
+def _nearest(asked: str, streams: Sequence[str], each_metric: bool) -> str:
+    """What may have been meant: with each metric a stream, those of a host that was named."""
+    note = "each metric is a stream of its own, host/metric: " if each_metric else ""
+    if each_metric and (own := [name for name in streams if name.startswith(f"{asked}/")]):
+        return f"{note}ask for {_few(own)}"
+    hosts = sorted({name.rpartition("/")[0] for name in streams}) if each_metric else []
+    near = difflib.get_close_matches(asked, [*hosts, *streams])
+    return f"{note}{'the nearest are' if near else 'it holds'} {_few(near or streams)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 _STATUS = [phase.name.lower() for phase in Phase]

@@ -30,7 +30,7 @@ from training.fit import Fitted, Progress, fit
 from training.front import BOOKS, Front
 from training.network import HIDDEN_MANY, Layout, Step
 from training.report import Findings, report
-from training.trial import Contender, Trial, find_cases, trial
+from training.trial import Contender, Trial, find_cases, trial, why_not
 
 STATED = {"timezone", "units"}  # settings that the manifest holds in fields of its own
 
@@ -62,11 +62,11 @@ class Candidate:
 
 
 def build(
-    history: History, settings: FitSettings, out: Path, force: bool, accept: bool, progress: Progress, on_trial: Callable[[Trial | None], None]
+    history: History, settings: FitSettings, out: Path, force: bool, accept: bool, progress: Progress, on_trial: Callable[[Trial | str], None]
 ) -> Built:
     """Fit, compare, calibrate, export, verify, report; ``out`` is complete or untouched.
 
-    ``on_trial`` is told how the detector does against the baselines (None: too little to compare on), before anything is refused.
+    ``on_trial`` is told how the detector does against the baselines, or why that can't be said, before anything is refused.
     Raises TrainingError: a network that is worse than one of them is not written unless ``accept``; ``lean`` where there is nothing to leave out.
     """
     if settings.lean and (settings.detector != "lstm" or len(history.features) > MOST):
@@ -80,7 +80,7 @@ def build(
         data = graph(step)
         splits = [split(len(s), settings.fit_share, settings.validation_share) for s in history.series]
         held_out = contest(made, data, history, splits, settings)
-        on_trial(held_out)
+        on_trial(held_out or why_not(history, splits))
         if made.fitted is not None and held_out is not None and held_out.worse and not accept:
             raise TrainingError(_refusal(held_out))
         runtime = plain_runtime(data, history, step.layout.size)

@@ -16,12 +16,13 @@ from detector.alerting.levels import lifted_budget
 from detector.config import load as load_settings
 from detector.errors import ConfigError, DetectorError
 from detector.model.bundle import SHIPPED, bundle_path
+from detector.piped import piped
 from training import config, evaluation_report
 from training.compare import TOLERANCE, compare
 from training.compare import say as say_comparison
 from training.data import History, load_history
+from training.errors import TrainingError
 from training.evaluate import evaluate
-from training.faults import SHORTEST_STRETCH
 from training.scan import at_budgets
 from training.trial import Trial
 
@@ -32,6 +33,7 @@ _WIDTH = 140
 _A_BUNDLE = "directory that `training fit` wrote, or `any`, the package's own, each metric a stream"
 
 
+@piped
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
@@ -65,13 +67,15 @@ def _fit(chosen: argparse.Namespace) -> int:
 def _evaluate(chosen: argparse.Namespace) -> int:
     settings = load_settings(chosen.config)
     bundle = chosen.bundle or settings.model.bundle or SHIPPED
+    written = None if chosen.out is None else chosen.out / "evaluation.html"
+    if written is not None and written.exists() and not chosen.force:
+        raise TrainingError(f"{written} exists: choose another --out, or replace it with --force")
     with ExitStack() as stack:
         evaluation = evaluate(bundle, chosen.data, chosen.labels, settings.alerting, chosen.budgets, _Rows(stack), settings.model)
     evaluation_report.say(evaluation, Console(width=_WIDTH))
-    if chosen.out is not None:
-        written = chosen.out / "evaluation.html"
+    if written is not None:
         try:
-            chosen.out.mkdir(parents=True, exist_ok=True)
+            written.parent.mkdir(parents=True, exist_ok=True)
             written.write_bytes(evaluation_report.page(evaluation))
         except OSError as error:
             raise ConfigError(f"{written} can't be written ({error.strerror})") from None
@@ -132,10 +136,10 @@ class _Shown:
             print(f"step {step:,} of {steps:,}: {text}", flush=True)
 
 
-def _compared(held_out: Trial | None) -> None:
-    """The detector beside the baselines, one a line."""
-    if held_out is None:
-        print(f"note: not compared with the baselines: no labels in the held-out rows, and under {SHORTEST_STRETCH} of them in every stream")
+def _compared(held_out: Trial | str) -> None:
+    """The detector beside the baselines, one a line, or why not."""
+    if isinstance(held_out, str):
+        print(f"note: not compared with the baselines: {held_out}")
         return
     first = held_out.standings[0]
     judged = "labels" if held_out.basis == "labels" else "made faults"
@@ -176,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     judged.set_defaults(command=_evaluate)
     judged.add_argument("--bundle", type=bundle_path, help=f"{_A_BUNDLE} (default: the one that is set, else `any`)")
     judged.add_argument("--out", type=Path, help="directory to write evaluation.html into")
+    judged.add_argument("--force", action="store_true", help="replace an evaluation.html that is there")
     judged.add_argument("--budgets", type=_budgets, default=(0.1, 1.0, 10.0), help="false alarms a stream-week, comma-separated (0.1,1,10)")
     sides = commands.add_parser("compare", help="what two bundles raise on the same data: both, only A, only B")
     sides.set_defaults(command=_compare)

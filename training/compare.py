@@ -62,14 +62,14 @@ def compare(
     each bundle do. Raises DataError, BundleError, ConfigError.
     """
     bundles = [load_bundle(path) for path in paths]
-    kinds = {bundle.manifest.each_metric: tables_for(bundle, data) for bundle in bundles}
-    known = {each: _known(tables, labels, data) for each, tables in kinds.items()}
+    each = [bundle.manifest.each_metric for bundle in bundles]
+    kinds = {k: tables_for(data, *(bundle for bundle in bundles if bundle.manifest.each_metric == k)) for k in each}
+    known = {k: _known(tables, labels, data) for k, tables in kinds.items()}
     as_one, budget = len(kinds) > 1, (alerting.false_alarms_per_week,)
     if as_one:  # an event of the stream is one of each of its metrics, whichever of them has a point in it
         known[True] = {
             name: known[False][whole] for t in kinds[True] for name, whole in zip(t.streams, t.wholes, strict=True) if whole in known[False]
         }
-    each = [bundle.manifest.each_metric for bundle in bundles]
     a, b = (judge(path, kinds[k], known[k], alerting, budget, None, progress, as_one, model) for path, k in zip(paths, each, strict=True))
     seconds = tolerance * max(float(np.median([s.tick for s in e.streams])) for e in (a, b))
     both: list[tuple[Incident, Incident]] = []

@@ -18,6 +18,7 @@ from detector.errors import DataError
 from detector.events import F32, F64
 from detector.ingest.tables import Table, read_tables
 from detector.model.zones import UTC, Zones
+from training.errors import TrainingError
 from training.labels import Labels, label_column
 
 MIN_ROWS = 100
@@ -84,11 +85,9 @@ def split(length: int, fit_share: float, validation_share: float) -> Split:
 
 
 def load_history(data: Path, fit_share: float) -> History:
-    """Raises DataError: nothing to read, no rows, no finite value, a stream too short."""
+    """Raises DataError: nothing to read, no rows, no finite value, a stream too short. Raises TrainingError: nothing varies in the fit rows."""
     tables = read_tables(data)
     features = tables[0].features
-    if not sum(map(len, tables)):
-        raise DataError(f"{data} has no rows")
     raw, notes = _per_stream(tables)
     for name, (times, _) in raw.items():
         if len(times) < MIN_ROWS:
@@ -98,6 +97,11 @@ def load_history(data: Path, fit_share: float) -> History:
     heads = {name: values[: max(1, int(len(values) * fit_share))] for name, (_, values) in raw.items()}
     ranges = np.stack([_robust_range(v) for v in heads.values()])
     fleet = np.max(ranges, axis=0)
+    if not fleet.any():
+        raise TrainingError(
+            f"{data}: nothing in it varies: every metric of every stream is constant in the first {fit_share:.0%} of its rows, which are fitted to: "
+            "give it a history in which one does, or set no bundle: the package's own learns from each stream while it runs"
+        )
     series, digest = [], hashlib.sha256()
     pooled = _pooled(heads)
     for name, (times, values) in raw.items():

@@ -167,7 +167,7 @@ def evaluate(
     """``labels`` None: the label column of the data. ``progress`` is told rows done and rows in all; ``model`` says where streams live, if not
     where those of the bundle do. Raises DataError, BundleError, ConfigError.
     """
-    tables = tables_for(load_bundle(path), data)
+    tables = tables_for(data, load_bundle(path))
     known = events(tables, labels, data)
     return judge(path, tables, known, alerting, budgets, budgets[len(budgets) // 2], progress, model=model)
 

@@ -75,7 +75,7 @@ def applied(known: Labels, tables: Sequence[Table], source: Path) -> Labels:
     for table in tables:
         wholes = dict(zip(table.streams, table.wholes, strict=True))
         for stream, rows in table.by_stream():
-            metrics = [f"{stream}/{feature}" for feature in table.features] if table.parted is None else []
+            metrics = [f"{stream}/{feature}" for feature in (*table.features, *table.aside)] if table.parted is None else []
             span = float(table.times[rows].min()), float(table.times[rows].max())
             for name in dict.fromkeys((stream, wholes[stream], *(m for m in metrics if m in known))):
                 first, last = spans.get(name, span)

@@ -16,7 +16,6 @@ import numpy as np
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import Decided
-from detector.errors import DataError
 from detector.events import F32, F64, I64, Alert, Columns, Partition
 from detector.ingest.each_metric import read_metrics
 from detector.ingest.source_file import FileSource
@@ -75,16 +74,15 @@ class Scan:
     incidents: tuple[tuple[Incident, ...], ...]
 
 
-def tables_for(bundle: Bundle, data: Path) -> list[Table]:
-    """DATA as the bundle takes it: each metric a stream, or the features together. Raises DataError."""
-    return read_metrics(data) if bundle.manifest.each_metric else read_tables(data)
+def tables_for(data: Path, *bundles: Bundle) -> list[Table]:
+    """DATA as bundles of one kind take it: each metric a stream, or the features of all of them. Raises DataError where one is not there."""
+    if bundles[0].manifest.each_metric:
+        return read_metrics(data)
+    return read_tables(data, list(dict.fromkeys(f for bundle in bundles for f in bundle.feature_names)))
 
 
 def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[Track]:
-    """Every stream of DATA, in the order in which they come. Raises DataError where a feature is not there."""
-    missing = [f for f in features if f not in tables[0].features]
-    if missing:
-        raise DataError(f"{tables[0].path} lacks the bundle's features {', '.join(missing)}: it has {', '.join(tables[0].features)}")
+    """Every stream of DATA, in the order in which they come."""
     order = [tables[0].features.index(f) for f in features]
     parts: dict[str, list[tuple[F64, F32]]] = {}
     wholes: dict[str, str] = {}

@@ -118,6 +118,18 @@ def find_cases(history: History, splits: Sequence[Split], seed: int) -> Cases | 
     return Cases("faults", tuple(faulty)) if any(c.truth.any() for c in faulty) else None
 
 
+def why_not(history: History, splits: Sequence[Split]) -> str:
+    """Why :func:`find_cases` found none."""
+    held = [slice(part.calibration, len(series)) for series, part in zip(history.series, splits, strict=True)]
+    none = np.zeros((0, 2))
+    labelled = any(marked(s.times[rows], history.labels.get(s.name, none)).any() for s, rows in zip(history.series, held, strict=True))
+    basis = "the labels mark all held-out rows of a stream or none" if labelled else "no labels in the held-out rows"
+    longest = max(rows.stop - rows.start for rows in held)
+    if longest < SHORTEST_STRETCH:
+        return f"{basis}, and at most {longest} of them in a stream: faults are made in {SHORTEST_STRETCH} or more"
+    return f"{basis}, and in the streams that were looked at no metric moves in them: no fault could be made that stands out"
+
+
 def trial(history: History, found: Cases, contenders: Sequence[Contender]) -> Trial:
     """``contenders``: the detector, then the baselines."""
     basis, cases = found.basis, found.cases

@@ -18,11 +18,17 @@ from detector.events import FeatureDeviation, Phase, Reason
 _SPANS = (("hour", 1 / 168), ("day", 1 / 7), ("week", 1.0), ("month", 30.4 / 7), ("year", 365.25 / 7))  # in weeks
 _RAREST = 10 * 365.25 / 7  # weeks: beyond it no history bears a figure out
 _NAMED = 3
+_STILL = "stands still, for longer than it used to, at "
+_STOOD = 10  # ticks
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One scored point and the decision about it; ``row`` is its stream's decision row after it, ``per_week`` as :func:`rarity` takes it."""
+    """One scored point and the decision about it.
+
+    ``row`` is its stream's decision row after it, ``per_week`` as :func:`rarity` takes it; ``stood`` for how many seconds the metric that
+    contributed most has had this very value.
+    """
 
     stream: str
     at: float
@@ -32,6 +38,7 @@ class Point:
     row: np.void
     per_week: float
     deviations: Sequence[FeatureDeviation]
+    stood: float = 0.0
 
 
 def rarity(per_week: float) -> str:
@@ -55,7 +62,7 @@ def about(per_week: float) -> str:
 def seen(deviations: Sequence[FeatureDeviation]) -> str:
     """What was seen against what was expected, of the metrics that contributed most."""
     top = [d for d in deviations if d.contribution > 0][:_NAMED]
-    return ", ".join(f"{d.name} {number(d, d.observed)} (expected {number(d, d.expected)})" for d in top)
+    return ", ".join(f"{d.name} {_STILL if d.still else ''}{number(d, d.observed)} (expected {number(d, d.expected)})" for d in top)
 
 
 def number(of: FeatureDeviation, value: float) -> str:
@@ -72,13 +79,21 @@ def explained(point: Point, rules: Rules) -> str:
     row, when = point.row, _moment(point.at)
     shares = ", ".join(f"{d.name} {d.contribution:.0%}" for d in point.deviations if d.contribution >= 0.01)
     lines = [
-        f"{point.stream} at {when}: {seen(point.deviations) or 'nothing deviates'}.",
+        f"{point.stream} at {when}: {seen(point.deviations) or 'nothing deviates'}{_stood(point)}.",
         f"Score {point.score:.2f}: a level there would raise an incident {about(point.per_week)} on this stream{_at_least(point)}. "
         f"Shares of the error: {shares or 'none'}.",
         f"Level {point.level:.2f}: {_made_of(point, rules)}.",
         f"{'It fires' if row['phase'] == Phase.FIRING else 'It does not fire'}: {_because(point, rules)}.",
     ]
     return "\n".join(lines)
+
+
+def _stood(point: Point) -> str:
+    """A fact, be it odd or not; values that are the same for a few points are so by chance."""
+    if not point.deviations or not point.stood >= _STOOD * float(point.row["tick"]) > 0:
+        return ""
+    name, span = max((s for s in (("min", 60), ("h", 3600), ("d", 86_400)) if point.stood >= 2 * s[1]), key=lambda s: s[1], default=("s", 1))
+    return f"; {point.deviations[0].name} has stood at this value for {point.stood / span:.0f} {name}"
 
 
 def _at_least(point: Point) -> str:

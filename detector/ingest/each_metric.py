@@ -22,7 +22,10 @@ METRIC = "feature"  # the column of a long file that names the metric
 
 def read_metrics(data: Path) -> list[Table]:
     """Every file of DATA, each with the one feature ``value``. Raises DataError."""
-    return [_metrics(opened(path), path) for path in data_files(data)]
+    tables = [_metrics(opened(path), path) for path in data_files(data)]
+    if not any(map(len, tables)):
+        raise DataError(f"{data} has no rows with a value")
+    return tables
 
 
 def _metrics(raw: pa.Table, path: Path) -> Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.errors import DataError, RejectReason
+from detector.errors import RejectReason
 from detector.events import Columns, Partition, Rejected
 from detector.ingest.each_metric import read_metrics
 from detector.ingest.tables import Table, read_tables
@@ -22,16 +22,16 @@ class FileSource:
     PARTITION = Partition("replay", 0)
 
     def __init__(self, data: Path, features: Sequence[str], each_metric: bool = False, rows: int = 16_384) -> None:
-        self._tables = read_metrics(data) if each_metric else read_tables(data)
+        self._tables = read_metrics(data) if each_metric else read_tables(data, features)
         self._rows = rows
-        have = self._tables[0].features
-        missing = [f for f in features if f not in have]
-        if missing:
-            raise DataError(f"{self._tables[0].path} lacks the bundle's features {', '.join(missing)}: it has {', '.join(have)}")
-        self._order = [have.index(f) for f in features]
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
+
+    @property
+    def streams(self) -> list[str]:
+        """Those that have rows, by name."""
+        return sorted({table.streams[i] for table in self._tables for i in np.unique(table.stream).tolist()})
 
     def polls(self) -> Iterator[tuple[Columns, list[str], list[float]]]:
         """The rows in input order, in slices of at most ``rows``, each with the stream and time of all its rows."""
@@ -45,7 +45,7 @@ class FileSource:
 
     def _columns(self, table: Table, rows: slice, names: list[str], offset: int) -> Columns:
         offsets = np.arange(offset, offset + len(names))
-        values = np.ascontiguousarray(table.values[rows][:, self._order])
+        values = table.values[rows]
         keep = ~np.all(np.isnan(values), axis=1)
         rejected = [Rejected(self.PARTITION, int(o), RejectReason.NO_FEATURES, "every feature is missing") for o in offsets[~keep]]
         if rejected:

@@ -2,14 +2,15 @@
 
 A file's columns are ``timestamp,stream,<feature>...``. ``timestamp`` is epoch seconds or ISO 8601 (without an offset: UTC);
 ``stream`` is optional: without it the file's stem names the stream. An empty cell is a missing value. A directory means all
-its ``.csv`` and ``.parquet`` files, in name order, which must agree on their features.
+its ``.csv`` and ``.parquet`` files, in name order, which must agree on their features. Where a bundle says which those are,
+further columns may hold what they like.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ class Table:
         times: float64 [n], epoch seconds.
         values: float32 [n, F], NaN where missing or not finite.
         label: float64 [n] of the optional ``label`` column, or None.
+        aside: columns that were left aside: no features of the bundle that the file is read for.
         parted: what each of ``streams`` is a metric of, where every metric is a stream; None elsewhere.
     """
 
@@ -47,6 +49,7 @@ class Table:
     values: F32
     label: F64 | None = None
     parted: tuple[str, ...] | None = None
+    aside: tuple[str, ...] = ()
 
     @property
     def wholes(self) -> tuple[str, ...]:
@@ -75,9 +78,11 @@ def data_files(data: Path) -> list[Path]:
     return files
 
 
-def read_tables(data: Path) -> list[Table]:
-    """Every file of DATA. Raises DataError where one can't be read or their features differ."""
-    tables = [read_table(path) for path in data_files(data)]
+def read_tables(data: Path, features: Sequence[str] = ()) -> list[Table]:
+    """Every file of DATA, as :func:`read_table` reads it. Raises DataError where one can't be read, their features differ, or none has a row."""
+    tables = [read_table(path, features) for path in data_files(data)]
+    if not any(map(len, tables)):
+        raise DataError(f"{data} has no rows")
     first = tables[0]
     for table in tables[1:]:
         if set(table.features) != set(first.features):
@@ -86,13 +91,19 @@ def read_tables(data: Path) -> list[Table]:
     return [t if t.features == first.features else _reordered(t, first.features) for t in tables]
 
 
-def read_table(path: Path) -> Table:
-    """One file. Raises DataError that names the file, the column and the remedy."""
+def read_table(path: Path, features: Sequence[str] = ()) -> Table:
+    """One file: these features of it, whatever else it holds, or all where none are named.
+
+    Raises DataError that names the file, the column and the remedy.
+    """
     raw = opened(path)
-    features = tuple(c for c in raw.column_names if c not in RESERVED)
-    if not features:
+    columns = [c for c in raw.column_names if c not in RESERVED]
+    if not columns:
         raise DataError(f"{path} has no feature column beside {', '.join(raw.column_names)}")
-    return wide(raw, path, features)
+    if missing := [f for f in features if f not in columns]:
+        raise DataError(f"{path} lacks the bundle's features {', '.join(missing)}: it has {', '.join(columns)}")
+    read = tuple(features or columns)
+    return replace(wide(raw, path, read), aside=tuple(c for c in columns if c not in read))
 
 
 def opened(path: Path) -> pa.Table:
@@ -135,7 +146,7 @@ def _numbers(column: pa.ChunkedArray, path: Path, name: str) -> F64:
         return np.full(len(column), np.nan)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)):
         row, cell = next(((i, v) for i, v in enumerate(column.to_pylist()) if v is not None and not is_number(v)), (0, None))
-        raise DataError(f"{path}, row {row + 1}: column `{name}` holds {cell!r}, which is no number; mend the cell or leave it empty")
+        raise DataError(f"{path}, row {row + 1}: column `{name}` holds {cell!r}, which is no number; mend it, leave it empty, or drop the column")
     with np.errstate(over="ignore"):
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from detector.errors import ConfigError
-from detector.model.bundle import Bundle
+from detector.model.bundle import SHIPPED, Bundle
 from detector.model.zones import Zones, compiled
 
 UTC = "UTC"
@@ -59,7 +59,7 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bundle: Path | None = Field(None, description="that `training fit` wrote; none: the package's own, each metric a stream")
+    bundle: Path | None = Field(None, description="that `training fit` wrote; none, or `any`: the package's own, each metric a stream")
     max_streams: int = Field(200_000, ge=1, description="held in memory; new streams beyond this are rejected with reason capacity")
     evict_after: float = Field(86_400.0, gt=0, description="seconds without a point after which a stream's state lies in the store alone")
     timezone: str | None = Field(None, description="time zone whose wall clock the streams follow; none: the bundle's, else UTC")
@@ -69,6 +69,12 @@ class ModelSettings(BaseModel):
     @classmethod
     def _unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("bundle", mode="before")
+    @classmethod
+    def _shipped(cls, value: object) -> object:
+        """The package's own by its word, as commands take it; ``./any`` is a directory."""
+        return None if value == SHIPPED.name else value
 
     @field_validator("timezone")
     @classmethod

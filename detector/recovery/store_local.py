@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 
@@ -34,11 +35,7 @@ class LocalStore:
             self._lock = (directory / "lock").open("w")
         except OSError as error:
             raise ConfigError(f"state can't be kept in {directory} ({error.strerror}): make it writable or name another") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise ConfigError(f"another daemon keeps its state in {directory}: give each its own DETECTOR_RECOVERY__STORE") from None
+        _lock(self._lock, directory)
 
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
         """What is there and whole; a damaged file is set aside, named in the log, and costs a longer replay."""
@@ -119,6 +116,31 @@ class LocalStore:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(folder / name)
+
+
+def examine(directory: Path) -> None:
+    """What ``check`` asks: whether a store could be kept there. Nothing is made, neither the directory nor its lock. Raises ConfigError."""
+    path = directory.absolute()
+    there = next(p for p in (path, *path.parents) if os.access(p, os.F_OK))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise ConfigError(f"state can't be kept in {directory} ({there} is no directory to write in): make it writable or name another")
+    try:
+        lock = (directory / "lock").open("r+")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"state can't be kept in {directory} ({error.strerror}): make it writable or name another") from None
+    with lock:
+        _lock(lock, directory)
+
+
+def _lock(file: TextIO, directory: Path) -> None:
+    """Until the file is closed, which it is where another daemon holds it: ConfigError then."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(f"another daemon keeps its state in {directory}: give each its own DETECTOR_RECOVERY__STORE") from None
 
 
 def _sync_directory(folder: Path) -> None:

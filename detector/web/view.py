@@ -23,6 +23,7 @@ class View:
             "bundle": {"name": manifest.name, "version": manifest.version, "digest": bundle.digest},
             "features": [{"name": f.name, "unit": f.unit} for f in manifest.features],
             "false_alarms_per_week": alerting.false_alarms_per_week,
+            "tick_interval": manifest.tick_interval,
             "levels": alerting.levels(manifest.tail),
         }
         self._lock = threading.Lock()

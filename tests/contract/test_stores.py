@@ -20,7 +20,7 @@ from detector.model.rows import PageRows
 from detector.ports import Store
 from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, Stamp, decode, encode, to_page, to_rows
 from detector.recovery.store_kafka import KafkaStore
-from detector.recovery.store_local import LocalStore
+from detector.recovery.store_local import LocalStore, examine
 from tests.fakes import MemoryStore
 
 P = Partition("metrics", 7)
@@ -156,6 +156,19 @@ def test_a_second_daemon_is_kept_out_of_the_directory(tmp_path: Path) -> None:
         LocalStore(tmp_path)
     store.close()
     LocalStore(tmp_path).close()
+
+
+def test_a_directory_is_examined_without_leaving_a_trace(tmp_path: Path) -> None:
+    examine(tmp_path / "not/there")
+    assert list(tmp_path.iterdir()) == []
+    store = LocalStore(tmp_path / "there")
+    with pytest.raises(ConfigError, match="another daemon"):
+        examine(tmp_path / "there")
+    store.close()
+    examine(tmp_path / "there")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"can't be kept in .*file/state"):
+        examine(tmp_path / "file/state")
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", MAGIC, encode(page(0, 1))[:-1], encode(page(0, 1)) + b"x", encode(head(1, {}))])

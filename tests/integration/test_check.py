@@ -125,3 +125,4 @@ def test_a_broker_that_does_not_answer_is_a_sentence_too(bundle: Path, tmp_path:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("streamwarden: no broker answers at 127.0.0.1:1")
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "state").exists()

@@ -51,6 +51,7 @@ def test_it_waits_for_broker_and_topic_and_outlives_a_restart_of_the_broker(tmp_
 def test_it_stops_in_time_while_it_waits_for_a_broker(tmp_path: Path, start: Start) -> None:
     daemon = start(KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1", KAFKA__TOPICS="none", SHUTDOWN_DEADLINE="5")
     eventually(lambda: "event=waiting_for_broker" in daemon.log_text(), "it waits")
+    assert "level=error" not in daemon.log_text()
     began = time.monotonic()
     daemon.stop(timeout=10)
     assert time.monotonic() - began < 5

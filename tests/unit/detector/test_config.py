@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from detector.app import the_bundle
 from detector.config import load, names_and_values
 from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
-from detector.model.bundle import load_bundle
+from detector.model.bundle import SHIPPED, load_bundle
 from detector.model.config import ModelSettings
 from tests.fakes import write_bundle
 
@@ -147,17 +148,17 @@ def test_receivers_and_routes_come_from_the_file_and_no_secret_of_them_is_shown(
     ("old", "new", "sentence"),
     [
         ('receiver = "pager"', 'receiver = "nobody"', r"routes\.0: no receiver is called nobody; there are: desk, pager"),
-        ('"eu|us"', '"(eu"', r"ROUTES__0__MATCH_REGEX: the pattern of cluster is not a regular expression"),
-        ('"critical"', '"loud"', r"ROUTES__0__SEVERITY: 'loud' is no severity"),
+        ('"eu|us"', '"(eu"', r"alerting\.routes\.0\.match_regex in .*s\.toml: the pattern of cluster is not a regular expression"),
+        ('"critical"', '"loud"', r"alerting\.routes\.0\.severity in .*s\.toml: 'loud' is no severity"),
         ('["cluster"]', '["rack"]', r"routes\.1: no alert has a label rack"),
         ("group_wait = 30", 'severity = "warning"', "the last one has conditions"),
-        ("group_wait = 30", "group_weight = 30", r"no such setting: alerting\.routes\.1\.group_weight"),
+        ("group_wait = 30", "group_weight = 30", r"no such setting: alerting\.routes\.1\.group_weight in .*s\.toml"),
         ('name = "desk"', 'name = "pager"', "two receivers are called pager"),
         ('"(?P<cluster>[^/]+)/.*"', '"[^/]+/.*"', "no named group"),
         ('team = "core"}\nstream', 'severity = "core"}\nstream', "'severity' can be no label"),
-        ("http://desk/", "desk/token-9", "RECEIVERS__1__URL: it is not a http:// or https:// address"),
-        ('url = "http://desk/"', 'url_file = "/no/such"', r"RECEIVERS__1: url_file: /no/such can't be read"),
-        ('url = "http://desk/"', 'url = "http://desk/"\nuser = "u"', "RECEIVERS__1: user and password are set together"),
+        ("http://desk/", "desk/token-9", r"alerting\.receivers\.1\.url in .*s\.toml: it is not a http:// or https:// address"),
+        ('url = "http://desk/"', 'url_file = "/no/such"', r"alerting\.receivers\.1 in .*s\.toml: url_file: /no/such can't be read"),
+        ('url = "http://desk/"', 'url = "http://desk/"\nuser = "u"', r"alerting\.receivers\.1 in .*s\.toml: user and password are set together"),
         ('receiver = "desk"', 'receiver = ""', "none leads to receiver desk"),
     ],
 )
@@ -195,10 +196,10 @@ def test_zones_of_streams_come_from_the_file_and_are_shown(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('"^us-"', '"us-("', r"DETECTOR_MODEL__TIMEZONES__0__STREAMS: 'us-\(' is not a regular expression .*: escape"),
-        ("America/New_York", "America/Gotham", "DETECTOR_MODEL__TIMEZONES__0__ZONE: 'America/Gotham' is no time zone: name one as"),
+        ('"^us-"', '"us-("', r"model\.timezones\.0\.streams in .*s\.toml: 'us-\(' is not a regular expression .*: escape"),
+        ("America/New_York", "America/Gotham", r"model\.timezones\.0\.zone in .*s\.toml: 'America/Gotham' is no time zone: name one as"),
         ('zone = "America/New_York"', 'zone = "UTC"\nzones = "x"', r"no such setting: model\.timezones\.0\.zones"),
-        ('zone = "America/New_York"', "", "DETECTOR_MODEL__TIMEZONES__0__ZONE: Field required"),
+        ('zone = "America/New_York"', "", r"model\.timezones\.0\.zone in .*s\.toml: Field required"),
     ],
 )
 def test_a_fault_in_zones_of_streams_is_named_with_its_place(tmp_path: Path, old: str, new: str, sentence: str) -> None:
@@ -211,6 +212,28 @@ def test_a_bundle_of_a_zone_that_is_not_known_here_asks_for_the_setting(tmp_path
     with pytest.raises(ConfigError, match=r"'Mars/Olympus' is no time zone.*DETECTOR_MODEL__TIMEZONE"):
         ModelSettings().zones(bundle)
     assert ModelSettings(timezone="UTC").zones(bundle).only_utc
+
+
+def test_a_fault_is_named_where_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, 'shutdown_deadline = -1\n[model]\nmax_streams = 0\n[kafka]\nsecurity_protocol = "SASL_SSL"\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    shutdown, streams, sasl = [f"{key} in {file}: " for key in ("shutdown_deadline", "model.max_streams", "kafka")]
+    assert all(named in str(caught.value) for named in (shutdown, streams, sasl))
+    for name, value in (("SHUTDOWN_DEADLINE", "-2"), ("MODEL__MAX_STREAMS", "-1"), ("KAFKA__GROUP_ID", "g")):
+        monkeypatch.setenv(f"DETECTOR_{name}", value)
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    named = ("DETECTOR_SHUTDOWN_DEADLINE: ", "DETECTOR_MODEL__MAX_STREAMS: ", f"kafka in {file} and the environment: security_protocol")
+    assert all(name in str(caught.value) for name in named)
+
+
+def test_any_is_the_packages_own_bundle_as_unset_is_and_its_path_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert the_bundle(load()).path == SHIPPED
+    monkeypatch.setenv("DETECTOR_MODEL__BUNDLE", "any")
+    assert the_bundle(load(written(tmp_path, '[model]\nbundle = "of-the-file"\n'))).path == SHIPPED
+    monkeypatch.setenv("DETECTOR_MODEL__BUNDLE", "./any")
+    assert load().model.bundle == Path("any")
 
 
 def test_a_secret_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

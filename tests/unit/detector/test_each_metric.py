@@ -90,6 +90,12 @@ def test_what_cannot_be_read_is_refused_by_file_and_place(tmp_path: Path, text: 
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["timestamp,cpu\n", "timestamp,cpu\n1,\n", "timestamp,feature,value\n1,cpu,\n"])
+def test_data_without_a_single_point_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="has no rows with a value"):
+        read(tmp_path, text)
+
+
 # -- replay ------------------------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +123,23 @@ def test_replay_writes_a_row_for_each_metric_of_a_row_and_alerts_name_it(tmp_pat
     fired, _ = [json.loads(line) for line in (tmp_path / "a.ndjson").read_text().splitlines()]
     assert fired["labels"]["stream"] == "a/cpu"
     assert fired["annotations"]["observed"].startswith("cpu=40")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("a", "holds no stream a: each metric is a stream of its own, host/metric: ask for a/cpu, a/mem"),
+        ("a/cpus", "the nearest are a/cpu"),
+        ("host-9", "it holds a/cpu, a/mem, b/mem"),
+    ],
+)
+def test_what_may_have_been_meant_is_named_where_a_stream_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, said: str
+) -> None:
+    data = history(tmp_path / "h.csv")
+    assert main(["replay", "--bundle", "any", "--data", str(data), "--scores", str(tmp_path / "s.csv"), "--explain", f"{asked}@600"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "s.csv").exists()  # nobody waits for that
 
 
 def test_replay_without_a_bundle_takes_the_one_that_is_set_and_else_the_packages_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

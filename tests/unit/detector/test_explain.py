@@ -39,6 +39,15 @@ def test_large_values_are_told_in_as_many_digits_as_it_takes_to_tell_them_apart(
     assert seen([large]) == "bytes 2.00000064e+09 (expected 2e+09)"
 
 
+def test_what_stands_still_is_told_and_for_how_long() -> None:
+    frozen = FeatureDeviation("cpu", "%", 3.2, 3.3, 1.0, still=True)
+    assert seen([frozen]) == "cpu stands still, for longer than it used to, at 3.2 % (expected 3.3 %)"
+    row = ROW.copy()
+    row["tick"] = 60.0
+    for stood, said in ((2700.0, "(expected 41 %), disk 1.5 (expected 1.2); cpu has stood at this value for 45 min."), (540.0, "(expected 1.2).")):
+        assert said in explained(dataclasses.replace(point(Reason.BELOW_LEVEL), row=row, stood=stood), RULES)
+
+
 def test_it_says_what_was_seen_expected_and_how_rare_that_is() -> None:
     text = explained(point(Reason.BELOW_LEVEL), RULES)
     assert "cpu 93 % (expected 41 %), disk 1.5 (expected 1.2)" in text

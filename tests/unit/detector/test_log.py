@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
 
 from detector import log
 
@@ -40,6 +41,16 @@ def test_another_message_of_the_same_library_is_shown_at_once(shown: io.StringIO
     said(0)
     said(0, "Connection lost: %s", "refused")
     assert shown.getvalue().count("event=") == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(KafkaConnectionError("111 ECONNREFUSED"), "warning"), (KafkaTimeoutError("no broker"), "warning"), (SaslAuthenticationFailedError(), "error")],
+)
+def test_a_connection_that_is_tried_again_is_no_error_and_a_broker_that_refuses_us_is(shown: io.StringIO, error: KafkaError, level: str) -> None:
+    said(0, "%s: Connection lost: %s", "<connection>", error)
+    assert f"level={level} " in shown.getvalue()
+    assert "Connection lost" in shown.getvalue()
 
 
 def test_the_daemons_own_events_are_all_shown(shown: io.StringIO) -> None:

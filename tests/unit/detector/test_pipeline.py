@@ -28,14 +28,17 @@ NEW = Restored((), (), None)
 
 
 class House:
-    def __init__(self, bundle: Bundle, max_streams: int = 1000, engine: Engine | None = None, cooldown: float = 0) -> None:
+    def __init__(
+        self, bundle: Bundle, max_streams: int = 1000, engine: Engine | None = None, cooldown: float = 0, asked_again: Engine | None = None
+    ) -> None:
         manifest = bundle.manifest
         rules = AlertingSettings(cooldown_ticks=cooldown, spacing_hours=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.bundle, self.outbox, self.metrics = bundle, Outbox(Routing(["hook"])), Metrics()
         self.dead, self.rows, self.raised = DeadLetterList(), ScoreRows(), list[Alert]()
         self.pipeline = Pipeline(
-            bundle, engine or Runtime(bundle), rules, self.outbox, self.metrics, self.dead, max_streams, on_alert=self.raised.append, sink=self.rows
-        )
+            bundle, engine or Runtime(bundle), rules, self.outbox, self.metrics, self.dead, max_streams,
+            on_alert=self.raised.append, sink=self.rows, asked_again=asked_again,
+        )  # fmt: skip
         self.pipeline.assign(P, NEW)
 
     def value(self, name: str, **labels: str) -> float:
@@ -340,3 +343,26 @@ def test_what_is_rare_on_a_slow_stream_is_commoner_on_a_fast_one(bundle: Bundle)
         row["tick"] = tick
         rates.append(pipeline.rarity(8.0, row))
     assert rates[1] == pytest.approx(10 * rates[0], rel=0.01)
+
+
+class Restless:
+    """The engine of a graph that scores jumps of the first feature, and for how many points it stands still. Implements Engine."""
+
+    def step(self, x: F32, clock: F32, state: F32) -> Step:
+        last, run = state.T
+        run = np.where(x[:, 0] == last, run + 1, 0).astype(np.float32)
+        score = np.abs(x[:, 0] - last) + run
+        share = np.tile(np.array([1, 0], np.float32), (len(x), 1))
+        return Step(score, x, share, np.stack([x[:, 0], run], axis=1))
+
+
+@pytest.mark.parametrize(("tail", "still"), [([1, 1, 1, 1, 1, 1, 1, 1], True), ([1, 1, 40], False)])
+def test_an_alert_says_of_what_stands_still_that_it_does(bundle: Bundle, tail: list[float], still: bool) -> None:
+    engine = Restless()
+    house, silent = House(bundle, engine=engine, asked_again=engine), House(bundle, engine=engine)
+    for one in (house, silent):
+        one.feed([1, 2, 1, 2, 1, 2, *tail])
+    assert [d.still for d in house.raised[0].deviations] == [still, False]
+    assert not any(d.still for d in silent.raised[0].deviations)
+    assert house.rows.scores == silent.rows.scores
+    assert np.array_equal(house.pipeline.table.states, silent.pipeline.table.states)  # what it was asked again leaves no trace

@@ -45,6 +45,15 @@ def test_there_is_one_row_for_each_input_row_in_its_order(tmp_path: Path, capsys
     assert "no stream was watched for a day" in said
 
 
+def test_columns_that_are_no_features_of_the_bundle_change_nothing(tmp_path: Path) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    head, *rows = data.read_text().splitlines()
+    (tmp_path / "more.csv").write_text("\n".join([f"zone,{head},disk", *(f"east,{row},{t}" for t, row in enumerate(rows))]) + "\n")
+    for path, scores in ((data, tmp_path / "s.csv"), (tmp_path / "more.csv", tmp_path / "more-s.csv")):
+        assert main(["replay", "--bundle", str(bundle), "--data", str(path), "--scores", str(scores)]) == 0
+    assert (tmp_path / "s.csv").read_text() == (tmp_path / "more-s.csv").read_text()
+
+
 def test_the_budget_moves_the_level_without_training_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, data, scores = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"), tmp_path / "s.csv"
     for budget, threshold in (("1", "4.80618"), ("10", "2.80618")):
@@ -62,6 +71,7 @@ def test_the_budget_moves_the_level_without_training_again(tmp_path: Path, monke
         ("timestamp,stream,cpu,mem\nnoon,a,1,1\n", "'noon'"),
         ("timestamp,stream,cpu,mem\n1700000000000,a,1,1\n", "row 1"),
         ("timestamp,stream,cpu,mem\n1,,1,1\n", "the stream is empty"),
+        ("timestamp,stream,cpu,mem\n", "has no rows"),
     ],
 )
 def test_data_that_cannot_be_read_is_one_sentence_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str) -> None:
@@ -96,6 +106,7 @@ def test_a_point_is_explained_where_it_fired_and_where_it_did_not(tmp_path: Path
     for at, said in (
         ("1970-01-01T00:23:00Z", "It fires: the incident began at 1970-01-01T00:21:00Z"),
         ("600", "It does not fire: the score is 4.81 under"),
+        ("900", "cpu has stood at this value for 14 min"),
     ):
         assert main([*command, f"a@{at}"]) == 0
         assert said in capsys.readouterr().out
@@ -103,7 +114,13 @@ def test_a_point_is_explained_where_it_fired_and_where_it_did_not(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("a", "name a stream and a time"), ("a@noon", "name a stream and a time"), ("z@600", "z has no point"), ("a@1", "a has no point")],
+    [
+        ("a", "name a stream and a time"),
+        ("a@noon", "name a stream and a time"),
+        ("z@600", "h.csv holds no stream z: it holds a, b"),
+        ("aa@600", "the nearest are a"),
+        ("a@1", "a has no point"),
+    ],
 )
 def test_what_cannot_be_explained_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, said: str) -> None:
     bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")

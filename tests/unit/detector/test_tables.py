@@ -142,6 +142,17 @@ def test_files_of_different_features_are_refused_by_name(tmp_path: Path) -> None
         read_tables(tmp_path)
 
 
+def test_where_features_are_named_other_columns_may_hold_what_they_like_and_differ(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("timestamp,zone,mem,cpu\n1,east,3,2\n")
+    (tmp_path / "b.csv").write_text("timestamp,cpu,mem,disk\n1,20,30,40\n")
+    first, second = read_tables(tmp_path, ["cpu", "mem"])
+    assert first.features == second.features == ("cpu", "mem")
+    assert (first.values.tolist(), second.values.tolist()) == ([[2, 3]], [[20, 30]])
+    assert (first.aside, second.aside) == (("zone",), ("disk",))
+    with pytest.raises(DataError, match=r"a\.csv lacks the bundle's features disk: it has zone, mem, cpu"):
+        read_tables(tmp_path, ["cpu", "disk"])
+
+
 @pytest.mark.parametrize("name", ["none", "."])
 def test_no_data_is_said(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"no data at|holds no \.csv"):

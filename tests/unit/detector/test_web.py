@@ -101,6 +101,8 @@ def test_an_incident_moves_from_firing_to_resolved(house: House) -> None:
 def test_the_status_tells_bundle_and_levels(house: House) -> None:
     status = json.loads(house.get("/api/v1/status")[1])
     assert status["bundle"]["name"] == "fake"
+    assert status["tick_interval"] == 60
+    assert "the fleet&#x27;s level, at a point every 60 s" in house.get("/")[1]
     assert status["levels"] == pytest.approx({"warning": 3.0, "critical": 5.0, "clear": 2.7})
 
 

@@ -185,6 +185,17 @@ def test_the_command_prints_the_table_and_writes_a_page_that_needs_nothing_else(
     assert str(tmp_path) not in page
 
 
+def test_a_page_that_is_there_is_kept_unless_forced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, data, page = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"), tmp_path / "evaluation.html"
+    page.write_text("last month's")
+    command = ["evaluate", "--bundle", str(bundle), "--data", str(data), "--out", str(tmp_path)]
+    assert training(command) == 2
+    assert f"{page} exists: choose another --out, or replace it with --force" in capsys.readouterr().err
+    assert page.read_text() == "last month's"
+    assert training([*command, "--force"]) == 0
+    assert "<img" in page.read_text()
+
+
 def test_the_bundle_in_the_package_is_judged_by_its_word_or_when_none_is_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = history(tmp_path / "h.csv")
     assert training(["evaluate", "--data", str(data)]) == 0

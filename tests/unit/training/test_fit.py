@@ -113,6 +113,7 @@ def test_a_constant_feature_is_kept_and_said(fitted: tuple[Path, Path], tmp_path
         ("timestamp,stream,cpu\n", "no rows"),
         ("timestamp,stream,cpu\n" + "".join(f"{60 * t + 1},a,\n" for t in range(200)), "no finite value"),
         ("timestamp,stream,cpu\n" + "".join(f"{60 * t + 1},{s},1\n" for t in range(200) for s in "ab"[: 2 if t < 50 else 1]), "stream b has 50 rows"),
+        ("timestamp,stream,cpu,mem\n" + "".join(f"{60 * t + 1},{s},5,{len(s)}\n" for t in range(200) for s in ("a", "bb")), "nothing in it varies"),
         ("when,cpu\n1,2\n", "timestamp"),
     ],
 )

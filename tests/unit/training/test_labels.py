@@ -86,6 +86,7 @@ def test_a_label_of_a_stream_is_about_all_its_metrics_and_one_of_a_metric_about_
     (tmp_path / "1.csv").write_text("timestamp,stream,x,y\n60,a,1,1\n120,a,1,\n180,a,1,1\n60,b,1,1\n")
     known = read_labels(labels_file(tmp_path / "labels", "a,60,120,", "a/y,120,180,"))
     assert {name: found.tolist() for name, found in applied(known, read_tables(tmp_path), tmp_path).items()} == {"a": [[60, 180]]}
+    assert {name: found.tolist() for name, found in applied(known, read_tables(tmp_path, ["x"]), tmp_path).items()} == {"a": [[60, 180]]}
     each = applied(known, read_metrics(tmp_path), tmp_path)
     assert {name: found.tolist() for name, found in each.items()} == {"a/x": [[60, 120]], "a/y": [[60, 180]]}
     for tables in (read_tables(tmp_path), read_metrics(tmp_path)):

@@ -18,7 +18,7 @@ from training.export import graph
 from training.faults import KINDS
 from training.labels import marked
 from training.metrics import average_precision
-from training.trial import Contender, Trial, find_cases, trial
+from training.trial import Contender, Trial, find_cases, trial, why_not
 
 
 def rhythm(path: Path, label: bool = False) -> Path:
@@ -95,6 +95,16 @@ def test_too_few_rows_are_not_compared(tmp_path: Path) -> None:
     path.write_text("\n".join(path.read_text().splitlines()[:900]) + "\n")
     history = load_history(path, 0.6)
     assert find_cases(history, splits(history), seed=0) is None
+    assert why_not(history, splits(history)) == "no labels in the held-out rows, and at most 225 of them in a stream: faults are made in 300 or more"
+
+
+def test_where_nothing_moves_in_the_held_out_rows_that_is_the_reason_and_not_their_number(tmp_path: Path) -> None:
+    lines = [f"{60 * t + 60},a,{t % 7 if t < 900 else 3},{int(t >= 900)}" for t in range(1400)]
+    (tmp_path / "h.csv").write_text("\n".join(["timestamp,stream,cpu,label", *lines]) + "\n")
+    history = load_history(tmp_path / "h.csv", 0.6)
+    assert find_cases(history, splits(history), seed=0) is None
+    said = why_not(history, splits(history))
+    assert said.startswith("the labels mark all held-out rows of a stream or none, and in the streams that were looked at no metric moves")
 
 
 def test_a_network_that_is_worse_is_written_only_when_it_is_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,10 +119,10 @@ def test_a_bundle_is_judged_in_its_own_zone_unless_told_of_another(tmp_path: Pat
     def hours(timezone: str, model: ModelSettings | None) -> float:
         """That the clock of these streams is ahead."""
         bundle = load_bundle(write_bundle(tmp_path / "b", ["cpu"], by_the_hour=True, timezone=timezone))
-        found = scan(bundle, tracks(tables_for(bundle, data), ["cpu"]), [AlertingSettings()], lambda rows: None, model)
+        found = scan(bundle, tracks(tables_for(data, bundle), ["cpu"]), [AlertingSettings()], lambda rows: None, model)
         plain = load_bundle(write_bundle(tmp_path / "b", ["cpu"], by_the_hour=True))
         return (
-            float(found[0].scores[1] - scan(plain, tracks(tables_for(plain, data), ["cpu"]), [AlertingSettings()], lambda rows: None)[0].scores[1])
+            float(found[0].scores[1] - scan(plain, tracks(tables_for(data, plain), ["cpu"]), [AlertingSettings()], lambda rows: None)[0].scores[1])
             * 10
         )
 
