@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from detector.alerting.decide import Decided, Rules, decide
+from detector.alerting.decide import KNOWN, Decided, Rules, decide
 from detector.alerting.levels import for_short_history, for_tick
 from detector.alerting.outbox import Outbox
 from detector.errors import RejectReason
@@ -40,7 +40,8 @@ from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.rows import PageRows
 from detector.model.runtime import Step, clock_input
-from detector.model.streams import NO_SLOT, PAGE_BITS, Seed, Slots, StreamTable, waves
+from detector.model.seed import Seed
+from detector.model.streams import NO_SLOT, PAGE_BITS, Slots, StreamTable, waves
 from detector.model.zones import UTC, Zones
 from detector.ports import DeadLetters, Engine, ScoreSink
 from detector.recovery.snapshot import SCHEMA, Capture, Head, Restored, Stamp
@@ -78,9 +79,7 @@ class Pipeline:
         self._asked_again = asked_again
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
         self._on_rejected, self._on_alert, self._on_split, self._writer = on_rejected, on_alert, on_split, writer
-        self.table = StreamTable(
-            Seed(bundle.initial, bundle.rows, bundle.trained, for_short_history(bundle.seen, len(bundle.trained), rules.start)), max_streams, zones.of
-        )
+        self.table = StreamTable(_seed(bundle, rules.start), max_streams, zones.of)
         self.applied: dict[Partition, int] = {}
         self._stamps: dict[Partition, dict[int, Stamp]] = {}
 
@@ -221,7 +220,10 @@ class Pipeline:
     def _batch(self, columns: Columns, records: Slots, rows: Slots, times: F64, last: F64) -> None:
         """Gather, step, decide, scatter."""
         table = self.table
-        since = np.where(np.isfinite(last), times - last, self._bundle.manifest.tick_interval)
+        begun = np.isfinite(last)
+        if not begun.all():
+            table.begin(rows[~begun], times[~begun])
+        since = np.where(begun, times - last, self._bundle.manifest.tick_interval)
         x = columns.values.take(records, axis=0)
         wall = times if self._zones.only_utc else self._zones.wall(times, table.zones.take(rows))
         clock, states = clock_input(since, wall), table.states.take(rows, axis=0)
@@ -275,7 +277,7 @@ class Pipeline:
             at=float(at),
             score=float(step.score[i]),
             level=float(decided.level[i]) + above,
-            confidence=1.0 if name in self._bundle.rows else min(1.0, float(after["watched"]) / RHYTHM),
+            confidence=1.0 if after["steps"] >= KNOWN else min(1.0, float(after["watched"]) / RHYTHM),
             per_week=self.rarity(float(step.score[i]), after),
             deviations=self.deviations(name, x[i], step.expected[i], step.contribution[i], still),
         )
@@ -328,3 +330,10 @@ class Pipeline:
 
 _IS_TRANSITION = np.isin(np.arange(len(Reason)), TRANSITIONS)
 _STATUS = {Reason.FIRED: "firing", Reason.ESCALATED: "escalated", Reason.RECOVERED: "resolved", Reason.ACCEPTED: "resolved"}
+
+
+def _seed(bundle: Bundle, lift: float) -> Seed:
+    """``lift``: what the level of a stream that training has not seen is lifted by at first."""
+    known = len(bundle.trained)
+    again = bundle.began + bundle.seen / 2 if len(bundle.began) else np.full(known, -np.inf)
+    return Seed(bundle.initial, bundle.rows, bundle.trained, for_short_history(bundle.seen, known, lift), bundle.first, again)

@@ -99,6 +99,8 @@ def build(
             "tails": counts.astype(np.float32),
             "weeks": weeks,
             "seen": np.array([s.times[-1] - s.times[0] + s.tick for s in history.series]),
+            "first": made.first[:1] if (made.first == made.first[0]).all() else made.first,
+            "began": np.array([s.times[0] for s in history.series]),
         }
         findings = Findings(history, settings, made.fitted, tail, levels, counts.sum(axis=0), splits, walked, held_out)
         files = {GRAPH: data, STREAMS: archived(archive), REPORT: report(findings)}

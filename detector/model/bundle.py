@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from detector.errors import BundleError
 from detector.events import F32, F64
@@ -126,6 +127,8 @@ class Bundle:
         rows: stream -> index into ``trained``.
         trained: float32 [N, S], the state of each stream at the end of its training data.
         seen: float64 [N], for how many seconds training saw each; empty in bundles that do not say.
+        first: float32 [N, S], the state of each stream before its training data; empty likewise.
+        began: float64 [N], epoch seconds of each stream's first row in them; empty likewise.
     """
 
     path: Path
@@ -136,6 +139,8 @@ class Bundle:
     rows: Mapping[str, int]
     trained: F32
     seen: F64 = field(default_factory=lambda: np.zeros(0))
+    first: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    began: F64 = field(default_factory=lambda: np.zeros(0))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -187,8 +192,10 @@ def load_bundle(path: Path) -> Bundle:
     for name, data in files.items():
         if sha256(data) != manifest.files[name]:
             raise BundleError(f"{path / name} is not the file its manifest was made for (SHA-256 differs): copy the bundle again")
-    initial, names, trained, seen = _streams(path, files[STREAMS], manifest.state_size)
-    return Bundle(path, sha256(raw), manifest, files[GRAPH], initial, {n: i for i, n in enumerate(names)}, trained, seen)
+    arrays = _streams(path, files[STREAMS], manifest.state_size)
+    names = {str(name): i for i, name in enumerate(arrays["names"])}
+    initial, trained, first = (arrays[part].astype(np.float32, copy=False) for part in ("initial", "rows", "first"))
+    return Bundle(path, sha256(raw), manifest, files[GRAPH], initial, names, trained, arrays["seen"], first, arrays["began"])
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -198,13 +205,21 @@ def _read(path: Path, name: str) -> bytes:
         raise BundleError(f"bundle {path} has no readable {name} ({error.strerror}): copy the bundle again") from None
 
 
-def _streams(path: Path, data: bytes, size: int) -> tuple[F32, list[str], F32, F64]:
+def _streams(path: Path, data: bytes, size: int) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of ``streams.npz``; those that older bundles lack are empty. ``first`` has one row where all streams began alike."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            initial, names, trained = archive["initial"], archive["names"], archive["rows"]
-            seen = archive["seen"] if "seen" in archive else np.zeros(0)
+            arrays = {name: archive[name] for name in ("initial", "names", "rows")}
+            arrays |= {name: archive[name] if name in archive else np.zeros(0) for name in ("seen", "began")}
+            arrays["first"] = archive["first"] if "first" in archive else np.zeros((0, size))
     except (ValueError, KeyError, OSError) as error:
         raise BundleError(f"{path / STREAMS} can't be read ({error}): train the bundle again") from None
-    if initial.shape != (size,) or trained.shape != (len(names), size) or seen.shape not in ((0,), (len(names),)):
+    known = len(arrays["names"])
+    if len(arrays["first"]) == 1:
+        arrays["first"] = np.broadcast_to(arrays["first"], (known, size))
+    shapes = {name: array.shape for name, array in arrays.items()}
+    whole = shapes["initial"] == (size,) and shapes["rows"] == (known, size)
+    spans = shapes["seen"] in ((0,), (known,)) and shapes["began"] in ((0,), shapes["seen"])
+    if not whole or not spans or (shapes["began"] != (0,) and shapes["first"] != (known, size)):
         raise BundleError(f"{path / STREAMS} holds rows of another size than the manifest's {size}: train the bundle again")
-    return initial.astype(np.float32), [str(n) for n in names], trained.astype(np.float32), seen.astype(np.float64)
+    return arrays

@@ -9,7 +9,7 @@ The k-th point of every stream in a poll is wave k; within a wave all slots diff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from detector.alerting.decide import DECISION, Decisions, fresh
 from detector.events import F32, F64, I64, Partition, Phase
 from detector.model.cold import ColdPages
 from detector.model.rows import PageRows
+from detector.model.seed import Seed
 from detector.model.zones import UTC, ZoneNumbers
 
 PAGE_BITS = 8
@@ -28,22 +29,6 @@ COLD = -1
 FREEZE_MOST = 8  # cold pages made at once: the loop stands still meanwhile
 
 Slots = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """What a stream starts from.
-
-    Attributes:
-        initial: float32 [S], the row of a stream that training has not seen.
-        rows: stream -> index into ``trained`` (float32 [N, S]) and ``lifts`` (float32 [N]): the state of one that training knows, and what its
-            level is lifted by at first.
-    """
-
-    initial: F32
-    rows: Mapping[str, int]
-    trained: F32
-    lifts: F32
 
 
 class SlotIndex(dict[str | bytes, int]):
@@ -342,13 +327,15 @@ class StreamTable:
         self._free.extend(range(before + pages - 1, before - 1, -1))
 
     def _start(self, slot: int, name: str) -> None:
-        trained = self._seed.rows.get(name)
+        state, decisions = self._seed.start(name)
         self.names[slot] = name
-        self.states[slot] = self._seed.initial if trained is None else self._seed.trained[trained]
-        self.decisions[slot] = fresh(1, known=trained is not None)[0]
-        if trained is not None:
-            self.decisions["lift"][slot] = self._seed.lifts[trained]
-        self.times[slot] = -np.inf
+        self.states[slot], self.decisions[slot], self.times[slot] = state, decisions[0], -np.inf
+
+    def begin(self, slots: Slots, times: F64) -> None:
+        """Streams have their first points, at ``times``: those that live through their training once more begin where it began."""
+        for slot, time in zip(slots.tolist(), times.tolist(), strict=True):
+            if (rows := self._seed.rewound(self.names[slot], time)) is not None:
+                self.states[slot], self.decisions[slot] = rows[0], rows[1][0]
 
     def _fill(self, page: int, rows: PageRows, index: SlotIndex) -> None:
         start, count = page * PAGE, len(rows.names)

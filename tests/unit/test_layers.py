@@ -19,6 +19,7 @@ PURE = (
     "ingest/decode",
     "ingest/decode_each",
     "model/rows",
+    "model/seed",
     "model/cold",
     "model/streams",
     "model/zones",

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from detector.alerting.decide import KNOWN
 from detector.events import Partition
-from detector.model.streams import NO_SLOT, PAGE, Seed, StreamTable, waves
+from detector.model.seed import Seed
+from detector.model.streams import NO_SLOT, PAGE, StreamTable, waves
 
 P, Q = Partition("metrics", 0), Partition("metrics", 1)
 
 
 def table(max_streams: int = 10_000) -> StreamTable:
-    seed = Seed(np.zeros(3, np.float32), {"known": 0}, np.ones((1, 3), np.float32), np.full(1, 0.5, np.float32))
+    trained, first = np.ones((1, 3), np.float32), np.full((1, 3), 2, np.float32)
+    seed = Seed(np.zeros(3, np.float32), {"known": 0}, trained, np.full(1, 0.5, np.float32), first, np.full(1, 100.0))
     made = StreamTable(seed, max_streams)
     made.assign(P)
     made.assign(Q)
@@ -37,6 +39,14 @@ def test_a_known_stream_starts_from_its_own_row_and_is_warm() -> None:
     assert made.states[unknown].tolist() == [0, 0, 0]
     assert made.decisions["steps"][[known, unknown]].tolist() == [KNOWN, 0]
     assert made.decisions["lift"][[known, unknown]].tolist() == [0.5, 0]
+
+
+def test_a_known_stream_whose_first_point_lies_well_within_its_training_starts_where_that_began() -> None:
+    made = table()
+    again, later, unknown = made.slots(P, ["known"])[0], made.slots(Q, ["known"])[0], made.slots(P, ["new"])[0]
+    made.begin(np.array([again, later, unknown]), np.array([99.0, 100.0, 0.0]))
+    assert made.states[[again, later, unknown], 0].tolist() == [2, 1, 0]
+    assert made.decisions["steps"][[again, later, unknown]].tolist() == [0, KNOWN, 0]
 
 
 def test_a_key_in_bytes_and_a_name_in_text_are_one_stream() -> None:

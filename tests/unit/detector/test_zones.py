@@ -16,7 +16,8 @@ from detector.events import F64, Partition
 from detector.model.bundle import SHIPPED, load_bundle
 from detector.model.config import ModelSettings, TimezoneSettings, zones_of
 from detector.model.runtime import clock_input
-from detector.model.streams import PAGE, Seed, StreamTable
+from detector.model.seed import Seed
+from detector.model.streams import PAGE, StreamTable
 from detector.model.zones import UTC
 
 P = Partition("metrics", 0)
@@ -82,7 +83,8 @@ def test_each_row_of_the_table_has_its_streams_zone_whether_new_restored_moved_o
     zones = zones_of("UTC", rules)
 
     def table() -> StreamTable:
-        made = StreamTable(Seed(np.zeros(3, np.float32), {}, np.zeros((0, 3), np.float32), np.zeros(0, np.float32)), 10_000, zones.of)
+        none = np.zeros((0, 3), np.float32)
+        made = StreamTable(Seed(np.zeros(3, np.float32), {}, none, none[:, 0], none, np.zeros(0)), 10_000, zones.of)
         made.assign(P)
         return made
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from detector.alerting.config import AlertingSettings
+from detector.alerting.levels import START, WEEK, lifted_budget
 from detector.cli import main as detector
 from detector.model.bundle import TailFit, load_bundle
 from detector.model.runtime import Runtime
@@ -55,6 +56,36 @@ def test_replay_runs_what_fit_wrote(fitted: tuple[Path, Path], tmp_path: Path) -
     scores = tmp_path / "s.csv"
     assert detector(["replay", "--bundle", str(fitted[1]), "--data", str(fitted[0]), "--scores", str(scores)]) == 0
     assert len(scores.read_text().splitlines()) == 1 + 3 * 400
+
+
+def replayed(bundle: Path, data: Path, tmp_path: Path) -> list[dict[str, str]]:
+    scores = tmp_path / "s.csv"
+    assert detector(["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(scores)]) == 0
+    with scores.open() as file:
+        return [row for row in csv.DictReader(file) if row["stream"] == "host-0"]
+
+
+def test_what_training_has_seen_is_replayed_from_where_it_began_and_what_comes_after_from_where_it_ended(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
+    head, *rows = fitted[0].read_text().split()
+    began, bundle = 1_700_000_000, load_bundle(fitted[1])
+    for shift, known in ((0, False), (150 * 60, False), (250 * 60, True), (400 * 60, True)):
+        moved = [f"{int(when) + shift},{rest}" for when, rest in (row.split(",", 1) for row in rows)]
+        (tmp_path / "later.csv").write_text("\n".join([head, *moved]) + "\n")
+        found = replayed(fitted[1], tmp_path / "later.csv", tmp_path)
+        assert int(found[0]["timestamp"]) == began + shift
+        assert [row["status"] == "warming" for row in found] == [not known and t < 120 for t in range(400)], shift
+    x = np.array([[*map(float, rows[0].split(",")[2:])]], np.float32)
+    first = Runtime(bundle).step(x, np.array([[60.0, began % 86_400, 1]], np.float32), bundle.first[:1])
+    assert float(replayed(fitted[1], fitted[0], tmp_path)[0]["score"]) == pytest.approx(float(first.score[0]), rel=1e-4)
+
+
+def test_a_stream_of_a_short_history_begins_with_a_part_of_the_lift_of_a_new_one(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    tail, seen = load_bundle(fitted[1]).manifest.tail, 400 * 60
+    (tmp_path / "later.csv").write_text(f"timestamp,stream,cpu,mem,flag\n{1_700_000_000 + seen},host-0,50,100,1\n")
+    threshold = float(replayed(fitted[1], tmp_path / "later.csv", tmp_path)[0]["threshold"])
+    assert threshold == pytest.approx(tail.level(lifted_budget(1.0)) + START * tail.scale * (1 - seen / WEEK), rel=1e-4)
 
 
 def test_same_data_and_seed_are_the_same_bundle_and_name_no_path(fitted: tuple[Path, Path], tmp_path: Path) -> None:
