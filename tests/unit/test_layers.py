@@ -21,6 +21,7 @@ PURE = (
     "model/rows",
     "model/cold",
     "model/streams",
+    "model/waves",
     "model/zones",
     "alerting/decide",
     "alerting/explain",
