@@ -194,7 +194,9 @@ def one(request: pytest.FixtureRequest) -> Stepped:
 
 def test_a_metric_in_another_unit_has_the_same_score(one: Stepped) -> None:
     x = daily(3)[0].astype(np.float32)
-    scores, _, _ = one.run(np.stack([x, x * np.float32(2.0**-10), x * np.float32(2.0**10)], axis=1)[..., None])  # of two: float32 then rounds the same
+    scores, _, _ = one.run(
+        np.stack([x, x * np.float32(2.0**-10), x * np.float32(2.0**10)], axis=1)[..., None]
+    )  # of two: float32 then rounds the same
     np.testing.assert_allclose(scores[:, 1], scores[:, 0], atol=1e-3)
     np.testing.assert_allclose(scores[:, 2], scores[:, 0], atol=1e-3)
 
