@@ -41,7 +41,8 @@ from detector.model.bundle import Bundle
 from detector.model.rows import PageRows
 from detector.model.runtime import Step, clock_input
 from detector.model.seed import Seed
-from detector.model.streams import NO_SLOT, PAGE_BITS, Slots, StreamTable, waves
+from detector.model.streams import NO_SLOT, PAGE_BITS, Slots, StreamTable
+from detector.model.waves import waves
 from detector.model.zones import UTC, Zones
 from detector.ports import DeadLetters, Engine, ScoreSink
 from detector.recovery.snapshot import SCHEMA, Capture, Head, Restored, Stamp

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -13,15 +13,15 @@ import msgspec
 import numpy as np
 
 from detector.alerting.config import AlertingSettings
-from detector.alerting.decide import Decided, fresh
+from detector.alerting.decide import Decided
 from detector.alerting.explain import Point, explained
 from detector.alerting.outbox import Outbox
 from detector.alerting.payload import alert_body, timestamp
 from detector.alerting.rates import Rates, rates
 from detector.deadletter import NoDeadLetters
 from detector.errors import ConfigError, DataError, RejectReason
-from detector.events import F32, F64, I64, Alert, Partition, Phase, Reason
-from detector.ingest.source_file import FileSource
+from detector.events import F32, I64, TRANSITIONS, Alert, Partition, Phase, Reason
+from detector.ingest.source_file import PARTITION, FileSource, Last, Stretch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.config import ModelSettings
@@ -47,53 +47,69 @@ class Summary:
 
 
 class _Rows:
-    """Collects one poll's outcome by row, whatever wave it came in. Implements ScoreSink."""
+    """Collects a stretch's outcome by row, whatever wave it came in, and of all of them the alerts and what is asked. Implements ScoreSink."""
 
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self.begin(0, 0)
+    def __init__(self, width: int, question: Question | None) -> None:
+        self._width, self._question = width, question
+        self._new: list[Alert] = []
+        self._raised: list[tuple[int, Alert]] = []
 
-    def begin(self, first: int, count: int) -> None:
-        self._first = first
+    def begin(self, stretch: Stretch) -> None:
+        count, self._stretch = len(stretch), stretch
         self.scores, self.levels = np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32)
-        self.phases, self.reasons = np.full(count, Phase.DROPPED, np.uint8), np.zeros(count, np.uint8)
-        self.contributions, self.expected = np.zeros((count, self._width), np.float32), np.zeros((count, self._width), np.float32)
-        self.observed, self.decisions = np.zeros((count, self._width), np.float32), fresh(count)
+        self.phases, self.contributions = np.full(count, Phase.DROPPED, np.uint8), np.zeros((count, self._width), np.float32)
+
+    def alert(self, alert: Alert) -> None:
+        """One of the wave that comes next, in the order of its rows."""
+        self._new.append(alert)
 
     def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None:
-        rows = offsets - self._first
+        rows = self._stretch.rows(offsets)
         self.scores[rows], self.levels[rows] = step.score, decided.level
-        self.phases[rows], self.reasons[rows], self.decisions[rows] = decided.phase, decided.reason, decided.rows
-        self.contributions[rows], self.expected[rows], self.observed[rows] = step.contribution, step.expected, x
+        self.phases[rows], self.contributions[rows] = decided.phase, step.contribution
+        if self._new:
+            changed = self._stretch.first + rows[np.isin(decided.reason, TRANSITIONS)]
+            self._raised.extend(zip(changed.tolist(), self._new, strict=True))
+            self._new.clear()
+        if self._question is not None:
+            self._question.look(self._stretch.first + rows, x, step, decided)
+
+    @property
+    def raised(self) -> list[Alert]:
+        """In the input order of the rows that raised them."""
+        return [alert for _, alert in sorted(self._raised, key=lambda found: found[0])]
 
 
 @dataclass(slots=True)
 class Question:
-    """What ``--explain`` asks for: the last point of a stream at or before an event time in epoch seconds; ``answer`` once it was met."""
+    """What ``--explain`` asks for: the last point of a stream at or before an event time in epoch seconds; ``answer`` where there is one."""
 
     stream: str
     at: float
     answer: str = ""
-    _best: float = -np.inf
-    _last: F32 = field(default_factory=lambda: np.full(1, np.nan, np.float32))
-    _since: F64 = field(default_factory=lambda: np.zeros(1))  # each feature's value is the last
+    _last: Last | None = None
+    _met: tuple[int, F32, Step, Decided] | None = None
 
-    def look(self, names: list[str], times: list[float], rows: _Rows, pipeline: Pipeline) -> None:
-        for i, (name, time) in enumerate(zip(names, times, strict=True)):
-            if name == self.stream and self._best < time <= self.at:
-                self._best, self.answer = time, self._explain(i, time, rows, pipeline)
+    def find(self, source: FileSource) -> None:
+        self._last = source.last(self.stream, self.at)
 
-    def _explain(self, i: int, time: float, rows: _Rows, pipeline: Pipeline) -> str:
-        if rows.phases[i] == Phase.DROPPED:
-            return f"{self.stream} at {timestamp(time)}: it was not scored: late, repeated, or without a value."
-        row, score, x = rows.decisions[i], float(rows.scores[i]), rows.observed[i]
-        self._since = np.where((x == self._last) | np.isnan(x), self._since, time)
-        self._last = np.where(np.isnan(x), self._last, x)
-        stood = time - float(self._since[rows.contributions[i].argmax()])
-        deviations = pipeline.deviations(self.stream, x, rows.expected[i], rows.contributions[i])
-        per_week = pipeline.rarity(score, row)
-        point = Point(self.stream, time, score, float(rows.levels[i]), Reason(rows.reasons[i]), row, per_week, deviations, stood)
-        return explained(point, pipeline.rules)
+    def look(self, rows: I64, x: F32, step: Step, decided: Decided) -> None:
+        """A wave, by the row of each of its points."""
+        for i in np.flatnonzero(rows == self._last.row).tolist() if self._last is not None else ():
+            self._met = i, x, step, decided
+
+    def conclude(self, pipeline: Pipeline) -> None:
+        if self._last is None:
+            return
+        if self._met is None:
+            self.answer = f"{self.stream} at {timestamp(self._last.time)}: it was not scored: late, repeated, or without a value."
+            return
+        i, x, step, decided = self._met
+        row, score, most = decided.rows[i], float(step.score[i]), int(step.contribution[i].argmax())
+        deviations = pipeline.deviations(self.stream, x[i], step.expected[i], step.contribution[i])
+        reason, per_week, stood = Reason(decided.reason[i]), pipeline.rarity(score, row), float(self._last.stood[most])
+        point = Point(self.stream, self._last.time, score, float(decided.level[i]), reason, row, per_week, deviations, stood)
+        self.answer = explained(point, pipeline.rules)
 
 
 def replay(
@@ -115,28 +131,30 @@ def replay(
             raise ConfigError(f"{output} lies where the data is read from, {data}: name another place for what is written")
     source = FileSource(data, bundle.feature_names, bundle.manifest.each_metric)
     manifest = bundle.manifest
-    if question is not None and question.stream not in (streams := source.streams):
-        raise DataError(f"--explain: {data} holds no stream {question.stream}: {_nearest(question.stream, streams, manifest.each_metric)}")
-    rows, metrics, raised = _Rows(len(manifest.features)), Metrics(), list[Alert]()
-    runtime = Runtime(bundle)
-    pipeline = offline_pipeline(bundle, runtime, alerting, raised.append, rows, metrics, model, runtime)
+    if question is not None:
+        if question.stream not in (streams := source.streams):
+            raise DataError(f"--explain: {data} holds no stream {question.stream}: {_nearest(question.stream, streams, manifest.each_metric)}")
+        question.find(source)
+    rows, metrics, runtime = _Rows(len(manifest.features), question), Metrics(), Runtime(bundle)
+    pipeline = offline_pipeline(bundle, runtime, alerting, rows.alert, rows, metrics, model, runtime)
     try:
         with scores.open("w", newline="") as out:
             csv.writer(out, lineterminator="\n").writerow(["stream", "timestamp", "score", "threshold", "status", *bundle.feature_names])
-            done = 0
-            for poll, names, times in source.polls():
-                rows.begin(done, len(names))
-                pipeline.process([poll])
-                _write(out, names, times, rows)
-                if question is not None:
-                    question.look(names, times, rows, pipeline)
-                done += len(names)
-                progress(done, len(source))
+            for stretch in source.stretches():
+                rows.begin(stretch)
+                for poll in stretch.polls():
+                    pipeline.process([poll])
+                    progress(poll.next_offset, len(source))
+                for start in range(0, len(stretch), _WRITTEN):
+                    _write(out, stretch, rows, slice(start, start + _WRITTEN))
+        raised = rows.raised
         if alerts is not None:
             with alerts.open("w") as out:
                 _write_alerts(out, raised)
     except OSError as error:
         raise ConfigError(f"{error.filename or scores} can't be written ({error.strerror})") from None
+    if question is not None:
+        question.conclude(pipeline)
     value = metrics.registry.get_sample_value
     fired = sum(a.reason.label == "fired" for a in raised)
     resolved = sum(not a.firing for a in raised)
@@ -177,7 +195,7 @@ def offline_pipeline(
         zones=zones,
         asked_again=asked_again,
     )
-    pipeline.assign(FileSource.PARTITION, Restored((), (), 0))
+    pipeline.assign(PARTITION, Restored((), (), 0))
     return pipeline
 
 
@@ -196,14 +214,16 @@ def _few(names: Sequence[str]) -> str:
 
 
 _STATUS = [phase.name.lower() for phase in Phase]
+_WRITTEN = 16_384  # rows that are text at once
 
 
-def _write(out: TextIO, names: list[str], times: list[float], rows: _Rows) -> None:
-    score = [f"{s:.6g}" if s == s else "" for s in rows.scores.tolist()]  # noqa: PLR0124 - not a number
-    level = [f"{v:.6g}" if v == v else "" for v in rows.levels.tolist()]  # noqa: PLR0124 - not a number
-    status = [_STATUS[p] for p in rows.phases.tolist()]
-    shares = [[f"{c:.4g}" for c in row] for row in rows.contributions.tolist()]
-    whens = [repr(t).removesuffix(".0") for t in times]
+def _write(out: TextIO, stretch: Stretch, rows: _Rows, part: slice) -> None:
+    names = [stretch.names[i] for i in stretch.stream[part].tolist()]
+    whens = [repr(t).removesuffix(".0") for t in stretch.times[part].tolist()]
+    score = [f"{s:.6g}" if s == s else "" for s in rows.scores[part].tolist()]  # noqa: PLR0124 - not a number
+    level = [f"{v:.6g}" if v == v else "" for v in rows.levels[part].tolist()]  # noqa: PLR0124 - not a number
+    status = [_STATUS[p] for p in rows.phases[part].tolist()]
+    shares = [[f"{c:.4g}" for c in row] for row in rows.contributions[part].tolist()]
     lines = zip(names, whens, score, level, status, shares, strict=True)
     csv.writer(out, lineterminator="\n").writerows([n, t, s, v, p, *c] for n, t, s, v, p, c in lines)
 

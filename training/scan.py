@@ -1,9 +1,8 @@
 """What the daemon would have scored and raised over a file, at several false-alarm budgets, in one run of the graph.
 
 Theory of operation. The path is the daemon's own: :class:`detector.pipeline.Pipeline`, composed as ``detector replay`` composes it, so that the
-alerts are those that ``replay --alerts`` writes. Each stream's rows stay in the order of the file; rows of different streams are fed side by side, so
-that waves are wide whatever order the file has (streams share nothing). One pipeline for each budget sees the same polls; the first one runs the
-graph, the others are handed its answers, since a budget moves levels and no score.
+alerts are those that ``replay --alerts`` writes, fed side by side as it feeds its rows (:mod:`detector.ingest.source_file`). One pipeline for each
+budget sees the same polls; the first one runs the graph, the others are handed its answers, since a budget moves levels and no score.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import numpy as np
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import Decided
-from detector.events import F32, F64, I64, Alert, Columns, Partition
+from detector.events import F32, F64, I64, Alert, Partition
 from detector.ingest.each_metric import read_metrics
-from detector.ingest.source_file import FileSource
+from detector.ingest.source_file import Stretch
 from detector.ingest.tables import Table, read_tables
 from detector.model.bundle import Bundle
 from detector.model.config import ModelSettings
@@ -26,7 +25,6 @@ from detector.model.runtime import Runtime, Step
 from detector.replay import offline_pipeline
 
 WEEK = 604_800.0
-_POLL = 16_384  # rows fed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +109,8 @@ def shared(of: Sequence[Track], most: int) -> list[list[Track]]:
 class _Recorder:
     """Runs the graph, keeps a poll's answers for the other budgets, and files them by row. Implements Engine and ScoreSink."""
 
-    def __init__(self, runtime: Runtime, rows: int, width: int) -> None:
-        self._runtime = runtime
+    def __init__(self, runtime: Runtime, stretch: Stretch, width: int) -> None:
+        self._runtime, self._stretch, rows = runtime, stretch, len(stretch)
         self.steps: list[Step] = []
         self.scores, self.levels = np.full(rows, np.nan, np.float32), np.full(rows, np.nan, np.float32)
         self.expected = np.full((rows, width), np.nan, np.float32)
@@ -123,22 +121,24 @@ class _Recorder:
         return self.steps[-1]
 
     def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None:
-        self.scores[offsets], self.contribution[offsets], self.expected[offsets] = step.score, step.contribution, step.expected
-        self.levels[offsets] = decided.level
+        rows = self._stretch.rows(offsets)
+        self.scores[rows], self.levels[rows] = step.score, decided.level
+        self.contribution[rows], self.expected[rows] = step.contribution, step.expected
 
 
 class _Again:
     """Hands out what another engine answered to the same questions, and files the levels in force. Implements Engine and ScoreSink."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, stretch: Stretch) -> None:
+        self._stretch = stretch
         self.answers: Iterator[Step] = iter(())
-        self.levels = np.full(rows, np.nan, np.float32)
+        self.levels = np.full(len(stretch), np.nan, np.float32)
 
     def step(self, x: F32, clock: F32, state: F32) -> Step:
         return next(self.answers)
 
     def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None:
-        self.levels[offsets] = decided.level
+        self.levels[self._stretch.rows(offsets)] = decided.level
 
 
 def scan(
@@ -147,54 +147,38 @@ def scan(
     """``alerting``: the settings at each budget. ``tell`` is told how many rows were done since it was last told; ``model`` says where streams live,
     if not where the bundle's do.
     """
-    rows = sum(map(len, of))
-    recorder, raised = _Recorder(Runtime(bundle), rows, len(bundle.manifest.features)), [list[Alert]() for _ in alerting]
-    repeaters = [_Again(rows) for _ in alerting[1:]]
+    stretch = _laid(of)
+    recorder, raised = _Recorder(Runtime(bundle), stretch, len(bundle.manifest.features)), [list[Alert]() for _ in alerting]
+    repeaters = [_Again(stretch) for _ in alerting[1:]]
     first = offline_pipeline(bundle, recorder, alerting[0], raised[0].append, recorder, model=model)
     others = [offline_pipeline(bundle, a, s, r.append, a, model=model) for a, s, r in zip(repeaters, alerting[1:], raised[1:], strict=True)]
-    for columns, count in _polls(of):
+    done = 0
+    for columns in stretch.polls():
         first.process([columns])
         for repeater, pipeline in zip(repeaters, others, strict=True):
             repeater.answers = iter(recorder.steps)
             pipeline.process([columns])
         recorder.steps.clear()
-        tell(count)
+        tell(columns.next_offset - done)
+        done = columns.next_offset
     found, in_force = [_incidents(r) for r in raised], [recorder.levels, *(r.levels for r in repeaters)]
-    order, _ = _side_by_side(of)
-    back = np.empty(rows, np.int64)
-    back[order] = np.arange(rows)
-    own = np.split(back, np.cumsum([len(t) for t in of])[:-1])
+    ends = np.cumsum([len(t) for t in of]).tolist()
     return [
         Scan(
-            recorder.scores[o],
-            recorder.expected[o],
-            recorder.contribution[o],
-            tuple(levels[o] for levels in in_force),
+            recorder.scores[own],
+            recorder.expected[own],
+            recorder.contribution[own],
+            tuple(levels[own] for levels in in_force),
             tuple(tuple(f.get(t.name, ())) for f in found),
         )
-        for t, o in zip(of, own, strict=True)
+        for t, own in zip(of, (slice(end - len(t), end) for t, end in zip(of, ends, strict=True)), strict=True)
     ]
 
 
-def _side_by_side(of: Sequence[Track]) -> tuple[I64, I64]:
-    """The rows of all tracks, laid end to end, in the order in which they are fed: the first of each, the second of each, …; and whose each is."""
-    lengths = np.array([len(t) for t in of])
-    who = np.repeat(np.arange(len(of)), lengths)
-    rank = np.concatenate([np.arange(n) for n in lengths])
-    order = np.argsort(rank, kind="stable")
-    return order, who[order]
-
-
-def _polls(of: Sequence[Track]) -> Iterator[tuple[Columns, int]]:
-    """Polls as a source gives them, and the rows that each stands for; one without a value is no record. Offsets are places in that order."""
-    order, who = _side_by_side(of)
-    times, values = np.concatenate([t.times for t in of])[order], np.concatenate([t.values for t in of])[order]
-    kept = ~np.isnan(values).all(axis=1)
-    for start in range(0, len(order), _POLL):
-        stop = min(start + _POLL, len(order))
-        rows = start + np.flatnonzero(kept[start:stop])
-        names = [of[i].name for i in who[rows].tolist()]
-        yield Columns(FileSource.PARTITION, names, rows, times[rows], values[rows], stop), stop - start
+def _laid(of: Sequence[Track]) -> Stretch:
+    """The rows of all tracks, end to end."""
+    who = np.repeat(np.arange(len(of)), [len(t) for t in of])
+    return Stretch([t.name for t in of], who, np.concatenate([t.times for t in of]), np.concatenate([t.values for t in of]))
 
 
 def _incidents(raised: Sequence[Alert]) -> dict[str, list[Incident]]:

@@ -1,15 +1,13 @@
-"""The stream table: every stream's state in a few contiguous arrays, and the waves that step it.
+"""The stream table: every stream's state in a few contiguous arrays.
 
 A stream is a slot. Slots come in pages of :data:`PAGE` rows, and a page belongs to one input partition: that is the unit that
 recovery writes, stamps with an offset and loads. What a stream remembers follows from its own partition's log alone, so a stream
 that (against the contract) is produced to two partitions is two rows that never touch each other.
-
-The k-th point of every stream in a poll is wave k; within a wave all slots differ, so a wave is one gather, one step, one scatter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -362,25 +360,3 @@ class StreamTable:
         """
         self.states[slots] = self._seed.initial
         self.decisions["steps"][slots] = 0
-
-
-def waves(slots: Slots) -> Iterator[Slots]:
-    """Indices into ``slots`` [n], wave by wave: wave k holds the k-th occurrence of each slot, in order of arrival."""
-    n = len(slots)
-    order = np.argsort(slots, kind="stable")
-    ordered = slots[order]
-    first = np.empty(n, np.bool_)
-    first[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    if first.all():
-        if n:
-            yield np.arange(n)
-        return
-    position = np.arange(n)
-    rank = position - np.maximum.accumulate(np.where(first, position, 0))
-    by_wave = order[np.argsort(rank, kind="stable")]
-    edges = np.cumsum(np.bincount(rank))
-    start = 0
-    for end in edges.tolist():
-        yield by_wave[start:end]
-        start = end

@@ -49,18 +49,14 @@ def test_records_survive_kill_and_restart_on_the_same_port(own_broker: Broker) -
     assert consume(own_broker, "kept", 2) == [b"before", b"after"]
 
 
-def test_a_broker_that_can_not_start_says_why(own_broker: Broker) -> None:
-    own_broker.stop()
-    properties = own_broker.directory / "server.properties"
-    properties.write_text(properties.read_text() + "num.io.threads=0\n")
-    with pytest.raises(BrokerError, match=r"num\.io\.threads"):
-        own_broker.start()
-    assert not own_broker.running
-
-
-def test_a_throw_away_broker_leaves_nothing_behind() -> None:
+def test_a_broker_that_can_not_start_says_why_and_a_throw_away_one_leaves_nothing_behind() -> None:
     with Broker() as broker:
+        broker.stop()
+        properties = broker.directory / "server.properties"
+        properties.write_text(properties.read_text() + "num.io.threads=0\n")
+        with pytest.raises(BrokerError, match=r"num\.io\.threads"):
+            broker.start()
+        assert not broker.running
         directory = broker.directory
         assert directory.exists()
     assert not directory.exists()
-    assert not broker.running

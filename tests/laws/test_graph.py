@@ -20,22 +20,23 @@ FEATURES, HIDDEN = 5, 6
 
 
 @pytest.fixture(scope="module")
-def step() -> Step:
+def network() -> Sequence:
     torch.manual_seed(7)
     history = np.random.default_rng(1).normal(size=(200, FEATURES)).astype(np.float32)
     network = Sequence(FEATURES, HIDDEN, projection([history]))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2.0)  # weights large enough that every gate moves
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def step(network: Sequence) -> Step:
     return Step(network, power=1.75, learning=20).eval()
 
 
 @pytest.fixture(scope="module")
 def runtime(step: Step) -> Runtime:
-    return as_runtime(step)
-
-
-def as_runtime(step: Step) -> Runtime:
     features = tuple(Feature(f"f{j}") for j in range(step.layout.features))
     manifest = Manifest(1, "test", "1", features, 60.0, step.layout.size, 20, TailFit((1.0,), (1.0,), -1.0, 1.0), {}, {})
     return Runtime(Bundle(Path("test"), "", manifest, graph(step), start(step, 1)[0], {}, start(step, 1)))
@@ -107,17 +108,13 @@ def test_the_exported_graph_gives_torchs_numbers(step: Step, runtime: Runtime) -
         np.testing.assert_allclose(served.contribution, contribution.numpy(), atol=1e-4)
 
 
-def test_what_training_sees_is_what_serving_steps(step: Step) -> None:
-    torch.manual_seed(7)
-    history = np.random.default_rng(1).normal(size=(200, FEATURES)).astype(np.float32)
-    network = Sequence(FEATURES, HIDDEN, projection([history])).eval()
-    served = as_runtime(Step(network, power=1.75, learning=20))
+def test_what_training_sees_is_what_serving_steps(network: Sequence, step: Step, runtime: Runtime) -> None:
     x = np.nan_to_num(points(100, 2))
     with torch.no_grad():
         reconstruction = network(torch.from_numpy(x.transpose(1, 0, 2)))[0].numpy()
     state = start(step, 2)
     for t in range(100):
-        answer = served.step(x[t], clock(2), state)
+        answer = runtime.step(x[t], clock(2), state)
         state = answer.next_state
         np.testing.assert_allclose(answer.expected, reconstruction[:, t], atol=1e-5)
 

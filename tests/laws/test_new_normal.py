@@ -7,7 +7,7 @@ import pytest
 
 from detector.alerting.config import AlertingSettings
 from detector.events import F32, F64, Alert, Columns, Phase, Reason
-from detector.ingest.source_file import FileSource
+from detector.ingest.source_file import PARTITION
 from detector.model.bundle import SHIPPED, Bundle, load_bundle
 from detector.model.config import ModelSettings
 from detector.model.runtime import Runtime
@@ -33,7 +33,7 @@ def fed(
     names = [f"host-{i}/cpu" for i in range(count)]
     for t, row in enumerate(values.astype(np.float32)):
         offsets = np.arange(t * count, (t + 1) * count)
-        pipeline.process([Columns(FileSource.PARTITION, names, offsets, np.full(count, start + t * tick), row[:, None], int(offsets[-1]) + 1)])
+        pipeline.process([Columns(PARTITION, names, offsets, np.full(count, start + t * tick), row[:, None], int(offsets[-1]) + 1)])
     return raised, pipeline
 
 

@@ -22,6 +22,7 @@ PURE = (
     "model/seed",
     "model/cold",
     "model/streams",
+    "model/waves",
     "model/zones",
     "alerting/decide",
     "alerting/explain",

@@ -141,22 +141,23 @@ def test_a_lasting_shift_alerts_once_and_is_accepted_after_the_stated_time() -> 
 
 
 def test_after_the_shift_a_worse_one_alerts_and_what_ends_gives_the_old_level_back() -> None:
-    scores = np.zeros(8 * 1440)
-    scores[100 : 3 * 1440] = 4.0
+    tick, day = 5 * MINUTE, 288
+    scores = np.zeros(8 * day)
+    scores[100 : 3 * day] = 4.0
     worse = scores.copy()
-    worse[2 * 1440 : 2 * 1440 + 60] = 7.0
-    assert Course(worse).count(Reason.FIRED) == 2
-    ended = Course(scores, dataclasses.replace(RULES, usual=np.nan))
+    worse[2 * day : 2 * day + 60] = 7.0
+    assert Course(worse, tick=tick).count(Reason.FIRED) == 2
+    ended = Course(scores, dataclasses.replace(RULES, usual=np.nan), tick)
     assert ended.count(Reason.FIRED) == 1
-    assert ended.levels[2 * 1440, 0] > 4.0
+    assert ended.levels[2 * day, 0] > 4.0
     assert ended.levels[-1, 0] == pytest.approx(float(RULES.warning) + ended.rows["lift"][0], abs=0.01)
 
 
 def test_no_score_makes_a_stream_fire_for_ever() -> None:
     rng = np.random.default_rng(1)
-    wild = np.cumsum(np.abs(rng.normal(0, 0.05, 14 * 1440)))  # rises without end
-    found = Course(wild)
-    longest = AlertingSettings().accept_after_hours * HOUR / MINUTE
+    wild = np.cumsum(np.abs(rng.normal(0, 0.25, 14 * 288)))  # rises without end
+    found = Course(wild, tick=5 * MINUTE)
+    longest = AlertingSettings().accept_after_hours * HOUR / (5 * MINUTE)
     ends = np.isin(found.reasons[:, 0], (Reason.ACCEPTED, Reason.RECOVERED)).nonzero()[0]
     starts = (found.reasons[:, 0] == Reason.FIRED).nonzero()[0]
     assert len(starts) > 1

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from detector.alerting.decide import KNOWN
 from detector.events import Partition
 from detector.model.seed import Seed
-from detector.model.streams import NO_SLOT, PAGE, StreamTable, waves
+from detector.model.streams import NO_SLOT, PAGE, StreamTable
+from detector.model.waves import waves
 
 P, Q = Partition("metrics", 0), Partition("metrics", 1)
 

@@ -112,9 +112,11 @@ def test_found_missed_and_false_are_told_apart(tmp_path: Path) -> None:
 def test_every_core_gives_the_figures_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
     alone = judged(bundle, data)
+    monkeypatch.setattr(evaluation, "WORTH_A_PROCESS", 1)
     for cores in (2, 6):  # fewer than the streams, and more: then budgets are parted too
         monkeypatch.setattr(evaluation, "cores", lambda cores=cores: cores)
-        monkeypatch.setattr(evaluation, "WORTH_A_PROCESS", 1)
+        if cores > 2:  # two processes show that a share travels
+            monkeypatch.setattr(evaluation, "on_cores", lambda work, shares, tell: [work(share, tell) for share in shares])
         told: list[int] = []
         together = evaluate(bundle, data, None, AlertingSettings(), BUDGETS, lambda done, total, told=told: told.append(total - done))  # type: ignore[misc]
         assert together.budgets == alone.budgets

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -35,26 +39,35 @@ def history(path: Path, streams: int = 3, rows: int = 400, seed: int = 0, extra:
     return path
 
 
+class Fit(NamedTuple):
+    """Data, the bundle that was fitted to it, and what the command said."""
+
+    data: Path
+    bundle: Path
+    said: str
+
+
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fit:
     folder = tmp_path_factory.mktemp("fit")
     data = history(folder / "history.csv")
-    assert training(["fit", "--data", str(data), "--out", str(folder / "bundle"), *QUICK]) == 0
-    return data, folder / "bundle"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert training(["fit", "--data", str(data), "--out", str(folder / "bundle"), *QUICK]) == 0
+    return Fit(data, folder / "bundle", said.getvalue())
 
 
-def test_the_bundle_is_what_the_daemon_opens(fitted: tuple[Path, Path]) -> None:
-    bundle = load_bundle(fitted[1])
+def test_the_bundle_is_what_the_daemon_opens(fitted: Fit) -> None:
+    bundle = load_bundle(fitted.bundle)
     assert bundle.feature_names == ("cpu", "mem", "flag")
     assert set(bundle.rows) == {"host-0", "host-1", "host-2"}
     assert bundle.manifest.tick_interval == 60
     assert np.isfinite(bundle.trained).all()
-    assert "<img" in (fitted[1] / "report.html").read_text()
+    assert "<img" in (fitted.bundle / "report.html").read_text()
 
 
-def test_replay_runs_what_fit_wrote(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_replay_runs_what_fit_wrote(fitted: Fit, tmp_path: Path) -> None:
     scores = tmp_path / "s.csv"
-    assert detector(["replay", "--bundle", str(fitted[1]), "--data", str(fitted[0]), "--scores", str(scores)]) == 0
+    assert detector(["replay", "--bundle", str(fitted.bundle), "--data", str(fitted.data), "--scores", str(scores)]) == 0
     assert len(scores.read_text().splitlines()) == 1 + 3 * 400
 
 
@@ -65,41 +78,39 @@ def replayed(bundle: Path, data: Path, tmp_path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["stream"] == "host-0"]
 
 
-def test_what_training_has_seen_is_replayed_from_where_it_began_and_what_comes_after_from_where_it_ended(
-    fitted: tuple[Path, Path], tmp_path: Path
-) -> None:
-    head, *rows = fitted[0].read_text().split()
-    began, bundle = 1_700_000_000, load_bundle(fitted[1])
+def test_what_training_has_seen_is_replayed_from_where_it_began_and_what_comes_after_from_where_it_ended(fitted: Fit, tmp_path: Path) -> None:
+    head, *rows = fitted.data.read_text().split()
+    began, bundle = 1_700_000_000, load_bundle(fitted.bundle)
     for shift, known in ((0, False), (150 * 60, False), (250 * 60, True), (400 * 60, True)):
         moved = [f"{int(when) + shift},{rest}" for when, rest in (row.split(",", 1) for row in rows)]
         (tmp_path / "later.csv").write_text("\n".join([head, *moved]) + "\n")
-        found = replayed(fitted[1], tmp_path / "later.csv", tmp_path)
+        found = replayed(fitted.bundle, tmp_path / "later.csv", tmp_path)
         assert int(found[0]["timestamp"]) == began + shift
         assert [row["status"] == "warming" for row in found] == [not known and t < 120 for t in range(400)], shift
     x = np.array([[*map(float, rows[0].split(",")[2:])]], np.float32)
     first = Runtime(bundle).step(x, np.array([[60.0, began % 86_400, 1]], np.float32), bundle.first[:1])
-    assert float(replayed(fitted[1], fitted[0], tmp_path)[0]["score"]) == pytest.approx(float(first.score[0]), rel=1e-4)
+    assert float(replayed(fitted.bundle, fitted.data, tmp_path)[0]["score"]) == pytest.approx(float(first.score[0]), rel=1e-4)
 
 
-def test_a_stream_of_a_short_history_begins_with_a_part_of_the_lift_of_a_new_one(fitted: tuple[Path, Path], tmp_path: Path) -> None:
-    tail, seen = load_bundle(fitted[1]).manifest.tail, 400 * 60
+def test_a_stream_of_a_short_history_begins_with_a_part_of_the_lift_of_a_new_one(fitted: Fit, tmp_path: Path) -> None:
+    tail, seen = load_bundle(fitted.bundle).manifest.tail, 400 * 60
     (tmp_path / "later.csv").write_text(f"timestamp,stream,cpu,mem,flag\n{1_700_000_000 + seen},host-0,50,100,1\n")
-    threshold = float(replayed(fitted[1], tmp_path / "later.csv", tmp_path)[0]["threshold"])
+    threshold = float(replayed(fitted.bundle, tmp_path / "later.csv", tmp_path)[0]["threshold"])
     assert threshold == pytest.approx(tail.level(lifted_budget(1.0)) + START * tail.scale * (1 - seen / WEEK), rel=1e-4)
 
 
-def test_same_data_and_seed_are_the_same_bundle_and_name_no_path(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_same_data_and_seed_are_the_same_bundle_and_name_no_path(fitted: Fit, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    assert training(["fit", "--data", str(fitted[0]), "--out", str(again), *QUICK]) == 0
+    assert training(["fit", "--data", str(fitted.data), "--out", str(again), *QUICK]) == 0
     for name in ("manifest.json", "model.onnx", "streams.npz", "report.html"):
         content = (again / name).read_bytes()
-        assert content == (fitted[1] / name).read_bytes()
+        assert content == (fitted.bundle / name).read_bytes()
         assert str(Path(__file__).parents[3]).encode() not in content
 
 
 @pytest.mark.parametrize("kind", ["ewma", "gaussian", "pca"])
-def test_a_baseline_is_fitted_replayed_and_recorded_like_the_network(fitted: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
-    data, out, scores = fitted[0], tmp_path / "b", tmp_path / "s.csv"
+def test_a_baseline_is_fitted_replayed_and_recorded_like_the_network(fitted: Fit, tmp_path: Path, kind: str) -> None:
+    data, out, scores = fitted.data, tmp_path / "b", tmp_path / "s.csv"
     assert training(["fit", "--data", str(data), "--out", str(out), "--detector", kind]) == 0
     bundle = load_bundle(out)
     assert set(bundle.rows) == {"host-0", "host-1", "host-2"}
@@ -109,33 +120,31 @@ def test_a_baseline_is_fitted_replayed_and_recorded_like_the_network(fitted: tup
         assert all(0 <= float(row["score"]) <= 12 for row in csv.DictReader(file))
 
 
-def test_an_existing_bundle_is_kept_unless_forced(fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_bundle_is_kept_unless_forced(fitted: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "b"
-    arguments = ["fit", "--data", str(fitted[0]), "--out", str(out), *QUICK]
-    assert training(arguments) == 0
+    shutil.copytree(fitted.bundle, out)
     before = load_bundle(out).digest
-    assert training([*arguments, "--seed", "1"]) == 2
+    arguments = ["fit", "--data", str(fitted.data), "--out", str(out), *QUICK, "--seed", "1"]
+    assert training(arguments) == 2
     assert "--force" in capsys.readouterr().err
     assert load_bundle(out).digest == before
-    assert training([*arguments, "--seed", "1", "--force"]) == 0
+    assert training([*arguments, "--force"]) == 0
     assert load_bundle(out).digest != before
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
-def test_an_interrupted_fit_leaves_nothing(fitted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_fit_leaves_nothing(fitted: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(build, "verify", interrupted)
-    assert training(["fit", "--data", str(fitted[0]), "--out", str(tmp_path / "b"), *QUICK]) == 130
+    assert training(["fit", "--data", str(fitted.data), "--out", str(tmp_path / "b"), "--detector", "ewma"]) == 130
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_constant_feature_is_kept_and_said(fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    training(["fit", "--data", str(fitted[0]), "--out", str(tmp_path / "b"), *QUICK])
-    shown = capsys.readouterr().out
-    assert "constant in its fit rows, kept: flag" in shown
-    assert "note: not compared with the baselines" in shown
+def test_a_constant_feature_is_kept_and_said(fitted: Fit) -> None:
+    assert "constant in its fit rows, kept: flag" in fitted.said
+    assert "note: not compared with the baselines" in fitted.said
 
 
 @pytest.mark.parametrize(
@@ -157,9 +166,9 @@ def test_data_that_cannot_be_fitted_is_refused_by_name(tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize(("more", "said"), [([], "3 features"), (["--detector", "pca"], "the detector pca")])
 def test_lean_is_refused_where_it_leaves_nothing_out(
-    fitted: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
+    fitted: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
 ) -> None:
-    assert training(["fit", "--data", str(fitted[0]), "--out", str(tmp_path / "b"), "--lean", *more, *QUICK]) == 2
+    assert training(["fit", "--data", str(fitted.data), "--out", str(tmp_path / "b"), "--lean", *more, *QUICK]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
 
@@ -199,8 +208,7 @@ def test_anomalies_and_gaps_do_not_bend_a_scale() -> None:
     assert 0.7 < dirty_scale[0] / scale[0] < 3.5  # the plain deviation is 25 times as large
 
 
-@pytest.mark.parametrize("budget", [2.0, 10.0, 50.0])
-def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for(budget: float) -> None:
+def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for() -> None:
     rng = np.random.default_rng(3)
 
     def scores(weeks: int) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
@@ -215,8 +223,9 @@ def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for(budget: f
     settings = AlertingSettings()
     ticks = [60.0] * 6
     tail, _, _ = calibrated(calibration, ticks, settings)
-    realised = incidents(fresh, np.array([tail.level(budget)]), settings, ticks, tail).sum() / 6
-    assert 0.5 < realised / budget < 2
+    budgets = np.array([50.0, 10.0, 2.0])
+    realised = incidents(fresh, np.array([tail.level(b) for b in budgets]), settings, ticks, tail).sum(axis=0) / 6
+    assert ((realised / budgets > 0.5) & (realised / budgets < 2)).all()
 
 
 def test_little_history_leaves_the_level_near_what_was_known_beforehand_and_much_history_sets_it() -> None:
@@ -230,5 +239,6 @@ def test_little_history_leaves_the_level_near_what_was_known_beforehand_and_much
         assert tail.stream_weeks == pytest.approx(4 * points / 2016)
         return tail.level(1.0)
 
-    assert known.level(1.0) - 1.0 < level(200) <= known.level(1.0)
-    assert level(20_000) < level(200) - 0.5
+    little = level(200)
+    assert known.level(1.0) - 1.0 < little <= known.level(1.0)
+    assert level(8_000) < little - 0.5

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from detector.model.bundle import load_bundle
+from detector.model.runtime import Runtime
+from training import build
 from training.baselines import Baseline, baseline, first_rows
-from training.build import plain_runtime
+from training.build import contest, plain_runtime
 from training.calibrate import walk
 from training.cli import main as training
 from training.config import FitSettings
@@ -40,6 +43,16 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
     return load_history(rhythm(tmp_path_factory.mktemp("rhythm") / "h.csv"), 0.6)
 
 
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return load_history(rhythm(tmp_path_factory.mktemp("labelled") / "h.csv", label=True), 0.6)
+
+
+@pytest.fixture(scope="module", params=["gaussian", "pca"])
+def plain(request: pytest.FixtureRequest, labelled: History) -> Contender:
+    return contender(request.param, baseline(request.param, labelled, FitSettings()), labelled)
+
+
 def contender(name: str, step: Baseline, history: History) -> Contender:
     return Contender(name, plain_runtime(graph(step), history, step.layout.size), first_rows(step, history))
 
@@ -67,27 +80,21 @@ def test_a_detector_that_forgets_everything_is_worse_and_the_verdict_turns_with_
     assert held(history, forgetful, sound) == outcome
 
 
-def test_labels_are_what_counts_where_there_are_any(tmp_path: Path) -> None:
-    history = load_history(rhythm(tmp_path / "h.csv", label=True), 0.6)
-    step = contender("pca", baseline("pca", history, FitSettings()), history)
-    outcome = held(history, step, step)
+def test_labels_are_what_counts_where_there_are_any(labelled: History, plain: Contender) -> None:
+    outcome = held(labelled, plain, plain)
     assert (outcome.basis, outcome.streams, outcome.cases) == ("labels", 2, 2)
     assert outcome.standings[0].recall == 1
     assert outcome.standings[0].auc_pr > 0.8
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "pca"])
-def test_a_contender_arrives_at_the_held_out_rows_as_the_daemon_would(tmp_path: Path, kind: str) -> None:
-    history = load_history(rhythm(tmp_path / "h.csv", label=True), 0.6)
-    plain = baseline(kind, history, FitSettings())
-    rows = first_rows(plain, history)
-    walked = walk(plain_runtime(graph(plain), history, plain.layout.size), history, rows)
+def test_a_contender_arrives_at_the_held_out_rows_as_the_daemon_would(labelled: History, plain: Contender) -> None:
+    assert isinstance(plain.engine, Runtime)
+    walked = walk(plain.engine, labelled, plain.first)
     wanted = [
-        average_precision(scores[part.calibration :], marked(series.times, history.labels[series.name])[part.calibration :])
-        for series, scores, part in zip(history.series, walked.scores, splits(history), strict=True)
+        average_precision(scores[part.calibration :], marked(series.times, labelled.labels[series.name])[part.calibration :])
+        for series, scores, part in zip(labelled.series, walked.scores, splits(labelled), strict=True)
     ]
-    step = contender(kind, plain, history)
-    assert held(history, step, step).standings[0].auc_pr == pytest.approx(np.mean(wanted), abs=1e-6)
+    assert held(labelled, plain, plain).standings[0].auc_pr == pytest.approx(np.mean(wanted), abs=1e-6)
 
 
 def test_too_few_rows_are_not_compared(tmp_path: Path) -> None:
@@ -107,7 +114,17 @@ def test_where_nothing_moves_in_the_held_out_rows_that_is_the_reason_and_not_the
     assert said.startswith("the labels mark all held-out rows of a stream or none, and in the streams that were looked at no metric moves")
 
 
-def test_a_network_that_is_worse_is_written_only_when_it_is_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_that_is_worse_is_written_only_when_it_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept: list[Trial | None] = []
+
+    def compared(*given: Any) -> Trial | None:
+        """The second fit is the first one again."""
+        kept.extend([] if kept else [contest(*given)])
+        return kept[0]
+
+    monkeypatch.setattr(build, "contest", compared)
     arguments = ["fit", "--data", str(rhythm(tmp_path / "h.csv")), "--out", str(tmp_path / "b"), "--steps", "1", "--hidden", "2"]
     assert training(arguments) == 2
     shown = capsys.readouterr()

@@ -68,7 +68,8 @@ def test_a_metric_that_nobody_trained_on_fires_soon_after_the_warm_up_and_resolv
     (tmp_path / "history.csv").write_text("\n".join(rows) + "\n")
     bundle, raised = load_bundle(SHIPPED), list[Alert]()
     pipeline = offline_pipeline(bundle, Runtime(bundle), AlertingSettings(false_alarms_per_week=10), raised.append)
-    for columns, _, _ in FileSource(tmp_path / "history.csv", bundle.feature_names, each_metric=True).polls():
+    (stretch,) = FileSource(tmp_path / "history.csv", bundle.feature_names, each_metric=True).stretches()
+    for columns in stretch.polls():
         pipeline.process([columns])
     assert {alert.stream for alert in raised} == {"host-1/load"}
     assert 1.7e9 + 30 * fault.start <= raised[0].starts_at <= 1.7e9 + 30 * fault.stop
