@@ -2,8 +2,9 @@
 
 Theory of operation. The snapshot is the truth, the committed offset a hint. A checkpoint takes copies of the dirty pages, which is all
 that the loop stands still for; the keeper's thread makes them durable, pages before head, and a later turn of the loop commits the
-offsets of what became durable. One checkpoint is under way at a time. A partition that was assigned gives no records until the keeper has
-read its pages and the log has been found to still hold what they ask for.
+offsets of what became durable; those that the group refuses are committed again with the next checkpoint. One checkpoint is under way at a
+time. A partition that was assigned gives no records until the keeper has read its pages and the log has been found to still hold what they
+ask for.
 
 The consumer's I/O thread may assign or revoke partitions at any moment: it takes the loop's lock, so never in the middle of a poll's
 records; records that were fetched before an assignment changed are thrown away and read again from the applied offset. The lock is never
@@ -273,6 +274,7 @@ class Loop:
             if self._writing is not None and self._writing.written.done():
                 self._settle(self._writing.written.result())
             if self._writing is None and self._clock.monotonic() - self._tried >= self._interval:
+                self._commit_again(source.refused())
                 self._write(self._pipeline.table.partitions())
         self._commit(source)
 
@@ -284,6 +286,7 @@ class Loop:
             self._await_written(ends)
             self._write(self._pipeline.table.partitions())
             self._await_written(ends)
+            self._commit_again(source.refused())
         self._commit(source, max(0.5, ends - self._clock.monotonic()))
 
     def _write(self, partitions: Sequence[Partition]) -> None:
@@ -323,6 +326,12 @@ class Loop:
         self.vitals.store_fault = written.fault
         if not written.fault:
             self._checkpointed = began
+
+    def _commit_again(self, refused: Mapping[Partition, int]) -> None:
+        """Offsets of before a rebalance, or of a broker that was away: no later one may come to a partition that falls silent."""
+        for partition, offset in refused.items():
+            if self._committed.get(partition) == offset:
+                del self._committed[partition]
 
     def _commit(self, source: Source, wait: float = 0.0) -> None:
         self._report(source)

@@ -60,6 +60,10 @@ class Source(Protocol):
         """Tell the group how far the durable state reaches, and wait so many seconds for its answer. Raises Transient."""
         ...
 
+    def refused(self) -> Mapping[Partition, int]:
+        """The offsets that the group did not take, since this was last asked: of commits that raised, and of those whose answer came later."""
+        ...
+
     def lag(self, partition: Partition, offset: int) -> int | None:
         """Records between ``offset`` and the end of the partition, or None where it is not known."""
         ...

@@ -9,6 +9,7 @@ calls does its own locking and never calls back into the client but to seek, pau
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
@@ -37,6 +38,7 @@ class KafkaSource:
         self._topics = settings.topics
         self._from_the_start = settings.auto_offset_reset == "earliest"
         self._idle = 0
+        self._refused: deque[Mapping[Partition, int]] = deque()
         self._log = structlog.get_logger("kafka")
         try:
             self._consumer = connected(
@@ -129,13 +131,21 @@ class KafkaSource:
             if wait:
                 self._consumer.commit(committed, timeout_ms=int(wait * 1000))
             else:
-                self._consumer.commit_async(committed, callback=self._committed)
+                self._consumer.commit_async(committed, callback=self._answered)
         except (KafkaError, AssertionError) as error:
+            self._refused.append(offsets)
             raise Transient(f"{type(error).__name__}: {error}") from error
 
-    def _committed(self, offsets: object, answer: object) -> None:
+    def refused(self) -> Mapping[Partition, int]:
+        refused: dict[Partition, int] = {}
+        while self._refused:
+            refused.update(self._refused.popleft())
+        return refused
+
+    def _answered(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], answer: object) -> None:
         if isinstance(answer, Exception):
-            more = "it is a hint only: the snapshot says where reading starts"
+            self._refused.append({_partition(tp): committed.offset for tp, committed in offsets.items()})
+            more = "it is tried again, and a hint only: the snapshot says where reading starts"
             self._log.warning("commit_failed", cause=f"{type(answer).__name__}: {answer}", more=more)
 
     def lag(self, partition: Partition, offset: int) -> int | None:

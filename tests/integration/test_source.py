@@ -1,4 +1,4 @@
-"""The consumer group's membership under polls that are too short for a join."""
+"""The consumer group's membership and its offsets, under polls that are too short for a join and members that fall out of the group."""
 
 from __future__ import annotations
 
@@ -53,3 +53,17 @@ def test_every_partition_is_assigned_however_short_the_polls(membership: tuple[K
         return len(held.now) == PARTITIONS
 
     eventually(joined, "all partitions", deadline=10)
+
+
+@pytest.mark.parametrize("partitions", [PARTITIONS])
+def test_a_commit_that_the_group_refuses_is_told(membership: tuple[KafkaSource, Assigned], topic: str) -> None:
+    source, held = membership
+    eventually(lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS, "all partitions")
+    source.commit({Partition(topic, 0): 0, Partition(topic, 1): 0})
+    source.poll(100, 0.2)
+    assert source.refused() == {}
+    source._consumer._coordinator.reset_generation()  # as the client does when the group no longer knows it
+    source.commit({Partition(topic, 0): 0, Partition(topic, 1): 0})
+    eventually(lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS, "all partitions once more")
+    assert source.refused() == {Partition(topic, 0): 0, Partition(topic, 1): 0}
+    assert source.refused() == {}

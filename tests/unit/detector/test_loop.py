@@ -35,6 +35,7 @@ class ListSource:
         self.log = (0, 1000)
         self.during_poll: list[object] = []
         self.asked: list[int] = []
+        self.refusals: dict[Partition, int] = {}
 
     def poll(self, max_records: int, timeout: float) -> Sequence[Columns]:
         self.asked.append(max_records)
@@ -61,6 +62,10 @@ class ListSource:
 
     def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
         self.committed.append(dict(offsets))
+
+    def refused(self) -> Mapping[Partition, int]:
+        refused, self.refusals = self.refusals, {}
+        return refused
 
     def lag(self, partition: Partition, offset: int) -> int | None:
         return 100 - offset
@@ -156,6 +161,45 @@ def test_nothing_is_written_or_committed_twice(house: House) -> None:
         house.checkpoint(source)
     assert source.committed == [{P: 2}]
     assert house.value("detector_checkpoints_total", outcome="written") == 1
+
+
+def test_an_offset_that_the_group_refused_is_committed_with_the_next_checkpoint_even_if_no_record_comes(house: House) -> None:
+    house.assign(P)
+    source = ListSource(poll())
+    house.turn(source)
+    house.checkpoint(source)
+    source.refusals = {P: 2}  # as in a rebalance
+    house.turn(source)
+    assert source.committed == [{P: 2}]  # not at once: the rebalance may go on
+    house.checkpoint(source)
+    assert source.committed == [{P: 2}] * 2
+    house.checkpoint(source)
+    assert source.committed == [{P: 2}] * 2
+
+
+def test_an_offset_that_was_refused_is_not_committed_over_a_later_one_nor_for_a_partition_that_is_anothers(house: House) -> None:
+    house.assign(P, Q)
+    source = ListSource(poll(), poll(partition=Q))
+    for _ in range(2):
+        house.turn(source)
+    house.checkpoint(source)
+    source.polls = [poll(2)]
+    house.turn(source)
+    house.checkpoint(source)
+    house.loop.revoked([Q])
+    source.refusals = {P: 2, Q: 2}
+    house.checkpoint(source)
+    assert source.committed == [{P: 2, Q: 2}, {P: 4}]
+
+
+def test_an_offset_that_was_refused_is_committed_by_the_last_checkpoint(house: House) -> None:
+    house.assign(P)
+    source = ListSource(poll())
+    house.turn(source)
+    house.checkpoint(source)
+    source.refusals = {P: 2}
+    house.loop.checkpoint(source, deadline=5)
+    assert source.committed == [{P: 2}] * 2
 
 
 def test_points_are_scored_while_a_checkpoint_is_written(house: House) -> None:
