@@ -38,8 +38,10 @@ class KafkaSource:
         self._topics = settings.topics
         self._from_the_start = settings.auto_offset_reset == "earliest"
         self._idle = 0
+        self._settled = settings.group_instance_id is None
         self._refused: deque[Mapping[Partition, int]] = deque()
         self._log = structlog.get_logger("kafka")
+        assignor = CooperativeStickyAssignor()
         try:
             self._consumer = connected(
                 KafkaConsumer,
@@ -50,14 +52,14 @@ class KafkaSource:
                 auto_offset_reset="none",
                 enable_auto_commit=False,
                 allow_auto_create_topics=False,
-                partition_assignment_strategy=[CooperativeStickyAssignor],
+                partition_assignment_strategy=[assignor],
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=max(300, min(3000, settings.session_timeout_ms // 3)),
                 metadata_max_age_ms=_METADATA_MS,
             )
         except KafkaError as error:
             raise Transient(f"no broker answers at {', '.join(settings.bootstrap_servers)} ({type(error).__name__})") from None
-        self._listener = _Listener(self._consumer, assignments)
+        self._listener = _Listener(self._consumer, assignor, assignments)
         if settings.topics[0].startswith("^"):
             self._consumer.subscribe(pattern=settings.topics[0], listener=self._listener)
         else:
@@ -76,6 +78,7 @@ class KafkaSource:
         except KafkaError as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
         self._mend_join()
+        self._settle()
         if not polled:
             self._say_if_unassigned()
         return [self._decoder.columns(_raw(tp, records)) for tp, records in polled.items()]
@@ -89,6 +92,16 @@ class KafkaSource:
         coordinator = self._consumer._coordinator
         if coordinator.rejoining and not coordinator.need_rejoin():
             coordinator.request_rejoin()
+
+    def _settle(self) -> None:
+        """Join once more, the first time that a static member has joined.
+
+        One that comes back within its session is handed what it had, and the group does not rebalance. Where it died after it had been told
+        to give partitions up and before it asked for the rebalance that gives them to another, nobody asks for that one, and they are nobody's.
+        """
+        if not self._settled and self._consumer._coordinator.stable():
+            self._settled = True
+            self._consumer._coordinator.request_rejoin()
 
     def _say_if_unassigned(self) -> None:
         """The client waits for a topic that does not exist without a word of its own that a person could use."""
@@ -158,8 +171,8 @@ class KafkaSource:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library's classes are untyped
-    def __init__(self, consumer: KafkaConsumer, assignments: Assignments) -> None:
-        self._consumer = consumer
+    def __init__(self, consumer: KafkaConsumer, assignor: CooperativeStickyAssignor, assignments: Assignments) -> None:
+        self._consumer, self._assignor = consumer, assignor
         self._assignments = assignments
         self._log = structlog.get_logger("kafka")
 
@@ -177,6 +190,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library
         self._log.info("partitions_revoked", partitions=_listed(revoked))
 
     def on_partitions_lost(self, lost: Sequence[TopicPartition]) -> None:
+        # kafka-python (3.0.12) would claim them when it joins again: kept from others until it gives them up, which it can't, not having them.
+        self._assignor.member_assignment = None
         self._assignments.lost([_partition(tp) for tp in lost])
         self._log.warning("partitions_lost", partitions=_listed(lost))
 

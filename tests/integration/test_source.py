@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import MemberToRemove
 
 from deploy.demo.broker import Broker
+from detector.errors import Transient
 from detector.events import Partition
 from detector.ingest.config import KafkaSettings
 from detector.ingest.decode import Decoder
@@ -22,25 +27,65 @@ class Assigned:
 
     def __init__(self) -> None:
         self.now: set[Partition] = set()
+        self.times_lost = 0
+        self.dies = False
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         self.now |= set(partitions)
 
     def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         self.now -= set(partitions)
+        if self.dies:
+            raise RuntimeError
         return {}
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         self.now -= set(partitions)
+        self.times_lost += 1
+
+
+Join = Callable[..., tuple[KafkaSource, Assigned]]
 
 
 @pytest.fixture
-def membership(broker: Broker, topic: str) -> Iterator[tuple[KafkaSource, Assigned]]:
-    held = Assigned()
-    settings = KafkaSettings(bootstrap_servers=(broker.bootstrap,), topics=(topic,), group_id=uuid.uuid4().hex, session_timeout_ms=6000)
-    source = KafkaSource(settings, Decoder(["cpu"]), held)
-    yield source, held
-    source.close(timeout=5)
+def join(broker: Broker, topic: str) -> Iterator[Join]:
+    """Members of one group, static ones where they are named."""
+    with ExitStack() as stack:
+        group = uuid.uuid4().hex
+
+        def joining(name: str | None = None) -> tuple[KafkaSource, Assigned]:
+            held = Assigned()
+            settings = KafkaSettings(
+                bootstrap_servers=(broker.bootstrap,), topics=(topic,), group_id=group, group_instance_id=name, session_timeout_ms=6000
+            )
+            source = KafkaSource(settings, Decoder(["cpu"]), held)
+            stack.callback(source.close, timeout=1)
+            return source, held
+
+        yield joining
+
+
+@pytest.fixture
+def membership(join: Join) -> tuple[KafkaSource, Assigned]:
+    return join()
+
+
+def poll(*members: tuple[KafkaSource, Assigned]) -> None:
+    """Side by side, as processes do: the answer to a join counts only while a poll waits for it."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda member: member[0].poll(100, 0.1), members))
+
+
+def share(partitions: int, *members: tuple[KafkaSource, Assigned], deadline: float = 30.0) -> None:
+    """Poll until each partition is one of the members' and none of them asks for a rebalance."""
+    coordinators = [source._consumer._coordinator for source, _ in members]
+
+    def shared() -> bool:
+        poll(*members)
+        calm = not any(c.rejoining or c.need_rejoin() for c in coordinators)
+        return calm and sum(len(held.now) for _, held in members) == partitions == len(set().union(*(held.now for _, held in members)))
+
+    eventually(shared, "each partition is one member's", deadline)
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
@@ -67,3 +112,42 @@ def test_a_commit_that_the_group_refuses_is_told(membership: tuple[KafkaSource, 
     eventually(lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS, "all partitions once more")
     assert source.refused() == {Partition(topic, 0): 0, Partition(topic, 1): 0}
     assert source.refused() == {}
+
+
+@pytest.mark.parametrize("partitions", [PARTITIONS])
+def test_partitions_that_a_static_member_gave_up_just_before_it_died_find_their_new_owner(join: Join) -> None:
+    """It comes back within its session: the group rebalances neither for its death nor for its return, and the other waits for its share."""
+    dying, joining = join("a"), join("b")
+    share(PARTITIONS, dying)
+    dying[1].dies = True
+    with pytest.raises(Transient):
+        eventually(lambda: poll(joining, dying), "a share is given up")
+    assert len(dying[1].now) == PARTITIONS // 2
+    assert not joining[1].now
+    dying[1].dies = False
+    dying[0].close(timeout=1)  # a static member does not say that it leaves
+    share(PARTITIONS, join("a"), joining, deadline=20)
+
+
+@pytest.mark.parametrize("partitions", [6])
+def test_partitions_of_a_member_that_fell_out_of_the_group_are_not_kept_for_it(join: Join, broker: Broker) -> None:
+    """It comes back together with others, and is to have fewer: nobody has what it had, so nobody will give it up."""
+    lost, gone = join("a"), join("b")
+    share(6, lost, gone)
+    group = lost[0]._consumer.config["group_id"]
+    others = [join(), join()]
+    for source, _ in others:
+        source.poll(100, 0.2)  # they wait for the group to rejoin
+
+    def remove(name: str) -> None:
+        admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        admin.remove_group_members(group, [MemberToRemove(group_instance_id=name)])
+        admin.close()
+
+    remove("a")
+
+    lost[0]._consumer._coordinator.reset_generation()  # as its next heartbeat would
+    lost[0].poll(100, 0.2)
+    assert lost[1].times_lost == 1
+    remove("b")
+    share(6, lost, *others, deadline=20)
