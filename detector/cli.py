@@ -87,7 +87,8 @@ def _replay(chosen: argparse.Namespace) -> int:
         f"{summary.fired} incidents, {summary.resolved} resolved"
     )
     if summary.dropped:
-        print(f"dropped: {', '.join(f'{count:,} {reason}' for reason, count in summary.dropped.items())}")
+        late = "; sort the data by time" if summary.dropped.get("late") else ""
+        print(f"dropped: {', '.join(f'{count:,} {reason}' for reason, count in summary.dropped.items())}{late}")
     shares = ", ".join(f"{name} {rate:.3g}" for name, rate in found.shares.items())
     if not found.streams:
         print("incidents a stream-week: no stream was watched for a day, so there is no rate yet")

@@ -30,6 +30,7 @@ from detector.pipeline import Pipeline
 from detector.ports import Engine, ScoreSink
 from detector.recovery.snapshot import Restored
 
+_LONG_BEFORE = 2  # ticks
 _NAMED = 5  # streams, of those that may have been meant
 
 
@@ -109,7 +110,9 @@ class Question:
         deviations = pipeline.deviations(self.stream, x[i], step.expected[i], step.contribution[i])
         reason, per_week, stood = Reason(decided.reason[i]), pipeline.rarity(score, row), float(self._last.stood[most])
         point = Point(self.stream, self._last.time, score, float(decided.level[i]), reason, row, per_week, deviations, stood)
-        self.answer = explained(point, pipeline.rules)
+        before = self.at - self._last.time >= _LONG_BEFORE * float(row["tick"])
+        note = f"{self.stream} has no point at {timestamp(self.at)}; its last one before that:\n" if before else ""
+        self.answer = note + explained(point, pipeline.rules)
 
 
 def replay(

@@ -169,8 +169,9 @@ def _per_stream(tables: list[Table]) -> tuple[dict[str, tuple[F64, F32]], list[s
     """Each stream's rows over all files, in time order, one row a timestamp (the first of a repeated one)."""
     parts: dict[str, list[tuple[F64, F32]]] = {}
     for table in tables:
+        finite = table.finite
         for name, rows in table.by_stream():
-            parts.setdefault(name, []).append((table.times[rows], table.values[rows]))
+            parts.setdefault(name, []).append((table.times[rows], finite[rows]))
     series, repeated = {}, 0
     for name in sorted(parts):
         times = np.concatenate([t for t, _ in parts[name]])

@@ -86,8 +86,9 @@ def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[Track]:
     wholes: dict[str, str] = {}
     for table in tables:
         wholes.update(zip(table.streams, table.wholes, strict=True))
+        finite = table.finite
         for name, own in table.by_stream():
-            parts.setdefault(name, []).append((table.times[own], table.values[own][:, order]))
+            parts.setdefault(name, []).append((table.times[own], finite[own][:, order]))
     joined = ((name, zip(*pieces, strict=True)) for name, pieces in parts.items())
     return [Track(name, wholes[name], *(np.concatenate(column) for column in columns)) for name, columns in joined]
 

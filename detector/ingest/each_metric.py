@@ -47,11 +47,12 @@ def _has_numbers(column: pa.ChunkedArray) -> bool:
 def _apart(table: Table) -> Table:
     """One row for each cell that holds a number."""
     row, metric = np.nonzero(~np.isnan(table.values))
+    values = np.where(np.isinf(table.values).any(axis=1, keepdims=True), np.float32(np.inf), table.values)  # one such value spoils its record
     streams = tuple(f"{stream}/{feature}" for stream in table.streams for feature in table.features)
     stream = (table.stream[row].astype(np.int64) * len(table.features) + metric).astype(np.int32)
     label = None if table.label is None else table.label[row]
     wholes = tuple(name for name in table.streams for _ in table.features)
-    return Table(table.path, (VALUE,), streams, stream, table.times[row], table.values[row, metric][:, None], label, wholes)
+    return Table(table.path, (VALUE,), streams, stream, table.times[row], values[row, metric][:, None], label, wholes)
 
 
 def _long(raw: pa.Table, path: Path) -> Table:

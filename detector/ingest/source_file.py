@@ -31,7 +31,7 @@ class Stretch:
     Attributes:
         first: how many rows come before them.
         names: of the streams; stream: int64 [n], index into ``names``.
-        times: float64 [n]. values: float32 [n, F], NaN where missing.
+        times: float64 [n]. values: float32 [n, F], NaN where missing, infinite where float32 does not hold them.
     """
 
     def __init__(self, names: Sequence[str], stream: I64, times: F64, values: F32, first: int = 0) -> None:
@@ -46,13 +46,15 @@ class Stretch:
         return self._order[offsets - self.first]
 
     def polls(self) -> Iterator[Columns]:
-        """All rows, as polls; one without a value is no record and is rejected."""
+        """All rows, as polls; one without a value, or with one that is infinite, is rejected as the daemon does."""
         for start in range(0, len(self), POLL):
             rows = self._order[start : start + POLL]
             offsets = np.arange(len(rows)) + (self.first + start)
             values = self.values.take(rows, axis=0)
-            keep = ~np.isnan(values).all(axis=1)
-            rejected = [Rejected(PARTITION, o, RejectReason.NO_FEATURES, "every feature is missing") for o in offsets[~keep].tolist()]
+            vacant, infinite = np.isnan(values).all(axis=1), np.isinf(values).any(axis=1)
+            keep = ~(vacant | infinite)
+            rejected = [Rejected(PARTITION, o, RejectReason.NO_FEATURES, "every feature is missing") for o in offsets[vacant].tolist()]
+            rejected += [Rejected(PARTITION, o, RejectReason.INFINITE, "a value is beyond float32") for o in offsets[infinite].tolist()]
             names = [self.names[i] for i in self.stream[rows[keep]].tolist()]
             end = self.first + start + len(rows)
             yield Columns(PARTITION, names, offsets[keep], self.times[rows[keep]], values[keep], end, rejected)

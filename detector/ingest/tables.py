@@ -9,6 +9,7 @@ further columns may hold what they like.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from detector.errors import DataError
 from detector.events import F32, F64
 
 RESERVED = ("timestamp", "stream", "label")
+_INDEX = re.compile(r"|__index_level_\d+__")  # what a data frame's index is saved as that has no name
 EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: what lies outside is a wrong unit (milliseconds, most often)
 
 
@@ -35,7 +37,7 @@ class Table:
         streams: the distinct streams, N of them.
         stream: int32 [n], index into ``streams``.
         times: float64 [n], epoch seconds.
-        values: float32 [n, F], NaN where missing or not finite.
+        values: float32 [n, F], NaN where missing, infinite where it is beyond what float32 holds.
         label: float64 [n] of the optional ``label`` column, or None.
         aside: columns that were left aside: no features of the bundle that the file is read for.
         parted: what each of ``streams`` is a metric of, where every metric is a stream; None elsewhere.
@@ -50,6 +52,11 @@ class Table:
     label: F64 | None = None
     parted: tuple[str, ...] | None = None
     aside: tuple[str, ...] = ()
+
+    @property
+    def finite(self) -> F32:
+        """The values, NaN where they are infinite."""
+        return np.where(np.isinf(self.values), np.float32(np.nan), self.values)
 
     @property
     def wholes(self) -> tuple[str, ...]:
@@ -116,19 +123,21 @@ def opened(path: Path) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {error}") from None
     if "timestamp" not in columns:
-        raise DataError(f"{path} has no `timestamp` column (it has {', '.join(columns)}): name its time column so")
+        mark = next((m for m in ";\t|" if len(columns) == 1 and m in columns[0]), None)
+        remedy = "name its time column so" if mark is None else f"it is parted by {mark!r}: save it with commas"
+        raise DataError(f"{path} has no `timestamp` column (it has {', '.join(columns)}): {remedy}")
     if len(set(columns)) != len(columns):
         raise DataError(f"{path} names a column twice: {', '.join(columns)}")
-    return raw
+    return raw.drop_columns([c for c in columns if _INDEX.fullmatch(c)])
 
 
 def wide(raw: pa.Table, path: Path, features: tuple[str, ...]) -> Table:
     """These columns of a file as features. Raises DataError."""
     streams, stream = _streams(raw, path)
     values = np.empty((raw.num_rows, len(features)), np.float32)
-    for j, name in enumerate(features):
-        values[:, j] = _numbers(raw[name], path, name)
-    values[~np.isfinite(values)] = np.nan
+    with np.errstate(over="ignore"):
+        for j, name in enumerate(features):
+            values[:, j] = _numbers(raw[name], path, name)
     label = _numbers(raw["label"], path, "label") if "label" in raw.column_names else None
     return Table(path, features, streams, stream, _times(raw["timestamp"], path), values, label)
 
@@ -187,7 +196,8 @@ def _times(column: pa.ChunkedArray, path: Path) -> F64:
     bad = ~((times > EARLIEST) & (times < LATEST))
     if bad.any():
         row = int(np.argmax(bad))
-        raise DataError(f"{path}, row {row + 1}: timestamp {column[row].as_py()!r} is not epoch seconds between 1970 and 2100 nor ISO 8601")
+        remedy = "; divide milliseconds by 1,000" if LATEST <= times[row] < 1000 * LATEST else ""
+        raise DataError(f"{path}, row {row + 1}: timestamp {column[row].as_py()!r} is not epoch seconds between 1970 and 2100 nor ISO 8601{remedy}")
     return times
 
 

@@ -45,6 +45,23 @@ def test_there_is_one_row_for_each_input_row_in_its_order(tmp_path: Path, capsys
     assert "no stream was watched for a day" in said
 
 
+def test_rows_with_a_value_that_is_infinite_are_dropped_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "h.csv").write_text("timestamp,stream,cpu,mem\n60,a,0,0\n120,a,inf,0\n180,a,0,-1e308\n240,a,0,0\n")
+    for bundle in (write_bundle(tmp_path / "b"), "any"):
+        assert main(["replay", "--bundle", str(bundle), "--data", str(tmp_path / "h.csv"), "--scores", str(tmp_path / "s.csv")]) == 0
+        with (tmp_path / "s.csv").open() as file:
+            assert {row["timestamp"] for row in csv.DictReader(file) if row["status"] == "dropped"} == {"120", "180"}
+        assert f"dropped: {2 if bundle != 'any' else 4} infinite" in capsys.readouterr().out
+
+
+def test_what_is_explained_for_want_of_a_point_at_that_time_is_said_to_lie_before_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
+    command = ["replay", "--bundle", str(bundle), "--data", str(data), "--scores", str(tmp_path / "s.csv"), "--explain"]
+    for at, said in (("a@650", False), ("a@99999", True)):
+        assert main([*command, at]) == 0
+        assert ("has no point at 1970-01-02T03:46:39" in capsys.readouterr().out) is said
+
+
 def test_columns_that_are_no_features_of_the_bundle_change_nothing(tmp_path: Path) -> None:
     bundle, data = write_bundle(tmp_path / "b"), history(tmp_path / "h.csv")
     head, *rows = data.read_text().splitlines()
