@@ -21,7 +21,7 @@ from detector.alerting.webhook import Webhook
 from detector.clock import Clock, SystemClock
 from detector.config import Settings
 from detector.deadletter import DeadLetterFile
-from detector.errors import ConfigError, RejectReason, Transient
+from detector.errors import ConfigError, DetectorError, RejectReason, Transient
 from detector.events import Alert, Partition, Rejected
 from detector.ingest.decode import Decoder
 from detector.ingest.decode_each import EachMetricDecoder
@@ -140,8 +140,10 @@ class Daemon:
         self._left()
         self._log.info("draining", notifications=len(self._outbox))
         self._loop.vitals.stopping = True
-        self._quietly("delivery", lambda: self._delivery.stop(self._left(_DRAIN)))
-        self._loop.checkpoint(source, self._left(_LAST))
+        try:
+            self._quietly("delivery", lambda: self._delivery.stop(self._left(_DRAIN)))
+        finally:
+            self._loop.checkpoint(source, self._left(_LAST))
 
     def _left(self, share: float = 1.0) -> float:
         """Seconds that one part of the stop may take: at most its share of the deadline, and never more than is left of the whole."""
@@ -178,13 +180,13 @@ class Daemon:
             self.metrics.rate.labels(name).set(rate)
 
     def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
-        """One part of a stop. This is the top: nothing is above it that could act on what any library raises while it closes, and
-        a delivery or a consumer that fails to end must not keep the last checkpoint from being written. It is logged, and what was not
-        checkpointed is read again at the next start.
+        """One part of a stop. A disk that is full or a broker that is away is logged: what was not checkpointed is read again at the next start.
+
+        Anything else is a fault of ours and ends the command with its trace, once the other parts are closed.
         """
         try:
             cleanup()
-        except Exception as error:  # noqa: BLE001 - see above: logged, never silent, and the parts after it still end
+        except (DetectorError, OSError) as error:
             self._log.error("cleanup_failed", part=what, cause=f"{type(error).__name__}: {error}")
 
     def _alerted(self, alert: Alert, view: View) -> None:

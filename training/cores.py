@@ -77,7 +77,9 @@ def _worker(work: Callable[[Any, Tell], Any], share: Any, pipe: Connection[Any, 
         pipe.send(("result", work(share, lambda count: pipe.send(("done", count)))))
     except DetectorError as error:
         pipe.send(("failed", error))
-    except Exception as error:  # the top of this process: the parent ends the whole with a sentence, the trace is shown here
+    except Exception as error:
+        # Nothing is swallowed: whatever broke is raised again below, so that its trace is shown. It is caught to name it to the parent, which
+        # only sees a pipe: work may be any function, so no narrower class says what it can break with.
         pipe.send(("failed", TrainingError(f"a worker failed: {type(error).__name__}: {error}")))
         raise
     finally:

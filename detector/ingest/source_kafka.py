@@ -166,8 +166,11 @@ class KafkaSource:
         return None if end is None else max(0, end - offset)
 
     def close(self, timeout: float) -> None:
-        """Leave the group, within ``timeout`` seconds."""
-        self._consumer.close(autocommit=False, timeout_ms=int(timeout * 1000))
+        """Leave the group, within ``timeout`` seconds. Raises Transient."""
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=int(timeout * 1000))
+        except KafkaError as error:
+            raise Transient(f"{type(error).__name__}: {error}") from error
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library's classes are untyped

@@ -1,0 +1,41 @@
+"""The end of the daemon: what may fail while its parts are closed, and what that keeps from being closed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import structlog
+
+from detector.app import Daemon
+from detector.errors import Transient
+
+
+def stop(*parts: Callable[[], object]) -> list[str]:
+    """Close them one after the other, the last one first, as the daemon does; what was logged."""
+    daemon = cast(Any, SimpleNamespace(_log=structlog.get_logger("daemon")))
+    with structlog.testing.capture_logs() as said, contextlib.ExitStack() as cleanups:
+        for part in parts:
+            cleanups.callback(Daemon._quietly, daemon, "part", part)
+    return [line["cause"] for line in said]
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    def part() -> None:
+        raise error
+
+    return part
+
+
+def test_a_disk_that_is_full_and_a_broker_that_is_away_are_said_and_end_nothing() -> None:
+    assert stop(failing(OSError("disk full")), failing(Transient("no broker"))) == ["Transient: no broker", "OSError: disk full"]
+
+
+def test_a_fault_of_ours_ends_the_command_once_the_other_parts_are_closed() -> None:
+    closed: list[str] = []
+    with pytest.raises(ZeroDivisionError):
+        stop(lambda: closed.append("store"), failing(ZeroDivisionError()))
+    assert closed == ["store"]
