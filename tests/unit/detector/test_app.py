@@ -14,7 +14,7 @@ from detector.app import Daemon
 from detector.errors import Transient
 
 
-def stop(*parts: Callable[[], object]) -> list[str]:
+def stop(*parts: Callable[[], None]) -> list[str]:
     """Close them one after the other, the last one first, as the daemon does; what was logged."""
     daemon = cast(Any, SimpleNamespace(_log=structlog.get_logger("daemon")))
     with structlog.testing.capture_logs() as said, contextlib.ExitStack() as cleanups:
