@@ -26,6 +26,7 @@ from tests.integration.stage import Record, WebhookReceiver, eventually, produce
 
 P = Partition("metrics", 0)
 STREAMS, TICKS = 2000, 7
+SPILLED = 800  # at least
 
 
 def alert(number: int) -> Alert:
@@ -85,7 +86,7 @@ def test_a_storm_waits_in_the_store_survives_a_kill_and_arrives_whole_in_few_pos
     produce(broker, topic, storm())
     daemon = start(**grouped)
     daemon.await_value("detector_alerts_total", STREAMS)
-    daemon.await_value("detector_notifications_spilled", STREAMS - 1200)
+    daemon.await_value("detector_notifications_spilled", SPILLED)
     daemon.signal(signal.SIGKILL)
     daemon.status(10)
 
@@ -95,5 +96,6 @@ def test_a_storm_waits_in_the_store_survives_a_kill_and_arrives_whole_in_few_pos
     eventually(lambda: daemon.value("detector_notifications_waiting") == 0, "nothing waits")
     assert {stream for stream, _, _ in told(receiver)} == {f"s{i}" for i in range(STREAMS)}
     assert len(set(told(receiver))) == STREAMS
-    assert len(receiver.accepted()) <= 100
+    sizes = [len(json.loads(post.body)["alerts"]) for post in receiver.accepted()]
+    assert sum(size for size in sizes if size >= 50) >= SPILLED  # what is raised meanwhile goes out as it comes, in many posts
     daemon.stop()
