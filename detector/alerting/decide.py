@@ -56,6 +56,8 @@ DECISION = np.dtype(
 KNOWN = 1_000_000
 Decisions = npt.NDArray[np.void]
 _OPAQUE = np.dtype(("V", DECISION.itemsize))
+_WARMING, _OK, _PENDING, _FIRING = (np.uint8(p) for p in (Phase.WARMING, Phase.OK, Phase.PENDING, Phase.FIRING))
+_IS_WARMING, _IS_BELOW = np.uint8(Reason.WARMING), np.uint8(Reason.BELOW_LEVEL)  # of numpy: an enum's member is looked up each time
 Bools = npt.NDArray[np.bool_]
 _SATURATED = np.iinfo(np.uint16).max
 _MOST_STEPS = np.iinfo(np.uint32).max
@@ -130,16 +132,41 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     Pure: returns new rows.
     """
     out = rows.view(_OPAQUE).copy().view(DECISION)  # numpy copies a structured row field by field, twenty times as slow
-    out["steps"] = np.minimum(rows["steps"], _MOST_STEPS - 1) + 1
-    warming = rows["steps"] < rules.warm_up
-    was_firing = rows["phase"] == Phase.FIRING
-    tick = _followed(rows["tick"], rows["steps"], since)
-    apart = spaced(rules.spacing, tick, rules.spacing_most)
-    lift = np.where(rows["steps"] == 0, np.float32(rules.start), faded(rows["lift"], since, MEMORY))
-    usually = rules.warning + rows["own"] + lift + standing(rows["steps"], tick, rules)
+    steps = np.ascontiguousarray(rows["steps"])
+    warming = steps < rules.warm_up
+    tick = _followed(rows["tick"], steps, since)
+    lift = np.where(steps == 0, np.float32(rules.start), faded(rows["lift"], since, MEMORY))
+    usually = rules.warning + rows["own"] + lift + standing(steps, tick, rules)
     level = np.maximum(usually, rows["plateau"]).astype(np.float32)
-    breach = (scores >= level) & ~warming
     over = scores >= level - np.float32(rules.hysteresis)
+
+    out["steps"] = np.minimum(steps, _MOST_STEPS - 1) + 1
+    out["tick"], out["lift"] = tick, lift
+    out["watched"] += np.where(warming, 0.0, np.minimum(since, _LONGEST_GAP * tick))
+    out["breaches"] = out["critical"] = out["calms"] = 0
+    _learn(out, rows, scores, usually, rules)
+
+    phase, reason = np.where(warming, _WARMING, _OK), np.where(warming, _IS_WARMING, _IS_BELOW)
+    accepted = np.zeros(len(rows), np.bool_)
+    busy = np.flatnonzero(over | (rows["phase"] > _OK))
+    if len(busy):  # nearly all streams are quiet at nearly every step, and then all is said
+        most = rules.spacing_most if np.ndim(rules.spacing_most) == 0 else np.asarray(rules.spacing_most)[busy]
+        apart, parts = spaced(rules.spacing, tick[busy], most), (a[busy] for a in (times, since, scores, level, over, warming))
+        moved = out.view(_OPAQUE)[busy].view(DECISION)
+        reason[busy], accepted[busy] = _incidents(moved, rows.view(_OPAQUE)[busy].view(DECISION), apart, *parts, rules)
+        out.view(_OPAQUE)[busy] = moved.view(_OPAQUE)
+        phase[busy] = moved["phase"]
+    out["phase"] = phase
+    _follow_plateaus(out, rows, scores, since, accepted, usually, rules)
+    return Decided(phase, reason, level, out)
+
+
+def _incidents(
+    out: Decisions, rows: Decisions, apart: F64, times: F64, since: F64, scores: F32, level: F32, over: Bools, warming: Bools, rules: Rules
+) -> tuple[U8, Bools]:
+    """Streams that are near their level or in an incident: their ``out`` rows, which have the step's ticks; reasons, and whose incident was accepted."""
+    was_firing = rows["phase"] == _FIRING
+    breach = (scores >= level) & ~warming
     calm = ~over & ~warming
 
     breaches = _counted(rows["breaches"], breach)
@@ -148,20 +175,19 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     crossed = np.where(over, times, rows["crossed"])
 
     worse = scores - level >= np.maximum(rules.critical_above, rows["excess"] + rules.hysteresis)
-    cooling = times < rows["ended"] + np.maximum(rules.cooldown * tick, np.where(worse, 0.0, apart))
+    cooling = times < rows["ended"] + np.maximum(rules.cooldown * out["tick"], np.where(worse, 0.0, apart))
     begins = breach & ~was_firing & ~cooling
-    out["onset"] = np.where(begins & (rows["phase"] != Phase.PENDING), times, rows["onset"])
+    out["onset"] = np.where(begins & (rows["phase"] != _PENDING), times, rows["onset"])
     fired = begins & (breaches >= rules.breaches)
     recovered = was_firing & (calms >= rules.calms) & (times >= crossed + apart / 4)
-    longest = np.maximum(rules.accept_after, _SHORTEST_INCIDENT * tick)
+    longest = np.maximum(rules.accept_after, _SHORTEST_INCIDENT * out["tick"])
     accepted = was_firing & ~recovered & (times - rows["onset"] >= longest)
     ends = recovered | accepted
     escalated = was_firing & ~ends & (rows["severity"] == Severity.WARNING) & (critical >= rules.breaches)
     firing = (was_firing & ~ends) | fired
 
-    quiet = np.where(warming, Phase.WARMING, Phase.OK)
-    phase = np.where(firing, Phase.FIRING, np.where(begins, Phase.PENDING, quiet)).astype(np.uint8)
-    reason = np.full(len(rows), Reason.BELOW_LEVEL, np.uint8)
+    out["phase"] = np.where(firing, _FIRING, np.where(begins, _PENDING, np.where(warming, _WARMING, _OK)))
+    reason = np.full(len(rows), _IS_BELOW)
     for where, why in (
         (warming, Reason.WARMING), (breach & ~was_firing & cooling, Reason.COOLDOWN), (begins, Reason.UNCONFIRMED),
         (was_firing, Reason.STILL_FIRING), (was_firing & calm, Reason.CLEARING), (fired, Reason.FIRED), (escalated, Reason.ESCALATED),
@@ -169,20 +195,15 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     ):  # fmt: skip
         reason[where] = why
 
-    severity = np.where(firing, np.maximum(rows["severity"], Severity.WARNING), Severity.NONE)
-    severity[escalated | (fired & (critical >= rules.breaches))] = Severity.CRITICAL
-    out["phase"], out["severity"] = phase, severity
+    out["severity"] = np.where(firing, np.maximum(rows["severity"], Severity.WARNING), Severity.NONE)
+    out["severity"][escalated | (fired & (critical >= rules.breaches))] = Severity.CRITICAL
     out["breaches"], out["critical"], out["calms"], out["crossed"] = breaches, critical, calms, crossed
-    out["tick"], out["lift"] = tick, lift
-    out["watched"] += np.where(warming, 0.0, np.minimum(since, _LONGEST_GAP * tick))
     out["incidents"] += fired
     if ends.any():
         out["ended"] = np.where(ends, times, rows["ended"])
         out["lift"] += np.where(ends, np.float32(rules.lift) * by_chance(rows["excess"], rules.scale), np.float32(0))
-    _learn(out, rows, scores, usually, rules)
     _follow_peaks(out, rows, scores, since, fired, level)
-    _follow_plateaus(out, rows, scores, since, accepted, usually, rules)
-    return Decided(phase, reason, level, out)
+    return reason, accepted
 
 
 def standing(steps: npt.NDArray[np.uint32], tick: F64, rules: Rules) -> F64:
@@ -196,13 +217,13 @@ def standing(steps: npt.NDArray[np.uint32], tick: F64, rules: Rules) -> F64:
 def _learn(out: Decisions, rows: Decisions, scores: F32, usually: F64, rules: Rules) -> None:
     """The stream's own evidence, from points that are no part of an incident."""
     if not np.isnan(rules.usual):
-        counts = (rows["steps"] >= rules.warm_up) & (rows["phase"] != Phase.FIRING) & (scores < usually - rules.hysteresis)
+        counts = (rows["steps"] >= rules.warm_up) & (rows["phase"] != _FIRING) & (scores < usually - rules.hysteresis)
         out["own"], out["evidence"] = learned(rows["own"], rows["evidence"], scores, counts, rules.usual, rules.scale)
 
 
 def _follow_peaks(out: Decisions, rows: Decisions, scores: F32, since: F64, fired: Bools, level: F32) -> None:
     """How high the score of open incidents stands, and how far over its level it stood at most."""
-    during = fired | (rows["phase"] == Phase.FIRING)
+    during = fired | (rows["phase"] == _FIRING)
     if during.any():
         fades = (1 - np.exp(-since / _PEAK_FADES)).astype(np.float32)
         peak = np.where(scores >= rows["peak"], scores, rows["peak"] + fades * (scores - rows["peak"]))
