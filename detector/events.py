@@ -102,7 +102,7 @@ class Reason(enum.IntEnum):
     ESCALATED = 6  # the critical level confirmed during an incident
     CLEARING = 7  # under the clearing level, for fewer steps than it takes
     RECOVERED = 8  # under the clearing level long enough: the incident is over
-    ACCEPTED = 9  # lasted so long that it is the new normal: the incident is over
+    ACCEPTED = 9  # it lasted so long, or the expectation came to it, that it is the new normal: the incident is over
 
     @property
     def label(self) -> str:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from detector.alerting.decide import KNOWN, Decided, Rules, decide
 from detector.alerting.levels import for_short_history, for_tick
 from detector.alerting.outbox import Outbox
+from detector.alerting.stayed import settle
 from detector.errors import RejectReason
 from detector.events import (
     ENDS,
@@ -232,6 +233,8 @@ class Pipeline:
         broken = ~np.isfinite(step.score)
         before = table.decisions.take(rows)
         decided = decide(before, times, since, np.where(broken, 0, step.score) if broken.any() else step.score, self.rules)
+        changed = np.flatnonzero(_IS_TRANSITION[decided.reason])
+        settle(decided, changed, x, step.expected, step.contribution)
         table.states[rows] = step.next_state
         table.store_decisions(rows, decided.rows)
         table.times[rows] = times
@@ -241,7 +244,6 @@ class Pipeline:
             self._metrics.state_resets.inc(int(broken.sum()))
             table.restart(rows[broken])
         self._metrics.scored.inc(len(rows))
-        changed = np.flatnonzero(_IS_TRANSITION[decided.reason])
         if len(changed):
             still = self._still(x, clock, states, step, changed)
             for i, stands in zip(changed.tolist(), still.tolist(), strict=True):

@@ -29,7 +29,8 @@ from detector.events import F32, F64, U8, Phase, Reason, Severity
 #: One stream's decision state; times are event time in seconds, scores those of the graph.
 #: ``onset`` of the incident, ``ended`` when the last one ended, ``crossed`` when it was last over the clearing level; ``watched`` seconds in which
 #: it could alert, and ``incidents`` in them; ``tick``, its own interval in seconds; ``lift``, ``own`` and its ``evidence``, ``peak`` of the score
-#: in an incident and its ``excess`` over the level at most, accepted ``plateau`` (-inf: none) as in :mod:`detector.alerting.levels`.
+#: in an incident and its ``excess`` over the level at most, accepted ``plateau`` (-inf: none) as in :mod:`detector.alerting.levels`; ``metric``,
+#: ``seen`` and ``meant`` of the last incident as in :mod:`detector.alerting.stayed`.
 DECISION = np.dtype(
     [
         ("onset", "<f8"),
@@ -45,9 +46,12 @@ DECISION = np.dtype(
         ("peak", "<f4"),
         ("excess", "<f4"),
         ("plateau", "<f4"),
+        ("seen", "<f4"),
+        ("meant", "<f4"),
         ("breaches", "<u2"),
         ("critical", "<u2"),
         ("calms", "<u2"),
+        ("metric", "<u2"),
         ("phase", "u1"),
         ("severity", "u1"),
     ]
@@ -151,9 +155,11 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
     busy = np.flatnonzero(over | (rows["phase"] > _OK))
     if len(busy):  # nearly all streams are quiet at nearly every step, and then all is said
         most = rules.spacing_most if np.ndim(rules.spacing_most) == 0 else np.asarray(rules.spacing_most)[busy]
-        apart, parts = spaced(rules.spacing, tick[busy], most), (a[busy] for a in (times, since, scores, level, over, warming))
+        apart, before = spaced(rules.spacing, tick[busy], most), rows.view(_OPAQUE)[busy].view(DECISION)
         moved = out.view(_OPAQUE)[busy].view(DECISION)
-        reason[busy], accepted[busy] = _incidents(moved, rows.view(_OPAQUE)[busy].view(DECISION), apart, *parts, rules)
+        reason[busy], accepted[busy] = _incidents(
+            moved, before, apart, times[busy], since[busy], scores[busy], level[busy], over[busy], warming[busy], rules
+        )
         out.view(_OPAQUE)[busy] = moved.view(_OPAQUE)
         phase[busy] = moved["phase"]
     out["phase"] = phase
@@ -164,7 +170,7 @@ def decide(rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules) -
 def _incidents(
     out: Decisions, rows: Decisions, apart: F64, times: F64, since: F64, scores: F32, level: F32, over: Bools, warming: Bools, rules: Rules
 ) -> tuple[U8, Bools]:
-    """Streams that are near their level or in an incident: their ``out`` rows, which have the step's ticks; reasons, and whose incident was accepted."""
+    """Of streams that are near their level or in an incident, which ``out`` has the ticks of already: reasons, and whose incident was accepted."""
     was_firing = rows["phase"] == _FIRING
     breach = (scores >= level) & ~warming
     calm = ~over & ~warming

@@ -29,7 +29,7 @@ from detector.alerting.decide import DECISION
 from detector.events import Alert, Open, Partition, Waiting
 from detector.model.rows import PageRows
 
-SCHEMA = 6
+SCHEMA = 7
 MAGIC = b"SWP1"
 _DIGEST = 32
 

@@ -54,6 +54,18 @@ def test_a_lasting_shift_alerts_once_and_is_over_within_the_stated_time(bundle: 
     assert len(fired) == len(set(fired))
     assert max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None) <= AlertingSettings().accept_after_hours * 3600
     assert not (pipeline.table.decisions["phase"] == Phase.FIRING).any()
+    ends = [a.reason for a in raised if a.ends_at is not None and a.starts_at >= shifted]
+    assert ends.count(Reason.ACCEPTED) >= 0.8 * len(ends)  # though most scores came down by themselves
+
+
+def test_what_comes_back_ends_as_recovered(bundle: Bundle) -> None:
+    values, at = rhythms(8, 25, seed=1), 6 * DAY
+    values[at : at + 24] += 8 * values[:at].std(axis=0)
+    raised, _ = fed(bundle, values)
+    spell = START + at * TICK, START + (at + 24) * TICK
+    ends = [a.reason for a in raised if a.ends_at is not None and spell[0] <= a.starts_at < spell[1]]
+    assert len(ends) >= 22
+    assert ends.count(Reason.RECOVERED) >= 0.9 * len(ends)
 
 
 def test_new_streams_do_not_storm_in_their_first_day(bundle: Bundle) -> None:

@@ -32,6 +32,7 @@ PURE = (
     "alerting/payload",
     "alerting/rates",
     "alerting/routes",
+    "alerting/stayed",
     "recovery/snapshot",
 )
 PURE_FILES = {f"detector/{p}.py" for p in PURE}
