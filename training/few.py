@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from detector.events import F32
+from detector.model.runtime import clock_input
 from training.data import History
-from training.front import BIG, COUNT, LARGEST, SETTLED, Front, Sketch
+from training.front import BIG, COUNT, LARGEST, SETTLED, Front, Sketch, slot_of
 from training.network import Cell, Residual, Sequence, affine, squashed
 
 MOST = 1  # features: what moves together is told better from each other than from each one's own past
@@ -81,7 +82,7 @@ class FewStep(nn.Module):
         Within, the streams lie on the last axis: rows are turned once on the way in and once on the way out.
         """
         features = self.layout.features
-        x, (since, second, _) = x.T if features > 1 else x.reshape(1, -1), clock.T.chunk(3)
+        x, (since, second, day) = x.T if features > 1 else x.reshape(1, -1), clock.T.chunk(3)
         eh, ec, dh, dc, bias, energy, error, fused, tick, ranked, ranks, *metrics = _columns(state, self._parts)
         metrics = self._apart(metrics)
         age = self._joined(metrics[COUNT]).amax(dim=0, keepdim=True)
@@ -89,7 +90,7 @@ class FewStep(nn.Module):
         present = (~missing).float()
         filled = torch.where(missing, 0.0, x.clamp(-LARGEST, LARGEST))
         tick = followed_tick(tick, since, age)
-        each = (_row(filled), _row(present), _row(second, features), _row(tick, features))
+        each = (_row(filled), _row(present), _row(slot_of(second), features), _row(day, features), _row(tick, features))
         surprise, signed, still, expected, metrics = self.front.step(*each, metrics)
         z = self._joined(signed)
         eh, ec = self.encoder(squashed(z), eh, ec, dim=0)
@@ -204,9 +205,10 @@ def channels(history: History, rows: list[int], front: Front) -> list[F32]:
             n = len(running) * width
             x = torch.from_numpy(np.concatenate([history.series[i].values[t] for i in running])[None])
             present = (~torch.isnan(x)).float()
-            second = torch.tensor([history.series[i].times[t] % 86_400 for i in running], dtype=torch.float32).repeat_interleave(width)[None]
+            times = np.array([history.series[i].times[t] for i in running])
+            _, second, day = torch.from_numpy(clock_input(np.zeros(len(times)), times)).repeat_interleave(width, dim=0).T[:, None]
             filled = torch.nan_to_num(x).clamp(-LARGEST, LARGEST)
-            _, signed, _, _, state = front(filled, present, second, tick[:, :n], state[:, :n])
+            _, signed, _, _, state = front(filled, present, slot_of(second), day, tick[:, :n], state[:, :n])
             each = signed.reshape(front.channels, len(running), width).transpose(0, 1).flatten(1)
             for i, row in zip(running, each.numpy(), strict=True):
                 found[i][t] = row

@@ -1,10 +1,10 @@
 """The front for metrics taken one by one: what a point means for its own metric, as six surprises that have no unit.
 
 Theory of operation. One metric alone gives a network little to reconstruct, and its level, rhythm and noise are its own. So each metric is
-expanded into six channels, each O(1) a point: its value; its change; a fast running mean less a slow one; a slow mean of what the hour of the
-day does not explain; and how new its recent shape is, of the value and of what the hour does not explain. Each channel is then replaced by its
-*surprise*, how many decimal places of probability it lies in the tail of the channel's own past, by a sketch of twelve weighted
-centroids that is finest in its tails (after Ben-Haim & Tom-Tov 2010; Dunning & Ertl 2019), with a Pareto tail beyond what was seen
+expanded into six channels, each O(1) a point: its value; its change; a fast running mean less a slow one; a slow mean of what the hour does not
+explain, on a working day or at a weekend; and how new its recent shape is, of the value and of what the hour does not explain. Each channel is
+then replaced by its *surprise*, how many decimal places of probability it lies in the tail of the channel's own past, by a sketch of twelve
+weighted centroids that is finest in its tails (after Ben-Haim & Tom-Tov 2010; Dunning & Ertl 2019), with a Pareto tail beyond what was seen
 (Pickands 1975). A point counts 1 / (1 + what its surprise exceeds 2.5 by) in it, so that an anomaly is slow to become normal. What comes out is
 the same for a metric in bytes and in gigabytes, at a minute's tick and at an hour's.
 
@@ -16,7 +16,7 @@ Everything is a stretch of the stream's state row. A missing value changes nothi
 every b points is computed at every point and kept at every b-th.
 
 Written for onnxruntime, which is quick where the last axis is long and the rest is plain arithmetic: that axis is the N metrics of all streams
-at once, centroids, prototypes and hours lie on the axes before it. Each operation costs a microsecond however small, and wide ones what their
+at once, centroids, prototypes and slots lie on the axes before it. Each operation costs a microsecond however small, and wide ones what their
 memory costs, so what is alike is done in one. A choice is a product with masks of 0 and 1, or a minimum and a maximum where numbers are in order,
 since Where is ten times as slow; a sum over the first axis is a product with ones.
 """
@@ -34,14 +34,16 @@ from training.stillness import stillness
 
 WEIGHTS = (1.0, 1.0, 1.0, 1.5)  # of the channels' surprises in the score; a shape's novelty weighs 1
 CENTROIDS = 12
-HOURS = 24
+SLOTS = 16  # of a day, 90 minutes each
+SATURDAY, MONDAY = 5.0, 0.0  # the first days of their kind
+SHARED = 0.5  # of what such a day teaches of its own kind, what it teaches of the other; other days: all of it
 BIG = 1e30  # an empty centroid; values are clipped well inside
 LARGEST = 1e28
 TINY = 1e-30  # in place of a divisor of zero
 MOST_SURPRISED = 9.0
 ROUNDING = 3e-6
 COUNTED = 12e6  # points counted before half of them are forgotten: float32 counts on by one, and the books keep their place
-COUNT = 3  # which part of the state the count is, see :class:`Front`
+COUNT = 4  # which part of the state the count is, see :class:`Front`
 FIRST = 1e-5  # a place later costs so much more: of equals every runtime then takes the first
 SETTLED = 20.0  # points before a sketch says anything
 DOUBTED = 2.5  # decimal places: what is more surprising teaches less
@@ -219,15 +221,15 @@ class Front(nn.Module):
         self.weights = (*WEIGHTS, *(1.0 for _ in shapes))
         self.channels = len(self.weights)
         centroids, books = self.channels * CENTROIDS, self.books.widths if self.books is not None else []
-        #: hour profile and how often each hour was seen · running mean and previous value · points · fast, slow, unexplained · means, then
-        #: variances of value and unexplained · how long it stood still · the books · centroids and their weights
-        self.widths = (HOURS, HOURS, 2, 1, 3, 2, 2, STILL, *books, centroids, centroids)
+        #: profile of the day's slots, what a weekend's are more than that, how often each was seen · running mean and previous value · points · fast,
+        #: slow, unexplained · means, then variances of value and unexplained · how long it stood still · the books · centroids and their weights
+        self.widths = (SLOTS, SLOTS, SLOTS, 2, 1, 3, 2, 2, STILL, *books, centroids, centroids)
         self.size = sum(self.widths)
-        hours = torch.arange(HOURS)
-        apart = (hours[:, None] - hours[None, :]).remainder(HOURS)
-        near = torch.where(apart == 0, 1.0, torch.where((apart == 1) | (apart == HOURS - 1), 0.5, 0.0))
+        slots = torch.arange(SLOTS)
+        apart = (slots[:, None] - slots[None, :]).remainder(SLOTS)
+        near = torch.where(apart == 0, 1.0, torch.where((apart == 1) | (apart == SLOTS - 1), 0.5, 0.0))
         self.register_buffer("neighbours", near)
-        self.register_buffer("hours", hours.float()[:, None])
+        self.register_buffer("slots", slots.float()[:, None])
         self.register_buffer("two_sided", torch.tensor([[1.0]] * len(WEIGHTS) + [[0.0]] * len(shapes)))  # a shape can be too new, not too old
         self.register_buffer("spans", torch.tensor(_SPANS).T[:, :, None])
 
@@ -236,24 +238,24 @@ class Front(nn.Module):
         books, past = torch.zeros(0) if self.books is None else self.books.first(), torch.zeros(self.channels * CENTROIDS)
         return torch.cat([torch.zeros(self.size - len(books) - 2 * len(past)), books, past + BIG, past])
 
-    def forward(self, x: Tensor, present: Tensor, second: Tensor, tick: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """x [1, N] finite, present [1, N] 0 or 1, second of the day [1, N], tick [1, N] in seconds, state [size, N].
+    def forward(self, x: Tensor, present: Tensor, slot: Tensor, day: Tensor, tick: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """x [1, N] finite, present [1, N] 0 or 1, slot [1, N] as of :func:`slot_of`, day [1, N] of the week (0 Monday), tick [1, N] in seconds, state [size, N].
 
         Returns one-sided surprises [C, N], signed ones for the network [C, N], the surprise of standing still [1, N], the expectation [1, N] and the
         next state.
         """
-        surprise, signed, still, expected, moved = self.step(x, present, second, tick, torch.split(state, list(self.widths)))
+        surprise, signed, still, expected, moved = self.step(x, present, slot, day, tick, torch.split(state, list(self.widths)))
         return surprise, signed, still, expected, torch.cat(moved)
 
     def step(
-        self, x: Tensor, present: Tensor, second: Tensor, tick: Tensor, state: Sequence[Tensor]
+        self, x: Tensor, present: Tensor, slot: Tensor, day: Tensor, tick: Tensor, state: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
         """:meth:`forward` with the state in its parts, before and after. Each gain is 0 where x is missing: nothing has to be put back."""
-        profile, often, levels, count, means, centre, variance, stood, *books, values, weights = state
+        profile, more, often, levels, count, means, centre, variance, stood, *books, values, weights = state
         absent, first = 1.0 - present, (count < 0.5).float()
         mean, last = (levels + first * x).chunk(2)  # 0 before the first
         still, *stands = stillness(x, levels[1:], *stood.chunk(STILL))
-        expected, residual, profile, often = self._of_the_hour(x, present, mean, profile, often, second)
+        expected, residual, profile, more, often = self._of_the_slot(x, present, mean, profile, more, often, slot, day)
         residual = _above_rounding(residual, x)
         gain = present / (count + 1.0)
         mean = mean + torch.maximum(gain, _MEAN_GAIN * present) * (x - mean)
@@ -269,19 +271,29 @@ class Front(nn.Module):
         counted = count + present
         counted = counted - COUNTED / 2 * (counted > COUNTED).float()
         levels, stood = torch.cat([mean, present * x + absent * levels[1:]]), present * torch.cat(stands) + absent * stood
-        moved = [profile, often, levels, counted, means, centre, variance, stood, *books, values, weights]
+        moved = [profile, more, often, levels, counted, means, centre, variance, stood, *books, values, weights]
         return surprise, signed, present * still, expected, moved
 
-    def _of_the_hour(
-        self, x: Tensor, present: Tensor, mean: Tensor, profile: Tensor, often: Tensor, second: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What is usual at this hour and its neighbours, what it leaves of x, and the profile after x."""
-        now = (torch.floor(second / 3600.0).clamp(0, HOURS - 1) == self.get_buffer("hours")).float()
+    def _of_the_slot(
+        self, x: Tensor, present: Tensor, mean: Tensor, profile: Tensor, more: Tensor, often: Tensor, slot: Tensor, day: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What is usual in this slot and its neighbours, what it leaves of x, and what is known of the slots after x.
+
+        A weekend is known as what it is ``more`` than a working day, so that what is learned of either holds for both. What is new on the first day
+        of its kind may be that kind's or here to stay: half of it is learned of the other kind, too, and what is new on another day wholly.
+        So a difference is found in two weekends, and a level that changed for good is news once.
+        """
+        weekend = (day > SATURDAY - 0.5).float()
+        turn = (day == SATURDAY).float() - (day == MONDAY).float()
+        now = (slot == self.get_buffer("slots")).float()
         weight = (self.get_buffer("neighbours") @ now) * often
-        usual = (0.5 * mean + (weight * profile).sum(0, keepdim=True)) / (0.5 + weight.sum(0, keepdim=True))
+        shown = profile + weekend * more
+        usual = (0.5 * mean + (weight * shown).sum(0, keepdim=True)) / (0.5 + weight.sum(0, keepdim=True))
         now = present * now
-        gain = now * (1.0 / (often + 1.0)).clamp(min=_PROFILE_GAIN)
-        return usual, x - usual, profile + gain * (x - profile), (often + now).clamp(max=1.0 / _PROFILE_GAIN)
+        step = now * (1.0 / (often + 1.0)).clamp(min=_PROFILE_GAIN) * (x - shown)
+        own = step * (often > 0.5).float() * ((1.0 - SHARED) * turn)
+        profile = profile + step - weekend * own
+        return usual, x - usual, profile, more + own, (often + now).clamp(max=1.0 / _PROFILE_GAIN)
 
     def _standardised(self, q: Tensor, mean: Tensor, variance: Tensor, count: Tensor, gain: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q [2, N] by its running mean and variance, and those after it; an update is clipped at five deviations."""
@@ -307,6 +319,11 @@ class Front(nn.Module):
         high, low = high.reshape(c, -1) * said, low.reshape(c, -1) * (said * self.get_buffer("two_sided"))
         rows = CENTROIDS * c
         return torch.maximum(high, low), (high - low).clamp(-6.0, 6.0), values.reshape(rows, -1), weights.reshape(rows, -1)
+
+
+def slot_of(second: Tensor) -> Tensor:
+    """Which slot of the day it is, by its second."""
+    return torch.floor(second * (SLOTS / 86_400.0)).clamp(0, SLOTS - 1)
 
 
 def _above_rounding(difference: Tensor, of: Tensor) -> Tensor:

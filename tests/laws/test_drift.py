@@ -64,6 +64,21 @@ def test_a_rhythm_that_follows_the_wall_does_not_alarm_when_clocks_change_where_
     assert in_zone <= min(in_utc / 3, streams * days * DAY / WEEK)
 
 
+# -- weekends ----------------------------------------------------------------------------------------------------------------
+
+
+def test_streams_that_rest_at_weekends_stop_alarming_when_they_wake(bundle: Bundle) -> None:
+    streams, tick, weeks = 40, 1800.0, 7
+    times = float(np.ceil(START / WEEK) * WEEK) + tick * np.arange(int(weeks * WEEK / tick))
+    rng = np.random.default_rng(4)
+    rests = (times // DAY + 3) % 7 >= 5
+    busy = load_of_the_day(times, rng, streams) * np.where(rests, 0.5, 1.0)[:, None]
+    raised, _ = fed(bundle, (0.5 + busy + 0.04 * rng.normal(size=busy.shape)) * 10 ** rng.uniform(-2, 6, streams), float(times[0]), tick)
+    alarms = [at for own in by_stream(raised, streams) for at in own]
+    mondays = [sum(int(at // WEEK - times[0] // WEEK) == week for at in alarms if (at // DAY + 3) % 7 == 0) for week in range(weeks)]
+    assert sum(mondays[-3:]) <= 0.65 * streams, mondays  # the budget is three in seven; with one kind of day it was the whole fleet
+
+
 # -- counters ----------------------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from detector.events import F32, F64
+from detector.model.runtime import clock_input
 from training.few import FewStep, first_row
-from training.front import BOOKS, CENTROIDS, DOUBTED, PROTOTYPES, Front, Shape
+from training.front import BOOKS, CENTROIDS, DOUBTED, PROTOTYPES, Front, Shape, slot_of
 from training.network import Sequence
 
 TICK, POINTS = 300.0, 700
@@ -92,21 +93,24 @@ class PlainBook:
             self.prototypes[least], self.used[least] = pattern, 1.0
 
 
-def plain_channels(x: F64, seconds: F64) -> F64:
+def plain_channels(x: F64, times: F64) -> F64:
     """[n, 6] of one metric without gaps: value, change, fast less slow mean, unexplained by the hour, two novelties."""
-    profile, often, mean = np.zeros(24), np.zeros(24), x[0]
+    profile, often, mean = np.zeros((2, 16)), np.zeros(16), x[0]  # of working days and weekends, as they stand
     fast = slow = x[0]
     unexplained, last = 0.0, x[0]
     books = [PlainBook(s.every, s.length, PROTOTYPES) for s in BOOKS]
     centers, spreads = np.zeros(2), np.zeros(2)
     found = np.zeros((len(x), 6))
     for i, value in enumerate(x):
-        hour = int(seconds[i] // 3600)
-        weights = {h % 24: w * often[h % 24] for h, w in ((hour - 1, 0.5), (hour, 1.0), (hour + 1, 0.5))}
-        usual = (0.5 * mean + sum(w * profile[h] for h, w in weights.items())) / (0.5 + sum(weights.values()))
+        day, slot = int(times[i] // 86_400 + 3) % 7, int(times[i] % 86_400 // 5400)
+        kind = int(day >= 5)
+        weights = {k % 16: w * often[k % 16] for k, w in ((slot - 1, 0.5), (slot, 1.0), (slot + 1, 0.5))}
+        usual = (0.5 * mean + sum(w * profile[kind, k] for k, w in weights.items())) / (0.5 + sum(weights.values()))
         residual = value - usual
-        profile[hour] += max(1 / (often[hour] + 1), 0.15) * (value - profile[hour])
-        often[hour] = min(often[hour] + 1, 1 / 0.15)
+        learned = max(1 / (often[slot] + 1), 0.15) * (value - profile[kind, slot])
+        profile[kind, slot] += learned
+        profile[1 - kind, slot] += learned * (0.5 if day in (0, 5) and often[slot] else 1.0)
+        often[slot] = min(often[slot] + 1, 1 / 0.15)
         mean += max(1 / (i + 1), 0.002) * (value - mean)
         q = np.array([value, residual])
         centers = q.copy() if i == 0 else centers
@@ -136,29 +140,30 @@ def plain_surprises(channels: F64) -> tuple[F64, F64]:
 
 
 def daily(seed: int) -> tuple[F64, F64]:
-    """A rhythm with noise, a spike and a shift; seconds of the day. Rounded, so that float32 and float64 see equal values where there are any."""
+    """A rhythm with noise, a spike and a shift; event times, from Friday into Monday. Rounded, so that float32 and float64 see equal values."""
     rng = np.random.default_rng(seed)
-    t: F64 = np.arange(POINTS, dtype=np.float64) * TICK + 40_000
+    t: F64 = np.arange(POINTS, dtype=np.float64) * TICK + 158_400
     x = 50 + 20 * np.sin(2 * np.pi * t / 86_400) + rng.normal(size=POINTS)
     x[400] += 60
     x[600:] += 25
     rounded: F64 = np.round(x * 8) / 8
-    seconds: F64 = np.mod(t, 86_400.0)
-    return rounded, seconds
+    return rounded, t
 
 
-@pytest.mark.parametrize(("seed", "shapes"), [(0, BOOKS), (3, BOOKS), (2, ())])
+@pytest.mark.parametrize(("seed", "shapes"), [(0, BOOKS), (3, BOOKS), (7, ())])
 def test_the_channels_are_those_of_the_plain_writing(seed: int, shapes: tuple[Shape, ...]) -> None:
-    x, seconds = daily(seed)
-    expected, expected_signed = plain_surprises(plain_channels(x, seconds))
+    x, times = daily(seed)
+    assert {int(t // 86_400 + 3) % 7 for t in times.tolist()} == {4, 5, 6, 0}
+    expected, expected_signed = plain_surprises(plain_channels(x, times))
     front = Front(shapes).eval()
     state, channels = front.first()[:, None], front.channels
     expected, expected_signed = expected[:, :channels], expected_signed[:, :channels]
     found, signed = np.zeros((POINTS, channels)), np.zeros((POINTS, channels))
     with torch.no_grad():
         for i in range(POINTS):
-            value, second = torch.tensor([[x[i]]], dtype=torch.float32), torch.tensor([[seconds[i]]], dtype=torch.float32)
-            one, other, _, _, state = front(value, torch.ones(1, 1), second, torch.tensor([[TICK]]), state)
+            _, second, day = torch.from_numpy(clock_input(np.zeros(1), times[i : i + 1])).T[:, None]
+            value = torch.tensor([[x[i]]], dtype=torch.float32)
+            one, other, _, _, state = front(value, torch.ones(1, 1), slot_of(second), day, torch.tensor([[TICK]]), state)
             found[i], signed[i] = one[:, 0].numpy(), other[:, 0].numpy()
     assert expected[400].max() > 3
     near = np.abs(found - expected) < 1e-2
