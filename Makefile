@@ -16,12 +16,14 @@ setup: $(VENV)/.complete  ## .venv with everything: daemon, training, demo, test
 $(VENV)/.complete: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "streamwarden needs Python 3.11 or newer; name one with PYTHON=…")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing requirements/dev.txt into $(VENV): some minutes, and nothing more is printed meanwhile.'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
 $(DEMO_VENV)/.complete: requirements/demo.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "streamwarden needs Python 3.11 or newer; name one with PYTHON=…")'
 	test -x $(DEMO_VENV)/bin/python || $(PYTHON) -m venv $(DEMO_VENV)
+	@echo 'Installing requirements/demo.txt into $(DEMO_VENV): some minutes, and nothing more is printed meanwhile.'
 	$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
 	touch $@
 
