@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detector.alerting.levels import MEMORY, by_chance, faded, for_age, for_first_day, for_tick, learned, spaced
+from detector.alerting.levels import MEMORY, by_chance, faded, for_age, for_tick_and_day, learned, spaced
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 
 #: One stream's decision state; times are event time in seconds, scores those of the graph.
@@ -84,7 +84,7 @@ class Rules:
         accept_after: seconds.
         lift: what one incident of chance adds to its stream's level on average.
         start: what a stream that training has not seen is lifted by at first.
-        first_day: what not having seen a day adds (:func:`~detector.alerting.levels.for_first_day`).
+        first_day: what not having seen a day adds (:func:`~detector.alerting.levels.for_tick_and_day`).
         tick: the interval in seconds that the fleet's level is for; 0: for any.
         ages, offsets: what being young adds (:func:`~detector.alerting.levels.for_age`).
         usual: the score that a known share of the fleet's points pass; nan: streams have no level of their own.
@@ -214,7 +214,7 @@ def _incidents(
 
 def standing(steps: npt.NDArray[np.uint32], tick: F64, rules: Rules) -> F64:
     """What a stream's tick [B] and age [B] move its level by."""
-    moved = for_tick(tick, rules.tick, rules.scale) + for_first_day(steps * tick, rules.first_day)
+    moved = for_tick_and_day(tick, rules.tick, steps * tick, rules.first_day, rules.scale)
     if rules.ages and (steps < rules.ages[-1]).any():
         moved = moved + for_age(steps.astype(np.float64), np.array(rules.ages), np.array(rules.offsets))
     return moved

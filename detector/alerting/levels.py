@@ -16,8 +16,9 @@ Theory of operation. The bundle says at which score its fleet raises so many inc
   stands ln(10) scales higher. One with a longer tick stays where it is and alarms less: few points are no reason to alarm on less.
 - *young*: a stream that training has not seen scores higher while its own past is short. By how much, by the number of its points, is in the
   bundle. It also begins with a lift of :data:`START` scales, since e^{FEEDBACK} times the budget is no welcome for ten thousand new streams, and
-  stands :data:`FIRST_DAY` scales higher until it has seen a day, less and less in its second: whatever rhythm it has is news till then. One that
-  training saw for less than a week begins with part of that lift (:func:`for_short_history`): what comes on other days is news, too.
+  stands :data:`FIRST_DAY` scales higher until it has seen a day, less and less in its second: whatever rhythm it has is news till then. News
+  comes by the hour and chance by the point, and their rates add up: a stream that stands high for its tick stands little higher for its first day.
+  One that training saw for less than a week begins with part of the lift (:func:`for_short_history`): what comes on other days is news, too.
 - *plateau*: where an incident lasted so long that it was accepted as the new normal, the level stands above what the score reached
   until the score comes down, and then follows it down.
 
@@ -69,17 +70,25 @@ def learned(own: F32, evidence: F32, scores: F32, counts: np.ndarray[tuple[int],
 
 def for_tick(tick: F64, reference: float, scale: float) -> F64:
     """What a stream's ``tick`` [B] moves its level by where the fleet's is ``reference``, in seconds; a reference of 0 is none."""
-    return scale * np.log(np.clip(reference / np.maximum(tick, 1e-3), 1.0, 1e3)) if reference else np.zeros_like(tick)
+    return scale * np.log(_oftener(tick, reference))
+
+
+def for_tick_and_day(tick: F64, reference: float, seen: F64, first_day: float, scale: float) -> F64:
+    """:func:`for_tick` of streams seen for ``seen`` [B] seconds: ``first_day`` where only that counts, in the first day, and 0 after the second."""
+    unseen = np.clip(2.0 - seen / DAY, 0.0, 1.0)
+    if not first_day or not unseen.any():
+        return for_tick(tick, reference, scale)
+    return scale * np.log(_oftener(tick, reference) + np.expm1(first_day / scale * unseen))
+
+
+def _oftener(tick: F64, reference: float) -> F64:
+    """How many times as many points as the fleet's a stream with this ``tick`` [B] has; 1 where it has fewer."""
+    return np.clip(reference / np.maximum(tick, 1e-3), 1.0, 1e3)
 
 
 def for_age(steps: F64, ages: F64, offsets: F64) -> F64:
     """What being young moves the level by, of streams that have had ``steps`` [B] points; ``offsets`` at ``ages`` (rising), none beyond the last."""
     return np.interp(np.log(np.maximum(steps, 1)), np.log(ages), offsets, right=0.0)
-
-
-def for_first_day(seen: F64, added: float) -> F64:
-    """What not having seen a day moves the level by, of streams seen for ``seen`` [B] seconds: ``added`` in the first, 0 after the second."""
-    return added * np.clip(2.0 - seen / DAY, 0.0, 1.0)
 
 
 def for_short_history(seen: F64, known: int, start: float) -> F32:

@@ -209,6 +209,13 @@ def test_until_it_has_seen_a_day_the_level_of_a_new_stream_stands_higher() -> No
     assert known.level[0] == pytest.approx(float(rules.warning))
 
 
+def test_what_is_news_and_what_is_chance_add_up_as_rates() -> None:
+    rules = AlertingSettings().rules(TAIL, 60.0, warm_up=0)
+    for oftener in (1, 6, 60):
+        level = Course(np.zeros(20), rules, tick=60.0 / oftener).levels[10, 0] - float(rules.warning) - START * TAIL.scale
+        assert level == pytest.approx(math.log(oftener + math.exp(FIRST_DAY) - 1) * TAIL.scale, abs=0.05)
+
+
 def test_a_stream_that_training_saw_for_less_than_a_week_begins_with_part_of_a_new_ones_lift() -> None:
     assert for_short_history(np.array([0.0, WEEK / 4, WEEK, 9 * WEEK]), 4, 0.8).tolist() == pytest.approx([0.8, 0.6, 0.0, 0.0])
     assert for_short_history(np.zeros(0), 2, 0.8).tolist() == [0.0, 0.0]
