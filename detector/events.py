@@ -113,19 +113,24 @@ ENDS = (Reason.RECOVERED, Reason.ACCEPTED)
 TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, *ENDS)
 
 
+class Oddity(enum.StrEnum):
+    """What is odd of a feature."""
+
+    VALUE = "value"
+    STILLNESS = "stillness"  # that it stands where it stood
+    COURSE = "course"  # how it moved of late: with the expected value it would be as odd
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureDeviation:
-    """One feature at the moment of a decision: what was seen, what the network expected, its share of the error.
-
-    ``still``: what is odd is that it stands where it stood, and not the value.
-    """
+    """One feature at the moment of a decision: what was seen, what the network expected, its share of the error, and what is odd of it."""
 
     name: str
     unit: str
     observed: float
     expected: float
     contribution: float
-    still: bool = False
+    odd: Oddity = Oddity.VALUE
 
 
 @dataclass(frozen=True, slots=True)

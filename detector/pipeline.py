@@ -7,9 +7,10 @@ loops over points in Python; what changes phase becomes an :class:`Alert` in the
 :meth:`Pipeline.capture` copies out what a checkpoint must make durable. State, decisions, undelivered notifications and the applied offset
 leave together or not at all.
 
-A value that is as usual may be told of because it never changes. The graph's outputs don't say so, but it can be asked again: where the score falls
-by a scale if the metric that contributed most had moved by the least that float32 can tell, it is odd that it stands still. That is one
-more run for points that raise or change an alert, and for no others.
+A value that is as usual may be told of because it never changes, or because of how it moved of late. The graph's outputs don't say so, but it can be
+asked again about the metric that contributed most: where the score falls by a scale if it had moved by the least that float32 can tell, it is odd
+that it stands still; where it falls by less than a tenth of one if it were what was expected, its course is. That is two more runs for points that
+begin an incident or make it worse, and for no others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from detector.alerting.decide import KNOWN, Decided, Rules, decide
 from detector.alerting.levels import for_short_history, for_tick
@@ -32,6 +32,7 @@ from detector.events import (
     Alert,
     Columns,
     FeatureDeviation,
+    Oddity,
     Partition,
     Reason,
     Rejected,
@@ -57,7 +58,7 @@ class Pipeline:
     """State of the assigned partitions and the path through it. One thread at a time.
 
     ``writer`` is a number that no other process writes pages under; ``zones`` are those whose wall clocks the streams follow; ``asked_again`` runs
-    the graph for what alerts say and nothing else; without it they say nothing of what stands still.
+    the graph for what alerts say and nothing else; without it they say nothing of what is odd beside values.
     """
 
     def __init__(
@@ -245,9 +246,9 @@ class Pipeline:
             table.restart(rows[broken])
         self._metrics.scored.inc(len(rows))
         if len(changed):
-            still = self._still(x, clock, states, step, changed)
-            for i, stands in zip(changed.tolist(), still.tolist(), strict=True):
-                self._transition(columns.partition, int(rows[i]), before[i], decided, times[i], i, x, step, stands)
+            odd = self._odd(x, clock, states, step, changed[~np.isin(decided.reason[changed], ENDS)])
+            for i in changed.tolist():
+                self._transition(columns.partition, int(rows[i]), before[i], decided, times[i], i, x, step, odd.get(i, Oddity.VALUE))
         if self._sink is not None:
             self._sink.wave(columns.partition, columns.offsets[records], x, step, decided)
 
@@ -263,7 +264,7 @@ class Pipeline:
         i: int,
         x: F32,
         step: Step,
-        still: bool,
+        odd: Oddity,
     ) -> None:
         reason, after = Reason(decided.reason[i]), decided.rows[i]
         resolved = reason in ENDS
@@ -282,7 +283,7 @@ class Pipeline:
             level=float(decided.level[i]) + above,
             confidence=1.0 if after["steps"] >= KNOWN else min(1.0, float(after["watched"]) / RHYTHM),
             per_week=self.rarity(float(step.score[i]), after),
-            deviations=self.deviations(name, x[i], step.expected[i], step.contribution[i], still),
+            deviations=self.deviations(name, x[i], step.expected[i], step.contribution[i], odd),
         )
         self._metrics.decisions.labels(reason.label).inc()
         self._metrics.alerts.labels(_STATUS[reason], severity.label).inc()
@@ -295,24 +296,26 @@ class Pipeline:
         faster = for_tick(np.array([row["tick"]], np.float64), self.rules.tick, self.rules.scale)
         return self._bundle.manifest.tail.rate(score - float(row["own"]) - float(faster[0]))
 
-    def _still(self, x: F32, clock: F32, states: F32, step: Step, points: Slots) -> npt.NDArray[np.bool_]:
-        """Of which of these points it is odd that the metric that contributed most stands still, see above."""
-        if self._asked_again is None:
-            return np.zeros(len(points), np.bool_)
-        moved, most = x[points], (np.arange(len(points)), step.contribution[points].argmax(axis=1))
+    def _odd(self, x: F32, clock: F32, states: F32, step: Step, points: Slots) -> dict[int, Oddity]:
+        """What is odd of the metric that contributed most, of those of these points where it is not the value, see above."""
+        if self._asked_again is None or not len(points):
+            return {}
+        most = np.arange(len(points)), step.contribution[points].argmax(axis=1)
+        moved, usual = x[points], x[points]
         moved[most] = np.nextafter(moved[most], np.float32(np.inf))
-        again = self._asked_again.step(moved, clock[points], states[points])
-        return np.asarray(step.score[points] - again.score >= self.rules.scale)
+        usual[most] = step.expected[points][most]
+        fall = [step.score[points] - self._asked_again.step(asked, clock[points], states[points]).score for asked in (usual, moved)]
+        found = dict.fromkeys(points[fall[0] < 0.1 * self.rules.scale].tolist(), Oddity.COURSE)
+        return found | dict.fromkeys(points[fall[1] >= self.rules.scale].tolist(), Oddity.STILLNESS)
 
-    def deviations(self, stream: str, observed: F32, expected: F32, contribution: F32, still: bool = False) -> tuple[FeatureDeviation, ...]:
-        """The features that contributed most, largest first; ``still``: the first of them stands still, and that is odd."""
+    def deviations(self, stream: str, observed: F32, expected: F32, contribution: F32, odd: Oddity = Oddity.VALUE) -> tuple[FeatureDeviation, ...]:
+        """The features that contributed most, largest first; ``odd``: what is odd of the first of them."""
         features = self._bundle.features_of(stream)
         order = np.argsort(-contribution, kind="stable")[:TOP_FEATURES].tolist()
+        found = zip(order, [odd, *([Oddity.VALUE] * len(order))], strict=False)
         return tuple(
-            FeatureDeviation(
-                features[j].name, features[j].unit, float(observed[j]), float(expected[j]), float(contribution[j]), still and j == order[0]
-            )
-            for j in order
+            FeatureDeviation(features[j].name, features[j].unit, float(observed[j]), float(expected[j]), float(contribution[j]), what)
+            for j, what in found
             if not np.isnan(observed[j])
         )
 

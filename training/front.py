@@ -238,11 +238,14 @@ class Front(nn.Module):
         books, past = torch.zeros(0) if self.books is None else self.books.first(), torch.zeros(self.channels * CENTROIDS)
         return torch.cat([torch.zeros(self.size - len(books) - 2 * len(past)), books, past + BIG, past])
 
-    def forward(self, x: Tensor, present: Tensor, slot: Tensor, day: Tensor, tick: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """x [1, N] finite, present [1, N] 0 or 1, slot [1, N] as of :func:`slot_of`, day [1, N] of the week (0 Monday), tick [1, N] in seconds, state [size, N].
+    def forward(
+        self, x: Tensor, present: Tensor, slot: Tensor, day: Tensor, tick: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """x [1, N] finite, present [1, N] 0 or 1, slot [1, N] as of :func:`slot_of`, day [1, N] of the week (0 Monday), tick [1, N] in seconds,
+        state [size, N].
 
-        Returns one-sided surprises [C, N], signed ones for the network [C, N], the surprise of standing still [1, N], the expectation [1, N] and the
-        next state.
+        Returns one-sided surprises [C, N], signed ones for the network [C, N], the surprise of standing still [1, N], the expectation [1, N] and
+        the next state.
         """
         surprise, signed, still, expected, moved = self.step(x, present, slot, day, tick, torch.split(state, list(self.widths)))
         return surprise, signed, still, expected, torch.cat(moved)

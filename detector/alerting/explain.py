@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.alerting.decide import Rules, standing
-from detector.events import FeatureDeviation, Phase, Reason
+from detector.events import FeatureDeviation, Oddity, Phase, Reason
 
 _SPANS = (("hour", 1 / 168), ("day", 1 / 7), ("week", 1.0), ("month", 30.4 / 7), ("year", 365.25 / 7))  # in weeks
 _RAREST = 10 * 365.25 / 7  # weeks: beyond it no history bears a figure out
 _NAMED = 3
 _STILL = "stands still, for longer than it used to, at "
+_COURSE = ", and as odd at that: what stands out is how it moved of late"
 _STOOD = 10  # ticks
 
 
@@ -62,7 +63,12 @@ def about(per_week: float) -> str:
 def seen(deviations: Sequence[FeatureDeviation]) -> str:
     """What was seen against what was expected, of the metrics that contributed most."""
     top = [d for d in deviations if d.contribution > 0][:_NAMED]
-    return ", ".join(f"{d.name} {_STILL if d.still else ''}{number(d, d.observed)} (expected {number(d, d.expected)})" for d in top)
+    return ", ".join(map(_seen, top))
+
+
+def _seen(of: FeatureDeviation) -> str:
+    still, course = _STILL * (of.odd is Oddity.STILLNESS), _COURSE * (of.odd is Oddity.COURSE)
+    return f"{of.name} {still}{number(of, of.observed)} (expected {number(of, of.expected)}{course})"
 
 
 def number(of: FeatureDeviation, value: float) -> str:

@@ -10,7 +10,7 @@ from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import fresh
 from detector.alerting.explain import Point, explained, rarity, seen
 from detector.alerting.payload import described
-from detector.events import Alert, FeatureDeviation, Partition, Phase, Reason, Severity
+from detector.events import Alert, FeatureDeviation, Oddity, Partition, Phase, Reason, Severity
 from tests.fakes import TAIL
 
 RULES = AlertingSettings(breaching_steps=2).rules(TAIL, 60.0, warm_up=120)
@@ -40,12 +40,17 @@ def test_large_values_are_told_in_as_many_digits_as_it_takes_to_tell_them_apart(
 
 
 def test_what_stands_still_is_told_and_for_how_long() -> None:
-    frozen = FeatureDeviation("cpu", "%", 3.2, 3.3, 1.0, still=True)
+    frozen = FeatureDeviation("cpu", "%", 3.2, 3.3, 1.0, Oddity.STILLNESS)
     assert seen([frozen]) == "cpu stands still, for longer than it used to, at 3.2 % (expected 3.3 %)"
     row = ROW.copy()
     row["tick"] = 60.0
     for stood, said in ((2700.0, "(expected 41 %), disk 1.5 (expected 1.2); cpu has stood at this value for 45 min."), (540.0, "(expected 1.2).")):
         assert said in explained(dataclasses.replace(point(Reason.BELOW_LEVEL), row=row, stood=stood), RULES)
+
+
+def test_an_odd_course_is_told_beside_a_value_that_is_not() -> None:
+    wavy = FeatureDeviation("cpu", "%", 3.2, 3.3, 1.0, Oddity.COURSE)
+    assert seen([wavy]) == "cpu 3.2 % (expected 3.3 %, and as odd at that: what stands out is how it moved of late)"
 
 
 def test_it_says_what_was_seen_expected_and_how_rare_that_is() -> None:

@@ -13,7 +13,7 @@ from detector.alerting.decide import fresh
 from detector.alerting.outbox import Outbox
 from detector.alerting.routes import Routing
 from detector.errors import RejectReason
-from detector.events import F32, F64, I64, Alert, Columns, Partition, Phase, Reason, Rejected, Severity
+from detector.events import F32, F64, I64, Alert, Columns, Oddity, Partition, Phase, Reason, Rejected, Severity
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.runtime import Runtime, Step
@@ -346,23 +346,26 @@ def test_what_is_rare_on_a_slow_stream_is_commoner_on_a_fast_one(bundle: Bundle)
 
 
 class Restless:
-    """The engine of a graph that scores jumps of the first feature, and for how many points it stands still. Implements Engine."""
+    """The engine of a graph that scores jumps of the first feature, for how many points it stands still, and moves without a rest.
+
+    It expects one more than the last value. Implements Engine.
+    """
 
     def step(self, x: F32, clock: F32, state: F32) -> Step:
         last, run = state.T
-        run = np.where(x[:, 0] == last, run + 1, 0).astype(np.float32)
-        score = np.abs(x[:, 0] - last) + run
+        run = np.where(x[:, 0] == last, np.maximum(run, 0) + 1, np.minimum(run, 0) - 1).astype(np.float32)
+        score = np.abs(x[:, 0] - last) + np.maximum(run, 0) + 10 * (run < -8)
         share = np.tile(np.array([1, 0], np.float32), (len(x), 1))
-        return Step(score, x, share, np.stack([x[:, 0], run], axis=1))
+        return Step(score, np.stack([last + 1, x[:, 1]], axis=1), share, np.stack([x[:, 0], run], axis=1))
 
 
-@pytest.mark.parametrize(("tail", "still"), [([1, 1, 1, 1, 1, 1, 1, 1], True), ([1, 1, 40], False)])
-def test_an_alert_says_of_what_stands_still_that_it_does(bundle: Bundle, tail: list[float], still: bool) -> None:
+@pytest.mark.parametrize(("tail", "odd"), [([1] * 8, Oddity.STILLNESS), ([1, 1, 40], Oddity.VALUE), ([1, 2, 1, 2], Oddity.COURSE)])
+def test_an_alert_says_what_is_odd_where_it_is_not_the_value(bundle: Bundle, tail: list[float], odd: Oddity) -> None:
     engine = Restless()
     house, silent = House(bundle, engine=engine, asked_again=engine), House(bundle, engine=engine)
     for one in (house, silent):
         one.feed([1, 2, 1, 2, 1, 2, *tail])
-    assert [d.still for d in house.raised[0].deviations] == [still, False]
-    assert not any(d.still for d in silent.raised[0].deviations)
+    assert [d.odd for d in house.raised[0].deviations] == [odd, Oddity.VALUE]
+    assert {d.odd for d in silent.raised[0].deviations} == {Oddity.VALUE}
     assert house.rows.scores == silent.rows.scores
     assert np.array_equal(house.pipeline.table.states, silent.pipeline.table.states)  # what it was asked again leaves no trace
