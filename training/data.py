@@ -166,17 +166,22 @@ def _pooled(heads: dict[str, F32]) -> F64:
 
 
 def _per_stream(tables: list[Table]) -> tuple[dict[str, tuple[F64, F32]], list[str]]:
-    """Each stream's rows over all files, in time order, one row a timestamp (the first of a repeated one)."""
+    """Each stream's rows over all files, in time order, one row a timestamp (the first of a repeated one), and what was done to that end."""
     parts: dict[str, list[tuple[F64, F32]]] = {}
     for table in tables:
         finite = table.finite
         for name, rows in table.by_stream():
             parts.setdefault(name, []).append((table.times[rows], finite[rows]))
-    series, repeated = {}, 0
+    series, repeated, late = {}, 0, 0
     for name in sorted(parts):
         times = np.concatenate([t for t, _ in parts[name]])
+        late += int((times < np.maximum.accumulate(times)).sum())
         times, first = np.unique(times, return_index=True)
         values = np.concatenate([v for _, v in parts[name]])[first]
         repeated += sum(len(t) for t, _ in parts[name]) - len(times)
         series[name] = (times, values)
-    return series, [f"{repeated:,} rows with a repeated timestamp left out"] if repeated else []
+    said = (
+        (late, "rows came after later ones of their stream: put in order, while the daemon would reject them"),
+        (repeated, "rows with a repeated timestamp left out"),
+    )
+    return series, [f"{count:,} {what}" for count, what in said if count]
