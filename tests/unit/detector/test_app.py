@@ -39,3 +39,17 @@ def test_a_fault_of_ours_ends_the_command_once_the_other_parts_are_closed() -> N
     with pytest.raises(ZeroDivisionError):
         stop(lambda: closed.append("store"), failing(ZeroDivisionError()))
     assert closed == ["store"]
+
+
+def test_the_last_checkpoint_is_written_whatever_became_of_the_delivery() -> None:
+    written: list[float] = []
+    loop = SimpleNamespace(vitals=SimpleNamespace(stopping=False), checkpoint=lambda source, seconds: written.append(seconds))
+    delivery = SimpleNamespace(stop=lambda seconds: failing(ZeroDivisionError())())
+    daemon = cast(
+        Any, SimpleNamespace(_log=structlog.get_logger("daemon"), _loop=loop, _delivery=delivery, _outbox=(), _left=lambda share=1.0: share)
+    )
+    daemon._quietly = lambda name, part: Daemon._quietly(daemon, name, part)
+    with pytest.raises(ZeroDivisionError):
+        Daemon._drain(daemon, cast(Any, None))
+    assert len(written) == 1
+    assert loop.vitals.stopping
