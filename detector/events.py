@@ -65,7 +65,7 @@ class Columns:
     @property
     def records(self) -> int:
         """How many records these rows and the rejected came from."""
-        return int(np.count_nonzero(np.diff(self.offsets, prepend=-1))) + len(self.rejected)
+        return min(len(self.offsets), 1) + int(np.count_nonzero(self.offsets[1:] != self.offsets[:-1])) + len(self.rejected)
 
 
 class Phase(enum.IntEnum):
@@ -102,7 +102,7 @@ class Reason(enum.IntEnum):
     ESCALATED = 6  # the critical level confirmed during an incident
     CLEARING = 7  # under the clearing level, for fewer steps than it takes
     RECOVERED = 8  # under the clearing level long enough: the incident is over
-    ACCEPTED = 9  # it lasted so long, or the expectation came to it, that it is the new normal: the incident is over
+    ACCEPTED = 9  # it lasted so long, or stayed until its past held it, that it is the new normal: the incident is over
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ leave together or not at all.
 A value that is as usual may be told of because it never changes, or because of how it moved of late. The graph's outputs don't say so, but it can be
 asked again about the metric that contributed most: where the score falls by a scale if it had moved by the least that float32 can tell, it is odd
 that it stands still; where it falls by less than a tenth of one if it were what was expected, its course is. That is two more runs for points that
-begin an incident or make it worse, and for no others.
+begin an incident, and for no others: once a metric has jumped, the jump back is as odd.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class Pipeline:
         self._outbox, self._metrics, self._dead, self._sink = outbox, metrics, dead, sink
         self._on_rejected, self._on_alert, self._on_split, self._writer = on_rejected, on_alert, on_split, writer
         self.table = StreamTable(_seed(bundle, rules.start), max_streams, zones.of)
+        self._gathered: F32 = np.empty((BATCH, bundle.manifest.state_size), np.float32)
         self.applied: dict[Partition, int] = {}
         self._stamps: dict[Partition, dict[int, Stamp]] = {}
 
@@ -229,13 +230,17 @@ class Pipeline:
         since = np.where(begun, times - last, self._bundle.manifest.tick_interval)
         x = columns.values.take(records, axis=0)
         wall = times if self._zones.only_utc else self._zones.wall(times, table.zones.take(rows))
-        clock, states = clock_input(since, wall), table.states.take(rows, axis=0)
+        states = table.states.take(rows, axis=0, out=self._gathered[: len(rows)], mode="clip")  # unlike "raise" it writes straight into it
+        clock = clock_input(since, wall)
         step = self._engine.step(x, clock, states)
         broken = ~np.isfinite(step.score)
         before = table.decisions.take(rows)
         decided = decide(before, times, since, np.where(broken, 0, step.score) if broken.any() else step.score, self.rules)
         changed = np.flatnonzero(_IS_TRANSITION[decided.reason])
-        settle(decided, changed, x, step.expected, step.contribution)
+        odd: dict[int, Oddity] = {}
+        if len(changed):
+            odd = self._odd(x, clock, states, step, changed[decided.reason[changed] == Reason.FIRED])
+            settle(decided, changed, odd, x, step.expected, step.contribution)
         table.states[rows] = step.next_state
         table.store_decisions(rows, decided.rows)
         table.times[rows] = times
@@ -245,10 +250,8 @@ class Pipeline:
             self._metrics.state_resets.inc(int(broken.sum()))
             table.restart(rows[broken])
         self._metrics.scored.inc(len(rows))
-        if len(changed):
-            odd = self._odd(x, clock, states, step, changed[~np.isin(decided.reason[changed], ENDS)])
-            for i in changed.tolist():
-                self._transition(columns.partition, int(rows[i]), before[i], decided, times[i], i, x, step, odd.get(i, Oddity.VALUE))
+        for i in changed.tolist():
+            self._transition(columns.partition, int(rows[i]), before[i], decided, times[i], i, x, step, odd.get(i, Oddity.VALUE))
         if self._sink is not None:
             self._sink.wave(columns.partition, columns.offsets[records], x, step, decided)
 

@@ -284,7 +284,7 @@ class Front(nn.Module):
 
         A weekend is known as what it is ``more`` than a working day, so that what is learned of either holds for both. What is new on the first day
         of its kind may be that kind's or here to stay: half of it is learned of the other kind, too, and what is new on another day wholly.
-        So a difference is found in two weekends, and a level that changed for good is news once.
+        So a difference is found in two weekends, and a level that changed for good on any other day is news once.
         """
         weekend = (day > SATURDAY - 0.5).float()
         turn = (day == SATURDAY).float() - (day == MONDAY).float()

@@ -108,6 +108,7 @@ def described(alert: Alert) -> dict[str, str]:
         "observed": _pairs(top, "observed"),
         "expected": _pairs(top, "expected"),
         "contributions": _pairs(top, "contribution"),
+        "odd": top[0].odd.value if top else "",
         "at": timestamp(alert.at),
     }
 

@@ -2,29 +2,33 @@
 
 Theory of operation. The score of a lasting shift comes down by itself once the stream's own past holds the new values, long before
 :class:`~detector.alerting.decide.Rules` would accept it. To tell the two apart the decision row keeps, of the metric that contributed most when
-the incident fired, what was seen and what was expected. When the score has come down, what is seen and what is expected are one again: where the
-expectation made the longer way, the metric stayed, and the incident ends as accepted.
+the incident fired, what was seen and what was expected. Where a metric is nearer to the former when the score has come down, it stayed, and the
+incident ends as accepted. Neither knows how a daily rhythm went on meanwhile, so this is right where the metric went farther than its rhythm does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from detector.alerting.decide import Decided
-from detector.events import F32, I64, Reason
+from detector.events import F32, I64, Oddity, Reason
 
 
-def settle(decided: Decided, points: I64, x: F32, expected: F32, contribution: F32) -> None:
+def settle(decided: Decided, points: I64, odd: Mapping[int, Oddity], x: F32, expected: F32, contribution: F32) -> None:
     """Of those of a wave's ``points`` that fired, note what was seen and expected; those that recovered without coming back are accepted.
 
-    Changes ``decided`` in place. ``x``, ``expected`` and ``contribution`` [B, F] as of the graph; a metric that is missing has not stayed.
+    Changes ``decided`` in place. ``odd`` says of which points it is not the value that is; ``x``, ``expected`` and ``contribution`` [B, F] as of the
+    graph. A metric that is missing has not stayed, nor has one whose value was not odd.
     """
     rows, reason = decided.rows, decided.reason
     for i in points[reason[points] == Reason.FIRED].tolist():
         metric = int(np.argmax(contribution[i]))
-        rows["metric"][i], rows["seen"][i], rows["meant"][i] = metric, x[i, metric], expected[i, metric]
+        rows["metric"][i], rows["meant"][i] = metric, expected[i, metric]
+        rows["seen"][i] = x[i, metric] if odd.get(i, Oddity.VALUE) is Oddity.VALUE else np.nan
     for i in points[reason[points] == Reason.RECOVERED].tolist():
-        row = rows[i]
-        metric, seen, meant = int(row["metric"]), float(row["seen"]), float(row["meant"])
-        if abs(float(x[i, metric]) - seen) < abs(float(expected[i, metric]) - meant):
+        metric, seen, meant = int(rows["metric"][i]), float(rows["seen"][i]), float(rows["meant"][i])
+        observed = float(x[i, metric])
+        if abs(observed - seen) < abs(observed - meant):
             reason[i] = Reason.ACCEPTED
