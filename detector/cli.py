@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from detector.app import Daemon, the_bundle
 from detector.check import faults, remarks
 from detector.errors import ConfigError, DataError, DetectorError
 from detector.ingest.decode import seconds
+from detector.ingest.tables import EARLIEST, LATEST, unit_hint
 from detector.model.bundle import bundle_path, load_bundle
 from detector.piped import piped
 from detector.replay import Question, replay
@@ -108,9 +110,12 @@ def _question(text: str) -> Question:
     """``STREAM@TIME``, time in ISO 8601 (UTC where it has no offset) or epoch seconds. Raises ConfigError."""
     stream, _, at = text.rpartition("@")
     try:
-        return Question(stream, seconds(at))
+        time = seconds(at)
     except ValueError:
-        raise ConfigError(f"--explain {text}: name a stream and a time, as in host-1@2026-03-01T12:00:00Z or host-1@1772366400") from None
+        time = math.nan
+    if not EARLIEST < time < LATEST:
+        raise ConfigError(f"--explain {text}: name a stream and a time, as in host-1@2026-03-01T12:00:00Z or host-1@1772366400{unit_hint(time)}")
+    return Question(stream, time)
 
 
 def _check(chosen: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detector.alerting.decide import KNOWN, Decided, Rules, decide
-from detector.alerting.levels import for_short_history, for_tick
+from detector.alerting.levels import for_short_history, for_tick, settled_rate
 from detector.alerting.outbox import Outbox
 from detector.alerting.stayed import settle
 from detector.errors import RejectReason
@@ -241,6 +241,7 @@ class Pipeline:
         if len(changed):
             odd = self._odd(x, clock, states, step, changed[decided.reason[changed] == Reason.FIRED])
             settle(decided, changed, odd, x, step.expected, step.contribution)
+            changed = changed[_IS_TRANSITION[decided.reason[changed]]]
         table.states[rows] = step.next_state
         table.store_decisions(rows, decided.rows)
         table.times[rows] = times
@@ -295,9 +296,9 @@ class Pipeline:
         self._outbox.put((partition, self.table.page_of(partition, slot)), alert)
 
     def rarity(self, score: float, row: np.void) -> float:
-        """How often in a week a stream with this decision row reaches such a score."""
+        """How often in a week incidents come, once lifts have settled, of a stream with this decision row and a level at such a score."""
         faster = for_tick(np.array([row["tick"]], np.float64), self.rules.tick, self.rules.scale)
-        return self._bundle.manifest.tail.rate(score - float(row["own"]) - float(faster[0]))
+        return settled_rate(self._bundle.manifest.tail.rate(score - float(row["own"]) - float(faster[0])))
 
     def _odd(self, x: F32, clock: F32, states: F32, step: Step, points: Slots) -> dict[int, Oddity]:
         """What is odd of the metric that contributed most, of those of these points where it is not the value, see above."""

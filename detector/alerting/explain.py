@@ -1,7 +1,8 @@
 """Why a point did or did not alert, in a sentence: what was expected, what was seen, in which metrics, and how rare that is.
 
 *How rare* is the rate at which the fleet's held-out rows raised incidents at such a score, read at the stream's own place: its score less
-what its own evidence and its tick moved its level by. Beyond what was counted it follows the tail fit, so it is an order of magnitude said as one.
+what its own evidence and its tick moved its level by, and as it is once the lifts after incidents have settled: a score at a budget's level is as
+rare as the budget. Beyond what was counted it follows the tail fit, so it is an order of magnitude said as one.
 """
 
 from __future__ import annotations

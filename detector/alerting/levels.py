@@ -60,6 +60,17 @@ def lifted_budget(per_week: float) -> float:
     return per_week * math.exp(FEEDBACK * min(1.0, per_week))
 
 
+def settled_rate(per_week: float) -> float:
+    """The budget that :func:`lifted_budget` makes ``per_week`` of: how often incidents come in the end at a level that begins with so many."""
+    most = per_week * math.exp(-FEEDBACK)
+    if most >= 1.0:
+        return most
+    budget = min(per_week, 1.0)
+    for _ in range(8):  # Newton's steps on b e^(FEEDBACK b): convex, and from above
+        budget -= (budget - per_week * math.exp(-FEEDBACK * budget)) / (1.0 + FEEDBACK * budget)
+    return budget
+
+
 def learned(own: F32, evidence: F32, scores: F32, counts: np.ndarray[tuple[int], np.dtype[np.bool_]], usual: float, scale: float) -> tuple[F32, F32]:
     """``own`` and ``evidence`` [B] after one more point; only where ``counts`` [B]."""
     above = scores > usual + own

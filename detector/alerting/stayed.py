@@ -4,6 +4,9 @@ Theory of operation. The score of a lasting shift comes down by itself once the 
 :class:`~detector.alerting.decide.Rules` would accept it. To tell the two apart the decision row keeps, of the metric that contributed most when
 the incident fired, what was seen and what was expected. Where a metric is nearer to the former when the score has come down, it stayed, and the
 incident ends as accepted. Neither knows how a daily rhythm went on meanwhile, so this is right where the metric went farther than its rhythm does.
+
+The score is highest where a metric jumps, be it back. What has come at least half the way back does not make its incident worse: the point at which
+an outage ends is no time to page for it.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from detector.alerting.decide import Decided
-from detector.events import F32, I64, Oddity, Reason
+from detector.events import F32, I64, Oddity, Reason, Severity
 
 
 def settle(decided: Decided, points: I64, odd: Mapping[int, Oddity], x: F32, expected: F32, contribution: F32) -> None:
-    """Of those of a wave's ``points`` that fired, note what was seen and expected; those that recovered without coming back are accepted.
+    """Of those of a wave's ``points`` that fired, note what was seen and expected; those that recovered without coming back are accepted, those
+    that escalated while they came back go on as they were.
 
     Changes ``decided`` in place. ``odd`` says of which points it is not the value that is; ``x``, ``expected`` and ``contribution`` [B, F] as of the
     graph. A metric that is missing has not stayed, nor has one whose value was not odd.
@@ -32,3 +36,7 @@ def settle(decided: Decided, points: I64, odd: Mapping[int, Oddity], x: F32, exp
         observed = float(x[i, metric])
         if abs(observed - seen) < abs(observed - meant):
             reason[i] = Reason.ACCEPTED
+    for i in points[reason[points] == Reason.ESCALATED].tolist():
+        metric, seen, meant = int(rows["metric"][i]), float(rows["seen"][i]), float(rows["meant"][i])
+        if abs(float(x[i, metric]) - meant) <= abs(seen - meant) / 2:
+            reason[i], rows["severity"][i] = Reason.STILL_FIRING, Severity.WARNING

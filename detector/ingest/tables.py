@@ -27,6 +27,7 @@ from detector.events import F32, F64
 RESERVED = ("timestamp", "stream", "label")
 _INDEX = re.compile(r"|__index_level_\d+__")  # what a data frame's index is saved as that has no name
 EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: what lies outside is a wrong unit (milliseconds, most often)
+_UNITS = ((1, "milliseconds"), (2, "microseconds"), (3, "nanoseconds"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ def _times(column: pa.ChunkedArray, path: Path) -> F64:
     bad = ~((times > EARLIEST) & (times < LATEST))
     if bad.any():
         row = int(np.argmax(bad))
-        remedy = "; divide milliseconds by 1,000" if LATEST <= times[row] < 1000 * LATEST else ""
+        remedy = unit_hint(float(times[row]))
         raise DataError(f"{path}, row {row + 1}: timestamp {column[row].as_py()!r} is not epoch seconds between 1970 and 2100 nor ISO 8601{remedy}")
     return times
 
@@ -206,6 +207,11 @@ def _iso(cell: str | None, path: Path, row: int) -> float:
         return parse_time(cell or "")
     except ValueError:
         raise DataError(f"{path}, row {row + 1}: timestamp {cell!r} is neither epoch seconds nor ISO 8601") from None
+
+
+def unit_hint(time: float) -> str:
+    """What to do about a time that looks like one in another unit."""
+    return next((f"; divide {unit} by 1{',000' * k}" for k, unit in _UNITS if LATEST <= time < 1000**k * LATEST), "")
 
 
 def parse_time(text: str) -> float:

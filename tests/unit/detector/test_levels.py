@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from detector.alerting.config import AlertingSettings
 from detector.alerting.decide import Decisions, Rules, decide, fresh
-from detector.alerting.levels import FEEDBACK, FIRST_DAY, MEMORY, MOST, SHARE, START, WEEK, by_chance, for_short_history
+from detector.alerting.levels import FEEDBACK, FIRST_DAY, MEMORY, MOST, SHARE, START, WEEK, by_chance, for_short_history, lifted_budget, settled_rate
 from detector.alerting.rates import rates
 from detector.events import F32, Reason
 from tests.fakes import TAIL
@@ -219,3 +219,8 @@ def test_what_is_news_and_what_is_chance_add_up_as_rates() -> None:
 def test_a_stream_that_training_saw_for_less_than_a_week_begins_with_part_of_a_new_ones_lift() -> None:
     assert for_short_history(np.array([0.0, WEEK / 4, WEEK, 9 * WEEK]), 4, 0.8).tolist() == pytest.approx([0.8, 0.6, 0.0, 0.0])
     assert for_short_history(np.zeros(0), 2, 0.8).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.1, 0.5, 0.99, 1.0, 3.0, 10.0, 100.0])
+def test_how_rare_a_level_is_in_the_end_is_the_budget_that_it_is_taken_for(budget: float) -> None:
+    assert settled_rate(lifted_budget(budget)) == pytest.approx(budget, rel=1e-6)

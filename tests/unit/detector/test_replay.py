@@ -134,6 +134,7 @@ def test_a_point_is_explained_where_it_fired_and_where_it_did_not(tmp_path: Path
     [
         ("a", "name a stream and a time"),
         ("a@noon", "name a stream and a time"),
+        ("a@1767691200000", "divide milliseconds by 1,000"),
         ("z@600", "h.csv holds no stream z: it holds a, b"),
         ("aa@600", "the nearest are a"),
         ("a@1", "a has no point"),

@@ -7,7 +7,7 @@ import pytest
 
 from detector.alerting.decide import Decided, Decisions, fresh
 from detector.alerting.stayed import settle
-from detector.events import Oddity, Reason
+from detector.events import Oddity, Reason, Severity
 
 
 def settled(rows: Decisions, reason: Reason, x: list[float], expected: list[float], contribution: list[float], odd: Oddity = Oddity.VALUE) -> Reason:
@@ -40,3 +40,12 @@ def test_an_accepted_incident_stays_so_and_another_wave_changes_nothing() -> Non
     assert settled(rows, Reason.ACCEPTED, [4.0], [4.0], [1.0]) is Reason.ACCEPTED
     assert settled(rows, Reason.STILL_FIRING, [4.0], [4.0], [1.0]) is Reason.STILL_FIRING
     assert rows.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize(("observed", "reason"), [(5.0, Reason.STILL_FIRING), (9.0, Reason.ESCALATED), (-9.0, Reason.ESCALATED)])
+def test_an_incident_does_not_get_worse_where_its_metric_comes_back(observed: float, reason: Reason) -> None:
+    rows = fresh(1)
+    settled(rows, Reason.FIRED, [10.0], [4.0], [1.0])
+    rows["severity"] = Severity.CRITICAL
+    assert settled(rows, Reason.ESCALATED, [observed], [7.0], [1.0]) is reason
+    assert rows["severity"][0] == (Severity.CRITICAL if reason is Reason.ESCALATED else Severity.WARNING)

@@ -104,6 +104,7 @@ def test_a_file_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
         ("timestamp,cpu\n,2\n", "row 1: timestamp ''"),
         ("timestamp,cpu\n1700000000000,2\n", "row 1: timestamp '1700000000000' is not epoch seconds between 1970 and 2100"),
         ("timestamp,cpu\n1700000000000,2\n", "divide milliseconds by 1,000"),
+        ("timestamp,cpu\n1700000000000000,2\n", "divide microseconds by 1,000,000"),
         ("timestamp;stream;cpu\n1;a;2\n", "parted by ';': save it with commas"),
         ("timestamp,stream,cpu\n1,a,2\n1,,2\n", "row 2: the stream is empty"),
         ("timestamp,cpu\n1,2,3\n", "can't be read"),
