@@ -28,7 +28,7 @@ from training.network import Cell, Residual, Sequence, affine, squashed
 
 MOST = 1  # features: what moves together is told better from each other than from each one's own past
 HIDDEN = 16
-_RANKED, _MEMORY = 16, 0.9998
+_RANKED, _MEMORY = 15, 0.9998
 _QUICK = 0.5  # gain of the running means of the error and of F: three points
 _WIDE = 32  # floats of a part of the row
 _YOUNG, _OLD, _AGE_WEIGHT, _SHIFT = 100.0, 1e6, 0.8, 4.0

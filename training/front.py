@@ -23,6 +23,7 @@ since Where is ten times as slow; a sum over the first axis is a product with on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,12 +44,14 @@ TINY = 1e-30  # in place of a divisor of zero
 MOST_SURPRISED = 9.0
 ROUNDING = 3e-6
 COUNTED = 12e6  # points counted before half of them are forgotten: float32 counts on by one, and the books keep their place
-COUNT = 4  # which part of the state the count is, see :class:`Front`
+COUNT = 5  # which part of the state the count is, see :class:`Front`
 FIRST = 1e-5  # a place later costs so much more: of equals every runtime then takes the first
 SETTLED = 20.0  # points before a sketch says anything
 DOUBTED = 2.5  # decimal places: what is more surprising teaches less
 _PARETO = 2.0
-_PROFILE_GAIN, _MEAN_GAIN = 0.15, 0.002
+_MEAN_GAIN = 0.002
+_KEPT = 0.2  # of what a slot held before a visit, after it
+_DRIFT = 3 * 86_400.0  # seconds over which is known what a slot changes by from one ordinary day to the next
 _SPANS = ((1500.0, 3.0, 8.0), (6000.0, 8.0, 40.0), (6000.0, 8.0, 40.0))  # of the running means: seconds, least and most points
 PROTOTYPES = 12  # of a book
 _MEMORY, _FAR = 0.999, 1.0
@@ -221,9 +224,10 @@ class Front(nn.Module):
         self.weights = (*WEIGHTS, *(1.0 for _ in shapes))
         self.channels = len(self.weights)
         centroids, books = self.channels * CENTROIDS, self.books.widths if self.books is not None else []
-        #: profile of the day's slots, what a weekend's are more than that, how often each was seen · running mean and previous value · points · fast,
-        #: slow, unexplained · means, then variances of value and unexplained · how long it stood still · the books · centroids and their weights
-        self.widths = (SLOTS, SLOTS, SLOTS, 2, 1, 3, 2, 2, STILL, *books, centroids, centroids)
+        #: profile of the day's slots, what a weekend's are more than that, how often each was seen · what they drift by · running mean and
+        #: previous value · points · fast, slow, unexplained · means, then variances of value and unexplained · how long it stood still · the
+        #: books · centroids and their weights
+        self.widths = (SLOTS, SLOTS, SLOTS, 1, 2, 1, 3, 2, 2, STILL, *books, centroids, centroids)
         self.size = sum(self.widths)
         slots = torch.arange(SLOTS)
         apart = (slots[:, None] - slots[None, :]).remainder(SLOTS)
@@ -254,11 +258,11 @@ class Front(nn.Module):
         self, x: Tensor, present: Tensor, slot: Tensor, day: Tensor, tick: Tensor, state: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
         """:meth:`forward` with the state in its parts, before and after. Each gain is 0 where x is missing: nothing has to be put back."""
-        profile, more, often, levels, count, means, centre, variance, stood, *books, values, weights = state
+        profile, more, often, drift, levels, count, means, centre, variance, stood, *books, values, weights = state
         absent, first = 1.0 - present, (count < 0.5).float()
         mean, last = (levels + first * x).chunk(2)  # 0 before the first
         still, *stands = stillness(x, levels[1:], *stood.chunk(STILL))
-        expected, residual, profile, more, often = self._of_the_slot(x, present, mean, profile, more, often, slot, day)
+        expected, residual, *days = self._of_the_slot(x, present, mean, (profile, more, often, drift), slot, day, tick)
         residual = _above_rounding(residual, x)
         gain = present / (count + 1.0)
         mean = mean + torch.maximum(gain, _MEAN_GAIN * present) * (x - mean)
@@ -274,29 +278,37 @@ class Front(nn.Module):
         counted = count + present
         counted = counted - COUNTED / 2 * (counted > COUNTED).float()
         levels, stood = torch.cat([mean, present * x + absent * levels[1:]]), present * torch.cat(stands) + absent * stood
-        moved = [profile, more, often, levels, counted, means, centre, variance, stood, *books, values, weights]
+        moved = [*days, levels, counted, means, centre, variance, stood, *books, values, weights]
         return surprise, signed, present * still, expected, moved
 
     def _of_the_slot(
-        self, x: Tensor, present: Tensor, mean: Tensor, profile: Tensor, more: Tensor, often: Tensor, slot: Tensor, day: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What is usual in this slot and its neighbours, what it leaves of x, and what is known of the slots after x.
+        self, x: Tensor, present: Tensor, mean: Tensor, days: tuple[Tensor, Tensor, Tensor, Tensor], slot: Tensor, day: Tensor, tick: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What is usual in this slot and its neighbours, what it leaves of x, and what is known of the ``days`` after x.
 
-        A weekend is known as what it is ``more`` than a working day, so that what is learned of either holds for both. What is new on the first day
-        of its kind may be that kind's or here to stay: half of it is learned of the other kind, too, and what is new on another day wholly.
-        So a difference is found in two weekends, and a level that changed for good on any other day is news once.
+        A slot holds four fifths of the mean of its last visit and the rest of those before, however many points a visit has. A weekend
+        is known as what it is ``more`` than a working day, so that what is learned of either holds for both. What is new on the first day of its
+        kind may be that kind's own or here to stay: half of it is learned of the other kind, too, and what is new on another day wholly. What
+        drifts from each day to the next, as a counter does, is nothing new. So a difference is found in two weekends, and a level that changed
+        for good on any other day is news once.
         """
+        profile, more, often, drift = days
         weekend = (day > SATURDAY - 0.5).float()
         turn = (day == SATURDAY).float() - (day == MONDAY).float()
         now = (slot == self.get_buffer("slots")).float()
         weight = (self.get_buffer("neighbours") @ now) * often
         shown = profile + weekend * more
         usual = (0.5 * mean + (weight * shown).sum(0, keepdim=True)) / (0.5 + weight.sum(0, keepdim=True))
+        tick = tick.clamp(min=1e-3)
+        least = 1.0 - torch.exp(tick * (math.log(_KEPT) * SLOTS / 86_400.0))
         now = present * now
-        step = now * (1.0 / (often + 1.0)).clamp(min=_PROFILE_GAIN) * (x - shown)
-        own = step * (often > 0.5).float() * ((1.0 - SHARED) * turn)
-        profile = profile + step - weekend * own
-        return usual, x - usual, profile, more + own, (often + now).clamp(max=1.0 / _PROFILE_GAIN)
+        met = now * (often > 0.5).float()
+        off = (met * (x - shown)).sum(0, keepdim=True)
+        gain = torch.maximum(1.0 / (often + 1.0), least)
+        own = met * gain * ((1.0 - SHARED) * turn * (off - drift))
+        profile = profile + now * gain * (x - shown) - weekend * own
+        drift = drift + met.sum(0, keepdim=True) * (1.0 - turn.abs()) * (1.0 - torch.exp(tick * (-1.0 / _DRIFT))) * (off - drift)
+        return usual, x - usual, profile, more + own, torch.minimum(often + now, 1.0 / least), drift
 
     def _standardised(self, q: Tensor, mean: Tensor, variance: Tensor, count: Tensor, gain: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q [2, N] by its running mean and variance, and those after it; an update is clipped at five deviations."""

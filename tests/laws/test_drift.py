@@ -50,7 +50,7 @@ def load_of_the_day(local: Times, rng: np.random.Generator, streams: int) -> F64
 def test_a_rhythm_that_follows_the_wall_does_not_alarm_when_clocks_change_where_the_zone_is_set(
     bundle: Bundle, change: str, before: int, after: int
 ) -> None:
-    streams, tick, since, days = 40, 1800.0, 12, 4
+    streams, tick, since, days = 40, 900.0, 12, 4
     at = datetime.fromisoformat(change).timestamp()
     times = at - since * DAY + tick * np.arange(int((since + days) * DAY / tick))
     rng = np.random.default_rng(1)
@@ -91,6 +91,15 @@ def counters(ticks: int, tick: float, per_week: F64, seed: int) -> tuple[F64, li
     restarts = rng.random((ticks, streams)) < per_week * tick / WEEK
     lost = np.maximum.accumulate(np.where(restarts, np.concatenate([np.zeros((1, streams)), total[:-1]]), 0.0))
     return total - lost, [times[column] for column in restarts.T]
+
+
+def test_a_counter_that_never_restarts_has_no_weekend(bundle: Bundle) -> None:
+    streams, tick, weeks = 25, 1800.0, 6
+    values = np.cumsum(np.random.default_rng(6).poisson(100, (int(weeks * WEEK / tick), streams)), axis=0).astype(np.float64)
+    raised, _ = fed(bundle, values, tick=tick)
+    days = [int(at // DAY + 3) % 7 for own in by_stream(raised, streams) for at in own]
+    turns = sum(day in (0, 5) for day in days)
+    assert turns <= max(10, 0.5 * len(days)), np.bincount(days, minlength=7)  # two days of seven
 
 
 def test_a_counter_that_has_restarted_before_may_restart_again(bundle: Bundle) -> None:

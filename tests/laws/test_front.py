@@ -96,6 +96,7 @@ class PlainBook:
 def plain_channels(x: F64, times: F64) -> F64:
     """[n, 6] of one metric without gaps: value, change, fast less slow mean, unexplained by the hour, two novelties."""
     profile, often, mean = np.zeros((2, 16)), np.zeros(16), x[0]  # of working days and weekends, as they stand
+    drift, least = 0.0, 1 - 0.2 ** (TICK / 5400)
     fast = slow = x[0]
     unexplained, last = 0.0, x[0]
     books = [PlainBook(s.every, s.length, PROTOTYPES) for s in BOOKS]
@@ -107,10 +108,13 @@ def plain_channels(x: F64, times: F64) -> F64:
         weights = {k % 16: w * often[k % 16] for k, w in ((slot - 1, 0.5), (slot, 1.0), (slot + 1, 0.5))}
         usual = (0.5 * mean + sum(w * profile[kind, k] for k, w in weights.items())) / (0.5 + sum(weights.values()))
         residual = value - usual
-        learned = max(1 / (often[slot] + 1), 0.15) * (value - profile[kind, slot])
-        profile[kind, slot] += learned
-        profile[1 - kind, slot] += learned * (0.5 if day in (0, 5) and often[slot] else 1.0)
-        often[slot] = min(often[slot] + 1, 1 / 0.15)
+        off, gain = value - profile[kind, slot], max(1 / (often[slot] + 1), least)
+        new = 0.5 * (off - drift) if day in (0, 5) and often[slot] else 0.0  # what may be that kind's own
+        profile[kind, slot] += gain * off
+        profile[1 - kind, slot] += gain * (off - new)
+        if day not in (0, 5) and often[slot]:
+            drift += (1 - np.exp(-TICK / (3 * 86_400))) * (off - drift)
+        often[slot] = min(often[slot] + 1, 1 / least)
         mean += max(1 / (i + 1), 0.002) * (value - mean)
         q = np.array([value, residual])
         centers = q.copy() if i == 0 else centers
