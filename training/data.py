@@ -172,7 +172,7 @@ def _per_stream(tables: list[Table]) -> tuple[dict[str, tuple[F64, F32]], list[s
         finite = table.finite
         for name, rows in table.by_stream():
             parts.setdefault(name, []).append((table.times[rows], finite[rows]))
-    series, repeated, late = {}, 0, 0
+    series, repeated, late, infinite = {}, 0, 0, sum(int(np.isinf(table.values).sum()) for table in tables)
     for name in sorted(parts):
         times = np.concatenate([t for t, _ in parts[name]])
         late += int((times < np.maximum.accumulate(times)).sum())
@@ -183,5 +183,6 @@ def _per_stream(tables: list[Table]) -> tuple[dict[str, tuple[F64, F32]], list[s
     said = (
         (late, "rows came after later ones of their stream: put in order, while the daemon would reject them"),
         (repeated, "rows with a repeated timestamp left out"),
+        (infinite, "infinite values taken as missing, where the daemon would reject their records"),
     )
     return series, [f"{count:,} {what}" for count, what in said if count]

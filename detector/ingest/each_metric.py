@@ -34,7 +34,9 @@ def _metrics(raw: pa.Table, path: Path) -> Table:
         return _long(raw, path)
     features = tuple(c for c in columns if _has_numbers(raw[c]))
     if not features:
-        raise DataError(f"{path} has no column of numbers beside {', '.join(c for c in raw.column_names if c in RESERVED)}: there is no metric in it")
+        beside = ", ".join(c for c in raw.column_names if c in RESERVED)
+        held = next((f" (`{c}` holds {cell!r})" for c in columns for cell in raw[c].to_pylist() if cell not in (None, "")), "")
+        raise DataError(f"{path} has no column of numbers beside {beside}{held}: there is no metric in it")
     return _apart(wide(raw, path, features))
 
 

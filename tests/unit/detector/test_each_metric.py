@@ -78,7 +78,7 @@ def test_a_label_is_that_of_its_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("timestamp,zone\n1,east\n", "no column of numbers"),
+        ("timestamp,zone\n1,east\n", "no column of numbers beside timestamp (`zone` holds 'east')"),
         ("timestamp,cpu\n1,5\n2,high\n", "'high'"),
         ("timestamp,feature,value\n1,,5\n", "the feature is empty"),
         ("when,cpu\n1,5\n", "no `timestamp` column"),
