@@ -107,7 +107,7 @@ class FewStep(nn.Module):
         now = (weight * evidence + 2.0 * torch.log10(error + 1e-3)) / (weight + 1.0)
         fused = fused + some * torch.where(age < 0.5, 1.0, _QUICK) * (now - fused)
         settled = (age > SETTLED - 0.5).float()
-        rank, _, *seen = self.sketch(fused, ranked, ranks, settled)
+        rank, _, _, *seen = self.sketch(fused, ranked, ranks, settled)
         ranked, ranks = (some * new + (1.0 - some) * old for new, old in zip(seen, (ranked, ranks), strict=True))
         years = _AGE_WEIGHT * torch.log10(age.clamp(_YOUNG, _OLD) / 1000.0)
         score = (2.0 * fused + rank * settled - years + _SHIFT).clamp(min=0.0)

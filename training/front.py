@@ -5,8 +5,9 @@ expanded into six channels, each O(1) a point: its value; its change; a fast run
 explain, on a working day or at a weekend; and how new its recent shape is, of the value and of what the hour does not explain. Each channel is
 then replaced by its *surprise*, how many decimal places of probability it lies in the tail of the channel's own past, by a sketch of twelve
 weighted centroids that is finest in its tails (after Ben-Haim & Tom-Tov 2010; Dunning & Ertl 2019), with a Pareto tail beyond what was seen
-(Pickands 1975). A point counts 1 / (1 + what its surprise exceeds 2.5 by) in it, so that an anomaly is slow to become normal. What comes out is
-the same for a metric in bytes and in gigabytes, at a minute's tick and at an hour's.
+(Pickands 1975). A point counts 1 / (1 + what its surprise exceeds 2.5 by) in it, so that an anomaly is slow to become normal. Where a value is
+what nearly all the past was, to the bit, nothing is surprising, be it that an anomaly just ended. What comes out is the same for a metric in
+bytes and in gigabytes, at a minute's tick and at an hour's.
 
 *Novelty of shape*: the most extreme standardised value of every b points, the last w of those a pattern; its distance to the nearest of twelve
 prototypes of the stream, which the pattern then pulls a little, or replaces the least used of them where it is far from all (competitive
@@ -50,6 +51,7 @@ SETTLED = 20.0  # points before a sketch says anything
 DOUBTED = 2.5  # decimal places: what is more surprising teaches less
 _PARETO = 2.0
 _MEAN_GAIN = 0.002
+_USUAL = 0.02  # of the past has other values: one that all the rest had is no news, whatever came before it
 _KEPT = 0.2  # of what a slot held before a visit, after it
 _DRIFT = 3 * 86_400.0  # seconds over which is known what a slot changes by from one ordinary day to the next
 _SPANS = ((1500.0, 3.0, 8.0), (6000.0, 8.0, 40.0), (6000.0, 8.0, 40.0))  # of the running means: seconds, least and most points
@@ -82,8 +84,8 @@ class Sketch(nn.Module):
         self.register_buffer("step", torch.tensor([[-1.0], [0.0]]))
         self.register_buffer("halves", torch.tensor([[-0.5], [0.5]]))
 
-    def forward(self, q: Tensor, values: Tensor, weights: Tensor, settled: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """-log10 P(X >= q) and -log10 P(X <= q) [1, M] of the past, and the sketch [K, M] that has seen q [1, M].
+    def forward(self, q: Tensor, values: Tensor, weights: Tensor, settled: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """-log10 P(X >= q) and -log10 P(X <= q) [1, M] of the past, the share of it that was exactly q, and the sketch [K, M] that has seen q [1, M].
 
         A q of BIG is none: it comes after all, weighs nothing and leaves the sketch as it is, to the bit.
         ``settled`` [1, M]: 1 where the sketch knows enough to doubt a point, which then counts the less the more surprising it is.
@@ -104,7 +106,8 @@ class Sketch(nn.Module):
         lower_w = before * w
         wide_v = torch.maximum(v[:-1], torch.minimum(v[1:], q))  # q in its place, all after it moved up
         wide_w = lower_w[1:] + (w - lower_w)[:-1] + learnt * (before[:-1] - before[1:])
-        return high, low, *self._merged(wide_v, wide_w, under - 1.0, known)
+        equal = known * w.gather(0, ends[1:]) / mass[-1:].clamp(min=TINY)
+        return high, low, equal, *self._merged(wide_v, wide_w, under - 1.0, known)
 
     def _surprises(
         self, q: Tensor, a: Tensor, b: Tensor, ends_w: Tensor, below: Tensor, known: Tensor, v: Tensor, mass: Tensor
@@ -329,8 +332,8 @@ class Front(nn.Module):
         settled, c = (count > SETTLED - 0.5).float(), self.channels
         q = torch.maximum(q, BIG - 2.0 * BIG * present).reshape(1, -1)  # BIG where there is none
         past = (part.reshape(CENTROIDS, -1) for part in (values, weights))
-        high, low, values, weights = self.sketch(q, *past, torch.cat([settled] * c, dim=1))
-        said = present * settled
+        high, low, equal, values, weights = self.sketch(q, *past, torch.cat([settled] * c, dim=1))
+        said = present * settled * ((1.0 - equal[:, : present.shape[1]]) / _USUAL).clamp(max=1.0)
         high, low = high.reshape(c, -1) * said, low.reshape(c, -1) * (said * self.get_buffer("two_sided"))
         rows = CENTROIDS * c
         return torch.maximum(high, low), (high - low).clamp(-6.0, 6.0), values.reshape(rows, -1), weights.reshape(rows, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -43,6 +44,9 @@ class PlainSketch:
             share = (q - held[i - 1][0]) / (held[i][0] - held[i - 1][0])
             reached = math.exp((1 - share) * math.log(beyond[i - 1]) + share * math.log(beyond[i]))
         return -math.log10((reached + 0.5) / (total + 1))
+
+    def share(self, q: float) -> float:
+        return sum(w for v, w in self.held if v == q) / max(sum(w for _, w in self.held), 1e-30)
 
     def see(self, q: float, weight: float) -> None:
         for entry in self.held:
@@ -135,12 +139,20 @@ def plain_surprises(channels: F64) -> tuple[F64, F64]:
     sketches = [PlainSketch(CENTROIDS) for _ in range(6)]
     either, signed = np.zeros_like(channels), np.zeros_like(channels)
     for i, row in enumerate(channels):
+        news = min(1.0, (1 - sketches[0].share(row[0])) / 0.02)
         for c, (q, sketch) in enumerate(zip(row.tolist(), sketches, strict=True)):
             up, low = (sketch.tail(q, 1), sketch.tail(q, -1)) if i >= 20 else (0.0, 0.0)
             sketch.see(q, 1 / (1 + max(0.0, up - DOUBTED, low - DOUBTED)))
             low = low if c < 4 else 0.0
-            either[i, c], signed[i, c] = max(up, low), np.clip(up - low, -6, 6)
+            either[i, c], signed[i, c] = news * max(up, low), np.clip(news * (up - low), -6, 6)
     return either, signed
+
+
+def resting(seed: int) -> tuple[F64, F64]:
+    """Nearly always at rest, with a blip now and then; event times as of :func:`daily`."""
+    x = np.full(POINTS, 5.0)
+    x[[330, 331, 470, 600]] = 6.0 + seed
+    return x, daily(seed)[1]
 
 
 def daily(seed: int) -> tuple[F64, F64]:
@@ -154,9 +166,9 @@ def daily(seed: int) -> tuple[F64, F64]:
     return rounded, t
 
 
-@pytest.mark.parametrize(("seed", "shapes"), [(0, BOOKS), (3, BOOKS), (7, ())])
-def test_the_channels_are_those_of_the_plain_writing(seed: int, shapes: tuple[Shape, ...]) -> None:
-    x, times = daily(seed)
+@pytest.mark.parametrize(("made", "seed", "shapes"), [(daily, 0, BOOKS), (daily, 3, BOOKS), (daily, 7, ()), (resting, 0, BOOKS)])
+def test_the_channels_are_those_of_the_plain_writing(made: Callable[[int], tuple[F64, F64]], seed: int, shapes: tuple[Shape, ...]) -> None:
+    x, times = made(seed)
     assert {int(t // 86_400 + 3) % 7 for t in times.tolist()} == {4, 5, 6, 0}
     expected, expected_signed = plain_surprises(plain_channels(x, times))
     front = Front(shapes).eval()
@@ -169,10 +181,11 @@ def test_the_channels_are_those_of_the_plain_writing(seed: int, shapes: tuple[Sh
             value = torch.tensor([[x[i]]], dtype=torch.float32)
             one, other, _, _, state = front(value, torch.ones(1, 1), slot_of(second), day, torch.tensor([[TICK]]), state)
             found[i], signed[i] = one[:, 0].numpy(), other[:, 0].numpy()
-    assert expected[400].max() > 3
-    near = np.abs(found - expected) < 1e-2
+    assert expected[400 if made is daily else 330].max() > 3
+    exact = slice(None) if made is daily else slice(2)  # what follows a blip in running means is soon less than float32 can tell
+    near = np.abs(found - expected)[:, exact] < 1e-2
     assert near.mean() > 0.98, near.mean(axis=0)  # two numbers that float32 can not tell apart may change places
-    assert (np.abs(signed - expected_signed) < 1e-2).mean() > 0.98
+    assert (np.abs(signed - expected_signed)[:, exact] < 1e-2).mean() > 0.98
 
 
 class Stepped:

@@ -58,6 +58,15 @@ def test_a_lasting_shift_alerts_once_and_is_over_within_the_stated_time(bundle: 
     assert ends.count(Reason.ACCEPTED) >= 0.8 * len(ends)  # though most scores came down by themselves
 
 
+def test_a_constant_that_was_another_for_one_point_fires_once_and_soon_is_over(bundle: Bundle) -> None:
+    values = np.full((11 * DAY, 12), 5.0, np.float32)
+    for stream in range(12):
+        values[8 * DAY + 20 * stream : 8 * DAY + 20 * stream + 1 + stream % 4, stream] = 9
+    raised, _ = fed(bundle, values)
+    assert sum(a.reason is Reason.FIRED for a in raised) == 12
+    assert max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None) <= 6 * 3600
+
+
 def test_what_comes_back_ends_as_recovered(bundle: Bundle) -> None:
     values, at = rhythms(8, 25, seed=1), 6 * DAY
     values[at : at + 24] += 8 * values[:at].std(axis=0)
