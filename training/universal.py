@@ -33,7 +33,7 @@ from training.streams import POINTS, made_history
 
 TICK = 300.0
 STREAMS_OF_EACH_HALF = 220
-SETTINGS = FitSettings(name="any", version="1", seed=20_260_101, steps=600, fit_share=0.8, validation_share=0.1)
+SETTINGS = FitSettings(name="any", version="1", seed=20_260_101, fit_share=0.8, validation_share=0.1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
