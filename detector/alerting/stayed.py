@@ -3,7 +3,8 @@
 Theory of operation. The score of a lasting shift comes down by itself once the stream's own past holds the new values, long before
 :class:`~detector.alerting.decide.Rules` would accept it. To tell the two apart the decision row keeps, of the metric that contributed most when
 the incident fired, what was seen and what was expected. Where a metric is nearer to the former when the score has come down, it stayed, and the
-incident ends as accepted. Neither knows how a daily rhythm went on meanwhile, so this is right where the metric went farther than its rhythm does.
+incident ends as accepted. Neither knows how a daily rhythm went on meanwhile, but what is expected now does, though it is on its way to the metric:
+where that is still a third of the distance beyond it, on the same side, it stayed as well.
 
 The score is highest where a metric jumps, be it back. What has come at least half the way back does not make its incident worse: the point at which
 an outage ends is no time to page for it.
@@ -11,6 +12,7 @@ an outage ends is no time to page for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,17 +26,18 @@ def settle(decided: Decided, points: I64, odd: Mapping[int, Oddity], x: F32, exp
     that escalated while they came back go on as they were.
 
     Changes ``decided`` in place. ``odd`` says of which points it is not the value that is; ``x``, ``expected`` and ``contribution`` [B, F] as of the
-    graph. A metric that is missing has not stayed, nor has one whose value was not odd.
+    graph. A metric that is missing has not stayed, nor has one that stood still.
     """
     rows, reason = decided.rows, decided.reason
     for i in points[reason[points] == Reason.FIRED].tolist():
         metric = int(np.argmax(contribution[i]))
         rows["metric"][i], rows["meant"][i] = metric, expected[i, metric]
-        rows["seen"][i] = x[i, metric] if odd.get(i, Oddity.VALUE) is Oddity.VALUE else np.nan
+        rows["seen"][i] = np.nan if odd.get(i) is Oddity.STILLNESS else x[i, metric]
     for i in points[reason[points] == Reason.RECOVERED].tolist():
         metric, seen, meant = int(rows["metric"][i]), float(rows["seen"][i]), float(rows["meant"][i])
         observed = float(x[i, metric])
-        if abs(observed - seen) < abs(observed - meant):
+        is_beyond = math.copysign(1.0, seen - meant) * (observed - float(expected[i, metric])) > abs(seen - meant) / 3
+        if abs(observed - seen) < abs(observed - meant) or is_beyond:
             reason[i] = Reason.ACCEPTED
     for i in points[reason[points] == Reason.ESCALATED].tolist():
         metric, seen, meant = int(rows["metric"][i]), float(rows["seen"][i]), float(rows["meant"][i])

@@ -17,19 +17,26 @@ def settled(rows: Decisions, reason: Reason, x: list[float], expected: list[floa
 
 
 @pytest.mark.parametrize(
-    ("observed", "reason"),
-    [(4.2, Reason.RECOVERED), (9.8, Reason.ACCEPTED), (6.5, Reason.RECOVERED), (7.5, Reason.ACCEPTED), (float("nan"), Reason.RECOVERED)],
+    ("observed", "expected", "reason"),
+    [
+        (4.2, 4.0, Reason.RECOVERED),
+        (6.5, 6.0, Reason.RECOVERED),
+        (7.5, 7.4, Reason.ACCEPTED),
+        (9.8, 9.9, Reason.ACCEPTED),
+        (1.0, -1.5, Reason.ACCEPTED),  # the rhythm went down, and the metric with it
+        (1.0, 3.5, Reason.RECOVERED),
+        (float("nan"), 9.0, Reason.RECOVERED),
+    ],
 )
-def test_the_end_says_whether_the_metric_came_back_or_stayed(observed: float, reason: Reason) -> None:
+def test_the_end_says_whether_the_metric_came_back_or_stayed(observed: float, expected: float, reason: Reason) -> None:
     rows = fresh(1)
     assert settled(rows, Reason.FIRED, [5.0, 10.0], [5.0, 4.0], [0.1, 0.9]) is Reason.FIRED
-    assert settled(rows, Reason.RECOVERED, [77.0, observed], [0.0, 5.0], [0.9, 0.1]) is reason
+    assert settled(rows, Reason.RECOVERED, [77.0, observed], [0.0, expected], [0.9, 0.1]) is reason
 
 
-@pytest.mark.parametrize("odd", [Oddity.STILLNESS, Oddity.COURSE])
-def test_what_was_not_odd_in_its_value_recovers_wherever_it_is(odd: Oddity) -> None:
+def test_what_stood_still_recovers_wherever_it_is() -> None:
     rows = fresh(1)
-    settled(rows, Reason.FIRED, [10.0], [4.0], [1.0], odd)
+    settled(rows, Reason.FIRED, [10.0], [4.0], [1.0], Oddity.STILLNESS)
     assert settled(rows, Reason.RECOVERED, [10.0], [10.0], [1.0]) is Reason.RECOVERED
 
 
