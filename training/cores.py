@@ -10,7 +10,10 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from multiprocessing.connection import Connection, wait
+from types import TracebackType
 from typing import Any, TypeVar
 
 from detector.errors import DetectorError
@@ -73,14 +76,16 @@ def _gathered(pipes: list[Connection[Any, Any]], tell: Tell) -> list[Any]:
 
 def _worker(work: Callable[[Any, Tell], Any], share: Any, pipe: Connection[Any, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
-    try:
-        pipe.send(("result", work(share, lambda count: pipe.send(("done", count)))))
-    except DetectorError as error:
-        pipe.send(("failed", error))
-    except Exception as error:
-        # Nothing is swallowed: whatever broke is raised again below, so that its trace is shown. It is caught to name it to the parent, which
-        # only sees a pipe: work may be any function, so no narrower class says what it can break with.
+    with ExitStack() as leaving:
+        leaving.callback(pipe.close)
+        leaving.push(partial(_named, pipe))
+        try:
+            pipe.send(("result", work(share, lambda count: pipe.send(("done", count)))))
+        except DetectorError as error:
+            pipe.send(("failed", error))
+
+
+def _named(pipe: Connection[Any, Any], kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    """Tell the parent, which sees the pipe alone, what this process ends of; it ends of it, and shows its trace, all the same."""
+    if error is not None:
         pipe.send(("failed", TrainingError(f"a worker failed: {type(error).__name__}: {error}")))
-        raise
-    finally:
-        pipe.close()
