@@ -33,13 +33,12 @@ def settle(decided: Decided, points: I64, odd: Mapping[int, Oddity], x: F32, exp
         metric = int(np.argmax(contribution[i]))
         rows["metric"][i], rows["meant"][i] = metric, expected[i, metric]
         rows["seen"][i] = np.nan if odd.get(i) is Oddity.STILLNESS else x[i, metric]
-    for i in points[reason[points] == Reason.RECOVERED].tolist():
+    for i in points[np.isin(reason[points], (Reason.RECOVERED, Reason.ESCALATED))].tolist():
         metric, seen, meant = int(rows["metric"][i]), float(rows["seen"][i]), float(rows["meant"][i])
-        observed = float(x[i, metric])
-        is_beyond = math.copysign(1.0, seen - meant) * (observed - float(expected[i, metric])) > abs(seen - meant) / 3
-        if abs(observed - seen) < abs(observed - meant) or is_beyond:
-            reason[i] = Reason.ACCEPTED
-    for i in points[reason[points] == Reason.ESCALATED].tolist():
-        metric, seen, meant = int(rows["metric"][i]), float(rows["seen"][i]), float(rows["meant"][i])
-        if abs(float(x[i, metric]) - meant) <= abs(seen - meant) / 2:
+        observed, went = float(x[i, metric]), abs(seen - meant)
+        if reason[i] == Reason.RECOVERED:
+            beyond = math.copysign(1.0, seen - meant) * (observed - float(expected[i, metric]))
+            if abs(observed - seen) < abs(observed - meant) or beyond > went / 3:
+                reason[i] = Reason.ACCEPTED
+        elif abs(observed - meant) <= went / 2:
             reason[i], rows["severity"][i] = Reason.STILL_FIRING, Severity.WARNING
