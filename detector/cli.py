@@ -14,8 +14,7 @@ from detector import __version__, config, log
 from detector.app import Daemon, the_bundle
 from detector.check import faults, remarks
 from detector.errors import ConfigError, DataError, DetectorError
-from detector.ingest.decode import seconds
-from detector.ingest.tables import EARLIEST, LATEST, unit_hint
+from detector.ingest.stamps import EARLIEST, LATEST, seconds, unit_hint
 from detector.model.bundle import bundle_path, load_bundle
 from detector.piped import piped
 from detector.replay import Question, replay

@@ -18,7 +18,8 @@ import numpy as np
 
 from detector.errors import DataError
 from detector.events import F64
-from detector.ingest.tables import Table, parse_time
+from detector.ingest.stamps import seconds
+from detector.ingest.tables import Table
 from training.metrics import Truth, runs
 
 #: stream -> float64 [k, 2], start and end in epoch seconds, apart and in order
@@ -98,7 +99,7 @@ def joined(parts: Sequence[F64]) -> F64:
 
 def _time(cell: str, path: Path, row: int, column: str) -> float:
     try:
-        when = parse_time(cell)
+        when = seconds(cell)
         if math.isfinite(when):
             return when
     except ValueError:

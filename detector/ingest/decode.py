@@ -9,7 +9,6 @@ grow the struct without bound.
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import math
 import re
@@ -23,9 +22,9 @@ import numpy as np
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import F64, Columns, Partition, Rejected
+from detector.ingest.stamps import EARLIEST, LATEST, seconds, unit_hint
 
 MAX_UNKNOWN = 64
-EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100
 F32_MOST = float(np.finfo(np.float32).max)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _NAMEABLE = re.compile(r'[^\\"\x00-\x1f]+')  # what msgspec takes as a field's name
@@ -144,8 +143,7 @@ class Decoder:
                     times[j], bad[j] = 0.0, f"timestamp {stamp!r} is neither epoch seconds nor ISO 8601"
         outside = ~((times > EARLIEST) & (times < LATEST))
         for j in np.flatnonzero(outside).tolist():
-            hint = "; is it in milliseconds?" if LATEST <= times[j] < LATEST * 1000 else ""
-            bad.setdefault(j, f"timestamp {times[j]:.17g} is outside 1970 to 2100 in epoch seconds{hint}")
+            bad.setdefault(j, f"timestamp {times[j]:.17g} is outside 1970 to 2100 in epoch seconds{unit_hint(float(times[j]))}")
         return times, bad
 
     def _values(self, rows: list[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -216,15 +214,6 @@ class Decoder:
 
     def _streams(self, rows: list[Any]) -> list[str | None]:
         return list(map(self._stream, rows))
-
-
-def seconds(stamp: float | str) -> float:
-    """Epoch seconds of a number, a number in quotes, or ISO 8601 (UTC where it has no offset). Raises ValueError."""
-    try:
-        return float(stamp)
-    except ValueError:
-        moment = datetime.datetime.fromisoformat(str(stamp))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 def _fault(message: str) -> tuple[RejectReason, str]:

@@ -8,7 +8,6 @@ further columns may hold what they like.
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +22,10 @@ import pyarrow.parquet
 
 from detector.errors import DataError
 from detector.events import F32, F64
+from detector.ingest.stamps import EARLIEST, LATEST, seconds, unit_hint
 
 RESERVED = ("timestamp", "stream", "label")
 _INDEX = re.compile(r"|__index_level_\d+__")  # what a data frame's index is saved as that has no name
-EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: what lies outside is a wrong unit (milliseconds, most often)
-_UNITS = ((1, "milliseconds"), (2, "microseconds"), (3, "nanoseconds"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,23 +202,9 @@ def _times(column: pa.ChunkedArray, path: Path) -> F64:
 
 def _iso(cell: str | None, path: Path, row: int) -> float:
     try:
-        return parse_time(cell or "")
+        return seconds(cell or "")
     except ValueError:
         raise DataError(f"{path}, row {row + 1}: timestamp {cell!r} is neither epoch seconds nor ISO 8601") from None
-
-
-def unit_hint(time: float) -> str:
-    """What to do about a time that looks like one in another unit."""
-    return next((f"; divide {unit} by 1{',000' * k}" for k, unit in _UNITS if LATEST <= time < 1000**k * LATEST), "")
-
-
-def parse_time(text: str) -> float:
-    """Epoch seconds of a timestamp in epoch seconds or ISO 8601 (UTC where it has no offset). Raises ValueError."""
-    try:
-        return float(text)
-    except ValueError:
-        moment = datetime.datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 def _reordered(table: Table, features: tuple[str, ...]) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from detector.ingest import source_file
-from detector.ingest.tables import parse_time
+from detector.ingest.stamps import seconds
 from detector.model.bundle import Bundle
 from detector.replay import Question, Summary, replay
 from tests.fakes import fake_bundle
@@ -53,7 +53,7 @@ class Replayed:
     def raised_by(self) -> list[int]:
         """The row of each alert."""
         rows = {(row[0], float(row[1])): i for i, row in enumerate(self.scores) if row[4] != "dropped"}
-        return [rows[a["labels"]["stream"], parse_time(a["annotations"]["at"])] for a in self.alerts]
+        return [rows[a["labels"]["stream"], seconds(a["annotations"]["at"])] for a in self.alerts]
 
 
 def uneven() -> Rows:

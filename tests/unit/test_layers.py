@@ -18,6 +18,7 @@ PATHS = sorted(p for part in ("detector", "training", "deploy") for p in (ROOT /
 PURE = (
     "ingest/decode",
     "ingest/decode_each",
+    "ingest/stamps",
     "model/rows",
     "model/seed",
     "model/cold",
