@@ -1,7 +1,8 @@
 """Composition and lifecycle: the only module that names concrete adapters.
 
-All that can fail by configuration happens before anything live is touched. Cleanups run in reverse order under one deadline. What becomes
-of a stop that takes longer, or is cut off, is the same as of a kill: it is read again from the last checkpoint.
+All that can fail by configuration happens before anything live is touched. Cleanups run
+in reverse order under one deadline. What becomes of a stop that takes longer, or is cut
+off, is the same as of a kill: it is read again from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -10,75 +11,51 @@ import contextlib
 import secrets
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 
-from detector.alerting.delivery import Delivery
-from detector.alerting.outbox import Outbox
-from detector.alerting.rates import rates
-from detector.alerting.webhook import Webhook
+from detector.alerting.incident_rates import rates
 from detector.clock import Clock, SystemClock
-from detector.config import Settings
-from detector.deadletter import DeadLetterFile
-from detector.errors import ConfigError, DetectorError, RejectReason, Transient
-from detector.events import Alert, Partition, Rejected
-from detector.ingest.decode import Decoder
-from detector.ingest.decode_each import EachMetricDecoder
-from detector.ingest.source_kafka import KafkaSource
-from detector.loop import Loop
+from detector.compose import the_bundle, the_decoder, the_receivers, the_store
+from detector.consumer.first_seen import FirstOfEachKind
+from detector.consumer.loop import Loop
+from detector.dead_letters import DeadLetterFile
+from detector.errors import ConfigError, DetectorError, Transient
+from detector.events import Alert
+from detector.history.incident_log import View
+from detector.ingest.sources.kafka_python import KafkaSource
 from detector.metrics import Metrics
-from detector.model.bundle import SHIPPED, Bundle, load_bundle
-from detector.model.runtime import Runtime
-from detector.pipeline import Pipeline
-from detector.ports import Store
-from detector.recovery.keeper import Keeper
-from detector.recovery.store_kafka import KafkaStore
-from detector.recovery.store_local import LocalStore
+from detector.model.onnx_engine import Runtime
+from detector.notify.delivery import Delivery
+from detector.notify.outbox import Outbox
+from detector.pipeline.pipeline import Pipeline
+from detector.recovery.store import Store
+from detector.recovery.store_thread import Keeper
+from detector.settings.load import Settings
 from detector.web.server import WebServer
-from detector.web.view import View
 
 _BROKER_RETRY = 2.0  # seconds between attempts to reach a broker that is not there yet
-_DRAIN, _LAST, _LEAVE = 0.25, 0.5, 0.2  # shares of the deadline for a stop: notifications, the last checkpoint, leaving the group
-
-
-def the_bundle(settings: Settings) -> Bundle:
-    """The one that is set, else the package's own. Raises BundleError."""
-    return load_bundle(settings.model.bundle or SHIPPED)
-
-
-def the_decoder(bundle: Bundle, settings: Settings, on_unknown: Callable[[str, Partition, int], None]) -> Decoder:
-    """What reads records for the bundle: of the features that it names, or of any."""
-    most = settings.kafka.max_record_bytes
-    return EachMetricDecoder(most, on_unknown) if bundle.manifest.each_metric else Decoder(bundle.feature_names, most, on_unknown)
-
-
-def the_store(settings: Settings, clock: Clock) -> Store:
-    """Raises ConfigError."""
-    recovery = settings.recovery
-    if recovery.topic is None:
-        return LocalStore(recovery.directory or Path())
-    if recovery.topic in settings.kafka.topics:
-        raise ConfigError(f"DETECTOR_RECOVERY__STORE: {recovery.topic} is an input topic: name one that holds nothing else")
-    return KafkaStore(settings.kafka, recovery.topic, clock)
-
-
-def the_receivers(settings: Settings, clock: Clock) -> dict[str, Webhook]:
-    """By name. Raises ConfigError."""
-    alerting = settings.alerting
-    labelled = alerting.labelling()
-    return {r.name: Webhook(r, labelled, alerting.external_url, clock) for r in alerting.destinations()}
+# shares of the deadline for a stop: notifications, the last checkpoint, leaving the
+# group
+_DRAIN = 0.25
+_LAST = 0.5
+_LEAVE = 0.2
 
 
 class Daemon:
-    """One daemon; two of them may live in one process. Raises ConfigError or BundleError when it is made.
+    """One daemon; two of them may live in one process. Raises ConfigError or
+    BundleError when it is made.
 
     ``store`` is for who wants states kept elsewhere than the settings say.
     """
 
-    def __init__(self, settings: Settings, clock: Clock | None = None, store: Store | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, store: Store | None = None
+    ) -> None:
         if not settings.kafka.topics:
-            raise ConfigError("DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex")
+            raise ConfigError(
+                "DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex"
+            )
         self._settings = settings
         self._clock = clock or SystemClock()
         self._log = structlog.get_logger("daemon")
@@ -87,10 +64,14 @@ class Daemon:
         self._first = FirstOfEachKind()
         bundle = the_bundle(settings)
         manifest = bundle.manifest
-        rules = settings.alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
-        runtime, zones = Runtime(bundle), settings.model.zones(bundle)
+        rules = settings.alerting.rules(
+            manifest.tail, manifest.tick_interval, manifest.warm_up
+        )
+        runtime = Runtime(bundle)
+        zones = settings.model.zones(bundle)
         store = store or the_store(settings, self._clock)
-        routing, receivers = settings.alerting.routing(), the_receivers(settings, self._clock)
+        routing = settings.alerting.routing()
+        receivers = the_receivers(settings, self._clock)
         self.metrics = Metrics(routing.receivers)
         levels = settings.alerting.levels(manifest.tail)
         for severity in ("warning", "critical"):
@@ -98,45 +79,99 @@ class Daemon:
         self.metrics.budget.set(settings.alerting.false_alarms_per_week)
         writer = secrets.randbits(63)
         self._keeper = Keeper(store)
-        self._outbox = Outbox(routing, self._clock, self._keeper, settings.alerting.queue_in_memory, writer)
-        self._dead = DeadLetterFile(settings.recovery.dead_letter_directory / "dead-letters.ndjson", settings.kafka.dead_letter_bytes)
+        self._outbox = Outbox(
+            routing,
+            self._clock,
+            self._keeper,
+            settings.alerting.queue_in_memory,
+            writer,
+        )
+        self._dead = DeadLetterFile(
+            settings.recovery.dead_letter_directory / "dead-letters.ndjson",
+            settings.kafka.dead_letter_bytes,
+        )
         view = View(bundle, settings.alerting)
         self._pipeline = Pipeline(
-            bundle, runtime, rules, self._outbox, self.metrics, self._dead, settings.model.max_streams,
-            on_rejected=self._first.rejected, on_alert=lambda alert: self._alerted(alert, view), on_split=self._first.split,
-            writer=writer, zones=zones, asked_again=runtime,
-        )  # fmt: skip
+            bundle,
+            runtime,
+            rules,
+            self._outbox,
+            self.metrics,
+            self._dead,
+            settings.model.max_streams,
+            on_rejected=self._first.rejected,
+            on_alert=lambda alert: self._alerted(alert, view),
+            on_split=self._first.split,
+            writer=writer,
+            zones=zones,
+            asked_again=runtime,
+        )
         self._loop = Loop(
-            self._pipeline, self._keeper, self.metrics, self._clock, bundle.digest, manifest.state_size,
-            settings.recovery.interval, settings.kafka.max_poll_records, settings.model.evict_after,
-        )  # fmt: skip
+            self._pipeline,
+            self._keeper,
+            self.metrics,
+            self._clock,
+            bundle.digest,
+            manifest.state_size,
+            settings.recovery.interval,
+            settings.kafka.max_poll_records,
+            settings.model.evict_after,
+        )
         self._decoder = the_decoder(bundle, settings, self._first.unknown_field)
-        self._delivery = Delivery(self._outbox, receivers, self._dead, settings.alerting, self.metrics)
-        self.web = WebServer(settings.web.address, self.metrics, self._loop.vitals, view, self._clock, self._refresh)
+        self._delivery = Delivery(
+            self._outbox, receivers, self._dead, settings.alerting, self.metrics
+        )
+        self.web = WebServer(
+            settings.web.address,
+            self.metrics,
+            self._loop.vitals,
+            view,
+            self._clock,
+            self._refresh,
+        )
         self._log.info(
-            "starting", bundle=f"{manifest.name} {manifest.version}", features="any" if manifest.each_metric else len(manifest.features),
-            receivers=",".join(f"{r.name}@{r.host}" for r in settings.alerting.destinations()) or "none",
-            false_alarms_per_week=settings.alerting.false_alarms_per_week, fleet_level=round(levels["warning"], 3), tick=manifest.tick_interval,
-        )  # fmt: skip
+            "starting",
+            bundle=f"{manifest.name} {manifest.version}",
+            features="any" if manifest.each_metric else len(manifest.features),
+            receivers=",".join(
+                f"{r.name}@{r.host}" for r in settings.alerting.destinations()
+            )
+            or "none",
+            false_alarms_per_week=settings.alerting.false_alarms_per_week,
+            fleet_level=round(levels["warning"], 3),
+            tick=manifest.tick_interval,
+        )
 
     def run(self) -> None:
-        """Until :meth:`stop`. Everything is closed when it returns, within the deadline for a stop."""
+        """Until :meth:`stop`. Everything is closed when it returns, within the deadline
+        for a stop.
+        """
         with contextlib.ExitStack() as cleanups:
-            cleanups.callback(self._quietly, "store", lambda: self._keeper.close(self._left()))
+            cleanups.callback(
+                self._quietly, "store", lambda: self._keeper.close(self._left())
+            )
             cleanups.callback(self._quietly, "dead letters", self._dead.close)
             self.web.start()
             cleanups.callback(self._quietly, "web", self.web.stop)
             self._delivery.start()
-            cleanups.callback(self._quietly, "delivery", lambda: self._delivery.stop(self._left(_DRAIN)))
+            cleanups.callback(
+                self._quietly,
+                "delivery",
+                lambda: self._delivery.stop(self._left(_DRAIN)),
+            )
             source = self._connect()
             if source is not None:
-                cleanups.callback(self._quietly, "source", lambda: source.close(self._left(_LEAVE)))
+                cleanups.callback(
+                    self._quietly, "source", lambda: source.close(self._left(_LEAVE))
+                )
                 self._loop.run(source, self._stop)
                 self._drain(source)
         self._log.info("stopped")
 
     def _drain(self, source: KafkaSource) -> None:
-        """Deliver what can be delivered before the last checkpoint, which then leaves it out: the next start repeats less."""
+        """Deliver what can be delivered before the last checkpoint, which then leaves
+        it out: the next start repeats less.
+        """
         self._left()
         self._log.info("draining", notifications=len(self._outbox))
         self._loop.vitals.stopping = True
@@ -146,7 +181,9 @@ class Daemon:
             self._loop.checkpoint(source, self._left(_LAST))
 
     def _left(self, share: float = 1.0) -> float:
-        """Seconds that one part of the stop may take: at most its share of the deadline, and never more than is left of the whole."""
+        """Seconds that one part of the stop may take: at most its share of the
+        deadline, and never more than is left of the whole.
+        """
         deadline = self._settings.shutdown_deadline
         if self._ends is None:
             self._ends = self._clock.monotonic() + deadline
@@ -180,43 +217,27 @@ class Daemon:
             self.metrics.rate.labels(name).set(rate)
 
     def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
-        """One part of a stop. A disk that is full or a broker that is away is logged: what was not checkpointed is read again at the next start.
+        """One part of a stop. A disk that is full or a broker that is away is logged:
+        what was not checkpointed is read again at the next start.
 
-        Anything else is a fault of ours and ends the command with its trace, once the other parts are closed.
+        Anything else is a fault of ours and ends the command with its trace, once the
+        other parts are closed.
         """
         try:
             cleanup()
         except (DetectorError, OSError) as error:
-            self._log.error("cleanup_failed", part=what, cause=f"{type(error).__name__}: {error}")
+            self._log.error(
+                "cleanup_failed", part=what, cause=f"{type(error).__name__}: {error}"
+            )
 
     def _alerted(self, alert: Alert, view: View) -> None:
         self._log.warning(
-            "alert", status="firing" if alert.firing else "resolved", reason=alert.reason.label, stream=alert.stream,
-            severity=alert.severity.label, score=round(alert.score, 2), threshold=round(alert.level, 2),
-        )  # fmt: skip
+            "alert",
+            status="firing" if alert.firing else "resolved",
+            reason=alert.reason.label,
+            stream=alert.stream,
+            severity=alert.severity.label,
+            score=round(alert.score, 2),
+            threshold=round(alert.level, 2),
+        )
         view.alerted(alert)
-
-
-class FirstOfEachKind:
-    """Logs the first rejected record of each reason, the first split stream, and each unknown field once; the rest is counted."""
-
-    def __init__(self) -> None:
-        self._split = False
-        self._seen: set[RejectReason] = set()
-        self._log = structlog.get_logger("ingest")
-
-    def rejected(self, record: Rejected) -> None:
-        if record.reason in self._seen:
-            return
-        self._seen.add(record.reason)
-        where = {"topic": record.partition.topic, "partition": record.partition.number, "offset": record.offset}
-        self._log.warning("record_rejected", reason=record.reason.value, detail=record.detail, **where, more="counted, not logged")
-
-    def split(self, stream: str, one: Partition, other: Partition) -> None:
-        if not self._split:
-            remedy = "key records by stream: each partition holds a state of its own for it"
-            self._log.warning("stream_on_two_partitions", stream=stream[:200], partitions=f"{one},{other}", remedy=remedy)
-        self._split = True
-
-    def unknown_field(self, field: str, partition: Partition, offset: int) -> None:
-        self._log.info("unknown_field", field=field[:100], topic=partition.topic, partition=partition.number, offset=offset, more="ignored")

@@ -1,4 +1,6 @@
-"""The only module that reads clocks. Event time is data; this is for durations and for the wall-clock part of a notification."""
+"""The only module that reads clocks. Event time is data; this is for durations and for
+the wall-clock part of a notification.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as an argument: ``wall`` in epoch seconds, ``monotonic`` in seconds from an arbitrary start."""
+    """Time as an argument: ``wall`` in epoch seconds, ``monotonic`` in seconds from an
+    arbitrary start.
+    """
 
     def wall(self) -> float: ...
 

@@ -1,7 +1,8 @@
 """Errors, by who must act on them.
 
-Operator: ``ConfigError``, ``BundleError`` (one sentence with the remedy, exit status 2). Producer: ``BadRecord`` (counted by
-reason and dead-lettered). Nobody: ``Transient`` (retried). This notification only: ``Permanent`` (dead-lettered).
+Operator: ``ConfigError``, ``BundleError`` (one sentence with the remedy, exit status
+2). Producer: ``BadRecord`` (counted by reason and dead-lettered). Nobody: ``Transient``
+(retried). This notification only: ``Permanent`` (dead-lettered).
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import enum
 
 
 class DetectorError(Exception):
-    """Any error this project raises on purpose; its text is a sentence fit to show to the person who must act."""
+    """Any error this project raises on purpose; its text is a sentence fit to show to
+    the person who must act.
+    """
 
 
 class ConfigError(DetectorError):
@@ -22,11 +25,15 @@ class BundleError(DetectorError):
 
 
 class DataError(DetectorError):
-    """A file of history can't be read as DATA (see DESIGN: commands); the operator mends the file."""
+    """A file of history can't be read as DATA (see DESIGN: commands); the operator
+    mends the file.
+    """
 
 
 class StoreError(DetectorError):
-    """State could not be written or read; scoring goes on, nothing is committed, and it is tried again."""
+    """State could not be written or read; scoring goes on, nothing is committed, and it
+    is tried again.
+    """
 
 
 class Transient(DetectorError):
@@ -42,11 +49,15 @@ class Transient(DetectorError):
 
 
 class Permanent(DetectorError):
-    """A fault that a retry can't mend; the thing concerned is dead-lettered with this text as its reason."""
+    """A fault that a retry can't mend; the thing concerned is dead-lettered with this
+    text as its reason.
+    """
 
 
 class RejectReason(enum.StrEnum):
-    """Why a record was not scored: metric label, log field and dead-letter field at once."""
+    """Why a record was not scored: metric label, log field and dead-letter field at
+    once.
+    """
 
     EMPTY = "empty"  # no value: a tombstone, or zero bytes
     TOO_LARGE = "too_large"  # longer than the configured maximum

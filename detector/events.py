@@ -1,4 +1,6 @@
-"""What flows between the parts: frozen and slotted, arrays where there are many, one way only."""
+"""What flows between the parts: frozen and slotted, arrays where there are many, one
+way only.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ U8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
-    """One partition of an input topic; a file being replayed is partition 0 of a topic named after it."""
+    """One partition of an input topic; a file being replayed is partition 0 of a topic
+    named after it.
+    """
 
     topic: str
     number: int
@@ -42,14 +46,18 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """One partition's share of a poll after decoding: n records that can be scored, and those that can't.
+    """One partition's share of a poll after decoding: n records that can be scored, and
+    those that can't.
 
     Attributes:
-        names: stream of each record; bytes where it is the record's key, which the stream table resolves once a stream.
-        offsets: int64 [n], never falling: rows of one record, where each metric is a stream of its own, share theirs.
+        names: stream of each record; bytes where it is the record's key, which the
+            stream table resolves once a stream.
+        offsets: int64 [n], never falling: rows of one record, where each metric is a
+            stream of its own, share theirs.
         times: float64 [n], event time in epoch seconds.
         values: float32 [n, F] in each metric's own unit, NaN where missing.
-        next_offset: the offset after the last record of the poll, rejected ones included.
+        next_offset: the offset after the last record of the poll, rejected ones
+            included.
         unknown_fields: how many fields of these records the bundle does not know.
     """
 
@@ -65,11 +73,17 @@ class Columns:
     @property
     def records(self) -> int:
         """How many records these rows and the rejected came from."""
-        return min(len(self.offsets), 1) + int(np.count_nonzero(self.offsets[1:] != self.offsets[:-1])) + len(self.rejected)
+        return (
+            min(len(self.offsets), 1)
+            + int(np.count_nonzero(self.offsets[1:] != self.offsets[:-1]))
+            + len(self.rejected)
+        )
 
 
 class Phase(enum.IntEnum):
-    """Where a stream stands; the lower-case name is the ``status`` column of ``replay --scores``."""
+    """Where a stream stands; the lower-case name is the ``status`` column of ``replay
+    --scores``.
+    """
 
     WARMING = 0
     OK = 1
@@ -79,7 +93,9 @@ class Phase(enum.IntEnum):
 
 
 class Severity(enum.IntEnum):
-    """NONE outside an incident; WARNING at the budget's level, CRITICAL at the level of a tenth of the budget."""
+    """NONE outside an incident; WARNING at the budget's level, CRITICAL at the level of
+    a tenth of the budget.
+    """
 
     NONE = 0
     WARNING = 1
@@ -91,7 +107,9 @@ class Severity(enum.IntEnum):
 
 
 class Reason(enum.IntEnum):
-    """Why a decision came out as it did: log field, metric label and payload field at once."""
+    """Why a decision came out as it did: log field, metric label and payload field at
+    once.
+    """
 
     WARMING = 0  # fewer steps than the bundle's warm-up
     BELOW_LEVEL = 1  # score under the level
@@ -102,7 +120,9 @@ class Reason(enum.IntEnum):
     ESCALATED = 6  # the critical level confirmed during an incident
     CLEARING = 7  # under the clearing level, for fewer steps than it takes
     RECOVERED = 8  # under the clearing level long enough: the incident is over
-    ACCEPTED = 9  # it lasted so long, or stayed until its past held it, that it is the new normal: the incident is over
+    # it lasted so long, or stayed until its past held it, that it is the new normal:
+    # the incident is over
+    ACCEPTED = 9
 
     @property
     def label(self) -> str:
@@ -118,12 +138,15 @@ class Oddity(enum.StrEnum):
 
     VALUE = "value"
     STILLNESS = "stillness"  # that it stands where it stood
-    COURSE = "course"  # how it moved of late: with the expected value it would be as odd
+    # how it moved of late: with the expected value it would be as odd
+    COURSE = "course"
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureDeviation:
-    """One feature at the moment of a decision: what was seen, what the network expected, its share of the error, and what is odd of it."""
+    """One feature at the moment of a decision: what was seen, what the network
+    expected, its share of the error, and what is odd of it.
+    """
 
     name: str
     unit: str
@@ -137,9 +160,10 @@ class FeatureDeviation:
 class Alert:
     """One notification about one incident of one stream.
 
-    ``stream`` and ``starts_at`` identify the incident: a replay of the same records repeats them. Times are event time, in
-    epoch seconds; ``ends_at`` is None while it fires. ``confidence`` is under 1 for a stream that training has not seen and that is not
-    known for long, ``per_week`` how often a stream like this reaches such a score.
+    ``stream`` and ``starts_at`` identify the incident: a replay of the same records
+    repeats them. Times are event time, in epoch seconds; ``ends_at`` is None while it
+    fires. ``confidence`` is under 1 for a stream that training has not seen and that is
+    not known for long, ``per_week`` how often a stream like this reaches such a score.
     """
 
     partition: Partition
@@ -166,7 +190,8 @@ class Waiting:
 
     Attributes:
         order: rises with each notification of its partition.
-        owed: the names of the receivers that have neither acknowledged nor refused it; empty: whom the routes name.
+        owed: the names of the receivers that have neither acknowledged nor refused it;
+            empty: whom the routes name.
     """
 
     alert: Alert
@@ -176,14 +201,22 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An incident that has not ended and that receivers must be told of again, be it that it goes on or that it ended.
+    """An incident that has not ended and that receivers must be told of again, be it
+    that it goes on or that it ended.
 
     Attributes:
-        alert: its last notification while it fires, as msgpack: most are written many times and read never.
-        told: receiver -> wall-clock time, in epoch seconds, at which it last acknowledged it; 0 where it has not yet.
+        alert: its last notification while it fires, as msgpack: most are written many
+            times and read never.
+        told: receiver -> wall-clock time, in epoch seconds, at which it last
+            acknowledged it; 0 where it has not yet.
     """
 
     stream: str
     starts_at: float
     alert: bytes
     told: Mapping[str, float]
+
+
+STAND_IN = "value"  # the one feature of a bundle that makes each metric a stream
+
+SHARES = {"median": 0.5, "p90": 0.9, "p99": 0.99}

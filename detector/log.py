@@ -1,4 +1,6 @@
-"""Logs: state changes only, key=value for people or JSON for machines, to standard error."""
+"""Logs: state changes only, key=value for people or JSON for machines, to standard
+error.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import TextIO, cast
 import structlog
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 
-#: Warns at every start that a topic's metadata is not there yet, and of each refused connection that is retried anyway.
+#: Warns at every start that a topic's metadata is not there yet, and of each refused
+#: connection that is retried anyway.
 _CHATTY = ("kafka.coordinator", "kafka.net", "kafka.cluster")
 
 
@@ -19,7 +22,8 @@ _QUIET_FOR = 60.0  # seconds in which a library's message of one kind is shown o
 
 
 class _Sparing(logging.Filter):
-    """Libraries repeat themselves (kafka-python ten times a second while a topic does not exist): each kind once a minute.
+    """Libraries repeat themselves (kafka-python ten times a second while a topic does
+    not exist): each kind once a minute.
 
     A kind is a logger and a message before its arguments are filled in.
     """
@@ -39,17 +43,25 @@ class _Sparing(logging.Filter):
 
 
 def _retried(record: logging.LogRecord) -> bool:
-    """A connection that is refused or lost is tried again, and the daemon says itself what it waits for: to the client an error, here a warning.
+    """A connection that is refused or lost is tried again, and the daemon says itself
+    what it waits for: to the client an error, here a warning.
 
     A broker that refuses who we are stays an error.
     """
-    if record.levelno == logging.ERROR and isinstance(record.args, tuple) and any(isinstance(a, _TRANSIENT) for a in record.args):
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    if (
+        record.levelno == logging.ERROR
+        and isinstance(record.args, tuple)
+        and any(isinstance(a, _TRANSIENT) for a in record.args)
+    ):
+        record.levelno = logging.WARNING
+        record.levelname = "WARNING"
     return True
 
 
 class _Unfailing:
-    """A stream whose disk may be full or whose reader gone: a line of log is lost then, never a point."""
+    """A stream whose disk may be full or whose reader gone: a line of log is lost then,
+    never a point.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -65,7 +77,9 @@ class _Unfailing:
 
 
 def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
-    """``form`` is ``text`` or ``json``. Libraries' own records are shown from WARNING up, through the same renderer."""
+    """``form`` is ``text`` or ``json``. Libraries' own records are shown from WARNING
+    up, through the same renderer.
+    """
     unfailing = cast("TextIO", _Unfailing(stream))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -75,11 +89,17 @@ def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], drop_missing=True, bool_as_flag=False)
+        else structlog.processors.LogfmtRenderer(
+            key_order=["timestamp", "level", "event"],
+            drop_missing=True,
+            bool_as_flag=False,
+        )
     )
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
         logger_factory=structlog.PrintLoggerFactory(unfailing),
         cache_logger_on_first_use=False,
     )

@@ -1,4 +1,6 @@
-"""Every metric of the daemon, in one class, every label set created at zero, no label per stream."""
+"""Every metric of the daemon, in one class, every label set created at zero, no label
+per stream.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,8 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from detector.alerting.rates import SHARES
 from detector.errors import RejectReason
-from detector.events import Reason, Severity
+from detector.events import SHARES, Reason, Severity
 
 ALERT_STATUSES = ("firing", "escalated", "resolved")
 OUTCOMES = ("delivered", "retried", "dead_lettered")
@@ -19,45 +20,122 @@ class Metrics:
 
     def __init__(self, receivers: Sequence[str] = ()) -> None:
         self.registry = registry = CollectorRegistry()
-        self.records = Counter("detector_records", "Records read, rejected ones included.", registry=registry)
-        self.scored = Counter("detector_scored", "Points that went through the graph.", registry=registry)
-        self.rejected = Counter("detector_rejected", "Records not scored, by reason.", ["reason"], registry=registry)
+        self.records = Counter(
+            "detector_records",
+            "Records read, rejected ones included.",
+            registry=registry,
+        )
+        self.scored = Counter(
+            "detector_scored", "Points that went through the graph.", registry=registry
+        )
+        self.rejected = Counter(
+            "detector_rejected",
+            "Records not scored, by reason.",
+            ["reason"],
+            registry=registry,
+        )
         self.unknown_fields = Counter(
             "detector_unknown_fields",
             "Fields of scored records that the bundle does not know; they are ignored.",
             registry=registry,
         )
-        self.skipped = Counter("detector_skipped", "Records read again after a restart and already in the restored state.", registry=registry)
-        self.split_streams = Counter(
-            "detector_split_streams", "Streams seen on two partitions of a topic: their producer does not key by stream.", registry=registry
+        self.skipped = Counter(
+            "detector_skipped",
+            "Records read again after a restart and already in the restored state.",
+            registry=registry,
         )
-        self.lost_records = Counter("detector_lost_records", "Records that the log no longer held when they were to be read.", registry=registry)
-        self.decisions = Counter("detector_decisions", "Transitions of streams, by reason.", ["reason"], registry=registry)
-        self.alerts = Counter("detector_alerts", "Alerts raised, by status and severity.", ["status", "severity"], registry=registry)
+        self.split_streams = Counter(
+            "detector_split_streams",
+            "Streams seen on two partitions of a topic: their producer does not key by stream.",
+            registry=registry,
+        )
+        self.lost_records = Counter(
+            "detector_lost_records",
+            "Records that the log no longer held when they were to be read.",
+            registry=registry,
+        )
+        self.decisions = Counter(
+            "detector_decisions",
+            "Transitions of streams, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.alerts = Counter(
+            "detector_alerts",
+            "Alerts raised, by status and severity.",
+            ["status", "severity"],
+            registry=registry,
+        )
         self.notifications = Counter(
             "detector_notifications",
             "Notifications delivered and dead-lettered, once for each receiver, and attempts that are to be repeated.",
             ["outcome"],
             registry=registry,
         )
-        self.posts = Counter("detector_posts", "Posts, by receiver and outcome.", ["receiver", "outcome"], registry=registry)
-        self.state_resets = Counter("detector_state_resets", "Streams restarted because the graph returned what is not a number.", registry=registry)
-        self.checkpoints = Counter("detector_checkpoints", "Checkpoints, by outcome.", ["outcome"], registry=registry)
-        self.source_errors = Counter("detector_source_errors", "Faults of the broker connection that were retried.", registry=registry)
-        self.streams = Gauge("detector_streams", "Streams held in memory.", registry=registry)
-        self.evicted = Gauge("detector_streams_evicted", "Idle streams whose state lies in the store until their next point.", registry=registry)
-        self.firing = Gauge("detector_streams_firing", "Streams in an incident.", registry=registry)
-        self.waiting = Gauge("detector_notifications_waiting", "Notifications not yet acknowledged, once for each receiver.", registry=registry)
-        self.spilled = Gauge("detector_notifications_spilled", "Of those waiting, the ones that are in the store alone.", registry=registry)
-        self.lag = Gauge("detector_lag_records", "Records between what is applied and the end of the assigned partitions.", registry=registry)
-        self.checkpoint_age = Gauge("detector_checkpoint_age_seconds", "Seconds since the last durable checkpoint.", registry=registry)
+        self.posts = Counter(
+            "detector_posts",
+            "Posts, by receiver and outcome.",
+            ["receiver", "outcome"],
+            registry=registry,
+        )
+        self.state_resets = Counter(
+            "detector_state_resets",
+            "Streams restarted because the graph returned what is not a number.",
+            registry=registry,
+        )
+        self.checkpoints = Counter(
+            "detector_checkpoints",
+            "Checkpoints, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.source_errors = Counter(
+            "detector_source_errors",
+            "Faults of the broker connection that were retried.",
+            registry=registry,
+        )
+        self.streams = Gauge(
+            "detector_streams", "Streams held in memory.", registry=registry
+        )
+        self.evicted = Gauge(
+            "detector_streams_evicted",
+            "Idle streams whose state lies in the store until their next point.",
+            registry=registry,
+        )
+        self.firing = Gauge(
+            "detector_streams_firing", "Streams in an incident.", registry=registry
+        )
+        self.waiting = Gauge(
+            "detector_notifications_waiting",
+            "Notifications not yet acknowledged, once for each receiver.",
+            registry=registry,
+        )
+        self.spilled = Gauge(
+            "detector_notifications_spilled",
+            "Of those waiting, the ones that are in the store alone.",
+            registry=registry,
+        )
+        self.lag = Gauge(
+            "detector_lag_records",
+            "Records between what is applied and the end of the assigned partitions.",
+            registry=registry,
+        )
+        self.checkpoint_age = Gauge(
+            "detector_checkpoint_age_seconds",
+            "Seconds since the last durable checkpoint.",
+            registry=registry,
+        )
         self.level = Gauge(
             "detector_level",
             "The fleet's level for the budget, at the bundle's tick: a stream's own also follows from its tick, its age, its past and its incidents.",
             ["severity"],
             registry=registry,
         )
-        self.budget = Gauge("detector_false_alarms_per_week", "False alarms a stream-week that were asked for.", registry=registry)
+        self.budget = Gauge(
+            "detector_false_alarms_per_week",
+            "False alarms a stream-week that were asked for.",
+            registry=registry,
+        )
         self.rate = Gauge(
             "detector_incidents_per_week",
             "Incidents a week, true and false, of streams watched for a day at least: the mean, and what that share of streams stays under.",

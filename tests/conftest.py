@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
-    """The embedded Kafka that integration tests share; a test that kills a broker makes its own."""
+    """The embedded Kafka that integration tests share; a test that kills a broker makes
+    its own.
+    """
     with Broker() as running:
         yield running
 

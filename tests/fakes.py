@@ -1,8 +1,10 @@
-"""The one file of fakes: a bundle small enough to reason about, and stand-ins for the ports.
+"""The one file of fakes: a bundle small enough to reason about, and stand-ins for the
+ports.
 
-The fake bundle's graph is a real one that onnxruntime runs: each feature's running mean (gain 0.1) is the expectation, the score is the
-mean absolute difference from it over the features that are present. It needs no torch. One that goes by the
-hour scores 0.1 higher for each hour of the day.
+The fake bundle's graph is a real one that onnxruntime runs: each feature's running mean
+(gain 0.1) is the expectation, the score is the mean absolute difference from it over
+the features that are present. It needs no torch. One that goes by the hour scores 0.1
+higher for each hour of the day.
 """
 
 from __future__ import annotations
@@ -19,12 +21,23 @@ import numpy as np
 import onnx.parser
 
 from detector.alerting.decide import Decided
-from detector.alerting.levels import FEEDBACK
-from detector.alerting.payload import Post
+from detector.alerting.thresholds import FEEDBACK
 from detector.errors import Permanent, StoreError, Transient
-from detector.events import F32, F64, I64, Alert, Columns, Partition, Rejected
-from detector.model.bundle import GRAPH, MANIFEST, SCHEMA, STAND_IN, STREAMS, Bundle, Feature, Manifest, TailFit, load_bundle, sha256
-from detector.model.runtime import Step
+from detector.events import F32, F64, I64, STAND_IN, Alert, Columns, Partition, Rejected
+from detector.model.bundle import (
+    GRAPH,
+    MANIFEST,
+    SCHEMA,
+    STREAMS,
+    Bundle,
+    Feature,
+    Manifest,
+    load_bundle,
+    sha256,
+)
+from detector.model.engine import Step
+from detector.model.tail import TailFit
+from detector.notify.payload import Post
 from detector.recovery.snapshot import Head, Page
 
 GRAPH_TEXT = """
@@ -60,8 +73,15 @@ _BY_THE_HOUR = """plain = Div (total, floor)
     hour = MatMul (clock, weights)
     score = Add (plain, hour)"""
 # By the fake's tail a budget of 1 a week is a level of 3, of 0.1 a week a level of 5.
-_FED = math.exp(FEEDBACK)  # a level is taken for so many times the budget: one a week fires at 3 and is critical at 5
-TAIL = TailFit(levels=(1.0, 3.0, 5.0), rates=(10.0 * _FED, _FED, 0.1 * _FED), slope=-1.151292546497023, stream_weeks=10.0)
+# a level is taken for so many times the budget: one a week fires at 3 and is critical
+# at 5
+_FED = math.exp(FEEDBACK)
+TAIL = TailFit(
+    levels=(1.0, 3.0, 5.0),
+    rates=(10.0 * _FED, _FED, 0.1 * _FED),
+    slope=-1.151292546497023,
+    stream_weeks=10.0,
+)
 
 
 def write_bundle(
@@ -72,24 +92,46 @@ def write_bundle(
     by_the_hour: bool = False,
     timezone: str = "UTC",
 ) -> Path:
-    """A bundle whose unknown streams expect 0 at first; ``trained`` gives known streams their first expectation."""
+    """A bundle whose unknown streams expect 0 at first; ``trained`` gives known streams
+    their first expectation.
+    """
     path.mkdir(parents=True, exist_ok=True)
     text = GRAPH_TEXT.replace(_SCORE, _BY_THE_HOUR) if by_the_hour else GRAPH_TEXT
     graph = onnx.parser.parse_model(text.format(F=len(features))).SerializeToString()
     known = dict(trained or {})
     archive = io.BytesIO()
     rows = np.array(list(known.values()), np.float32).reshape(len(known), len(features))
-    np.savez(archive, initial=np.zeros(len(features), np.float32), names=np.array(list(known), dtype=np.str_), rows=rows)
+    np.savez(
+        archive,
+        initial=np.zeros(len(features), np.float32),
+        names=np.array(list(known), dtype=np.str_),
+        rows=rows,
+    )
     files = {GRAPH: graph, STREAMS: archive.getvalue()}
     digests = {name: sha256(data) for name, data in files.items()}
-    manifest = Manifest(SCHEMA, "fake", "1", tuple(map(Feature, features)), 60.0, len(features), warm_up, TAIL, digests, {}, timezone=timezone)
+    manifest = Manifest(
+        SCHEMA,
+        "fake",
+        "1",
+        tuple(map(Feature, features)),
+        60.0,
+        len(features),
+        warm_up,
+        TAIL,
+        digests,
+        {},
+        timezone=timezone,
+    )
     for name, data in [*files.items(), (MANIFEST, msgspec.json.encode(manifest))]:
         (path / name).write_bytes(data)
     return path
 
 
 def fake_bundle(
-    path: Path, features: Sequence[str] = ("cpu", "mem"), warm_up: int = 3, trained: Mapping[str, Sequence[float]] | None = None
+    path: Path,
+    features: Sequence[str] = ("cpu", "mem"),
+    warm_up: int = 3,
+    trained: Mapping[str, Sequence[float]] | None = None,
 ) -> Bundle:
     return load_bundle(write_bundle(path, features, warm_up, trained))
 
@@ -98,7 +140,9 @@ def write_each_metric_bundle(path: Path, warm_up: int = 3) -> Path:
     """The same for one feature, and a manifest that makes each metric a stream."""
     write_bundle(path, (STAND_IN,), warm_up)
     manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
-    (path / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, each_metric=True)))
+    (path / MANIFEST).write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(manifest, each_metric=True))
+    )
     return path
 
 
@@ -123,7 +167,9 @@ def _open() -> threading.Event:
 
 @dataclass
 class MemoryStore:
-    """Keeps what was written; ``failing`` makes it a full disk, a cleared ``gate`` one that hangs. Implements Store."""
+    """Keeps what was written; ``failing`` makes it a full disk, a cleared ``gate`` one
+    that hangs. Implements Store.
+    """
 
     heads: dict[Partition, Head] = field(default_factory=dict)
     pages: dict[Partition, dict[int, Page]] = field(default_factory=dict)
@@ -187,7 +233,9 @@ class DeadLetterList:
 
 @dataclass
 class ScriptedReceiver:
-    """Answers each delivery by the next of ``answers``, then accepts. Implements Receiver."""
+    """Answers each delivery by the next of ``answers``, then accepts. Implements
+    Receiver.
+    """
 
     answers: list[Transient | Permanent] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
@@ -212,7 +260,9 @@ class ScoreRows:
     levels: dict[int, float] = field(default_factory=dict)
     phases: dict[int, int] = field(default_factory=dict)
 
-    def wave(self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided) -> None:
+    def wave(
+        self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided
+    ) -> None:
         self.scores.update(zip(offsets.tolist(), step.score.tolist(), strict=True))
         self.levels.update(zip(offsets.tolist(), decided.level.tolist(), strict=True))
         self.phases.update(zip(offsets.tolist(), decided.phase.tolist(), strict=True))
@@ -228,4 +278,11 @@ def columns(
     """A poll as a test writes it down, offsets counted from ``first``."""
     offsets = np.arange(first, first + len(names))
     when: F64 = np.array(times, np.float64)
-    return Columns(partition or Partition("metrics", 0), list(names), offsets, when, np.array(values, np.float32), first + len(names))
+    return Columns(
+        partition or Partition("metrics", 0),
+        list(names),
+        offsets,
+        when,
+        np.array(values, np.float32),
+        first + len(names),
+    )

@@ -1,1 +1,3 @@
-"""The demo: an embedded Kafka, lifelike metrics with announced faults, a receiver, and the bundle it runs on."""
+"""The demo: an embedded Kafka, lifelike metrics with announced faults, a receiver, and
+the bundle it runs on.
+"""

@@ -1,8 +1,10 @@
-"""``make demo``: the whole of streamwarden on one machine, in about a minute and a half.
+"""``make demo``: the whole of streamwarden on one machine, in about a minute and a
+half.
 
-A real Kafka, a real daemon process configured as a user would, a webhook receiver, and a few hundred streams at a large
-multiple of real time. Faults are announced on one side; what the daemon says appears on the other. It ends by itself with a
-summary, and with 0 when faults were found and alerts were resolved.
+A real Kafka, a real daemon process configured as a user would, a webhook receiver, and
+a few hundred streams at a large multiple of real time. Faults are announced on one
+side; what the daemon says appears on the other. It ends by itself with a summary, and
+with 0 when faults were found and alerts were resolved.
 """
 
 from __future__ import annotations
@@ -24,22 +26,26 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
-from deploy.demo.broker import Broker, BrokerError
-from deploy.demo.daemon import Daemon, DaemonError
 from deploy.demo.generator import START, TICK_S, Fault, Metrics, plan
 from deploy.demo.judge import Verdict, judge
 from deploy.demo.producer import Producer
-from deploy.demo.receiver import Receiver
 from deploy.demo.view import Progress, View, span, view_for
+from deploy.harness.broker import Broker, BrokerError
+from deploy.harness.daemon import Daemon, DaemonError
+from deploy.harness.receiver import Receiver
 
 BUNDLE: Final = Path(__file__).parent / "bundle"
 TOPIC: Final = "metrics"
 PARTITIONS: Final = 4
 UPDATE_S: Final = 0.25
 DRAIN_S: Final = 20.0
-OVERTIME: Final = 1.25  # a slow machine gets this much longer than planned, and then stops short
-MIN_SHOWN_S: Final = 1800.0  # a fault cut shorter than this by an early end doesn't count as injected
-FAULTS_FROM, FAULTS_UNTIL = 0.15, 0.78  # of the run: unknown streams warm up before, the last alerts resolve after
+# a slow machine gets this much longer than planned, and then stops short
+OVERTIME: Final = 1.25
+# a fault cut shorter than this by an early end doesn't count as injected
+MIN_SHOWN_S: Final = 1800.0
+# of the run: unknown streams warm up before, the last alerts resolve after
+FAULTS_FROM = 0.15
+FAULTS_UNTIL = 0.78
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +86,36 @@ class Run:
         end = START + self.options.ticks * TICK_S
         seconds = self.producing_s or time.monotonic() - self.began
         shown = [f for f in self.faults if f in self.produced]
-        return Progress(START, self.now, end, self.options.streams, self.records, seconds, shown, self.receiver.incidents())
+        return Progress(
+            START,
+            self.now,
+            end,
+            self.options.streams,
+            self.records,
+            seconds,
+            shown,
+            self.receiver.incidents(),
+        )
 
     def verdict(self) -> Verdict:
-        shown = [f for f in self.faults if f in self.produced and f.start + MIN_SHOWN_S <= self.now]
-        return judge(shown, self.receiver.incidents(), streams=self.options.streams, seconds=self.now - START)
+        shown = [
+            f
+            for f in self.faults
+            if f in self.produced and f.start + MIN_SHOWN_S <= self.now
+        ]
+        return judge(
+            shown,
+            self.receiver.incidents(),
+            streams=self.options.streams,
+            seconds=self.now - START,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs with it ignored
+    # SIGINT too: a shell starts background jobs with it ignored
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _terminated)
     try:
         return _demo(options, console)
@@ -107,21 +132,62 @@ def _terminated(_signal: int, _frame: object) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> Options:
-    parser = argparse.ArgumentParser(prog="python -m deploy.demo", description="streamwarden on one machine, on a real Kafka")
-    parser.add_argument("--streams", type=int, default=300, help="streams; training saw the first 300 (%(default)s)")
-    parser.add_argument("--hours", type=float, default=48.0, help="event time to produce (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=68.0, help="wall time to produce it in (%(default)s)")
-    parser.add_argument("--faults", type=int, default=20, help="faults to inject (%(default)s)")
-    parser.add_argument("--budget", type=float, default=0.2, help="false alarms a stream may raise in a week (%(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="another number: other noise, other faults (%(default)s)")
-    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="the detector to run (the demo's own)")
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.demo",
+        description="streamwarden on one machine, on a real Kafka",
+    )
+    parser.add_argument(
+        "--streams",
+        type=int,
+        default=300,
+        help="streams; training saw the first 300 (%(default)s)",
+    )
+    parser.add_argument(
+        "--hours", type=float, default=48.0, help="event time to produce (%(default)s)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=68.0,
+        help="wall time to produce it in (%(default)s)",
+    )
+    parser.add_argument(
+        "--faults", type=int, default=20, help="faults to inject (%(default)s)"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=0.2,
+        help="false alarms a stream may raise in a week (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=7,
+        help="another number: other noise, other faults (%(default)s)",
+    )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        default=BUNDLE,
+        help="the detector to run (the demo's own)",
+    )
     return Options(**vars(parser.parse_args(arguments)))
 
 
 def _demo(options: Options, console: Console) -> int:
     with ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamwarden-demo-", ignore_cleanup_errors=True)))
-        logging.basicConfig(filename=place / "demo.log", level=logging.WARNING, force=True)  # kafka-python's, off the terminal
+        place = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(
+                    prefix="streamwarden-demo-", ignore_cleanup_errors=True
+                )
+            )
+        )
+        # kafka-python's, off the terminal
+        logging.basicConfig(
+            filename=place / "demo.log", level=logging.WARNING, force=True
+        )
         run = _set_up(options, console, stack, place)
         _produce(run, view_for(console))
         _wind_up(run, console)
@@ -145,13 +211,21 @@ def _set_up(options: Options, console: Console, stack: ExitStack, place: Path) -
         "RECOVERY__STORE": f"local:{place / 'state'}",
     }
     daemon = stack.enter_context(Daemon(settings, place / "daemon.log"))
-    console.print(f"Kafka listens on {broker.bootstrap}. Starting the daemon as you would:")
+    console.print(
+        f"Kafka listens on {broker.bootstrap}. Starting the daemon as you would:"
+    )
     console.print(f"  {daemon.command}", markup=False, soft_wrap=True)
     daemon.start()
     daemon.await_ready()
     console.print(f"The daemon is ready; its page is {daemon.url}/ while this runs.\n")
     span_s = options.ticks * TICK_S
-    faults = plan(options.streams, options.faults, begin=START + FAULTS_FROM * span_s, end=START + FAULTS_UNTIL * span_s, seed=options.seed)
+    faults = plan(
+        options.streams,
+        options.faults,
+        begin=START + FAULTS_FROM * span_s,
+        end=START + FAULTS_UNTIL * span_s,
+        seed=options.seed,
+    )
     return Run(options, faults, broker, daemon, receiver)
 
 
@@ -161,7 +235,9 @@ def _produce(run: Run, view: View) -> None:
     pace = run.options.seconds / max(run.options.ticks, 1)
     view.open()
     try:
-        with Producer(run.broker.bootstrap, TOPIC, PARTITIONS, metrics.streams) as producer:
+        with Producer(
+            run.broker.bootstrap, TOPIC, PARTITIONS, metrics.streams
+        ) as producer:
             run.began = updated = time.monotonic()
             for tick in range(run.options.ticks):
                 _tick(run, metrics, producer)
@@ -194,7 +270,10 @@ def _tick(run: Run, metrics: Metrics, producer: Producer) -> None:
 def _drain(run: Run) -> None:
     """Wait until the daemon has read everything and the receiver has heard everything."""
     deadline = time.monotonic() + DRAIN_S
-    while run.daemon.metric("detector_records_total") < run.records and time.monotonic() < deadline:
+    while (
+        run.daemon.metric("detector_records_total") < run.records
+        and time.monotonic() < deadline
+    ):
         run.daemon.check_alive()
         time.sleep(UPDATE_S)
     run.scoring_s = time.monotonic() - run.began
@@ -204,31 +283,53 @@ def _drain(run: Run) -> None:
 
 
 def _undelivered(run: Run) -> bool:
-    return run.daemon.metric("detector_notifications_total") < run.daemon.metric("detector_alerts_total")
+    return run.daemon.metric("detector_notifications_total") < run.daemon.metric(
+        "detector_alerts_total"
+    )
 
 
 def _wind_up(run: Run, console: Console) -> None:
     began = time.monotonic()
     run.daemon.stop()
-    console.print(f"\nSIGTERM: the daemon saved its state, committed and ended with status 0 in {time.monotonic() - began:.1f} s.")
+    console.print(
+        f"\nSIGTERM: the daemon saved its state, committed and ended with status 0 in {time.monotonic() - began:.1f} s."
+    )
     for reason in sorted(set(run.receiver.refused())):
         console.print(f"The receiver refused a notification: {reason}", markup=False)
 
 
 def _summarise(run: Run, verdict: Verdict, console: Console) -> None:
-    event_delay, wall_delay = verdict.event_delay(), verdict.wall_delay(run.produced)
+    event_delay = verdict.event_delay()
+    wall_delay = verdict.wall_delay(run.produced)
     table = Table(title="Summary", show_header=False)
     table.add_column("what")
     table.add_column("value")
     table.add_row("Faults injected", str(len(verdict.faults)))
     table.add_row("Faults found", f"{verdict.found_count} ({_by_kind(verdict)})")
-    table.add_row("Median time to alert, event time", "-" if event_delay is None else span(event_delay))
-    table.add_row("Median time to alert, wall time", "-" if wall_delay is None else f"{wall_delay:.2f} s")
+    table.add_row(
+        "Median time to alert, event time",
+        "-" if event_delay is None else span(event_delay),
+    )
+    table.add_row(
+        "Median time to alert, wall time",
+        "-" if wall_delay is None else f"{wall_delay:.2f} s",
+    )
     per_week = f"{verdict.false_alarms_per_week:.2f} a stream-week, budget {run.options.budget:g}"
-    table.add_row("False alarms", f"{len(verdict.false_alarms)} in {verdict.stream_weeks:.0f} stream-weeks ({per_week})")
-    table.add_row("Incidents, and of these resolved", f"{verdict.incidents}, {verdict.resolved}")
-    table.add_row("Records", f"{run.records:,} produced at {run.records / max(run.producing_s, 1e-9):,.0f} a second")
-    table.add_row("Scored by the daemon", f"{run.scored:,.0f} at {run.scored / max(run.scoring_s, 1e-9):,.0f} a second")
+    table.add_row(
+        "False alarms",
+        f"{len(verdict.false_alarms)} in {verdict.stream_weeks:.0f} stream-weeks ({per_week})",
+    )
+    table.add_row(
+        "Incidents, and of these resolved", f"{verdict.incidents}, {verdict.resolved}"
+    )
+    table.add_row(
+        "Records",
+        f"{run.records:,} produced at {run.records / max(run.producing_s, 1e-9):,.0f} a second",
+    )
+    table.add_row(
+        "Scored by the daemon",
+        f"{run.scored:,.0f} at {run.scored / max(run.scoring_s, 1e-9):,.0f} a second",
+    )
     console.print(table)
     for line in _next(verdict):
         console.print(line, markup=False, soft_wrap=True)
@@ -240,7 +341,9 @@ def _by_kind(verdict: Verdict) -> str:
         seen = counts.setdefault(fault.kind.value, [0, 0])
         seen[0] += incident is not None
         seen[1] += 1
-    return ", ".join(f"{kind} {found}/{injected}" for kind, (found, injected) in counts.items())
+    return ", ".join(
+        f"{kind} {found}/{injected}" for kind, (found, injected) in counts.items()
+    )
 
 
 def _next(verdict: Verdict) -> list[str]:

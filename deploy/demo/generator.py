@@ -1,14 +1,18 @@
 """Lifelike metrics of a fleet of hosts, and faults that are announced.
 
-One hidden number drives a host: its *load*, a daily rhythm of the host's own phase and depth, quieter at the weekend, with a slow
-noise of its own and one that the whole fleet shares. All four metrics follow from it, each with its own noise and each host with
-its own level, so what is normal for a host is a relation between its metrics and not a range of each:
+One hidden number drives a host: its *load*, a daily rhythm of the host's own phase and
+depth, quieter at the weekend, with a slow noise of its own and one that the whole fleet
+shares. All four metrics follow from it, each with its own noise and each host with its
+own level, so what is normal for a host is a relation between its metrics and not a
+range of each:
 
-    requests per second ~ load · cpu ~ idle + gain · load · memory follows load slowly · latency rises steeply with load
+    requests per second ~ load · cpu ~ idle + gain · load · memory follows load slowly ·
+    latency rises steeply with load
 
-The faults break that relation in five ways (see :class:`Kind`); most keep every metric within the range it has on other days.
-A host's character depends on its number alone, so a host in the history and the same host live are one, whatever the run's seed;
-whole ticks are computed at once for all hosts, and the same arguments give the same numbers.
+The faults break that relation in five ways (see :class:`Kind`); most keep every metric
+within the range it has on other days. A host's character depends on its number alone,
+so a host in the history and the same host live are one, whatever the run's seed; whole
+ticks are computed at once for all hosts, and the same arguments give the same numbers.
 """
 
 from __future__ import annotations
@@ -31,7 +35,8 @@ FEATURES: Final = ("cpu", "memory", "requests_per_second", "latency_ms")
 CPU, MEMORY, REQUESTS, LATENCY = range(len(FEATURES))
 TICK_S: Final = 60.0
 DAY_S: Final = 86_400.0
-START: Final = 1_767_830_400.0  # Thursday 8 January 2026, 00:00 UTC: the history ends here and the live run begins
+# Thursday 8 January 2026, 00:00 UTC: the history ends here and the live run begins
+START: Final = 1_767_830_400.0
 FLEET: Final = 7  # seeds the hosts' characters; a bundle is trained on these
 MISSING: Final = 0.001  # share of cells that an agent failed to read
 DECIMALS: Final = 4
@@ -42,17 +47,26 @@ class Kind(enum.StrEnum):
 
     LEVEL_SHIFT = "level shift"  # one metric jumps and stays there
     SPIKE_TRAIN = "spike train"  # requests and latency triple for two ticks in six
-    DECOUPLING = "decoupling"  # requests drop to a quarter; cpu and latency don't follow
+    # requests drop to a quarter; cpu and latency don't follow
+    DECOUPLING = "decoupling"
     FLAT_LINE = "flat line"  # cpu and latency stand still at their last value
     SLOW_LEAK = "slow leak"  # memory climbs steadily, latency with it
 
 
-TICKS: Final = {Kind.LEVEL_SHIFT: 120, Kind.SPIKE_TRAIN: 90, Kind.DECOUPLING: 120, Kind.FLAT_LINE: 240, Kind.SLOW_LEAK: 300}
+TICKS: Final = {
+    Kind.LEVEL_SHIFT: 120,
+    Kind.SPIKE_TRAIN: 90,
+    Kind.DECOUPLING: 120,
+    Kind.FLAT_LINE: 240,
+    Kind.SLOW_LEAK: 300,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault of host number ``host``; it shows in records from ``start`` on and before ``end`` (epoch seconds)."""
+    """A fault of host number ``host``; it shows in records from ``start`` on and before
+    ``end`` (epoch seconds).
+    """
 
     host: int
     stream: str
@@ -85,7 +99,10 @@ class Fleet:
     @classmethod
     def of(cls, hosts: int) -> Fleet:
         """A larger fleet begins with the smaller one's hosts."""
-        draws = np.stack([np.random.default_rng([FLEET, host]).random(12) for host in range(hosts)], axis=1)
+        draws = np.stack(
+            [np.random.default_rng([FLEET, host]).random(12) for host in range(hosts)],
+            axis=1,
+        )
 
         def between(row: int, low: float, high: float) -> F64:
             return np.asarray(low + (high - low) * draws[row], np.float64)
@@ -109,7 +126,14 @@ class Fleet:
 class Metrics:
     """All hosts' metrics, tick by tick; ``seed`` is the noise's."""
 
-    def __init__(self, hosts: int, *, seed: int = 7, start: float = START, faults: Sequence[Fault] = ()) -> None:
+    def __init__(
+        self,
+        hosts: int,
+        *,
+        seed: int = 7,
+        start: float = START,
+        faults: Sequence[Fault] = (),
+    ) -> None:
         self.streams = tuple(stream_name(host) for host in range(hosts))
         self.time = start
         self.faults = tuple(faults)
@@ -121,7 +145,9 @@ class Metrics:
         self._held: dict[Fault, F64] = {}
 
     def tick(self) -> tuple[float, F64]:
-        """The next tick's time and values [hosts, features], NaN where missing; faults are in it."""
+        """The next tick's time and values [hosts, features], NaN where missing; faults
+        are in it.
+        """
         now = self.time
         values = self._values(self._load())
         for fault in self.faults:
@@ -138,22 +164,35 @@ class Metrics:
         turn = 2 * np.pi * (self.time - fleet.phase) / DAY_S
         day = 1 + fleet.depth * np.cos(turn) + fleet.second * np.cos(2 * turn)
         weekday = int(self.time // DAY_S + 3) % 7  # 1 January 1970 was a Thursday
-        return np.asarray(fleet.level * day * (fleet.weekend if weekday >= 5 else 1.0), np.float64)
+        return np.asarray(
+            fleet.level * day * (fleet.weekend if weekday >= 5 else 1.0), np.float64
+        )
 
     def _load(self) -> F64:
-        self._own = 0.95 * self._own + 0.025 * self._random.standard_normal(len(self._own))
-        self._shared = 0.98 * self._shared + 0.008 * float(self._random.standard_normal())
+        self._own = 0.95 * self._own + 0.025 * self._random.standard_normal(
+            len(self._own)
+        )
+        self._shared = 0.98 * self._shared + 0.008 * float(
+            self._random.standard_normal()
+        )
         load = np.clip(self._rhythm() * np.exp(self._own + self._shared), 0.02, 0.95)
         self._slow += (load - self._slow) * (TICK_S / 5400.0)
         return np.asarray(load, np.float64)
 
     def _values(self, load: F64) -> F64:
-        fleet, noise = self._fleet, self._random.standard_normal((len(load), len(FEATURES)))
+        fleet = self._fleet
+        noise = self._random.standard_normal((len(load), len(FEATURES)))
         values = np.empty((len(load), len(FEATURES)))
         values[:, CPU] = fleet.idle + fleet.gain * load + 0.012 * noise[:, CPU]
-        values[:, MEMORY] = fleet.memory + fleet.memory_gain * self._slow + 0.004 * noise[:, MEMORY]
+        values[:, MEMORY] = (
+            fleet.memory + fleet.memory_gain * self._slow + 0.004 * noise[:, MEMORY]
+        )
         values[:, REQUESTS] = fleet.peak * load * np.exp(0.03 * noise[:, REQUESTS])
-        values[:, LATENCY] = fleet.latency * (1 + 0.5 * load + fleet.steepness * load**3) * np.exp(0.04 * noise[:, LATENCY])
+        values[:, LATENCY] = (
+            fleet.latency
+            * (1 + 0.5 * load + fleet.steepness * load**3)
+            * np.exp(0.04 * noise[:, LATENCY])
+        )
         return values
 
     def _spoil(self, row: F64, fault: Fault, now: float) -> None:
@@ -186,22 +225,40 @@ def _shift(row: F64, host: int) -> None:
             row[MEMORY] += 0.25
 
 
-def plan(hosts: int, count: int, *, begin: float, end: float, seed: int = 7) -> list[Fault]:
-    """``count`` faults in time order, starting evenly between ``begin`` and ``end``: kinds in turn, each on a host of its own."""
+def plan(
+    hosts: int, count: int, *, begin: float, end: float, seed: int = 7
+) -> list[Fault]:
+    """``count`` faults in time order, starting evenly between ``begin`` and ``end``:
+    kinds in turn, each on a host of its own.
+    """
     random = np.random.default_rng([seed, int(begin), 2])
     chosen = random.choice(hosts, size=min(count, hosts), replace=False)
-    starts = begin + (end - begin) * (np.arange(len(chosen)) + random.random(len(chosen)) * 0.5) / max(len(chosen), 1)
+    starts = begin + (end - begin) * (
+        np.arange(len(chosen)) + random.random(len(chosen)) * 0.5
+    ) / max(len(chosen), 1)
     kinds = list(Kind)
     faults = []
     for i, (host, at) in enumerate(zip(chosen.tolist(), starts.tolist(), strict=True)):
         kind = kinds[i % len(kinds)]
         start = at - at % TICK_S
-        faults.append(Fault(host, stream_name(host), kind, start, start + TICKS[kind] * TICK_S))
+        faults.append(
+            Fault(host, stream_name(host), kind, start, start + TICKS[kind] * TICK_S)
+        )
     return faults
 
 
-def write_history(path: Path, *, hosts: int, days: float, faults: int = 0, seed: int = 7, end: float = START) -> list[Fault]:
-    """Write DATA for training, the days before ``end``, as the path's suffix says. Returns the unlabelled faults hidden in it."""
+def write_history(
+    path: Path,
+    *,
+    hosts: int,
+    days: float,
+    faults: int = 0,
+    seed: int = 7,
+    end: float = START,
+) -> list[Fault]:
+    """Write DATA for training, the days before ``end``, as the path's suffix says.
+    Returns the unlabelled faults hidden in it.
+    """
     ticks = round(days * DAY_S / TICK_S)
     begin = end - ticks * TICK_S
     planned = plan(hosts, faults, begin=begin, end=end, seed=seed)
@@ -212,7 +269,9 @@ def write_history(path: Path, *, hosts: int, days: float, faults: int = 0, seed:
         times[i], values[i] = metrics.tick()
     columns = {
         "timestamp": pa.array(np.repeat(times, hosts)),
-        "stream": pa.DictionaryArray.from_arrays(np.tile(np.arange(hosts, dtype=np.int32), ticks), list(metrics.streams)).cast(pa.string()),
+        "stream": pa.DictionaryArray.from_arrays(
+            np.tile(np.arange(hosts, dtype=np.int32), ticks), list(metrics.streams)
+        ).cast(pa.string()),
     }
     for j, name in enumerate(FEATURES):
         columns[name] = pa.array(values[:, :, j].ravel(), from_pandas=True)

@@ -1,7 +1,10 @@
-"""What was injected against what was reported. Pure, so that the summary can be tested without a broker.
+"""What was injected against what was reported. Pure, so that the summary can be tested
+without a broker.
 
-An incident belongs to a fault when it is of the fault's stream and starts while the fault shows, or within ``SLACK_S`` after it:
-the step back to normal is part of the fault. Every other incident is a false alarm, one of a faulty stream at another time too.
+An incident belongs to a fault when it is of the fault's stream and starts while the
+fault shows, or within ``SLACK_S`` after it: the step back to normal is part of the
+fault. Every other incident is a false alarm, one of a faulty stream at another time
+too.
 """
 
 from __future__ import annotations
@@ -12,14 +15,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy.demo.generator import DAY_S, Fault
-from deploy.demo.receiver import Incident
+from deploy.harness.receiver import Incident
 
 SLACK_S: Final = 3600.0
 WEEK_S: Final = 7 * DAY_S
 
 
 def belongs(incident: Incident, fault: Fault) -> bool:
-    return incident.stream == fault.stream and fault.start <= incident.starts < fault.end + SLACK_S
+    return (
+        incident.stream == fault.stream
+        and fault.start <= incident.starts < fault.end + SLACK_S
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +54,51 @@ class Verdict:
 
     def event_delay(self) -> float | None:
         """Median seconds of event time from a fault's start to the decision that fired."""
-        return _median([i.fired_at - f.start for f, i in zip(self.faults, self.found, strict=True) if i])
+        return _median(
+            [
+                i.fired_at - f.start
+                for f, i in zip(self.faults, self.found, strict=True)
+                if i
+            ]
+        )
 
     def wall_delay(self, produced: Mapping[Fault, float]) -> float | None:
-        """Median seconds from producing a fault's first record to the webhook's arrival; ``produced`` on the receiver's clock."""
-        return _median([i.arrived - produced[f] for f, i in zip(self.faults, self.found, strict=True) if i and f in produced])
+        """Median seconds from producing a fault's first record to the webhook's
+        arrival; ``produced`` on the receiver's clock.
+        """
+        return _median(
+            [
+                i.arrived - produced[f]
+                for f, i in zip(self.faults, self.found, strict=True)
+                if i and f in produced
+            ]
+        )
 
 
-def judge(faults: Sequence[Fault], incidents: Sequence[Incident], *, streams: int, seconds: float) -> Verdict:
+def judge(
+    faults: Sequence[Fault],
+    incidents: Sequence[Incident],
+    *,
+    streams: int,
+    seconds: float,
+) -> Verdict:
     """Match; ``seconds`` of event time were produced for each of ``streams``."""
     ordered = sorted(incidents, key=lambda incident: incident.starts)
-    found = tuple(next((i for i in ordered if belongs(i, fault)), None) for fault in faults)
-    false_alarms = tuple(i for i in ordered if not any(belongs(i, fault) for fault in faults))
+    found = tuple(
+        next((i for i in ordered if belongs(i, fault)), None) for fault in faults
+    )
+    false_alarms = tuple(
+        i for i in ordered if not any(belongs(i, fault) for fault in faults)
+    )
     resolved = sum(i.ends is not None for i in ordered)
-    return Verdict(tuple(faults), found, false_alarms, len(ordered), resolved, streams * seconds / WEEK_S)
+    return Verdict(
+        tuple(faults),
+        found,
+        false_alarms,
+        len(ordered),
+        resolved,
+        streams * seconds / WEEK_S,
+    )
 
 
 def _median(values: Sequence[float]) -> float | None:

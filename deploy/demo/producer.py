@@ -21,32 +21,53 @@ BATCH_BYTES: Final = 256 * 1024
 class Producer:
     """A context manager; leaving it without an error flushes."""
 
-    def __init__(self, bootstrap: str, topic: str, partitions: int, streams: Sequence[str]) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, partitions: int, streams: Sequence[str]
+    ) -> None:
         self._topic = topic
         self._keys = [name.encode() for name in streams]
-        # Fixed by us and not by kafka-python's partitioner, which is written in Python and costs more than the rest of a record.
+        # Fixed by us and not by kafka-python's partitioner, which is written in Python
+        # and costs more than the rest of a record.
         self._partitions = [zlib.crc32(key) % partitions for key in self._keys]
         self._encode = msgspec.json.Encoder().encode
         self._failed: list[BaseException] = []
-        self._kafka = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=LINGER_MS, batch_size=BATCH_BYTES, acks=1)
+        self._kafka = KafkaProducer(
+            bootstrap_servers=bootstrap,
+            linger_ms=LINGER_MS,
+            batch_size=BATCH_BYTES,
+            acks=1,
+        )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if kind is None:
             self._kafka.close(timeout=10)
             return
-        with contextlib.suppress(KafkaError):  # what could not be sent any more must not hide why we leave
+        # what could not be sent any more must not hide why we leave
+        with contextlib.suppress(KafkaError):
             self._kafka.close(timeout=2)
 
     def send(self, now: float, values: F64) -> None:
-        """One tick of all streams; NaN goes out as null. Raises if an earlier record could not be delivered."""
+        """One tick of all streams; NaN goes out as null. Raises if an earlier record
+        could not be delivered.
+        """
         if self._failed:
             raise self._failed[0]
-        for key, partition, row in zip(self._keys, self._partitions, values.tolist(), strict=True):
-            record = {"timestamp": now} | dict(zip(FEATURES, row, strict=True))  # msgspec writes NaN as null
-            self._kafka.send(self._topic, self._encode(record), key=key, partition=partition).add_errback(self._failed.append)
+        for key, partition, row in zip(
+            self._keys, self._partitions, values.tolist(), strict=True
+        ):
+            # msgspec writes NaN as null
+            record = {"timestamp": now} | dict(zip(FEATURES, row, strict=True))
+            self._kafka.send(
+                self._topic, self._encode(record), key=key, partition=partition
+            ).add_errback(self._failed.append)
 
     def flush(self) -> None:
         try:

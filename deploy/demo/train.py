@@ -1,7 +1,9 @@
-"""``python -m deploy.demo.train``: makes the demo's bundle again, from the generator's history (needs the ``training`` extra).
+"""``python -m deploy.demo.train``: makes the demo's bundle again, from the generator's
+history (needs the ``training`` extra).
 
-The history is a week that ends where the live run begins, on a Wednesday: the weekend falls into the part that is fitted and the
-part that calibrates is two working days, like the two days that are then watched. As in anyone's history, a few unlabelled faults
+The history is a week that ends where the live run begins, on a Wednesday: the weekend
+falls into the part that is fitted and the part that calibrates is two working days,
+like the two days that are then watched. As in anyone's history, a few unlabelled faults
 are hidden in it.
 """
 
@@ -16,25 +18,43 @@ from typing import Final
 
 from deploy.demo.generator import write_history
 
-# Both relative, so that no machine's paths get into the bundle's provenance: run it from the repository's root.
+# Both relative, so that no machine's paths get into the bundle's provenance: run it
+# from the repository's root.
 HISTORY: Final = Path("build") / "demo-history"
 CONFIG: Final = Path("deploy") / "demo" / "fit.toml"
 BUNDLE: Final = Path("deploy") / "demo" / "bundle"
 MAX_BYTES: Final = 1_000_000
-OPTIONAL: Final = ("report.html",)  # for people, not for the daemon: left out where it would make the repository heavy
+# for people, not for the daemon: left out where it would make the repository heavy
+OPTIONAL: Final = ("report.html",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m deploy.demo.train", description="train the demo's bundle")
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.demo.train", description="train the demo's bundle"
+    )
     parser.add_argument("--hosts", type=int, default=300)
     parser.add_argument("--days", type=float, default=7.0)
-    parser.add_argument("--faults", type=int, default=20, help="hidden in the history, unlabelled")
+    parser.add_argument(
+        "--faults", type=int, default=20, help="hidden in the history, unlabelled"
+    )
     parser.add_argument("--out", type=Path, default=BUNDLE)
     options = parser.parse_args(arguments)
     data = HISTORY / "history.parquet"
     data.parent.mkdir(parents=True, exist_ok=True)
     write_history(data, hosts=options.hosts, days=options.days, faults=options.faults)
-    command = [sys.executable, "-m", "training", "fit", "--data", str(data), "--out", str(options.out), "--force", "--config", str(CONFIG)]
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        "fit",
+        "--data",
+        str(data),
+        "--out",
+        str(options.out),
+        "--force",
+        "--config",
+        str(CONFIG),
+    ]
     code = subprocess.run(command, check=False).returncode
     data.unlink()
     if code:
@@ -50,7 +70,9 @@ def _trim(bundle: Path) -> int:
     size = _size(bundle)
     print(f"{bundle}: {size:,} bytes")
     if size > MAX_BYTES:
-        print(f"larger than {MAX_BYTES:,} bytes: train on fewer --hosts", file=sys.stderr)
+        print(
+            f"larger than {MAX_BYTES:,} bytes: train on fewer --hosts", file=sys.stderr
+        )
         return 1
     return 0
 

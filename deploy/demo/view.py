@@ -1,6 +1,8 @@
-"""The terminal's side of the demo: what was injected on the left, what the daemon reported on the right.
+"""The terminal's side of the demo: what was injected on the left, what the daemon
+reported on the right.
 
-States are words, never colours alone, and both sides fit into 80 columns. Where output is not a terminal, every event is one line instead.
+States are words, never colours alone, and both sides fit into 80 columns. Where output
+is not a terminal, every event is one line instead.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ from rich.text import Text
 
 from deploy.demo.generator import TICK_S, Fault
 from deploy.demo.judge import SLACK_S, belongs
-from deploy.demo.receiver import Incident
+from deploy.harness.receiver import Incident
 
-FRAME_LINES: Final = 8  # of the live view: header, panels' borders, column heads, last line
-LOG_EVERY_S: Final = 6 * 3600.0  # event time between two lines of progress where output is no terminal
+# of the live view: header, panels' borders, column heads, last line
+FRAME_LINES: Final = 8
+# event time between two lines of progress where output is no terminal
+LOG_EVERY_S: Final = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,11 @@ def clock(seconds: float) -> str:
 def span(seconds: float) -> str:
     """``7 min``, ``3 h 05 min``."""
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return (
+        f"{minutes} min"
+        if minutes < 60
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )
 
 
 def fault_state(fault: Fault, incidents: Sequence[Incident], now: float) -> str:
@@ -105,9 +113,16 @@ class LiveView:
         sides.add_column(ratio=1)
         sides.add_row(
             Panel(_injected(progress, rows), title=f"Injected: {len(progress.faults)}"),
-            Panel(_reported(progress, rows), title=f"Reported by the daemon: {len(progress.incidents)}"),
+            Panel(
+                _reported(progress, rows),
+                title=f"Reported by the daemon: {len(progress.incidents)}",
+            ),
         )
-        return Group(_header(progress), ProgressBar(progress.end - progress.begin, progress.now - progress.begin), sides)
+        return Group(
+            _header(progress),
+            ProgressBar(progress.end - progress.begin, progress.now - progress.begin),
+            sides,
+        )
 
 
 def _header(progress: Progress) -> Text:
@@ -123,15 +138,26 @@ def _injected(progress: Progress, rows: int) -> Table:
     for fault in progress.faults[-rows:]:
         state = fault_state(fault, progress.incidents, progress.now)
         style = {"missed": "red", "waiting": "yellow"}.get(state, "green")
-        table.add_row(clock(fault.start)[-5:], fault.stream, fault.kind.value, Text(state, style))
+        table.add_row(
+            clock(fault.start)[-5:], fault.stream, fault.kind.value, Text(state, style)
+        )
     return table
 
 
 def _reported(progress: Progress, rows: int) -> Table:
     table = _table("start", "stream", "state", "cause")
     for incident in progress.incidents[-rows:]:
-        state, style = (incident.severity, "red") if incident.ends is None else ("resolved", "green")
-        table.add_row(clock(incident.starts)[-5:], incident.stream, Text(state, style), cause(incident, progress.faults))
+        state, style = (
+            (incident.severity, "red")
+            if incident.ends is None
+            else ("resolved", "green")
+        )
+        table.add_row(
+            clock(incident.starts)[-5:],
+            incident.stream,
+            Text(state, style),
+            cause(incident, progress.faults),
+        )
     return table
 
 
@@ -156,29 +182,47 @@ class LineView:
 
     def update(self, progress: Progress) -> None:
         for fault in progress.faults[self._faults :]:
-            self._line(fault.start, "injected", f"{fault.kind.value} in {fault.stream} until {clock(fault.end)}")
+            self._line(
+                fault.start,
+                "injected",
+                f"{fault.kind.value} in {fault.stream} until {clock(fault.end)}",
+            )
         self._faults = len(progress.faults)
         for incident in progress.incidents:
             self._changed(incident, progress)
         if progress.now >= self._logged + LOG_EVERY_S:
             self._logged = progress.now - progress.now % TICK_S
-            self._line(progress.now, "progress", f"{progress.records:,} records, {progress.rate:,.0f} records/s")
+            self._line(
+                progress.now,
+                "progress",
+                f"{progress.records:,} records, {progress.rate:,.0f} records/s",
+            )
 
     def close(self) -> None:
         """Nothing was kept open."""
 
     def _changed(self, incident: Incident, progress: Progress) -> None:
-        key, state = (incident.stream, incident.starts), (incident.severity, incident.ends is not None)
+        key = (incident.stream, incident.starts)
+        state = (incident.severity, incident.ends is not None)
         before = self._states.get(key)
         if before == state:
             return
         self._states[key] = state
         if before is None:
-            self._line(incident.fired_at, incident.severity, f"{incident.summary} [{cause(incident, progress.faults)}]")
+            self._line(
+                incident.fired_at,
+                incident.severity,
+                f"{incident.summary} [{cause(incident, progress.faults)}]",
+            )
         elif before[0] != incident.severity:
             self._line(progress.now, incident.severity, f"{incident.stream} got worse")
         if incident.ends is not None:
             self._line(incident.ends, "resolved", incident.stream)
 
     def _line(self, at: float, event: str, text: str) -> None:
-        self._console.print(f"{clock(at)}  {event:<9} {text}", highlight=False, markup=False, soft_wrap=True)
+        self._console.print(
+            f"{clock(at)}  {event:<9} {text}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )

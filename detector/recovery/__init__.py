@@ -1,1 +1,3 @@
-"""What survives the process: pages of streams, each stamped with the offset it has been applied up to."""
+"""What survives the process: pages of streams, each stamped with the offset it has been
+applied up to.
+"""

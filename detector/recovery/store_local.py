@@ -1,7 +1,9 @@
-"""Pages in a local directory: a temporary file, fsync, rename, and fsync of the directory; the head last.
+"""Pages in a local directory: a temporary file, fsync, rename, and fsync of the
+directory; the head last.
 
-The directory is one daemon's: a lock file keeps a second one out, since two members of a group never own the same partition but would
-both think themselves the keeper of what they last wrote.
+The directory is one daemon's: a lock file keeps a second one out, since two members of
+a group never own the same partition but would both think themselves the keeper of what
+they last wrote.
 """
 
 from __future__ import annotations
@@ -34,16 +36,22 @@ class LocalStore:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = (directory / "lock").open("w")
         except OSError as error:
-            raise ConfigError(f"state can't be kept in {directory} ({error.strerror}): make it writable or name another") from None
+            raise ConfigError(
+                f"state can't be kept in {directory} ({error.strerror}): make it writable or name another"
+            ) from None
         _lock(self._lock, directory)
 
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
-        """What is there and whole; a damaged file is set aside, named in the log, and costs a longer replay."""
+        """What is there and whole; a damaged file is set aside, named in the log, and
+        costs a longer replay.
+        """
         folder = self._folder(partition)
         try:
             files = sorted(folder.iterdir()) if folder.is_dir() else []
             head = self._read(folder / _HEAD, Head) if folder / _HEAD in files else None
-            pages = [self._read(path, Page) for path in files if _PAGE.fullmatch(path.name)]
+            pages = [
+                self._read(path, Page) for path in files if _PAGE.fullmatch(path.name)
+            ]
         except OSError as error:
             raise StoreError(f"{folder} can't be read ({error.strerror})") from error
         return head, [p for p in pages if p is not None]
@@ -77,7 +85,10 @@ class LocalStore:
             raise StoreError(f"{folder} can't be written ({error.strerror})") from error
 
     def names(self, partition: Partition) -> Sequence[str]:
-        found = (_SEGMENT.fullmatch(path.name) for path in self._folder(partition).glob("segment-*.swp"))
+        found = (
+            _SEGMENT.fullmatch(path.name)
+            for path in self._folder(partition).glob("segment-*.swp")
+        )
         return sorted(match[1] for match in found if match is not None)
 
     def get(self, partition: Partition, name: str) -> bytes | None:
@@ -86,13 +97,17 @@ class LocalStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"{error.filename} can't be read ({error.strerror})") from error
+            raise StoreError(
+                f"{error.filename} can't be read ({error.strerror})"
+            ) from error
 
     def drop(self, partition: Partition, name: str) -> None:
         try:
             (self._folder(partition) / f"segment-{name}.swp").unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(f"{error.filename} can't be removed ({error.strerror})") from error
+            raise StoreError(
+                f"{error.filename} can't be removed ({error.strerror})"
+            ) from error
 
     def close(self) -> None:
         self._lock.close()
@@ -119,28 +134,38 @@ class LocalStore:
 
 
 def examine(directory: Path) -> None:
-    """What ``check`` asks: whether a store could be kept there. Nothing is made, neither the directory nor its lock. Raises ConfigError."""
+    """What ``check`` asks: whether a store could be kept there. Nothing is made,
+    neither the directory nor its lock. Raises ConfigError.
+    """
     path = directory.absolute()
     there = next(p for p in (path, *path.parents) if os.access(p, os.F_OK))
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise ConfigError(f"state can't be kept in {directory} ({there} is no directory to write in): make it writable or name another")
+        raise ConfigError(
+            f"state can't be kept in {directory} ({there} is no directory to write in): make it writable or name another"
+        )
     try:
         lock = (directory / "lock").open("r+")
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigError(f"state can't be kept in {directory} ({error.strerror}): make it writable or name another") from None
+        raise ConfigError(
+            f"state can't be kept in {directory} ({error.strerror}): make it writable or name another"
+        ) from None
     with lock:
         _lock(lock, directory)
 
 
 def _lock(file: TextIO, directory: Path) -> None:
-    """Until the file is closed, which it is where another daemon holds it: ConfigError then."""
+    """Until the file is closed, which it is where another daemon holds it: ConfigError
+    then.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise ConfigError(f"another daemon keeps its state in {directory}: give each its own DETECTOR_RECOVERY__STORE") from None
+        raise ConfigError(
+            f"another daemon keeps its state in {directory}: give each its own DETECTOR_RECOVERY__STORE"
+        ) from None
 
 
 def _sync_directory(folder: Path) -> None:

@@ -1,4 +1,6 @@
-"""The page at ``/``: what runs, and what is wrong now. Plain HTML; everything that comes from a record is escaped."""
+"""The page at ``/``: what runs, and what is wrong now. Plain HTML; everything that
+comes from a record is escaped.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from detector.alerting.payload import AlertBody
+from detector.notify.payload import AlertBody
 
 _STYLE = """
 :root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}body{max-width:64rem;margin:2rem auto;padding:0 1rem}
@@ -17,7 +19,11 @@ dt{font-size:.8rem;opacity:.7}dd{margin:0;font-size:1.3rem;font-variant-numeric:
 """
 
 
-def page(status: Mapping[str, Any], alerts: Mapping[str, Sequence[AlertBody]], counts: Mapping[str, float]) -> str:
+def page(
+    status: Mapping[str, Any],
+    alerts: Mapping[str, Sequence[AlertBody]],
+    counts: Mapping[str, float],
+) -> str:
     bundle = status["bundle"]
     facts = {
         "streams": f"{counts['detector_streams']:,.0f}",

@@ -1,4 +1,6 @@
-"""What the benchmarks measure with: bundles of random weights at three sizes, and pipelines around them."""
+"""What the benchmarks measure with: bundles of random weights at three sizes, and
+pipelines around them.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
-from detector.deadletter import NoDeadLetters
+from detector.dead_letters import NoDeadLetters
 from detector.events import F32, Columns, Partition
 from detector.metrics import Metrics
-from detector.model.bundle import Bundle, Feature, Manifest, TailFit
-from detector.model.runtime import Runtime
-from detector.pipeline import Pipeline
+from detector.model.bundle import Bundle, Feature, Manifest
+from detector.model.onnx_engine import Runtime
+from detector.model.tail import TailFit
+from detector.notify.outbox import Outbox
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
-from training.export import graph
-from training.network import Sequence, Step
+from detector.settings.alerting import AlertingSettings
+from training.fitting.export import graph
+from training.models.multivariate import Sequence, Step
 
 P = Partition("metrics", 0)
 
@@ -38,24 +41,40 @@ SIZES = (Size(1, 32), Size(8, 64), Size(38, 48))
 
 def network(size: Size) -> Sequence:
     torch.manual_seed(0)
-    projection = torch.eye(size.features) / size.features if size.features >= 4 else None
+    projection = (
+        torch.eye(size.features) / size.features if size.features >= 4 else None
+    )
     return Sequence(size.features, size.hidden, projection).eval()
 
 
 def bundle(size: Size) -> Bundle:
-    """Random weights, a level nothing reaches: what is measured is the quiet case, which is nearly all of a daemon's life."""
+    """Random weights, a level nothing reaches: what is measured is the quiet case,
+    which is nearly all of a daemon's life.
+    """
     step = Step(network(size), 1.75, 120).eval()
     row = np.zeros(step.layout.size, np.float32)
     row[step.layout.slices()["scale"]] = row[step.layout.slices()["energy"]] = 1
     features = tuple(Feature(f"f{j}") for j in range(size.features))
     tail = TailFit((50.0,), (1.0,), -1.0, 1.0)
-    manifest = Manifest(1, "benchmark", "1", features, 60.0, step.layout.size, 120, tail, {}, {})
-    return Bundle(Path("benchmark"), "", manifest, graph(step), row, {}, np.zeros((0, step.layout.size), np.float32))
+    manifest = Manifest(
+        1, "benchmark", "1", features, 60.0, step.layout.size, 120, tail, {}, {}
+    )
+    return Bundle(
+        Path("benchmark"),
+        "",
+        manifest,
+        graph(step),
+        row,
+        {},
+        np.zeros((0, step.layout.size), np.float32),
+    )
 
 
 def pipeline(made: Bundle, partitions: int = 1, max_streams: int = 200_000) -> Pipeline:
     rules = AlertingSettings().rules(made.manifest.tail, 60.0, 120)
-    found = Pipeline(made, Runtime(made), rules, Outbox(), Metrics(), NoDeadLetters(), max_streams)
+    found = Pipeline(
+        made, Runtime(made), rules, Outbox(), Metrics(), NoDeadLetters(), max_streams
+    )
     for number in range(partitions):
         found.assign(Partition(P.topic, number), Restored((), (), 0))
     return found
@@ -67,4 +86,11 @@ def poll(size: Size, streams: int, tick: int) -> Columns:
     values: F32 = rng.normal(size=(streams, size.features)).astype(np.float32)
     names = [f"host-{i}".encode() for i in range(streams)]
     offsets = np.arange(tick * streams, (tick + 1) * streams)
-    return Columns(P, names, offsets, np.full(streams, 60.0 * (tick + 1)), values, (tick + 1) * streams)
+    return Columns(
+        P,
+        names,
+        offsets,
+        np.full(streams, 60.0 * (tick + 1)),
+        values,
+        (tick + 1) * streams,
+    )

@@ -1,4 +1,6 @@
-"""What a receiver costs the scoring: none, one that works, one that refuses connections, one that takes them and never answers."""
+"""What a receiver costs the scoring: none, one that works, one that refuses
+connections, one that takes them and never answers.
+"""
 
 from __future__ import annotations
 
@@ -14,32 +16,36 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from deploy.demo.broker import free_ports
-from detector.alerting.config import AlertingSettings
-from detector.alerting.delivery import Delivery
-from detector.alerting.outbox import Outbox
-from detector.alerting.receivers import ReceiverSettings
-from detector.alerting.routes import Labelling, Routing
-from detector.alerting.webhook import Webhook
+from deploy.harness.broker import free_ports
 from detector.clock import SystemClock
-from detector.deadletter import NoDeadLetters
+from detector.dead_letters import NoDeadLetters
 from detector.events import Columns
 from detector.metrics import Metrics
-from detector.model.runtime import Runtime
-from detector.pipeline import Pipeline
-from detector.recovery.keeper import Keeper
+from detector.model.onnx_engine import Runtime
+from detector.notify.delivery import Delivery
+from detector.notify.outbox import Outbox
+from detector.notify.receivers.settings import ReceiverSettings
+from detector.notify.receivers.webhook import Webhook
+from detector.notify.routes import Labelling, Routing
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from detector.recovery.store_local import LocalStore
+from detector.recovery.store_thread import Keeper
+from detector.settings.alerting import AlertingSettings
 from tests.benchmarks.houses import P
 from tests.benchmarks.measures import Row, alternated
 from tests.fakes import fake_bundle
 
-STREAMS, TICKS, WARM_UP = 1024, 2400, 12
+STREAMS = 1024
+TICKS = 2400
+WARM_UP = 12
 EVERY = 256  # one stream in so many has a fault at any moment
 
 
 def receivers(rounds: int) -> list[Row]:
-    """Points scored a second while there are notifications to deliver (one in about 1,500 points), against the same without any receiver."""
+    """Points scored a second while there are notifications to deliver (one in about
+    1,500 points), against the same without any receiver.
+    """
     with ExitStack() as stack:
         urls = {
             "none": None,
@@ -50,7 +56,12 @@ def receivers(rounds: int) -> list[Row]:
         rates = alternated(rounds, *(_measure(url) for url in urls.values()))
     base = rates[0]
     return [
-        {"receiver": name, "points/s": rate, "ratio": rate / base, "bar": 0.0 if name in ("none", "works") else 0.95}
+        {
+            "receiver": name,
+            "points/s": rate,
+            "ratio": rate / base,
+            "bar": 0.0 if name in ("none", "works") else 0.95,
+        }
         for name, rate in zip(urls, rates, strict=True)
     ]
 
@@ -62,9 +73,20 @@ def _polls() -> list[Columns]:
     for tick in range(TICKS):
         values = rng.normal(scale=0.3, size=(STREAMS, 1)).astype(np.float32)
         if tick >= WARM_UP:
-            values[(np.arange(STREAMS) + 7 * tick // 12 * 12) % EVERY == 0] += 40 * (tick % 12 < 4)
+            values[(np.arange(STREAMS) + 7 * tick // 12 * 12) % EVERY == 0] += 40 * (
+                tick % 12 < 4
+            )
         offsets = np.arange(tick * STREAMS, (tick + 1) * STREAMS)
-        found.append(Columns(P, names, offsets, np.full(STREAMS, 60.0 * (tick + 1)), values, (tick + 1) * STREAMS))
+        found.append(
+            Columns(
+                P,
+                names,
+                offsets,
+                np.full(STREAMS, 60.0 * (tick + 1)),
+                values,
+                (tick + 1) * STREAMS,
+            )
+        )
     return found
 
 
@@ -74,12 +96,16 @@ def _measure(url: str | None) -> Callable[[], float]:
     def rate() -> float:
         settings = AlertingSettings(cooldown_ticks=0)
         with TemporaryDirectory() as folder:
-            made = fake_bundle(Path(folder) / "bundle", ("value",))  # its graph costs little, so that what is measured is not hidden
+            # its graph costs little, so that what is measured is not hidden
+            made = fake_bundle(Path(folder) / "bundle", ("value",))
             keeper = Keeper(LocalStore(Path(folder) / "state"))
             hooks = {} if url is None else {"hook": _webhook(url)}
-            outbox, metrics = Outbox(Routing(list(hooks)), SystemClock(), keeper), Metrics(list(hooks))
+            outbox = Outbox(Routing(list(hooks)), SystemClock(), keeper)
+            metrics = Metrics(list(hooks))
             rules = settings.rules(made.manifest.tail, 60.0, 3)
-            house = Pipeline(made, Runtime(made), rules, outbox, metrics, NoDeadLetters(), 200_000)
+            house = Pipeline(
+                made, Runtime(made), rules, outbox, metrics, NoDeadLetters(), 200_000
+            )
             house.assign(P, Restored((), (), 0))
             delivery = Delivery(outbox, hooks, NoDeadLetters(), settings, metrics)
             delivery.start()
@@ -91,7 +117,12 @@ def _measure(url: str | None) -> Callable[[], float]:
             found = STREAMS * (TICKS - WARM_UP) / (time.perf_counter() - began)
             delivery.stop(0.01)
             keeper.close(30)
-        raised = sum(s.value for m in metrics.alerts.collect() for s in m.samples if s.name.endswith("_total"))
+        raised = sum(
+            s.value
+            for m in metrics.alerts.collect()
+            for s in m.samples
+            if s.name.endswith("_total")
+        )
         assert raised > TICKS / 3, "the benchmark raises no alerts"
         return found
 
@@ -99,7 +130,12 @@ def _measure(url: str | None) -> Callable[[], float]:
 
 
 def _webhook(url: str) -> Webhook:
-    return Webhook(ReceiverSettings.model_validate({"name": "hook", "url": url}), Labelling(), "", SystemClock())
+    return Webhook(
+        ReceiverSettings.model_validate({"name": "hook", "url": url}),
+        Labelling(),
+        "",
+        SystemClock(),
+    )
 
 
 @contextmanager
@@ -112,7 +148,11 @@ def _half_open() -> Iterator[str]:
 @contextmanager
 def _working() -> Iterator[str]:
     """In a process of its own, as a receiver is."""
-    with subprocess.Popen([sys.executable, "-m", "tests.benchmarks.receivers"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.receivers"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}/"

@@ -1,4 +1,6 @@
-"""What recovery costs: the pause of a checkpoint, a restore from either store, checkpoints while draining, two members against one."""
+"""What recovery costs: the pause of a checkpoint, a restore from either store,
+checkpoints while draining, two members against one.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +9,50 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from detector.clock import SystemClock
 from detector.events import Partition
-from detector.ingest.config import KafkaSettings
-from detector.pipeline import Pipeline
-from detector.ports import Store
-from detector.recovery.keeper import Keeper
+from detector.kafka.settings import KafkaSettings
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
+from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
+from detector.recovery.store_thread import Keeper
 from tests.benchmarks.houses import SIZES, P, bundle, pipeline, poll
 from tests.benchmarks.measures import Row
 
-STREAMS, PARTITIONS = 100_000, 4
+STREAMS = 100_000
+PARTITIONS = 4
 
 
 def recovery(rounds: int) -> list[Row]:
-    """100,000 dirty streams in 4 partitions: the loop's pause, the write beside it, and a restore, in seconds."""
+    """100,000 dirty streams in 4 partitions: the loop's pause, the write beside it, and
+    a restore, in seconds.
+    """
     rows: list[Row] = []
     with TemporaryDirectory() as folder, Broker() as broker:
         broker.create_topic(P.topic, PARTITIONS)
         stores: dict[str, tuple[Callable[[], Store], float]] = {
             "local": (lambda: LocalStore(Path(folder) / "state"), 10.0),
-            "kafka": (lambda: KafkaStore(KafkaSettings(bootstrap_servers=(broker.bootstrap,)), "state", SystemClock()), 30.0),
+            "kafka": (
+                lambda: KafkaStore(
+                    KafkaSettings(bootstrap_servers=(broker.bootstrap,)),
+                    "state",
+                    SystemClock(),
+                ),
+                30.0,
+            ),
         }
         for name, (opened, bar) in stores.items():
-            rows.append({"store": name, **_measured(opened, rounds), "bar of the pause": 0.2, "bar of the restore": bar})
+            rows.append(
+                {
+                    "store": name,
+                    **_measured(opened, rounds),
+                    "bar of the pause": 0.2,
+                    "bar of the restore": bar,
+                }
+            )
     return rows
 
 
@@ -41,25 +60,37 @@ def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
     made = bundle(SIZES[0])
     house = pipeline(made, PARTITIONS)
     keeper = Keeper(opened())
-    pauses, writes = [], []
+    pauses = []
+    writes = []
     for tick in range(rounds):
         _touch(house, tick)
         began = time.perf_counter()
-        captures = [c for c in map(house.capture, house.table.partitions()) if c is not None]
+        captures = [
+            c for c in map(house.capture, house.table.partitions()) if c is not None
+        ]
         pauses.append(time.perf_counter() - began)
         written = keeper.write(captures).result()
         writes.append(time.perf_counter() - began)
         assert not written.fault, written.fault
     keeper.close(timeout=60)
-    again, fresh = Keeper(opened()), pipeline(made, 0)
+    again = Keeper(opened())
+    fresh = pipeline(made, 0)
     began = time.perf_counter()
-    futures = {p: again.load(p, made.digest, made.manifest.state_size) for p in house.table.partitions()}
+    futures = {
+        p: again.load(p, made.digest, made.manifest.state_size)
+        for p in house.table.partitions()
+    }
     for partition, future in futures.items():
         fresh.assign(partition, future.result())
     restored = time.perf_counter() - began
     again.close(timeout=10)
     assert fresh.table.streams == STREAMS
-    return {"pause, best": min(pauses), "pause, worst": max(pauses), "write": sorted(writes)[len(writes) // 2], "restore": restored}
+    return {
+        "pause, best": min(pauses),
+        "pause, worst": max(pauses),
+        "write": sorted(writes)[len(writes) // 2],
+        "restore": restored,
+    }
 
 
 def _touch(house: Pipeline, tick: int) -> None:
@@ -69,5 +100,18 @@ def _touch(house: Pipeline, tick: int) -> None:
         partition = Partition(P.topic, number)
         if not house.table.owns(partition):
             house.assign(partition, Restored((), (), 0))
-        names = [name + b"-%d" % number for name in whole.names if isinstance(name, bytes)]
-        house.process([type(whole)(partition, names, whole.offsets, whole.times, whole.values, whole.next_offset)])
+        names = [
+            name + b"-%d" % number for name in whole.names if isinstance(name, bytes)
+        ]
+        house.process(
+            [
+                type(whole)(
+                    partition,
+                    names,
+                    whole.offsets,
+                    whole.times,
+                    whole.values,
+                    whole.next_offset,
+                )
+            ]
+        )

@@ -1,4 +1,6 @@
-"""``python -m tests.chaos``: runs of many faults on each store, and the table of what was survived; status 1 if anything was not."""
+"""``python -m tests.chaos``: runs of many faults on each store, and the table of what
+was survived; status 1 if anything was not.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from tests.chaos.harness import Chaos, Verdict
 
 FAULTS = 40  # in one run, after which all must be as if there had been none
@@ -21,13 +23,25 @@ FAULTS = 40  # in one run, after which all must be as if there had been none
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, help="for all stores together; without it one run on each")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="for all stores together; without it one run on each",
+    )
     parser.add_argument("--faults", type=int, default=FAULTS, help="of one run")
-    parser.add_argument("--seed", type=int, default=1, help="of the first run; the next one counts on")
-    parser.add_argument("--store", choices=("local", "kafka"), action="append", help="both if it is left out")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the first run; the next one counts on"
+    )
+    parser.add_argument(
+        "--store",
+        choices=("local", "kafka"),
+        action="append",
+        help="both if it is left out",
+    )
     chosen = parser.parse_args()
     stores = chosen.store or ["local", "kafka"]
-    began, verdicts = time.monotonic(), list[Verdict]()
+    began = time.monotonic()
+    verdicts = list[Verdict]()
     for number, kind in enumerate(itertools.cycle(stores)):
         ends = began + 60 * chosen.minutes if chosen.minutes else None
         if number >= len(stores) and (ends is None or time.monotonic() > ends):
@@ -38,7 +52,10 @@ def main() -> int:
 
 
 def one(kind: str, seed: int, faults: int, ends: float | None) -> Verdict:
-    with TemporaryDirectory(prefix="streamwarden-chaos-") as folder, Broker(Path(folder) / "kafka") as broker:
+    with (
+        TemporaryDirectory(prefix="streamwarden-chaos-") as folder,
+        Broker(Path(folder) / "kafka") as broker,
+    ):
         verdict = Chaos(broker, Path(folder), kind, seed).run(faults, ends)
     outcome = "held" if not verdict.failures else "BROKEN"
     print(
@@ -54,13 +71,28 @@ def one(kind: str, seed: int, faults: int, ends: float | None) -> Verdict:
 def table(verdicts: list[Verdict]) -> Table:
     """Faults by kind and store, and what came of them."""
     stores = sorted({v.store for v in verdicts})
-    faults = {kind: sum((v.faults for v in verdicts if v.store == kind), Counter()) for kind in stores}
+    faults = {
+        kind: sum((v.faults for v in verdicts if v.store == kind), Counter())
+        for kind in stores
+    }
     shown = Table("fault", *stores, title="survived")
     for fault in sorted(set().union(*faults.values())):
         shown.add_row(fault, *(str(faults[kind][fault]) for kind in stores))
     shown.add_section()
-    for what in ("kills", "joins and leaves", "records", "notifications", "lost, invented or wrong"):
-        shown.add_row(what, *(f"{sum(v.count(what) for v in verdicts if v.store == kind):,}" for kind in stores))
+    for what in (
+        "kills",
+        "joins and leaves",
+        "records",
+        "notifications",
+        "lost, invented or wrong",
+    ):
+        shown.add_row(
+            what,
+            *(
+                f"{sum(v.count(what) for v in verdicts if v.store == kind):,}"
+                for kind in stores
+            ),
+        )
     return shown
 
 

@@ -1,8 +1,10 @@
-"""The harness: a feed, members that come, go and die, a broker and a receiver that fail; and the verdict.
+"""The harness: a feed, members that come, go and die, a broker and a receiver that
+fail; and the verdict.
 
-Everything is drawn from one seed but the exact moments, which the machine has its own say in. The verdict holds whatever those were: the
-notifications are those of an undisturbed run over the same log, none lost and none invented, every stream's state is that run's
-within 1e-5, and the group has committed all.
+Everything is drawn from one seed but the exact moments, which the machine has its own
+say in. The verdict holds whatever those were: the notifications are those of an
+undisturbed run over the same log, none lost and none invented, every stream's state is
+that run's within 1e-5, and the group has committed all.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from typing import Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from deploy.demo.broker import Broker, free_ports
+from deploy.harness.broker import Broker, free_ports
 from detector.clock import SystemClock
 from detector.events import Partition
-from detector.ingest.config import KafkaSettings
+from detector.kafka.settings import KafkaSettings
 from detector.model.bundle import load_bundle
-from detector.ports import Store
+from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
 from tests.chaos.mortal import STEPS
@@ -40,7 +42,8 @@ from tests.integration.stage import DaemonProcess, committed_and_end, eventually
 PARTITIONS: Final = 4
 STREAMS: Final = 1100  # more than a page in each partition
 TICKS: Final = 1  # of each stream for each fault
-CALM: Final = 120.0  # seconds that everything may take to come out once nothing fails any more
+# seconds that everything may take to come out once nothing fails any more
+CALM: Final = 120.0
 SETTINGS: Final = {
     "KAFKA__SESSION_TIMEOUT_MS": "3000",
     "KAFKA__MAX_POLL_RECORDS": "300",
@@ -48,7 +51,8 @@ SETTINGS: Final = {
     "ALERTING__RETRY_MOST": "0.3",
     "ALERTING__WEBHOOK_TIMEOUT": "0.5",
     "RECOVERY__INTERVAL": "0.1",
-    "MODEL__EVICT_AFTER": "0.7",  # between two shares of the feed, so streams leave memory and come back all the time
+    # between two shares of the feed, so streams leave memory and come back all the time
+    "MODEL__EVICT_AFTER": "0.7",
     "SHUTDOWN_DEADLINE": "10",
 }
 
@@ -61,7 +65,9 @@ class Mortal(DaemonProcess):
 
 @dataclass
 class Verdict:
-    """What the run came to: ``faults`` survived by kind, ``failures`` sentences (none: it held)."""
+    """What the run came to: ``faults`` survived by kind, ``failures`` sentences (none:
+    it held).
+    """
 
     seed: int
     store: str
@@ -74,7 +80,9 @@ class Verdict:
     def count(self, what: str) -> int:
         """A line of the table under the faults."""
         return {
-            "kills": sum(n for kind, n in self.faults.items() if kind.startswith("kill")),
+            "kills": sum(
+                n for kind, n in self.faults.items() if kind.startswith("kill")
+            ),
             "joins and leaves": self.faults["join"] + self.faults["leave"],
             "records": self.records,
             "notifications": self.notifications,
@@ -83,10 +91,15 @@ class Verdict:
 
 
 class Chaos:
-    """One run against one store; ``kind`` is ``local`` (one member, whose directory it is) or ``kafka`` (one to three)."""
+    """One run against one store; ``kind`` is ``local`` (one member, whose directory it
+    is) or ``kafka`` (one to three).
+    """
 
     def __init__(self, broker: Broker, folder: Path, kind: str, seed: int) -> None:
-        self._broker, self._folder, self._kind, self._seed = broker, folder, kind, seed
+        self._broker = broker
+        self._folder = folder
+        self._kind = kind
+        self._seed = seed
         self._random = random.Random(seed)
         self._pause = threading.Event()  # never set: waited on for a while
         self._topic = f"chaos-{uuid.uuid4().hex[:8]}"
@@ -99,7 +112,9 @@ class Chaos:
         broker.create_topic(self._topic, PARTITIONS)
 
     def run(self, faults: int, ends: float | None = None) -> Verdict:
-        """``faults`` of them, or fewer where the monotonic clock passes ``ends``; then calm, and the verdict."""
+        """``faults`` of them, or fewer where the monotonic clock passes ``ends``; then
+        calm, and the verdict.
+        """
         began = time.monotonic()
         try:
             with self._feed(faults) as feed:
@@ -115,20 +130,31 @@ class Chaos:
                 member.kill()
             self._receiver.close()
 
-    # -- the feed --------------------------------------------------------------------------------------------------------
+    # -- the feed ----------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _feed(self, faults: int) -> Iterator[Callable[[], None]]:
-        """Sends the next share of the history without waiting for it; all is durable at the end."""
+        """Sends the next share of the history without waiting for it; all is durable at
+        the end.
+        """
         rows = history(STREAMS, (faults + 1) * TICKS, self._seed)
         share = STREAMS * TICKS
         chunks = iter([rows[i : i + share] for i in range(0, len(rows), share)])
-        producer = KafkaProducer(bootstrap_servers=self._broker.bootstrap, linger_ms=5, delivery_timeout_ms=120_000)
+        producer = KafkaProducer(
+            bootstrap_servers=self._broker.bootstrap,
+            linger_ms=5,
+            delivery_timeout_ms=120_000,
+        )
 
         def feed() -> None:
             chunk = next(chunks)
             for row, record in zip(chunk, records(chunk), strict=True):
-                producer.send(self._topic, key=record.key, value=record.value, partition=int(row.stream.rpartition("-")[2]) % PARTITIONS)
+                producer.send(
+                    self._topic,
+                    key=record.key,
+                    value=record.value,
+                    partition=int(row.stream.rpartition("-")[2]) % PARTITIONS,
+                )
 
         try:
             yield feed
@@ -139,7 +165,9 @@ class Chaos:
 
     def _logs(self) -> dict[Partition, Log]:
         """What is really in the topic, in order."""
-        consumer = KafkaConsumer(bootstrap_servers=self._broker.bootstrap, enable_auto_commit=False)
+        consumer = KafkaConsumer(
+            bootstrap_servers=self._broker.bootstrap, enable_auto_commit=False
+        )
         logs: dict[Partition, list[tuple[bytes, bytes]]] = {}
         try:
             for number in range(PARTITIONS):
@@ -149,15 +177,22 @@ class Chaos:
                 log = logs[Partition(self._topic, number)] = []
                 end = consumer.end_offsets([tp])[tp]
                 while len(log) < end:
-                    log += [(r.key, r.value) for r in consumer.poll(timeout_ms=500).get(tp, [])]
+                    log += [
+                        (r.key, r.value)
+                        for r in consumer.poll(timeout_ms=500).get(tp, [])
+                    ]
         finally:
             consumer.close(autocommit=False)
         return dict(logs)
 
-    # -- the members -----------------------------------------------------------------------------------------------------
+    # -- the members -------------------------------------------------------------------
 
     def _start(self, name: str, die: str = "") -> None:
-        store = f"local:{self._folder / 'state'}" if self._kind == "local" else f"kafka:{self._topic}-state"
+        store = (
+            f"local:{self._folder / 'state'}"
+            if self._kind == "local"
+            else f"kafka:{self._topic}-state"
+        )
         settings = SETTINGS | {
             "KAFKA__BOOTSTRAP_SERVERS": self._broker.bootstrap,
             "KAFKA__TOPICS": self._topic,
@@ -175,7 +210,9 @@ class Chaos:
             self._armed.add(name)
 
     def _revive(self) -> None:
-        """Members that their stores have killed are started again; one that ended otherwise is a failure."""
+        """Members that their stores have killed are started again; one that ended
+        otherwise is a failure.
+        """
         for name in sorted(self._armed):
             if not self._members[name].running:
                 if self._members[name].status(0) != -signal.SIGKILL:
@@ -190,7 +227,9 @@ class Chaos:
 
     def _end(self, name: str) -> None:
         """By SIGTERM, once it is far enough to take one: it must leave in order."""
-        eventually(lambda: self._members[name].get("/-/healthy")[0] != 0, f"{name} is up")
+        eventually(
+            lambda: self._members[name].get("/-/healthy")[0] != 0, f"{name} is up"
+        )
         self._members[name].stop(timeout=30)
 
     def _any(self) -> str:
@@ -199,12 +238,21 @@ class Chaos:
     def _wait(self, most: float) -> None:
         self._pause.wait(self._random.uniform(0, most))
 
-    # -- the faults ------------------------------------------------------------------------------------------------------
+    # -- the faults --------------------------------------------------------------------
 
     def _one_fault(self) -> None:
-        faults: dict[Callable[[], str], int] = {self._kill: 5, self._die_in_a_checkpoint: 5, self._stop: 1, self._fail_to_receive: 3}
+        faults: dict[Callable[[], str], int] = {
+            self._kill: 5,
+            self._die_in_a_checkpoint: 5,
+            self._stop: 1,
+            self._fail_to_receive: 3,
+        }
         faults |= {self._restart_the_broker: 1}
-        faults |= {self._fill_the_disk: 2} if self._kind == "local" else {self._join_or_leave: 6}
+        faults |= (
+            {self._fill_the_disk: 2}
+            if self._kind == "local"
+            else {self._join_or_leave: 6}
+        )
         self._wait(0.6)
         (fault,) = self._random.choices(list(faults), weights=list(faults.values()))
         self._revive()
@@ -221,10 +269,14 @@ class Chaos:
 
     def _die_in_a_checkpoint(self) -> str:
         """Its store kills it once there is something to write; the feed goes on."""
-        name, step = self._any(), self._random.choice([s for s in STEPS if s != "torn" or self._kind == "local"])
+        name = self._any()
+        step = self._random.choice(
+            [s for s in STEPS if s != "torn" or self._kind == "local"]
+        )
         self._members[name].kill()
         self._start(name, f"{step}:{self._random.randint(1, 4)}")
-        with contextlib.suppress(AssertionError):  # it may have nothing to write before the next share comes
+        # it may have nothing to write before the next share comes
+        with contextlib.suppress(AssertionError):
             eventually(lambda: not self._members[name].running, "its death", 4.0)
         return f"kill -9 in a checkpoint: {step}"
 
@@ -237,8 +289,12 @@ class Chaos:
         return "stop and start"
 
     def _join_or_leave(self) -> str:
-        if len(self._members) == 1 or (len(self._members) < 3 and self._random.random() < 0.5):
-            self._start(next(name for name in ("m0", "m1", "m2") if name not in self._members))
+        if len(self._members) == 1 or (
+            len(self._members) < 3 and self._random.random() < 0.5
+        ):
+            self._start(
+                next(name for name in ("m0", "m1", "m2") if name not in self._members)
+            )
             return "join"
         name = self._any()
         if name in self._armed:
@@ -260,35 +316,63 @@ class Chaos:
         return "broker: kill -9 and restart"
 
     def _fill_the_disk(self) -> str:
-        """No file of the member may grow beyond a kilobyte for a while: the kernel refuses, as a full disk does."""
+        """No file of the member may grow beyond a kilobyte for a while: the kernel
+        refuses, as a full disk does.
+        """
         process = self._members[self._any()].pid
         for limit in (1024, resource.RLIM_INFINITY):
             with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(process, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+                resource.prlimit(
+                    process, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)
+                )
             if limit != resource.RLIM_INFINITY:
                 self._wait(1.5)
         return "disk full"
 
-    # -- the verdict -----------------------------------------------------------------------------------------------------
+    # -- the verdict -------------------------------------------------------------------
 
     def _verdict(self, began: float) -> Verdict:
         self._receiver.mode = "ok"
         self._calm_down()
-        bundle, logs = load_bundle(self._bundle), self._logs()
+        bundle = load_bundle(self._bundle)
+        logs = self._logs()
         expected = undisturbed(bundle, logs)
-        verdict = Verdict(self._seed, self._kind, self._faults, sum(map(len, logs.values())), len(expected.identities), 0.0)
-        self._expect(verdict, self._all_committed, "every record is applied and committed")
-        self._expect(verdict, lambda: self._receiver.taken >= expected.identities, "every notification is delivered")
+        verdict = Verdict(
+            self._seed,
+            self._kind,
+            self._faults,
+            sum(map(len, logs.values())),
+            len(expected.identities),
+            0.0,
+        )
+        self._expect(
+            verdict, self._all_committed, "every record is applied and committed"
+        )
+        self._expect(
+            verdict,
+            lambda: self._receiver.taken >= expected.identities,
+            "every notification is delivered",
+        )
         for name in self._members:
             self._end(name)
         taken = self._receiver.taken
-        verdict.failures += [f"lost: {i}" for i in sorted(expected.identities - taken)[:5]]
-        verdict.failures += [f"invented: {i}" for i in sorted(taken - expected.identities)[:5]]
+        verdict.failures += [
+            f"lost: {i}" for i in sorted(expected.identities - taken)[:5]
+        ]
+        verdict.failures += [
+            f"invented: {i}" for i in sorted(taken - expected.identities)[:5]
+        ]
         store = self._store()
         offsets, states = stored(bundle, store, list(logs))
         store.close()
-        verdict.failures += [f"{p} would be read from {offsets[p]} and holds {len(log)}" for p, log in logs.items() if offsets[p] != len(log)]
-        verdict.failures += [f"state of {stream}" for stream in differing(states, expected)[:5]]
+        verdict.failures += [
+            f"{p} would be read from {offsets[p]} and holds {len(log)}"
+            for p, log in logs.items()
+            if offsets[p] != len(log)
+        ]
+        verdict.failures += [
+            f"state of {stream}" for stream in differing(states, expected)[:5]
+        ]
         verdict.seconds = time.monotonic() - began
         return verdict
 
@@ -300,17 +384,25 @@ class Chaos:
         self._armed.clear()
         self._revive()
 
-    def _expect(self, verdict: Verdict, condition: Callable[[], bool], what: str) -> None:
+    def _expect(
+        self, verdict: Verdict, condition: Callable[[], bool], what: str
+    ) -> None:
         try:
             eventually(condition, what, CALM)
         except AssertionError as error:
             verdict.failures.append(str(error))
 
     def _all_committed(self) -> bool:
-        committed, ends = committed_and_end(self._broker, self._topic, self._group, PARTITIONS)
+        committed, ends = committed_and_end(
+            self._broker, self._topic, self._group, PARTITIONS
+        )
         return committed == ends
 
     def _store(self) -> Store:
         if self._kind == "local":
             return LocalStore(self._folder / "state")
-        return KafkaStore(KafkaSettings(bootstrap_servers=(self._broker.bootstrap,)), f"{self._topic}-state", SystemClock())
+        return KafkaStore(
+            KafkaSettings(bootstrap_servers=(self._broker.bootstrap,)),
+            f"{self._topic}-state",
+            SystemClock(),
+        )

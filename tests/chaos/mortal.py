@@ -1,6 +1,8 @@
-"""``python -m tests.chaos.mortal``: the daemon, with a store that kills the process at one step of one checkpoint.
+"""``python -m tests.chaos.mortal``: the daemon, with a store that kills the process at
+one step of one checkpoint.
 
-``CHAOS_DIE`` is ``step:count``: the process ends by SIGKILL at that step of the count-th checkpoint that writes anything.
+``CHAOS_DIE`` is ``step:count``: the process ends by SIGKILL at that step of the
+count-th checkpoint that writes anything.
 """
 
 from __future__ import annotations
@@ -12,16 +14,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from detector import config, log
-from detector.app import Daemon, the_store
-from detector.cli import run_until_signalled
+from detector import log
+from detector.app import Daemon
+from detector.cli.main import run_until_signalled
 from detector.clock import SystemClock
+from detector.compose import the_store
 from detector.events import Partition
-from detector.ports import Store
 from detector.recovery.snapshot import Head, Page
+from detector.recovery.store import Store
 from detector.recovery.store_local import LocalStore
+from detector.settings import load as config
 
-#: Before any page; with some pages written; with all pages and no head; with a head and no commit; in the middle of a file.
+#: Before any page; with some pages written; with all pages and no head; with a head and
+#: no commit; in the middle of a file.
 STEPS = ("before", "among", "headless", "uncommitted", "torn")
 
 
@@ -46,7 +51,9 @@ class MortalStore:
     """Implements Store."""
 
     def __init__(self, store: Store, step: str, count: int) -> None:
-        self._store, self._step, self._count = store, step, count
+        self._store = store
+        self._step = step
+        self._count = count
 
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
         return self._store.load(partition)
@@ -93,7 +100,9 @@ def main() -> int:
     step, _, count = os.environ["CHAOS_DIE"].partition(":")
     directory = settings.recovery.directory
     store = TearingStore(directory) if directory else the_store(settings, SystemClock())
-    return run_until_signalled(Daemon(settings, store=MortalStore(store, step, int(count))))
+    return run_until_signalled(
+        Daemon(settings, store=MortalStore(store, step, int(count)))
+    )
 
 
 if __name__ == "__main__":

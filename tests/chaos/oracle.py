@@ -1,4 +1,6 @@
-"""What must come out: one pipeline that nothing happens to, over the same logs; and what did come out, read from the store."""
+"""What must come out: one pipeline that nothing happens to, over the same logs; and
+what did come out, read from the store.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +9,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
-from detector.alerting.payload import alert_body
 from detector.events import F32, F64, Alert, Partition
-from detector.ingest.decode import Decoder, Raw
+from detector.ingest.formats.batch import Raw
+from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.runtime import Runtime
-from detector.pipeline import Pipeline
-from detector.ports import Store
+from detector.model.onnx_engine import Runtime
+from detector.notify.outbox import Outbox
+from detector.notify.payload import alert_body
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored, restore
+from detector.recovery.store import Store
+from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList
 
-Identity = tuple[str, str, str]  # fingerprint, startsAt, reason: what a receiver tells notifications apart by
+# fingerprint, startsAt, reason: what a receiver tells notifications apart by
+Identity = tuple[str, str, str]
 Log = Sequence[tuple[bytes, bytes]]  # key and value of each record of a partition
-Row = tuple[Partition, float, tuple[float, ...]]  # of a stream: its partition, the time of its last point, its state
+# of a stream: its partition, the time of its last point, its state
+Row = tuple[Partition, float, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,37 @@ class Outcome:
 def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
     raised: list[Alert] = []
     manifest = bundle.manifest
-    rules = AlertingSettings().rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
-    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1 << 20, on_alert=raised.append)
-    decoder, states = Decoder(bundle.feature_names), dict[str, Row]()
+    rules = AlertingSettings().rules(
+        manifest.tail, manifest.tick_interval, manifest.warm_up
+    )
+    pipeline = Pipeline(
+        bundle,
+        Runtime(bundle),
+        rules,
+        Outbox(),
+        Metrics(),
+        DeadLetterList(),
+        1 << 20,
+        on_alert=raised.append,
+    )
+    decoder = Decoder(bundle.feature_names)
+    states = dict[str, Row]()
     for partition, log in logs.items():
         pipeline.assign(partition, Restored((), (), 0))
         keys, values = zip(*log, strict=True)
-        pipeline.process([decoder.columns(Raw(partition, list(range(len(log))), [0] * len(log), list(keys), list(values)))])
+        pipeline.process(
+            [
+                decoder.columns(
+                    Raw(
+                        partition,
+                        list(range(len(log))),
+                        [0] * len(log),
+                        list(keys),
+                        list(values),
+                    )
+                )
+            ]
+        )
         pages = pipeline.capture(partition)
         assert pages is not None
         for rows, _, _ in pages.rows:
@@ -55,12 +84,18 @@ def identity_of(alert: Alert) -> Identity:
     return body.fingerprint, body.startsAt, alert.reason.label
 
 
-def stored(bundle: Bundle, store: Store, partitions: Sequence[Partition]) -> tuple[Mapping[Partition, int | None], Mapping[str, Row]]:
-    """Where reading would start, and the streams, as a daemon that starts now would find them."""
+def stored(
+    bundle: Bundle, store: Store, partitions: Sequence[Partition]
+) -> tuple[Mapping[Partition, int | None], Mapping[str, Row]]:
+    """Where reading would start, and the streams, as a daemon that starts now would
+    find them.
+    """
     offsets: dict[Partition, int | None] = {}
     states: dict[str, Row] = {}
     for partition in partitions:
-        found: Restored = restore(bundle.digest, *store.load(partition), bundle.manifest.state_size)
+        found: Restored = restore(
+            bundle.digest, *store.load(partition), bundle.manifest.state_size
+        )
         offsets[partition] = found.offset
         for rows in found.pages:
             states.update(_rows(partition, rows.names, rows.times, rows.states))
@@ -68,14 +103,24 @@ def stored(bundle: Bundle, store: Store, partitions: Sequence[Partition]) -> tup
 
 
 def differing(found: Mapping[str, Row], expected: Outcome) -> list[str]:
-    """Streams whose partition, last time or state is not that of the undisturbed run, within 1e-5."""
+    """Streams whose partition, last time or state is not that of the undisturbed run,
+    within 1e-5.
+    """
     wrong = sorted(found.keys() ^ expected.states.keys())
     for name in found.keys() & expected.states.keys():
-        (partition, time, state), (of, at, was) = found[name], expected.states[name]
-        if (partition, time) != (of, at) or not np.allclose(state, was, atol=1e-5, rtol=0):
+        (partition, time, state) = found[name]
+        (of, at, was) = expected.states[name]
+        if (partition, time) != (of, at) or not np.allclose(
+            state, was, atol=1e-5, rtol=0
+        ):
             wrong.append(f"{name}: {found[name]} and not {expected.states[name]}")
     return wrong
 
 
-def _rows(partition: Partition, names: Sequence[str], times: F64, states: F32) -> dict[str, Row]:
-    return {n: (partition, t, tuple(s)) for n, t, s in zip(names, times.tolist(), states.tolist(), strict=True)}
+def _rows(
+    partition: Partition, names: Sequence[str], times: F64, states: F32
+) -> dict[str, Row]:
+    return {
+        n: (partition, t, tuple(s))
+        for n, t, s in zip(names, times.tolist(), states.tolist(), strict=True)
+    }

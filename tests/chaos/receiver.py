@@ -1,4 +1,6 @@
-"""A webhook receiver that fails in every way one can, and remembers what it acknowledged."""
+"""A webhook receiver that fails in every way one can, and remembers what it
+acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.chaos.oracle import Identity
 
-#: Answers; unreachable: nobody listens; half open: it takes the post and says nothing; reset: the connection ends in the answer.
+#: Answers; unreachable: nobody listens; half open: it takes the post and says nothing;
+#: reset: the connection ends in the answer.
 MODES = ("ok", "unreachable", "half open", "slow", "500", "503", "429", "reset")
 
 
@@ -60,7 +63,10 @@ class FailingReceiver:
             return int(mode)
         if mode in ("reset", "half open"):
             return None
-        found = {(a["fingerprint"], a["startsAt"], a["annotations"]["reason"]) for a in json.loads(body)["alerts"]}
+        found = {
+            (a["fingerprint"], a["startsAt"], a["annotations"]["reason"])
+            for a in json.loads(body)["alerts"]
+        }
         with self._lock:
             self._taken |= found
         return 200
@@ -73,7 +79,9 @@ class FailingReceiver:
 
             def do_POST(self) -> None:
                 try:
-                    status = receiver.answer(self.rfile.read(int(self.headers["Content-Length"])))
+                    status = receiver.answer(
+                        self.rfile.read(int(self.headers["Content-Length"]))
+                    )
                     if status is None:
                         self.wfile.write(b"HTTP/1.1 200 OK\r\n")
                         self.close_connection = True
@@ -95,4 +103,8 @@ class FailingReceiver:
 
         self._server = Server(("127.0.0.1", self._port), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.05},
+            daemon=True,
+        ).start()

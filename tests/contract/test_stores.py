@@ -10,17 +10,28 @@ import numpy as np
 import pytest
 from kafka import KafkaAdminClient
 
-from deploy.demo.broker import Broker
-from detector.alerting.decide import KNOWN, fresh
+from deploy.harness.broker import Broker
 from detector.clock import SystemClock
 from detector.errors import ConfigError
 from detector.events import Partition
-from detector.ingest.config import KafkaSettings
-from detector.model.rows import PageRows
-from detector.ports import Store
-from detector.recovery.snapshot import MAGIC, SCHEMA, DamagedPage, Head, Page, Stamp, decode, encode, to_page, to_rows
+from detector.kafka.settings import KafkaSettings
+from detector.recovery.snapshot import (
+    MAGIC,
+    SCHEMA,
+    DamagedPage,
+    Head,
+    Page,
+    Stamp,
+    decode,
+    encode,
+    to_page,
+    to_rows,
+)
+from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore, examine
+from detector.state.decisions import KNOWN, fresh
+from detector.state.page_rows import PageRows
 from tests.fakes import MemoryStore
 
 P = Partition("metrics", 7)
@@ -28,17 +39,40 @@ P = Partition("metrics", 7)
 
 def page(number: int, offset: int, names: tuple[str, ...] = ("a", "b")) -> Page:
     states = np.arange(len(names) * 3, dtype=np.float32).reshape(-1, 3) + offset
-    return to_page("bundle", P, PageRows(number, offset, names, states, fresh(len(names), known=True), np.full(len(names), 9.0)), 7, ())
+    return to_page(
+        "bundle",
+        P,
+        PageRows(
+            number,
+            offset,
+            names,
+            states,
+            fresh(len(names), known=True),
+            np.full(len(names), 9.0),
+        ),
+        7,
+        (),
+    )
 
 
 def head(offset: int, stamps: dict[int, int]) -> Head:
-    return Head(SCHEMA, "bundle", P, offset, {number: Stamp(stamp, 7) for number, stamp in stamps.items()})
+    return Head(
+        SCHEMA,
+        "bundle",
+        P,
+        offset,
+        {number: Stamp(stamp, 7) for number, stamp in stamps.items()},
+    )
 
 
 @pytest.fixture(params=["memory", "local", "kafka"])
-def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+def reopened(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[[], Store]]:
     """Opens the store, as a process that starts anew does."""
-    memory, opened, changelog = MemoryStore(), list[Store](), f"changelog-{uuid.uuid4().hex[:12]}"
+    memory = MemoryStore()
+    opened = list[Store]()
+    changelog = f"changelog-{uuid.uuid4().hex[:12]}"
 
     def reopen() -> Store:
         if request.param == "memory":
@@ -57,14 +91,18 @@ def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callabl
 
 
 def changelog_at(broker: Broker, topic: str) -> KafkaStore:
-    return KafkaStore(KafkaSettings(bootstrap_servers=(broker.bootstrap,)), topic, SystemClock())
+    return KafkaStore(
+        KafkaSettings(bootstrap_servers=(broker.bootstrap,)), topic, SystemClock()
+    )
 
 
 def test_an_unknown_partition_has_nothing(reopened: Callable[[], Store]) -> None:
     assert reopened().load(P) == (None, [])
 
 
-def test_what_was_written_is_there_after_a_restart(reopened: Callable[[], Store]) -> None:
+def test_what_was_written_is_there_after_a_restart(
+    reopened: Callable[[], Store],
+) -> None:
     reopened().write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     found, pages = reopened().load(P)
     assert found == head(10, {0: 10, 1: 10})
@@ -75,7 +113,9 @@ def test_what_was_written_is_there_after_a_restart(reopened: Callable[[], Store]
     assert rows.decisions["steps"].tolist() == [KNOWN, KNOWN]
 
 
-def test_a_page_that_did_not_change_stays_as_it_was_written(reopened: Callable[[], Store]) -> None:
+def test_a_page_that_did_not_change_stays_as_it_was_written(
+    reopened: Callable[[], Store],
+) -> None:
     store = reopened()
     store.write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     store.write(head(20, {0: 20, 1: 10}), [page(0, 20)])
@@ -102,15 +142,30 @@ def test_partitions_do_not_mix(reopened: Callable[[], Store]) -> None:
     assert store.load(Partition("metrics", 8)) == (None, [])
 
 
-def test_a_page_far_larger_than_a_brokers_default_is_kept(reopened: Callable[[], Store]) -> None:
+def test_a_page_far_larger_than_a_brokers_default_is_kept(
+    reopened: Callable[[], Store],
+) -> None:
     names = tuple(f"s{i}" for i in range(256))
     states = np.random.default_rng(1).normal(size=(256, 2000)).astype(np.float32)
-    reopened().write(head(10, {0: 10}), [to_page("bundle", P, PageRows(0, 10, names, states, fresh(256), np.zeros(256)), 7, ())])
+    reopened().write(
+        head(10, {0: 10}),
+        [
+            to_page(
+                "bundle",
+                P,
+                PageRows(0, 10, names, states, fresh(256), np.zeros(256)),
+                7,
+                (),
+            )
+        ],
+    )
     _, (found,) = reopened().load(P)
     np.testing.assert_array_equal(to_rows(found).states, states)
 
 
-def test_a_segment_is_there_after_a_restart_until_it_is_dropped(reopened: Callable[[], Store]) -> None:
+def test_a_segment_is_there_after_a_restart_until_it_is_dropped(
+    reopened: Callable[[], Store],
+) -> None:
     store = reopened()
     store.put(P, "hook.1", b"first")
     store.put(P, "hook.2", b"second")
@@ -124,10 +179,16 @@ def test_a_segment_is_there_after_a_restart_until_it_is_dropped(reopened: Callab
     assert store.get(P, "hook.1") is None
     store = reopened()
     store.load(P)
-    assert (store.names(P), store.get(P, "hook.1"), store.get(P, "hook.2")) == (["hook.2"], None, b"second")
+    assert (store.names(P), store.get(P, "hook.1"), store.get(P, "hook.2")) == (
+        ["hook.2"],
+        None,
+        b"second",
+    )
 
 
-def test_segments_stand_beside_pages_and_partitions_do_not_mix_them(reopened: Callable[[], Store]) -> None:
+def test_segments_stand_beside_pages_and_partitions_do_not_mix_them(
+    reopened: Callable[[], Store],
+) -> None:
     store = reopened()
     store.put(P, "hook.1", b"first")
     store.write(head(10, {0: 10}), [page(0, 10)])
@@ -171,20 +232,33 @@ def test_a_directory_is_examined_without_leaving_a_trace(tmp_path: Path) -> None
         examine(tmp_path / "file/state")
 
 
-@pytest.mark.parametrize("data", [b"", b"junk", MAGIC, encode(page(0, 1))[:-1], encode(page(0, 1)) + b"x", encode(head(1, {}))])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"junk",
+        MAGIC,
+        encode(page(0, 1))[:-1],
+        encode(page(0, 1)) + b"x",
+        encode(head(1, {})),
+    ],
+)
 def test_bytes_that_are_no_page_are_damaged(data: bytes) -> None:
     with pytest.raises(DamagedPage):
         decode(data, Page)
 
 
-def test_a_changelog_is_created_compacted_and_as_wide_as_the_input(broker: Broker) -> None:
+def test_a_changelog_is_created_compacted_and_as_wide_as_the_input(
+    broker: Broker,
+) -> None:
     name = f"metrics-{uuid.uuid4().hex[:12]}"
     broker.create_topic(name, 3)
     store = changelog_at(broker, f"{name}-state")
     assert store.load(Partition(name, 0)) == (None, [])
     assert width(broker, f"{name}-state") == 3
     store.examine()
-    assert store.load(Partition(name, 4)) == (None, [])  # the input was given more partitions
+    # the input was given more partitions
+    assert store.load(Partition(name, 4)) == (None, [])
     assert width(broker, f"{name}-state") == 5
     store.close()
 
@@ -199,9 +273,14 @@ def width(broker: Broker, topic: str) -> int:
 
 @pytest.mark.parametrize(
     ("config", "sentence"),
-    [({}, "cleanup.policy=delete, which forgets states"), ({"cleanup.policy": "compact"}, "max.message.bytes")],
+    [
+        ({}, "cleanup.policy=delete, which forgets states"),
+        ({"cleanup.policy": "compact"}, "max.message.bytes"),
+    ],
 )
-def test_a_topic_that_can_not_keep_states_is_refused_by_name(broker: Broker, config: dict[str, str], sentence: str) -> None:
+def test_a_topic_that_can_not_keep_states_is_refused_by_name(
+    broker: Broker, config: dict[str, str], sentence: str
+) -> None:
     name = f"state-{uuid.uuid4().hex[:12]}"
     broker.create_topic(name, 8, config)
     store = changelog_at(broker, name)

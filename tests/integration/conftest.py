@@ -1,4 +1,6 @@
-"""One real Kafka for the whole run, one topic, one receiver and one bundle for each test."""
+"""One real Kafka for the whole run, one topic, one receiver and one bundle for each
+test.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from deploy.demo.broker import Broker, free_ports
+from deploy.harness.broker import Broker, free_ports
 from tests.fakes import write_bundle
 from tests.integration.stage import DaemonProcess, WebhookReceiver
 
@@ -44,14 +46,23 @@ def receiver() -> Iterator[WebhookReceiver]:
 
 
 class Start(Protocol):
-    """Starts a daemon; ``name`` is that of its state directory and its log, so the same name is a restart."""
+    """Starts a daemon; ``name`` is that of its state directory and its log, so the same
+    name is a restart.
+    """
 
     def __call__(self, name: str = "a", /, **settings: str) -> DaemonProcess: ...
 
 
 @pytest.fixture
-def start(request: pytest.FixtureRequest, tmp_path: Path, bundle: Path, receiver: WebhookReceiver) -> Iterator[Start]:
-    """Daemons on the test's bundle, receiver and (where the test has one) topic; killed afterwards if they still run."""
+def start(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    bundle: Path,
+    receiver: WebhookReceiver,
+) -> Iterator[Start]:
+    """Daemons on the test's bundle, receiver and (where the test has one) topic; killed
+    afterwards if they still run.
+    """
     group = f"group-{uuid.uuid4().hex[:12]}"
     common = {
         "KAFKA__GROUP_ID": group,
@@ -69,7 +80,9 @@ def start(request: pytest.FixtureRequest, tmp_path: Path, bundle: Path, receiver
 
         def started(name: str = "a", /, **settings: str) -> DaemonProcess:
             state = {"RECOVERY__STORE": f"local:{tmp_path / name}"}
-            daemon = stack.enter_context(DaemonProcess(common | state | settings, tmp_path / f"{name}.log"))
+            daemon = stack.enter_context(
+                DaemonProcess(common | state | settings, tmp_path / f"{name}.log")
+            )
             daemon.start()
             return daemon
 

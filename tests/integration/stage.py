@@ -1,4 +1,6 @@
-"""What surrounds the daemon in these tests: a process to run it in, a webhook receiver, a way to wait, a way to produce."""
+"""What surrounds the daemon in these tests: a process to run it in, a webhook receiver,
+a way to wait, a way to produce.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +23,27 @@ from typing import Any, Final, NamedTuple
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.demo.broker import Broker
-from deploy.demo.daemon import Daemon
-from deploy.demo.receiver import parse
+from deploy.harness.broker import Broker
+from deploy.harness.daemon import Daemon
+from deploy.harness.receiver import parse
 
 POLL_S: Final = 0.05
 _ASSIGNMENT = re.compile(r"event=partitions_(assigned|revoked|lost) partitions=(\S+)")
 
 
-def eventually(condition: Callable[[], object], what: str, deadline: float = 30.0) -> None:
+def eventually(
+    condition: Callable[[], object], what: str, deadline: float = 30.0
+) -> None:
     """Wait until ``condition`` is true; fail by ``what`` after ``deadline`` seconds."""
-    pause, ends = threading.Event(), time.monotonic() + deadline
+    pause = threading.Event()
+    ends = time.monotonic() + deadline
     while not condition():
         if time.monotonic() > ends:
             raise AssertionError(f"not within {deadline:g} s: {what}")
         pause.wait(POLL_S)
 
 
-# -- Kafka -------------------------------------------------------------------------------------------------------------------
+# -- Kafka -----------------------------------------------------------------------------
 
 
 class Record(NamedTuple):
@@ -51,9 +56,17 @@ class Record(NamedTuple):
 
 def produce(broker: Broker, topic: str, records: Iterable[Record]) -> None:
     """All of them, in order within a partition, durable on return."""
-    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, linger_ms=20, batch_size=1 << 17, max_request_size=8 << 20)
+    producer = KafkaProducer(
+        bootstrap_servers=broker.bootstrap,
+        linger_ms=20,
+        batch_size=1 << 17,
+        max_request_size=8 << 20,
+    )
     try:
-        sent = [producer.send(topic, key=r.key, value=r.value, partition=r.partition) for r in records]
+        sent = [
+            producer.send(topic, key=r.key, value=r.value, partition=r.partition)
+            for r in records
+        ]
         producer.flush(timeout=60)
         for future in sent:
             future.get(timeout=0)
@@ -61,18 +74,24 @@ def produce(broker: Broker, topic: str, records: Iterable[Record]) -> None:
         producer.close()
 
 
-def committed_and_end(broker: Broker, topic: str, group: str, partitions: int) -> tuple[list[int], list[int]]:
+def committed_and_end(
+    broker: Broker, topic: str, group: str, partitions: int
+) -> tuple[list[int], list[int]]:
     """The group's committed offset and the end of each partition."""
-    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap, group_id=group, enable_auto_commit=False)
+    consumer = KafkaConsumer(
+        bootstrap_servers=broker.bootstrap, group_id=group, enable_auto_commit=False
+    )
     try:
         all_of_them = [TopicPartition(topic, p) for p in range(partitions)]
         ends = consumer.end_offsets(all_of_them)
-        return [consumer.committed(tp) or 0 for tp in all_of_them], [ends[tp] for tp in all_of_them]
+        return [consumer.committed(tp) or 0 for tp in all_of_them], [
+            ends[tp] for tp in all_of_them
+        ]
     finally:
         consumer.close(autocommit=False)
 
 
-# -- the daemon --------------------------------------------------------------------------------------------------------------
+# -- the daemon ------------------------------------------------------------------------
 
 
 class DaemonProcess(Daemon):
@@ -93,13 +112,26 @@ class DaemonProcess(Daemon):
         """The sum of the samples that carry these labels."""
         self.check_alive()
         families = text_string_to_metric_families(self.get("/metrics")[1])
-        return sum(s.value for f in families for s in f.samples if s.name == name and labels.items() <= s.labels.items())
+        return sum(
+            s.value
+            for f in families
+            for s in f.samples
+            if s.name == name and labels.items() <= s.labels.items()
+        )
 
-    def await_value(self, name: str, least: float, deadline: float = 30.0, **labels: str) -> None:
+    def await_value(
+        self, name: str, least: float, deadline: float = 30.0, **labels: str
+    ) -> None:
         try:
-            eventually(lambda: self.value(name, **labels) >= least, f"{name} {labels} at least {least:g}", deadline)
+            eventually(
+                lambda: self.value(name, **labels) >= least,
+                f"{name} {labels} at least {least:g}",
+                deadline,
+            )
         except AssertionError as error:
-            raise AssertionError(f"{error}; it is {self.value(name, **labels):g}; the log:\n{self.log_text()[-3000:]}") from None
+            raise AssertionError(
+                f"{error}; it is {self.value(name, **labels):g}; the log:\n{self.log_text()[-3000:]}"
+            ) from None
 
     def log_text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
@@ -122,10 +154,12 @@ class DaemonProcess(Daemon):
         try:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it had not ended after {timeout:g} s; the log:\n{self.log_text()[-3000:]}") from None
+            raise AssertionError(
+                f"it had not ended after {timeout:g} s; the log:\n{self.log_text()[-3000:]}"
+            ) from None
 
 
-# -- the receiver ------------------------------------------------------------------------------------------------------------
+# -- the receiver ----------------------------------------------------------------------
 
 
 class Notice(NamedTuple):
@@ -156,11 +190,18 @@ class Post:
 
 
 def notice(alert: Mapping[str, Any]) -> Notice:
-    return Notice(alert["labels"]["stream"], alert["labels"]["severity"], alert["startsAt"], alert["status"])
+    return Notice(
+        alert["labels"]["stream"],
+        alert["labels"]["severity"],
+        alert["startsAt"],
+        alert["status"],
+    )
 
 
 def by_stream(notices: Sequence[Notice]) -> dict[str, list[Notice]]:
-    """In each stream's order, which is the one that is promised: streams share a wave and overtake one another."""
+    """In each stream's order, which is the one that is promised: streams share a wave
+    and overtake one another.
+    """
     found: dict[str, list[Notice]] = {}
     for each in notices:
         found.setdefault(each.stream, []).append(each)
@@ -168,7 +209,9 @@ def by_stream(notices: Sequence[Notice]) -> dict[str, list[Notice]]:
 
 
 class WebhookReceiver:
-    """Keeps every post; answers by ``answer``, and 400 to what is not the format. Refuses connections until :meth:`start`."""
+    """Keeps every post; answers by ``answer``, and 400 to what is not the format.
+    Refuses connections until :meth:`start`.
+    """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/hooks/s3cret-path"
@@ -197,7 +240,11 @@ class WebhookReceiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": POLL_S}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": POLL_S},
+            daemon=True,
+        ).start()
         return self
 
     def stop(self) -> None:
@@ -231,4 +278,8 @@ class WebhookReceiver:
 def dead_letters(store: Path) -> Sequence[dict[str, Any]]:
     """The lines of the daemon's dead-letter file."""
     path = store / "dead-letters.ndjson"
-    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_bytes().splitlines()]
+        if path.exists()
+        else []
+    )

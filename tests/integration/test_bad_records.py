@@ -1,4 +1,6 @@
-"""100,000 records of every bad kind between good ones: each is counted by reason and kept, every good one is scored."""
+"""100,000 records of every bad kind between good ones: each is counted by reason and
+kept, every good one is scored.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,16 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from tests.integration.conftest import Start
 from tests.integration.history import START, TICK
-from tests.integration.stage import Record, WebhookReceiver, dead_letters, eventually, produce
+from tests.integration.stage import (
+    Record,
+    WebhookReceiver,
+    dead_letters,
+    eventually,
+    produce,
+)
 
 BAD: Final = 100_000
 PARTITIONS: Final = 4
@@ -30,19 +38,67 @@ class Fuzzed(NamedTuple):
 
 
 def fields(**values: object) -> bytes:
-    return json.dumps({"timestamp": START, "stream": "fuzz", "cpu": 0.5, "mem": 0.5} | values).encode()
+    return json.dumps(
+        {"timestamp": START, "stream": "fuzz", "cpu": 0.5, "mem": 0.5} | values
+    ).encode()
 
 
 def raw(**literals: str) -> bytes:
     """A record with some values written as they are given, JSON or not."""
     whole = {"timestamp": str(START), "stream": '"fuzz"', "cpu": "0.5"} | literals
-    return ("{" + ", ".join(f'"{name}": {literal}' for name, literal in whole.items()) + "}").encode()
+    return (
+        "{" + ", ".join(f'"{name}": {literal}' for name, literal in whole.items()) + "}"
+    ).encode()
 
 
-WORDS: Final = ("naïve", "☃", "Zürich", "温度", "\x00", "'; --", "${env}", "../../etc", "<b>", "\n")
-WRONG: Final = ("true", "false", "[]", "{}", '"0.5"', "[1]", '{"value": 1}', '""', '"NaN"')
-NOT_JSON: Final = ("NaN", "Infinity", "-Infinity", "nan", "0x10", "1_0", "+1", ".5", "01", "undefined", "'a'", "1,,", "")
-TOO_BIG: Final = ("1e39", "-1e39", "1e308", "3.5e38", "1e400", "-1e400", "9" * 60, "-" + "9" * 400)
+WORDS: Final = (
+    "naïve",
+    "☃",
+    "Zürich",
+    "温度",
+    "\x00",
+    "'; --",
+    "${env}",
+    "../../etc",
+    "<b>",
+    "\n",
+)
+WRONG: Final = (
+    "true",
+    "false",
+    "[]",
+    "{}",
+    '"0.5"',
+    "[1]",
+    '{"value": 1}',
+    '""',
+    '"NaN"',
+)
+NOT_JSON: Final = (
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "nan",
+    "0x10",
+    "1_0",
+    "+1",
+    ".5",
+    "01",
+    "undefined",
+    "'a'",
+    "1,,",
+    "",
+)
+TOO_BIG: Final = (
+    "1e39",
+    "-1e39",
+    "1e308",
+    "3.5e38",
+    "1e400",
+    "-1e400",
+    "9" * 60,
+    "-" + "9" * 400,
+)
 NOT_A_TIME: Final = (
     "true",
     "[]",
@@ -89,11 +145,17 @@ def _truncated(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 
 
 def _flipped(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
-    """A byte that UTF-8 never has, in what is read; in a field that is ignored it would be ignored too."""
+    """A byte that UTF-8 never has, in what is read; in a field that is ignored it would
+    be ignored too.
+    """
     place = rng.choice((b"1700000000", b"fuzz", b"0.5", b", ", b": "))
     before, _, after = fields().partition(place)
     at = rng.randrange(len(place))
-    return b"fuzz", before + place[:at] + bytes([rng.randrange(0xF8, 0x100)]) + place[at:] + after, "encoding malformed"
+    return (
+        b"fuzz",
+        before + place[:at] + bytes([rng.randrange(0xF8, 0x100)]) + place[at:] + after,
+        "encoding malformed",
+    )
 
 
 def _foreign(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
@@ -132,13 +194,25 @@ def _nothing(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 def _vacant(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
     return (
         b"fuzz",
-        rng.choice((b"{}", raw(cpu="null"), raw(cpu="null", mem="null"), b'{"other": 1}', b'{"CPU": 1}')),
+        rng.choice(
+            (
+                b"{}",
+                raw(cpu="null"),
+                raw(cpu="null", mem="null"),
+                b'{"other": 1}',
+                b'{"CPU": 1}',
+            )
+        ),
         "no_features",
     )
 
 
 def _nameless(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
-    return rng.choice((None, b"")), rng.choice((b'{"cpu": 1}', raw(stream="null"))), "no_stream"
+    return (
+        rng.choice((None, b"")),
+        rng.choice((b'{"cpu": 1}', raw(stream="null"))),
+        "no_stream",
+    )
 
 
 def _foreign_key(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
@@ -147,7 +221,9 @@ def _foreign_key(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 
 def _deep(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
     depth = rng.randrange(1500, 2000)
-    opened = rng.choice(("[" * depth, "[" * depth + "]" * depth, '{"a":' * (depth // 3)))
+    opened = rng.choice(
+        ("[" * depth, "[" * depth + "]" * depth, '{"a":' * (depth // 3))
+    )
     return b"fuzz", rng.choice((opened.encode(), raw(cpu=opened))), "malformed type"
 
 
@@ -157,7 +233,19 @@ def _huge(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 
 #: Each kind with its weight: the large ones are rarer.
 KINDS: Final[dict[Maker, int]] = {
-    **dict.fromkeys((_bytes, _truncated, _flipped, _foreign, _wrong_type, _not_json, _infinite, _time), 100),
+    **dict.fromkeys(
+        (
+            _bytes,
+            _truncated,
+            _flipped,
+            _foreign,
+            _wrong_type,
+            _not_json,
+            _infinite,
+            _time,
+        ),
+        100,
+    ),
     **dict.fromkeys((_no_object, _nothing, _vacant, _nameless, _foreign_key), 100),
     _deep: 10,
     _huge: 5,
@@ -165,48 +253,88 @@ KINDS: Final[dict[Maker, int]] = {
 
 
 def _good(rng: random.Random, stream: str, at: float) -> Record:
-    """Of the contract in one of its many forms: names by key or field, times as number or text, fields the bundle does not know."""
-    cells: dict[str, object] = {"cpu": rng.gauss(0, 0.3), "mem": rng.choice((None, 1, -0.0, 1e-320, 2.5))}
+    """Of the contract in one of its many forms: names by key or field, times as number
+    or text, fields the bundle does not know.
+    """
+    cells: dict[str, object] = {
+        "cpu": rng.gauss(0, 0.3),
+        "mem": rng.choice((None, 1, -0.0, 1e-320, 2.5)),
+    }
     whole: dict[str, object] = {"timestamp": rng.choice((at, str(at), int(at)))} | cells
     if rng.random() < 0.5:
         whole["stream"] = stream
     if rng.random() < 0.2:
-        unknown = rng.choice(("note", "host.name", "x`y", "line\nbreak", 'quo"te', "ünï", "", *(f"field-{i}" for i in range(90))))
-        whole[unknown] = rng.choice((1, None, "text", [1, [2, {"a": []}]], {"cpu": {"timestamp": True}}, 1e308))
-    return Record(stream.encode(), json.dumps(whole, ensure_ascii=rng.random() < 0.5).encode(), int(stream.rpartition("-")[2]) % PARTITIONS)
+        unknown = rng.choice(
+            (
+                "note",
+                "host.name",
+                "x`y",
+                "line\nbreak",
+                'quo"te',
+                "ünï",
+                "",
+                *(f"field-{i}" for i in range(90)),
+            )
+        )
+        whole[unknown] = rng.choice(
+            (1, None, "text", [1, [2, {"a": []}]], {"cpu": {"timestamp": True}}, 1e308)
+        )
+    return Record(
+        stream.encode(),
+        json.dumps(whole, ensure_ascii=rng.random() < 0.5).encode(),
+        int(stream.rpartition("-")[2]) % PARTITIONS,
+    )
 
 
 def fuzzed(seed: int) -> Iterator[Fuzzed]:
-    """Good ones between bad ones; late and repeated timestamps follow the good record that makes them so."""
+    """Good ones between bad ones; late and repeated timestamps follow the good record
+    that makes them so.
+    """
     rng = random.Random(seed)
     ticks = [0] * STREAMS
-    kinds, weights = list(KINDS), list(KINDS.values())
+    kinds = list(KINDS)
+    weights = list(KINDS.values())
     for maker in rng.choices(kinds, weights, k=BAD):
         n = rng.randrange(STREAMS)
-        stream, where = f"host-{n}", n % PARTITIONS
+        stream = f"host-{n}"
+        where = n % PARTITIONS
         if rng.random() < 0.1:
             ticks[n] += 1
             yield Fuzzed(_good(rng, stream, START + TICK * ticks[n]))
         if ticks[n] > 2 and rng.random() < 0.1:
             back = rng.randrange(3)
             late = fields(stream=stream, timestamp=START + TICK * (ticks[n] - back))
-            yield Fuzzed(Record(b"fuzz", late, where), frozenset({"late" if back else "duplicate"}))
+            yield Fuzzed(
+                Record(b"fuzz", late, where),
+                frozenset({"late" if back else "duplicate"}),
+            )
             continue
         key, value, reasons = maker(rng)
         yield Fuzzed(Record(key, value, where), frozenset(reasons.split()))
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_a_hundred_thousand_bad_records_cost_no_good_one(broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path) -> None:
+def test_a_hundred_thousand_bad_records_cost_no_good_one(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path
+) -> None:
     everything = list(fuzzed(seed=5))
     good = sum(not f.reasons for f in everything)
     assert len(everything) - good == BAD
     receiver.start()
-    daemon = start(KAFKA__MAX_RECORD_BYTES=str(MAX_BYTES), KAFKA__DEAD_LETTER_BYTES=str(1 << 30))
+    daemon = start(
+        KAFKA__MAX_RECORD_BYTES=str(MAX_BYTES), KAFKA__DEAD_LETTER_BYTES=str(1 << 30)
+    )
     produce(broker, topic, [f.record for f in everything])
     daemon.await_value("detector_records_total", len(everything), deadline=60)
     eventually(lambda: daemon.value("detector_lag_records") == 0, "no lag")
-    eventually(lambda: daemon.value("detector_scored_total") + daemon.value("detector_rejected_total") == len(everything), "all counted")
+    eventually(
+        lambda: (
+            daemon.value("detector_scored_total")
+            + daemon.value("detector_rejected_total")
+            == len(everything)
+        ),
+        "all counted",
+    )
     assert daemon.get("/-/healthy") == (200, "healthy\n")
 
     written = dead_letters(tmp_path / "a")
@@ -218,8 +346,14 @@ def test_a_hundred_thousand_bad_records_cost_no_good_one(broker: Broker, topic: 
         letter = letters.pop((where, places[where]), None)
         places[where] += 1
         if (letter["reason"] if letter else "scored") not in (reasons or {"scored"}):
-            wrong[f"{letter and (letter['reason'], letter['detail'])} instead of {sorted(reasons) or 'scored'}: {record!r}"[:400]] += 1
-    assert not wrong, "\n".join(f"{count} x {what}" for what, count in wrong.most_common(12))
+            wrong[
+                f"{letter and (letter['reason'], letter['detail'])} instead of {sorted(reasons) or 'scored'}: {record!r}"[
+                    :400
+                ]
+            ] += 1
+    assert not wrong, "\n".join(
+        f"{count} x {what}" for what, count in wrong.most_common(12)
+    )
     assert not letters
     assert daemon.value("detector_scored_total") == good
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from deploy.demo.broker import Broker, BrokerError
+from deploy.harness.broker import Broker, BrokerError
 
 
 def produce(broker: Broker, topic: str, values: list[bytes]) -> None:
@@ -17,7 +17,9 @@ def produce(broker: Broker, topic: str, values: list[bytes]) -> None:
 
 
 def consume(broker: Broker, topic: str, count: int) -> list[bytes]:
-    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap, consumer_timeout_ms=30_000)
+    consumer = KafkaConsumer(
+        bootstrap_servers=broker.bootstrap, consumer_timeout_ms=30_000
+    )
     consumer.assign([TopicPartition(topic, 0)])
     consumer.seek_to_beginning()
     found = [record.value for _, record in zip(range(count), consumer, strict=False)]
@@ -31,7 +33,9 @@ def test_what_is_produced_is_consumed(broker: Broker, topic: str) -> None:
 
 
 @pytest.mark.parametrize("partitions", [3])
-def test_a_topic_has_the_partitions_asked_for(broker: Broker, topic: str, partitions: int) -> None:
+def test_a_topic_has_the_partitions_asked_for(
+    broker: Broker, topic: str, partitions: int
+) -> None:
     consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap)
     assert consumer.partitions_for_topic(topic) == set(range(partitions))
     consumer.close()
@@ -49,7 +53,9 @@ def test_records_survive_kill_and_restart_on_the_same_port(own_broker: Broker) -
     assert consume(own_broker, "kept", 2) == [b"before", b"after"]
 
 
-def test_a_broker_that_can_not_start_says_why_and_a_throw_away_one_leaves_nothing_behind() -> None:
+def test_a_broker_that_can_not_start_says_why_and_a_throw_away_one_leaves_nothing_behind() -> (
+    None
+):
     with Broker() as broker:
         broker.stop()
         properties = broker.directory / "server.properties"

@@ -1,4 +1,6 @@
-"""Two members of one group, each with a store of its own: they share the partitions, and one takes over from the other."""
+"""Two members of one group, each with a store of its own: they share the partitions,
+and one takes over from the other.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from tests.integration.conftest import Start
 from tests.integration.history import history, records
-from tests.integration.stage import DaemonProcess, WebhookReceiver, committed_and_end, eventually, produce
+from tests.integration.stage import (
+    DaemonProcess,
+    WebhookReceiver,
+    committed_and_end,
+    eventually,
+    produce,
+)
 
 PARTITIONS = 4
 
@@ -26,20 +34,26 @@ def test_two_members_share_the_partitions_and_one_takes_over_when_the_other_stop
     third = len(rows) // 3
     receiver.start()
     members = [start("a"), start("b")]
-    eventually(lambda: [len(m.owned()) for m in members] == [2, 2], "two partitions each")
+    eventually(
+        lambda: [len(m.owned()) for m in members] == [2, 2], "two partitions each"
+    )
     assert not members[0].owned() & members[1].owned()
 
     produce(broker, topic, records(rows[:third]))
     eventually(lambda: total(members, "detector_scored_total") >= third, "all scored")
     for member in members:
-        eventually(lambda member=member: member.value("detector_lag_records") == 0, "no lag")  # type: ignore[misc]
+        eventually(
+            lambda of=member: of.value("detector_lag_records") == 0,  # type: ignore[misc]
+            "no lag",
+        )
         assert member.value("detector_scored_total") > 0
     assert total(members, "detector_scored_total") == third
     assert total(members, "detector_records_total") == third
     assert total(members, "detector_streams") == len({r.stream for r in rows})
 
     stopping, staying = members
-    produce(broker, topic, records(rows[third : 2 * third]))  # it stops in the middle of these
+    # it stops in the middle of these
+    produce(broker, topic, records(rows[third : 2 * third]))
     stopping.stop()
     eventually(lambda: len(staying.owned()) == PARTITIONS, "all partitions")
     produce(broker, topic, records(rows[2 * third :]))
@@ -50,19 +64,29 @@ def test_two_members_share_the_partitions_and_one_takes_over_when_the_other_stop
         return committed == ends
 
     eventually(all_committed, "the group's offsets reach the end")
-    assert staying.value("detector_rejected_total") == 0  # nothing came twice after the other's stop
+    # nothing came twice after the other's stop
+    assert staying.value("detector_rejected_total") == 0
     staying.stop()
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_a_member_that_is_killed_is_replaced_and_no_record_goes_unscored(broker: Broker, topic: str, start: Start, receiver: WebhookReceiver) -> None:
+def test_a_member_that_is_killed_is_replaced_and_no_record_goes_unscored(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
+) -> None:
     rows = [row for row in history() if row.usable]
     half = len(rows) // 2
     receiver.start()
-    members = [start("a", KAFKA__SESSION_TIMEOUT_MS="3000"), start("b", KAFKA__SESSION_TIMEOUT_MS="3000", RECOVERY__INTERVAL="3600")]
-    eventually(lambda: [len(m.owned()) for m in members] == [2, 2], "two partitions each")
+    members = [
+        start("a", KAFKA__SESSION_TIMEOUT_MS="3000"),
+        start("b", KAFKA__SESSION_TIMEOUT_MS="3000", RECOVERY__INTERVAL="3600"),
+    ]
+    eventually(
+        lambda: [len(m.owned()) for m in members] == [2, 2], "two partitions each"
+    )
     produce(broker, topic, records(rows[:half]))
-    eventually(lambda: total(members, "detector_scored_total") >= half, "the first half scored")
+    eventually(
+        lambda: total(members, "detector_scored_total") >= half, "the first half scored"
+    )
     staying, dying = members
     mine = staying.value("detector_scored_total")
     dying.kill()  # it never committed: all of its records are read again
@@ -72,5 +96,7 @@ def test_a_member_that_is_killed_is_replaced_and_no_record_goes_unscored(broker:
     assert 0 < mine < half
     assert staying.value("detector_scored_total") == len(rows)
     staying.stop()
-    committed, ends = committed_and_end(broker, topic, staying.settings["KAFKA__GROUP_ID"], PARTITIONS)
+    committed, ends = committed_and_end(
+        broker, topic, staying.settings["KAFKA__GROUP_ID"], PARTITIONS
+    )
     assert committed == ends

@@ -1,4 +1,6 @@
-"""/metrics as Prometheus reads it: the contract's names, every label set there from the start."""
+"""/metrics as Prometheus reads it: the contract's names, every label set there from the
+start.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from detector.errors import RejectReason
 from tests.integration.conftest import Start
 from tests.integration.stage import WebhookReceiver, eventually
 
-COUNTERS = ("detector_records", "detector_scored", "detector_rejected", "detector_alerts", "detector_notifications")
+COUNTERS = (
+    "detector_records",
+    "detector_scored",
+    "detector_rejected",
+    "detector_alerts",
+    "detector_notifications",
+)
 GAUGES = ("detector_streams", "detector_lag_records", "detector_checkpoint_age_seconds")
 
 
@@ -32,15 +40,45 @@ def test_the_page_has_the_names_of_the_contract_and_parses(page: str) -> None:
     assert {families[name].type for name in GAUGES} == {"gauge"}
     assert all(family.documentation for family in families.values())
     assert all(name.startswith("detector_") for name in families)
-    assert {s.labels["reason"] for s in families["detector_rejected"].samples if s.name.endswith("_total")} == set(RejectReason)
-    alerts = {(s.labels["status"], s.labels["severity"]) for s in families["detector_alerts"].samples}
-    assert alerts >= {(status, severity) for status in ("firing", "resolved") for severity in ("warning", "critical")}
-    assert {s.labels["outcome"] for s in families["detector_notifications"].samples} >= {"delivered", "retried", "dead_lettered"}
-    assert all(s.value == 0 for name in COUNTERS for s in families[name].samples if s.name.endswith("_total"))
-    assert not any("stream" in s.labels for family in families.values() for s in family.samples)
+    assert {
+        s.labels["reason"]
+        for s in families["detector_rejected"].samples
+        if s.name.endswith("_total")
+    } == set(RejectReason)
+    alerts = {
+        (s.labels["status"], s.labels["severity"])
+        for s in families["detector_alerts"].samples
+    }
+    assert alerts >= {
+        (status, severity)
+        for status in ("firing", "resolved")
+        for severity in ("warning", "critical")
+    }
+    assert {
+        s.labels["outcome"] for s in families["detector_notifications"].samples
+    } >= {"delivered", "retried", "dead_lettered"}
+    assert all(
+        s.value == 0
+        for name in COUNTERS
+        for s in families[name].samples
+        if s.name.endswith("_total")
+    )
+    assert not any(
+        "stream" in s.labels for family in families.values() for s in family.samples
+    )
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on PATH (Debian: apt-get install prometheus)")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None,
+    reason="promtool is not on PATH (Debian: apt-get install prometheus)",
+)
 def test_prometheus_own_linter_finds_nothing(page: str) -> None:
-    done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=page,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

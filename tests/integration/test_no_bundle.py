@@ -1,4 +1,6 @@
-"""A daemon with no bundle set, on a topic that it knows nothing of: it is useful from its first records after the warm-up on."""
+"""A daemon with no bundle set, on a topic that it knows nothing of: it is useful from
+its first records after the warm-up on.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import json
 import random
 from typing import Final
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from tests.integration.conftest import Start
 from tests.integration.history import START, TICK
 from tests.integration.stage import Record, WebhookReceiver, eventually, produce
@@ -17,17 +19,35 @@ FAULT: Final = range(WARM_UP + 30, WARM_UP + 45)
 
 
 def records() -> list[Record]:
-    """Two hosts of different metrics, in units of their own, with a text among them; the cpu of one jumps."""
-    rng, found = random.Random(5), []
+    """Two hosts of different metrics, in units of their own, with a text among them;
+    the cpu of one jumps.
+    """
+    rng = random.Random(5)
+    found = []
     for t in range(TICKS):
-        one = {"cpu": 0.3 + rng.gauss(0, 0.02) + (0.5 if t in FAULT else 0.0), "memory": 4e9 + rng.gauss(0, 1e7), "zone": "east"}
-        other = {"stream": "db-1", "queue": rng.randrange(6), "latency": 3.0 + rng.gauss(0, 0.2), "note": None}
+        one = {
+            "cpu": 0.3 + rng.gauss(0, 0.02) + (0.5 if t in FAULT else 0.0),
+            "memory": 4e9 + rng.gauss(0, 1e7),
+            "zone": "east",
+        }
+        other = {
+            "stream": "db-1",
+            "queue": rng.randrange(6),
+            "latency": 3.0 + rng.gauss(0, 0.2),
+            "note": None,
+        }
         for key, fields in ((b"host-1", one), (b"db-1", other)):
-            found.append(Record(key, json.dumps({"timestamp": START + TICK * t, **fields}).encode()))
+            found.append(
+                Record(
+                    key, json.dumps({"timestamp": START + TICK * t, **fields}).encode()
+                )
+            )
     return found
 
 
-def test_it_alerts_on_the_metric_that_misbehaves_and_resolves(broker: Broker, topic: str, receiver: WebhookReceiver, start: Start) -> None:
+def test_it_alerts_on_the_metric_that_misbehaves_and_resolves(
+    broker: Broker, topic: str, receiver: WebhookReceiver, start: Start
+) -> None:
     receiver.start()
     daemon = start(MODEL__BUNDLE="", ALERTING__FALSE_ALARMS_PER_WEEK="3")
     produce(broker, topic, records())
@@ -37,7 +57,15 @@ def test_it_alerts_on_the_metric_that_misbehaves_and_resolves(broker: Broker, to
     assert daemon.value("detector_streams") == 4
     assert daemon.value("detector_unknown_fields_total") == TICKS
     assert daemon.value("detector_rejected_total") == 0
-    eventually(lambda: ("host-1/cpu", "resolved") in {(n.stream, n.status) for n in receiver.notices()}, "the incident is told as resolved")
-    alert = next(p.alert for p in receiver.accepted() if p.notice.stream == "host-1/cpu")
+    eventually(
+        lambda: (
+            ("host-1/cpu", "resolved")
+            in {(n.stream, n.status) for n in receiver.notices()}
+        ),
+        "the incident is told as resolved",
+    )
+    alert = next(
+        p.alert for p in receiver.accepted() if p.notice.stream == "host-1/cpu"
+    )
     assert alert["status"] == "firing"
     assert alert["annotations"]["observed"].startswith("cpu=0.")

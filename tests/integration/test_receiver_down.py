@@ -1,24 +1,39 @@
-"""A receiver that is down, busy or refuses: scoring goes on, and what can be delivered is, in order and under one name."""
+"""A receiver that is down, busy or refuses: scoring goes on, and what can be delivered
+is, in order and under one name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from tests.integration.conftest import Start
 from tests.integration.history import history, records, replayed
-from tests.integration.stage import WebhookReceiver, by_stream, dead_letters, eventually, notice, produce
+from tests.integration.stage import (
+    WebhookReceiver,
+    by_stream,
+    dead_letters,
+    eventually,
+    notice,
+    produce,
+)
 
 
 def test_what_a_dead_receiver_missed_arrives_in_order_once_it_is_back(
-    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+    broker: Broker,
+    topic: str,
+    start: Start,
+    receiver: WebhookReceiver,
+    bundle: Path,
+    tmp_path: Path,
 ) -> None:
     rows = history()
     expected = replayed(rows, bundle, tmp_path)
     produce(broker, topic, records(rows))
     daemon = start()
-    daemon.await_value("detector_records_total", len(rows))  # it scores although nobody listens
+    # it scores although nobody listens
+    daemon.await_value("detector_records_total", len(rows))
     daemon.await_value("detector_notifications_total", 2, outcome="retried")
     daemon.await_value("detector_notifications_waiting", len(expected))
     assert daemon.get("/-/ready")[0] == 200
@@ -27,22 +42,38 @@ def test_what_a_dead_receiver_missed_arrives_in_order_once_it_is_back(
 
     def busy_at_first(headers: Mapping[str, str]) -> int:
         answered.append(headers["Idempotency-Key"])
-        return 503 if answered.count(headers["Idempotency-Key"]) == 1 and len(set(answered)) <= 5 else 200
+        return (
+            503
+            if answered.count(headers["Idempotency-Key"]) == 1
+            and len(set(answered)) <= 5
+            else 200
+        )
 
     receiver.answer = busy_at_first
     receiver.start()
-    eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
+    eventually(
+        lambda: len(receiver.notices()) >= len(expected),
+        f"{len(expected)} notifications",
+    )
     assert by_stream(receiver.notices()) == by_stream(expected)
     keys = [p.headers["Idempotency-Key"] for p in receiver.accepted()]
     assert len(set(keys)) == len(expected)
-    assert answered[:10] == [key for key in keys[:5] for _ in range(2)]  # a retry has the name of the first attempt
-    daemon.await_value("detector_notifications_total", len(expected), outcome="delivered")
+    # a retry has the name of the first attempt
+    assert answered[:10] == [key for key in keys[:5] for _ in range(2)]
+    daemon.await_value(
+        "detector_notifications_total", len(expected), outcome="delivered"
+    )
     assert daemon.value("detector_notifications_total", outcome="dead_lettered") == 0
     daemon.stop()
 
 
 def test_what_waits_for_a_dead_receiver_survives_a_restart(
-    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+    broker: Broker,
+    topic: str,
+    start: Start,
+    receiver: WebhookReceiver,
+    bundle: Path,
+    tmp_path: Path,
 ) -> None:
     rows = history()
     expected = replayed(rows, bundle, tmp_path)
@@ -52,14 +83,22 @@ def test_what_waits_for_a_dead_receiver_survives_a_restart(
     daemon.stop()
     receiver.start()
     daemon = start()
-    eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
+    eventually(
+        lambda: len(receiver.notices()) >= len(expected),
+        f"{len(expected)} notifications",
+    )
     assert sorted(receiver.notices()) == sorted(expected)
     assert daemon.value("detector_records_total") == 0
     daemon.stop()
 
 
 def test_a_refusal_is_dead_lettered_with_the_alert_and_not_tried_again(
-    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path, bundle: Path
+    broker: Broker,
+    topic: str,
+    start: Start,
+    receiver: WebhookReceiver,
+    tmp_path: Path,
+    bundle: Path,
 ) -> None:
     rows = history()
     expected = replayed(rows, bundle, tmp_path)
@@ -67,7 +106,9 @@ def test_a_refusal_is_dead_lettered_with_the_alert_and_not_tried_again(
     receiver.start()
     produce(broker, topic, records(rows))
     daemon = start()
-    daemon.await_value("detector_notifications_total", len(expected), outcome="dead_lettered")
+    daemon.await_value(
+        "detector_notifications_total", len(expected), outcome="dead_lettered"
+    )
     daemon.stop()
     assert len(receiver.posts()) == len(expected)
     letters = dead_letters(tmp_path / "a")

@@ -1,4 +1,6 @@
-"""Stopped, killed, started again: the alerts are those of one daemon that nothing happened to."""
+"""Stopped, killed, started again: the alerts are those of one daemon that nothing
+happened to.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from tests.integration.conftest import Start
 from tests.integration.history import history, records, replayed
-from tests.integration.stage import Notice, WebhookReceiver, committed_and_end, eventually, produce
+from tests.integration.stage import (
+    Notice,
+    WebhookReceiver,
+    committed_and_end,
+    eventually,
+    produce,
+)
 
 STREAMS = 40
 PARTITIONS = 4
@@ -19,7 +27,12 @@ PARTITIONS = 4
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
 def test_a_stop_and_a_start_lose_and_repeat_nothing(
-    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+    broker: Broker,
+    topic: str,
+    start: Start,
+    receiver: WebhookReceiver,
+    bundle: Path,
+    tmp_path: Path,
 ) -> None:
     rows = history(seed=11)
     half = len(rows) // 2
@@ -36,7 +49,10 @@ def test_a_stop_and_a_start_lose_and_repeat_nothing(
     produce(broker, topic, records(rows[half:]))
     daemon = start()
     daemon.await_value("detector_records_total", len(rows) - half)
-    eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
+    eventually(
+        lambda: len(receiver.notices()) >= len(expected),
+        f"{len(expected)} notifications",
+    )
     daemon.stop()
     assert Counter(receiver.notices()) == Counter(expected)
     assert daemon.log_text().count("event=started") - PARTITIONS == PARTITIONS
@@ -44,13 +60,24 @@ def test_a_stop_and_a_start_lose_and_repeat_nothing(
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
 def test_a_kill_at_any_moment_loses_no_alert_and_invents_none(
-    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+    broker: Broker,
+    topic: str,
+    start: Start,
+    receiver: WebhookReceiver,
+    bundle: Path,
+    tmp_path: Path,
 ) -> None:
-    """Killed in the middle of a backlog, of a checkpoint or of a delivery; what comes again comes with the same identity."""
+    """Killed in the middle of a backlog, of a checkpoint or of a delivery; what comes
+    again comes with the same identity.
+    """
     rows = history(seed=13)
     expected = replayed(rows, bundle, tmp_path)
     receiver.start()
-    settings = {"KAFKA__GROUP_INSTANCE_ID": "one", "RECOVERY__INTERVAL": "0.02", "KAFKA__MAX_POLL_RECORDS": "200"}
+    settings = {
+        "KAFKA__GROUP_INSTANCE_ID": "one",
+        "RECOVERY__INTERVAL": "0.02",
+        "KAFKA__MAX_POLL_RECORDS": "200",
+    }
     kills = 3
     share = len(rows) // kills
     for kill in range(kills):
@@ -61,7 +88,11 @@ def test_a_kill_at_any_moment_loses_no_alert_and_invents_none(
         assert daemon.status(timeout=5) == -signal.SIGKILL
     produce(broker, topic, records(rows[kills * share :]))
     daemon = start(**settings)
-    eventually(lambda: set(receiver.notices()) >= set(expected), f"{len(expected)} notifications", 40)
+    eventually(
+        lambda: set(receiver.notices()) >= set(expected),
+        f"{len(expected)} notifications",
+        40,
+    )
     group = daemon.settings["KAFKA__GROUP_ID"]
 
     def all_committed() -> bool:
@@ -80,8 +111,12 @@ def test_a_kill_at_any_moment_loses_no_alert_and_invents_none(
     assert len(keys) == len(expected)
 
 
-def test_a_second_signal_ends_a_daemon_that_drains_at_once(broker: Broker, topic: str, start: Start, receiver: WebhookReceiver) -> None:
-    """The receiver is down, so the first signal would wait a quarter of the deadline for it."""
+def test_a_second_signal_ends_a_daemon_that_drains_at_once(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
+) -> None:
+    """The receiver is down, so the first signal would wait a quarter of the deadline
+    for it.
+    """
     produce(broker, topic, records(history()))
     daemon = start(SHUTDOWN_DEADLINE="400")
     daemon.await_value("detector_notifications_waiting", 1)
@@ -94,14 +129,18 @@ def test_a_second_signal_ends_a_daemon_that_drains_at_once(broker: Broker, topic
 def test_a_state_that_can_not_be_read_is_waited_for_and_nothing_is_skipped(
     broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path
 ) -> None:
-    """It stays the owner of the partition, says what is wrong, is not ready, and goes on by itself."""
+    """It stays the owner of the partition, says what is wrong, is not ready, and goes
+    on by itself.
+    """
     rows = [row for row in history(ticks=30) if row.usable]
     receiver.start()
     produce(broker, topic, records(rows))
     blocked = tmp_path / "a" / "partitions" / topic / "0" / "head.swp"
     blocked.mkdir(parents=True)
     daemon = start()
-    eventually(lambda: "can't be read" in daemon.get("/-/healthy")[1], "health names the fault")
+    eventually(
+        lambda: "can't be read" in daemon.get("/-/healthy")[1], "health names the fault"
+    )
     assert daemon.get("/-/ready")[0] == 503
     assert daemon.value("detector_records_total") == 0
     blocked.rmdir()

@@ -1,4 +1,6 @@
-"""The daemon over Kafka raises what ``replay`` raises on the same data, and counts what it read; both go by the zone of the bundle."""
+"""The daemon over Kafka raises what ``replay`` raises on the same data, and counts what
+it read; both go by the zone of the bundle.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from tests.fakes import write_bundle
 from tests.integration.conftest import Start
 from tests.integration.history import history, records, replayed
@@ -22,7 +24,12 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("partitions", [4])
 def test_alerts_over_kafka_are_those_of_replay(
-    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+    broker: Broker,
+    topic: str,
+    start: Start,
+    receiver: WebhookReceiver,
+    bundle: Path,
+    tmp_path: Path,
 ) -> None:
     rows = history()
     expected = replayed(rows, bundle, tmp_path)
@@ -32,21 +39,33 @@ def test_alerts_over_kafka_are_those_of_replay(
     receiver.start()
     daemon = start()
     daemon.await_value("detector_scored_total", sum(r.usable for r in rows))
-    eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
+    eventually(
+        lambda: len(receiver.notices()) >= len(expected),
+        f"{len(expected)} notifications",
+    )
 
     assert Counter(receiver.notices()) == Counter(expected)
     usable = sum(r.usable for r in rows)
     assert 0 < usable < len(rows)
     assert daemon.value("detector_records_total") == len(rows)
     assert daemon.value("detector_scored_total") == usable
-    assert daemon.value("detector_rejected_total", reason="no_features") == len(rows) - usable
+    assert (
+        daemon.value("detector_rejected_total", reason="no_features")
+        == len(rows) - usable
+    )
     assert daemon.value("detector_rejected_total") == len(rows) - usable
     assert daemon.value("detector_streams") == len({r.stream for r in rows})
-    assert daemon.value("detector_notifications_total", outcome="delivered") == len(expected)
+    assert daemon.value("detector_notifications_total", outcome="delivered") == len(
+        expected
+    )
     assert daemon.value("detector_notifications_total", outcome="retried") == 0
     for status in ("firing", "resolved"):
         raised = daemon.value("detector_alerts_total", status=status)
-        escalated = daemon.value("detector_alerts_total", status="escalated") if status == "firing" else 0
+        escalated = (
+            daemon.value("detector_alerts_total", status="escalated")
+            if status == "firing"
+            else 0
+        )
         assert raised + escalated == sum(n.status == status for n in expected)
     daemon.await_value("detector_checkpoints_total", 1, outcome="written")
     eventually(lambda: daemon.value("detector_lag_records") == 0, "no lag")
@@ -55,4 +74,5 @@ def test_alerts_over_kafka_are_those_of_replay(
     assert by_stream(receiver.notices()) == by_stream(expected)
     for notices in by_stream(expected).values():
         order = [(n.starts, n.status) for n in notices]
-        assert order == sorted(order)  # "firing" sorts before "resolved", and incidents follow one another
+        # "firing" sorts before "resolved", and incidents follow one another
+        assert order == sorted(order)

@@ -1,4 +1,6 @@
-"""The consumer group's membership and its offsets, under polls that are too short for a join and members that fall out of the group."""
+"""The consumer group's membership and its offsets, under polls that are too short for a
+join and members that fall out of the group.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import MemberToRemove
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from detector.errors import Transient
 from detector.events import Partition
-from detector.ingest.config import KafkaSettings
-from detector.ingest.decode import Decoder
-from detector.ingest.source_kafka import KafkaSource
+from detector.ingest.formats.json_wide import Decoder
+from detector.ingest.sources.kafka_python import KafkaSource
+from detector.kafka.settings import KafkaSettings
 from tests.integration.stage import eventually
 
 PARTITIONS = 4
@@ -56,7 +58,11 @@ def join(broker: Broker, topic: str) -> Iterator[Join]:
         def joining(name: str | None = None) -> tuple[KafkaSource, Assigned]:
             held = Assigned()
             settings = KafkaSettings(
-                bootstrap_servers=(broker.bootstrap,), topics=(topic,), group_id=group, group_instance_id=name, session_timeout_ms=6000
+                bootstrap_servers=(broker.bootstrap,),
+                topics=(topic,),
+                group_id=group,
+                group_instance_id=name,
+                session_timeout_ms=6000,
             )
             source = KafkaSource(settings, Decoder(["cpu"]), held)
             stack.callback(source.close, timeout=1)
@@ -71,26 +77,36 @@ def membership(join: Join) -> tuple[KafkaSource, Assigned]:
 
 
 def poll(*members: tuple[KafkaSource, Assigned]) -> None:
-    """Side by side, as processes do: the answer to a join counts only while a poll waits for it."""
+    """Side by side, as processes do: the answer to a join counts only while a poll
+    waits for it.
+    """
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda member: member[0].poll(100, 0.1), members))
 
 
-def share(partitions: int, *members: tuple[KafkaSource, Assigned], deadline: float = 30.0) -> None:
-    """Poll until each partition is one of the members' and none of them asks for a rebalance."""
+def share(
+    partitions: int, *members: tuple[KafkaSource, Assigned], deadline: float = 30.0
+) -> None:
+    """Poll until each partition is one of the members' and none of them asks for a
+    rebalance.
+    """
     coordinators = [source._consumer._coordinator for source, _ in members]
 
     def shared() -> bool:
         poll(*members)
         calm = not any(c.rejoining or c.need_rejoin() for c in coordinators)
-        return calm and sum(len(held.now) for _, held in members) == partitions == len(set().union(*(held.now for _, held in members)))
+        return calm and sum(len(held.now) for _, held in members) == partitions == len(
+            set().union(*(held.now for _, held in members))
+        )
 
     eventually(shared, "each partition is one member's", deadline)
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
 @pytest.mark.parametrize("timeout", [0.001, 0.003, 0.005, 0.2])
-def test_every_partition_is_assigned_however_short_the_polls(membership: tuple[KafkaSource, Assigned], timeout: float) -> None:
+def test_every_partition_is_assigned_however_short_the_polls(
+    membership: tuple[KafkaSource, Assigned], timeout: float
+) -> None:
     source, held = membership
 
     def joined() -> bool:
@@ -101,23 +117,36 @@ def test_every_partition_is_assigned_however_short_the_polls(membership: tuple[K
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_a_commit_that_the_group_refuses_is_told(membership: tuple[KafkaSource, Assigned], topic: str) -> None:
+def test_a_commit_that_the_group_refuses_is_told(
+    membership: tuple[KafkaSource, Assigned], topic: str
+) -> None:
     source, held = membership
-    eventually(lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS, "all partitions")
+    eventually(
+        lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS, "all partitions"
+    )
     source.commit({Partition(topic, 0): 0, Partition(topic, 1): 0})
     source.poll(100, 0.2)
     assert source.refused() == {}
-    source._consumer._coordinator.reset_generation()  # as the client does when the group no longer knows it
+    # as the client does when the group no longer knows it
+    source._consumer._coordinator.reset_generation()
     source.commit({Partition(topic, 0): 0, Partition(topic, 1): 0})
-    eventually(lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS, "all partitions once more")
+    eventually(
+        lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS,
+        "all partitions once more",
+    )
     assert source.refused() == {Partition(topic, 0): 0, Partition(topic, 1): 0}
     assert source.refused() == {}
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_partitions_that_a_static_member_gave_up_just_before_it_died_find_their_new_owner(join: Join) -> None:
-    """It comes back within its session: the group rebalances neither for its death nor for its return, and the other waits for its share."""
-    dying, joining = join("a"), join("b")
+def test_partitions_that_a_static_member_gave_up_just_before_it_died_find_their_new_owner(
+    join: Join,
+) -> None:
+    """It comes back within its session: the group rebalances neither for its death nor
+    for its return, and the other waits for its share.
+    """
+    dying = join("a")
+    joining = join("b")
     share(PARTITIONS, dying)
     dying[1].dies = True
     with pytest.raises(Transient):
@@ -130,9 +159,14 @@ def test_partitions_that_a_static_member_gave_up_just_before_it_died_find_their_
 
 
 @pytest.mark.parametrize("partitions", [6])
-def test_partitions_of_a_member_that_fell_out_of_the_group_are_not_kept_for_it(join: Join, broker: Broker) -> None:
-    """It comes back together with others, and is to have fewer: nobody has what it had, so nobody will give it up."""
-    lost, gone = join("a"), join("b")
+def test_partitions_of_a_member_that_fell_out_of_the_group_are_not_kept_for_it(
+    join: Join, broker: Broker
+) -> None:
+    """It comes back together with others, and is to have fewer: nobody has what it had,
+    so nobody will give it up.
+    """
+    lost = join("a")
+    gone = join("b")
     share(6, lost, gone)
     group = lost[0]._consumer.config["group_id"]
     others = [join(), join()]

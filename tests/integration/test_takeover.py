@@ -1,4 +1,6 @@
-"""States in a changelog follow their partition to whoever owns it; records that the log no longer holds are said to be gone."""
+"""States in a changelog follow their partition to whoever owns it; records that the log
+no longer holds are said to be gone.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +10,55 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from deploy.demo.broker import Broker
+from deploy.harness.broker import Broker
 from tests.integration.conftest import Start
 from tests.integration.history import history, records, replayed
-from tests.integration.stage import WebhookReceiver, committed_and_end, eventually, produce
+from tests.integration.stage import (
+    WebhookReceiver,
+    committed_and_end,
+    eventually,
+    produce,
+)
 
 PARTITIONS = 4
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
 def test_members_that_share_a_changelog_raise_together_what_one_would(
-    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, bundle: Path, tmp_path: Path
+    broker: Broker,
+    topic: str,
+    start: Start,
+    receiver: WebhookReceiver,
+    bundle: Path,
+    tmp_path: Path,
 ) -> None:
-    """A second member joins, the first one leaves: partitions move twice, and every alert is as in a replay, once each."""
+    """A second member joins, the first one leaves: partitions move twice, and every
+    alert is as in a replay, once each.
+    """
     rows = history(seed=17)
     expected = replayed(rows, bundle, tmp_path)
     receiver.start()
-    store = {"RECOVERY__STORE": f"kafka:{topic}-state", "RECOVERY__DEAD_LETTERS": str(tmp_path / "dead")}
+    store = {
+        "RECOVERY__STORE": f"kafka:{topic}-state",
+        "RECOVERY__DEAD_LETTERS": str(tmp_path / "dead"),
+    }
     third = len(rows) // 3
     first = start("a", **store)
     produce(broker, topic, records(rows[:third]))
     first.await_value("detector_records_total", third)
     second = start("b", **store)
-    eventually(lambda: len(first.owned()) == len(second.owned()) == PARTITIONS // 2, "two partitions each")
+    eventually(
+        lambda: len(first.owned()) == len(second.owned()) == PARTITIONS // 2,
+        "two partitions each",
+    )
     produce(broker, topic, records(rows[third : 2 * third]))
-    eventually(lambda: second.value("detector_lag_records") == 0 and second.value("detector_records_total") > 0, "the second keeps up")
+    eventually(
+        lambda: (
+            second.value("detector_lag_records") == 0
+            and second.value("detector_records_total") > 0
+        ),
+        "the second keeps up",
+    )
     first.stop()
     eventually(lambda: len(second.owned()) == PARTITIONS, "all partitions")
     produce(broker, topic, records(rows[2 * third :]))
@@ -43,12 +69,17 @@ def test_members_that_share_a_changelog_raise_together_what_one_would(
         return committed == ends
 
     eventually(all_committed, "the group's offsets reach the end")
-    eventually(lambda: len(receiver.notices()) >= len(expected), f"{len(expected)} notifications")
+    eventually(
+        lambda: len(receiver.notices()) >= len(expected),
+        f"{len(expected)} notifications",
+    )
     second.stop()
     assert Counter(receiver.notices()) == Counter(expected)
 
 
-def test_records_that_retention_took_are_counted_and_named(broker: Broker, topic: str, start: Start, receiver: WebhookReceiver) -> None:
+def test_records_that_retention_took_are_counted_and_named(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
+) -> None:
     rows = [row for row in history(streams=10, ticks=60) if row.usable]
     third = len(rows) // 3
     receiver.start()

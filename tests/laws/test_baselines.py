@@ -1,4 +1,6 @@
-"""A baseline's exported graph is what its page of equations says, written out in numpy for one stream at a time."""
+"""A baseline's exported graph is what its page of equations says, written out in numpy
+for one stream at a time.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +11,61 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.model.bundle import Bundle, Feature, Manifest, TailFit
-from detector.model.runtime import Runtime, clock_input
-from training.baselines import SPANS, Baseline
-from training.export import graph
+from detector.model.bundle import Bundle, Feature, Manifest
+from detector.model.engine import clock_input
+from detector.model.onnx_engine import Runtime
+from detector.model.tail import TailFit
+from training.fitting.export import graph
+from training.models.baselines import SPANS, Baseline
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
-FEATURES, TICKS, STREAMS, LEARNING = 4, 400, 3, 60.0
+FEATURES = 4
+TICKS = 400
+STREAMS = 3
+LEARNING = 60.0
 
 
 def made(kind: str, features: int = FEATURES) -> Baseline:
     if kind != "pca":
         return Baseline(features, 2 / (SPANS[kind] + 1), float("inf"), None)
     axis = np.ones((features, 1)) / np.sqrt(features)
-    return Baseline(features, 0.0, LEARNING, (axis @ axis.T).astype(np.float32) if features > 1 else None)
+    return Baseline(
+        features,
+        0.0,
+        LEARNING,
+        (axis @ axis.T).astype(np.float32) if features > 1 else None,
+    )
 
 
 @functools.cache
 def runtime(kind: str, features: int) -> Runtime:
     step = made(kind, features)
-    size, names = step.layout.size, tuple(Feature(f"f{j}") for j in range(features))
-    manifest = Manifest(1, "test", "1", names, 60.0, size, 20, TailFit((1.0,), (1.0,), -1.0, 1.0), {}, {})
-    return Runtime(Bundle(Path("test"), "", manifest, graph(step), np.zeros(size, np.float32), {}, np.zeros((0, size), np.float32)))
+    size = step.layout.size
+    names = tuple(Feature(f"f{j}") for j in range(features))
+    manifest = Manifest(
+        1,
+        "test",
+        "1",
+        names,
+        60.0,
+        size,
+        20,
+        TailFit((1.0,), (1.0,), -1.0, 1.0),
+        {},
+        {},
+    )
+    return Runtime(
+        Bundle(
+            Path("test"),
+            "",
+            manifest,
+            graph(step),
+            np.zeros(size, np.float32),
+            {},
+            np.zeros((0, size), np.float32),
+        )
+    )
 
 
 def clock(streams: int) -> F32:
@@ -39,9 +73,14 @@ def clock(streams: int) -> F32:
 
 
 def points(seed: int = 0) -> F32:
-    """[T, B, F]: correlated metrics of different units, a jump, missing cells and a few points with nothing in them."""
+    """[T, B, F]: correlated metrics of different units, a jump, missing cells and a few
+    points with nothing in them.
+    """
     rng = np.random.default_rng(seed)
-    x = (rng.normal(size=(TICKS, STREAMS, 1)) + 0.3 * rng.normal(size=(TICKS, STREAMS, FEATURES))) * 10.0 ** np.arange(FEATURES) + 50
+    x = (
+        rng.normal(size=(TICKS, STREAMS, 1))
+        + 0.3 * rng.normal(size=(TICKS, STREAMS, FEATURES))
+    ) * 10.0 ** np.arange(FEATURES) + 50
     x[250:260, 1] *= 8
     x[rng.random(x.shape) < 0.1] = np.nan
     x[300, 2] = np.nan
@@ -49,17 +88,31 @@ def points(seed: int = 0) -> F32:
 
 
 def written_out(kind: str, x: F64, least: float) -> tuple[F64, F64]:
-    """Scores [T] and contributions [T, F] of one stream that starts with nothing known, ``x`` [T, F]."""
+    """Scores [T] and contributions [T, F] of one stream that starts with nothing known,
+    ``x`` [T, F].
+    """
     step = made(kind)
-    project = step.get_buffer("projection").double().numpy() if step.projects else np.zeros((FEATURES, FEATURES))
-    mean, variance, seen, smoothed = np.zeros(FEATURES), np.zeros(FEATURES), np.zeros(FEATURES), 0.0
-    scores, shares = np.zeros(len(x)), np.zeros((len(x), FEATURES))
+    project = (
+        step.get_buffer("projection").double().numpy()
+        if step.projects
+        else np.zeros((FEATURES, FEATURES))
+    )
+    mean = np.zeros(FEATURES)
+    variance = np.zeros(FEATURES)
+    seen = np.zeros(FEATURES)
+    smoothed = 0.0
+    scores = np.zeros(len(x))
+    shares = np.zeros((len(x), FEATURES))
     for t, row in enumerate(x):
         here = np.isfinite(row)
         z = np.zeros(FEATURES)
-        deviation = np.maximum(np.maximum(np.sqrt(variance), least), np.maximum(1e-6 * np.abs(mean), 1e-12))
+        deviation = np.maximum(
+            np.maximum(np.sqrt(variance), least), np.maximum(1e-6 * np.abs(mean), 1e-12)
+        )
         z[here] = np.clip((row[here] - mean[here]) / deviation[here], -30, 30)
-        error = np.where(here & (seen >= 10), (z - np.clip(z, -10, 10) @ project) ** 2, 0.0)
+        error = np.where(
+            here & (seen >= 10), (z - np.clip(z, -10, 10) @ project) ** 2, 0.0
+        )
         if here.any():
             smoothed += (error.sum() / here.sum() - smoothed) / 3
             shares[t] = error / max(error.sum(), 1e-12)
@@ -67,7 +120,9 @@ def written_out(kind: str, x: F64, least: float) -> tuple[F64, F64]:
         for j in np.flatnonzero(here):
             if kind == "pca" and seen[j] >= LEARNING:
                 continue
-            gain = max(1 / (seen[j] + 1), 0.0 if kind == "pca" else 2 / (SPANS[kind] + 1))
+            gain = max(
+                1 / (seen[j] + 1), 0.0 if kind == "pca" else 2 / (SPANS[kind] + 1)
+            )
             step_ = row[j] - mean[j]
             mean[j] += gain * step_
             variance[j] = (1 - gain) * (variance[j] + gain * step_**2)
@@ -77,25 +132,34 @@ def written_out(kind: str, x: F64, least: float) -> tuple[F64, F64]:
 
 @pytest.mark.parametrize("kind", ["ewma", "gaussian", "pca"])
 def test_the_graph_is_its_equations(kind: str) -> None:
-    step, x, least = made(kind), points(), 0.5
+    step = made(kind)
+    x = points()
+    least = 0.5
     engine = runtime(kind, FEATURES)
     state = np.zeros((STREAMS, step.layout.size), np.float32)
     state[:, step.layout.slices()["least"]] = least
-    scores, shares = np.zeros((TICKS, STREAMS)), np.zeros(x.shape)
+    scores = np.zeros((TICKS, STREAMS))
+    shares = np.zeros(x.shape)
     for t in range(TICKS):
         answer = engine.step(x[t], clock(STREAMS), state)
-        scores[t], shares[t], state = answer.score, answer.contribution, answer.next_state
+        scores[t] = answer.score
+        shares[t] = answer.contribution
+        state = answer.next_state
     for i in range(STREAMS):
-        wanted_scores, wanted_shares = written_out(kind, x[:, i].astype(np.float64), least)
+        wanted_scores, wanted_shares = written_out(
+            kind, x[:, i].astype(np.float64), least
+        )
         np.testing.assert_allclose(scores[:, i], wanted_scores, rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(shares[:, i], wanted_shares, atol=1e-2)
 
 
 @pytest.mark.parametrize("kind", ["ewma", "gaussian", "pca"])
 def test_a_jump_scores_highest_and_names_its_metric(kind: str) -> None:
-    step, x = made(kind), np.random.default_rng(1).normal(size=(TICKS, 1, FEATURES)).astype(np.float32)
+    step = made(kind)
+    x = np.random.default_rng(1).normal(size=(TICKS, 1, FEATURES)).astype(np.float32)
     x[200, 0, 2] += 40
-    engine, state = runtime(kind, FEATURES), np.zeros((1, step.layout.size), np.float32)
+    engine = runtime(kind, FEATURES)
+    state = np.zeros((1, step.layout.size), np.float32)
     answers = []
     for row in x:
         answer = engine.step(row, clock(1), state)
@@ -105,12 +169,18 @@ def test_a_jump_scores_highest_and_names_its_metric(kind: str) -> None:
     assert int(answers[200].contribution[0].argmax()) == 2
 
 
-@pytest.mark.parametrize(("kind", "features"), [("ewma", FEATURES), ("gaussian", FEATURES), ("pca", FEATURES), ("pca", 1)])
+@pytest.mark.parametrize(
+    ("kind", "features"),
+    [("ewma", FEATURES), ("gaussian", FEATURES), ("pca", FEATURES), ("pca", 1)],
+)
 def test_no_value_breaks_the_state(kind: str, features: int) -> None:
     step = made(kind, features)
-    engine, state = runtime(kind, features), np.zeros((2, step.layout.size), np.float32)
+    engine = runtime(kind, features)
+    state = np.zeros((2, step.layout.size), np.float32)
     for extreme in [0.0] * 12 + [3e38, -3e38, np.nan, 1e-38, 3e38]:
-        answer = engine.step(np.full((2, features), extreme, np.float32), clock(2), state)
+        answer = engine.step(
+            np.full((2, features), extreme, np.float32), clock(2), state
+        )
         state = answer.next_state
         assert np.isfinite(answer.score).all()
         assert (answer.score >= 0).all()

@@ -1,4 +1,6 @@
-"""How records are cut into polls, and how streams lie between each other in them, changes nothing."""
+"""How records are cut into polls, and how streams lie between each other in them,
+changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
 from detector.events import Alert, Partition
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.runtime import Runtime
-from detector.pipeline import Pipeline
+from detector.model.onnx_engine import Runtime
+from detector.notify.outbox import Outbox
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
+from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList, ScoreRows, columns, fake_bundle
 
 P = Partition("metrics", 0)
-STREAMS, TICKS, SEEDS = 5, 40, 4
+STREAMS = 5
+TICKS = 40
+SEEDS = 4
 Record = tuple[str, float, list[float]]
 
 
@@ -31,7 +35,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def history(seed: int) -> list[list[Record]]:
-    """Each stream's records in their order: missing cells, a fault of its own, and some late or repeated timestamps."""
+    """Each stream's records in their order: missing cells, a fault of its own, and some
+    late or repeated timestamps.
+    """
     rng = np.random.default_rng(seed)
     streams = []
     for s in range(STREAMS):
@@ -40,7 +46,12 @@ def history(seed: int) -> list[list[Record]]:
         values = rng.normal(size=(TICKS, 2))
         values[10 + s : 14 + s] += 30
         values[rng.random(TICKS) < 0.1, 0] = np.nan
-        streams.append([(f"s{s}", float(t), v.tolist()) for t, v in zip(times, values, strict=True)])
+        streams.append(
+            [
+                (f"s{s}", float(t), v.tolist())
+                for t, v in zip(times, values, strict=True)
+            ]
+        )
     return streams
 
 
@@ -48,17 +59,42 @@ Found = tuple[dict[tuple[str, int], tuple[float, int]], set[Alert]]
 
 
 def run(bundle: Bundle, records: Sequence[Record], sizes: Sequence[int]) -> Found:
-    """Score and phase of each stream's k-th record, and the alerts, where polls take ``sizes`` in turn."""
+    """Score and phase of each stream's k-th record, and the alerts, where polls take
+    ``sizes`` in turn.
+    """
     manifest = bundle.manifest
-    rules = AlertingSettings(cooldown_ticks=2, spacing_hours=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
-    rows, raised = ScoreRows(), set[Alert]()
-    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1000, on_alert=raised.add, sink=rows)
+    rules = AlertingSettings(cooldown_ticks=2, spacing_hours=0).rules(
+        manifest.tail, manifest.tick_interval, manifest.warm_up
+    )
+    rows = ScoreRows()
+    raised = set[Alert]()
+    pipeline = Pipeline(
+        bundle,
+        Runtime(bundle),
+        rules,
+        Outbox(),
+        Metrics(),
+        DeadLetterList(),
+        1000,
+        on_alert=raised.add,
+        sink=rows,
+    )
     pipeline.assign(P, Restored((), (), 0))
     start = turn = 0
     while start < len(records):
         part = records[start : start + sizes[turn % len(sizes)]]
-        pipeline.process([columns([r[0] for r in part], [r[1] for r in part], [r[2] for r in part], first=start)])
-        start, turn = start + len(part), turn + 1
+        pipeline.process(
+            [
+                columns(
+                    [r[0] for r in part],
+                    [r[1] for r in part],
+                    [r[2] for r in part],
+                    first=start,
+                )
+            ]
+        )
+        start = start + len(part)
+        turn = turn + 1
     count: dict[str, int] = {}
     places = []
     for name, _, _ in records:
@@ -71,33 +107,51 @@ def same(one: Found, other: Found) -> None:
     assert one[0].keys() == other[0].keys()
     places = sorted(one[0])
     assert [one[0][p][1] for p in places] == [other[0][p][1] for p in places]
-    np.testing.assert_allclose([one[0][p][0] for p in places], [other[0][p][0] for p in places], atol=1e-5)
-    names = [{(a.stream, a.reason, a.severity, a.starts_at, a.ends_at) for a in found[1]} for found in (one, other)]
+    np.testing.assert_allclose(
+        [one[0][p][0] for p in places], [other[0][p][0] for p in places], atol=1e-5
+    )
+    names = [
+        {(a.stream, a.reason, a.severity, a.starts_at, a.ends_at) for a in found[1]}
+        for found in (one, other)
+    ]
     assert names[0] == names[1]
     assert names[0]
 
 
 class OneByOne:
-    """What each history gives when every record is a poll of its own. No dataclass: hypothesis would print all of it."""
+    """What each history gives when every record is a poll of its own. No dataclass:
+    hypothesis would print all of it.
+    """
 
     def __init__(self, bundle: Bundle, found: list[Found]) -> None:
-        self.bundle, self.found = bundle, found
+        self.bundle = bundle
+        self.found = found
 
 
 @pytest.fixture(scope="module")
 def one_by_one(bundle: Bundle) -> OneByOne:
-    return OneByOne(bundle, [run(bundle, [record for stream in history(seed) for record in stream], [1]) for seed in range(SEEDS)])
+    return OneByOne(
+        bundle,
+        [
+            run(bundle, [record for stream in history(seed) for record in stream], [1])
+            for seed in range(SEEDS)
+        ],
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, SEEDS - 1), st.lists(st.integers(1, 60), min_size=1, max_size=8))
-def test_polls_of_any_size_change_no_score_and_no_decision(one_by_one: OneByOne, seed: int, sizes: list[int]) -> None:
+def test_polls_of_any_size_change_no_score_and_no_decision(
+    one_by_one: OneByOne, seed: int, sizes: list[int]
+) -> None:
     records = [record for tick in zip(*history(seed), strict=True) for record in tick]
     same(one_by_one.found[seed], run(one_by_one.bundle, records, sizes))
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, SEEDS - 1), st.randoms(use_true_random=False), st.integers(1, 200))
+@given(
+    st.integers(0, SEEDS - 1), st.randoms(use_true_random=False), st.integers(1, 200)
+)
 def test_any_interleaving_that_keeps_each_streams_order_changes_no_score_and_no_decision(
     one_by_one: OneByOne, seed: int, random: Random, size: int
 ) -> None:
@@ -111,9 +165,13 @@ def test_any_interleaving_that_keeps_each_streams_order_changes_no_score_and_no_
 
 def test_a_stream_alone_scores_as_it_does_among_others(bundle: Bundle) -> None:
     streams = history(3)
-    together, _ = run(bundle, [record for tick in zip(*streams, strict=True) for record in tick], [17])
+    together, _ = run(
+        bundle, [record for tick in zip(*streams, strict=True) for record in tick], [17]
+    )
     for name, stream in zip((f"s{s}" for s in range(STREAMS)), streams, strict=True):
         alone, _ = run(bundle, stream, [1])
         mine = {k: v for k, v in together.items() if k[0] == name}
         assert {k: v[1] for k, v in alone.items()} == {k: v[1] for k, v in mine.items()}
-        assert {k: v[0] for k, v in alone.items()} == pytest.approx({k: v[0] for k, v in mine.items()}, abs=1e-5)
+        assert {k: v[0] for k, v in alone.items()} == pytest.approx(
+            {k: v[0] for k, v in mine.items()}, abs=1e-5
+        )

@@ -1,7 +1,8 @@
-"""What is usual moves, repeats or hardly moves at all: daylight saving, counters that restart, coarse values, slow drift.
+"""What is usual moves, repeats or hardly moves at all: daylight saving, counters that
+restart, coarse values, slow drift.
 
-The bundle is the one in the package. Made streams, fixed seeds. The budget is one incident a stream-week; bounds leave room for a bundle that is
-made again.
+The bundle is the one in the package. Made streams, fixed seeds. The budget is one
+incident a stream-week; bounds leave room for a bundle that is made again.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.alerting.config import AlertingSettings
 from detector.events import F64, Alert, Phase, Reason
 from detector.model.bundle import SHIPPED, Bundle, load_bundle
-from detector.model.config import ModelSettings, TimezoneSettings
+from detector.model.settings import ModelSettings, TimezoneSettings
+from detector.settings.alerting import AlertingSettings
 from tests.laws.test_new_normal import START, fed
 
-HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
+HOUR = 3600.0
+DAY = 86_400.0
+WEEK = 604_800.0
 Times = npt.NDArray[np.floating[Any]]
 
 
@@ -33,82 +36,147 @@ def by_stream(raised: list[Alert], streams: int) -> list[list[float]]:
     found: list[list[float]] = [[] for _ in range(streams)]
     for alert in raised:
         if alert.reason is Reason.FIRED:
-            found[int(alert.stream.removeprefix("host-").removesuffix("/cpu"))].append(alert.at)
+            found[int(alert.stream.removeprefix("host-").removesuffix("/cpu"))].append(
+                alert.at
+            )
     return found
 
 
 def load_of_the_day(local: Times, rng: np.random.Generator, streams: int) -> F64:
-    """[T, N] between 0 and 1 by ``local`` wall-clock times [T]: ten busy hours with steep ends, at a time of each stream's own."""
+    """[T, N] between 0 and 1 by ``local`` wall-clock times [T]: ten busy hours with
+    steep ends, at a time of each stream's own.
+    """
     away = np.abs((local[:, None] / DAY - rng.random(streams) + 0.5) % 1.0 - 0.5)
     return np.asarray(1.0 / (1.0 + np.exp((away - 0.2) / 0.02)))
 
 
-# -- daylight saving ---------------------------------------------------------------------------------------------------------
+# -- daylight saving -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("change", "before", "after"), [("2026-03-29T01:00:00Z", 1, 2), ("2026-10-25T01:00:00Z", 2, 1)], ids=["spring", "autumn"])
+@pytest.mark.parametrize(
+    ("change", "before", "after"),
+    [("2026-03-29T01:00:00Z", 1, 2), ("2026-10-25T01:00:00Z", 2, 1)],
+    ids=["spring", "autumn"],
+)
 def test_a_rhythm_that_follows_the_wall_does_not_alarm_when_clocks_change_where_the_zone_is_set(
     bundle: Bundle, change: str, before: int, after: int
 ) -> None:
-    streams, tick, since, days = 40, 900.0, 12, 4
+    streams = 40
+    tick = 900.0
+    since = 12
+    days = 4
     at = datetime.fromisoformat(change).timestamp()
     times = at - since * DAY + tick * np.arange(int((since + days) * DAY / tick))
     rng = np.random.default_rng(1)
-    busy = load_of_the_day(times + HOUR * np.where(times < at, before, after), rng, streams)
-    values = (0.5 + busy + 0.04 * rng.normal(size=busy.shape)) * 10 ** rng.uniform(-2, 6, streams)
-    told = ModelSettings(timezones=(TimezoneSettings(streams="^host-[123]?[0-9]/", zone="Europe/Berlin"),))  # the first forty
+    busy = load_of_the_day(
+        times + HOUR * np.where(times < at, before, after), rng, streams
+    )
+    values = (0.5 + busy + 0.04 * rng.normal(size=busy.shape)) * 10 ** rng.uniform(
+        -2, 6, streams
+    )
+    # the first forty
+    told = ModelSettings(
+        timezones=(
+            TimezoneSettings(streams="^host-[123]?[0-9]/", zone="Europe/Berlin"),
+        )
+    )
     raised, _ = fed(bundle, np.tile(values, 2), float(times[0]), tick, told)
     alarms = by_stream([alert for alert in raised if alert.at >= at], 2 * streams)
-    in_zone, in_utc = (sum(map(len, half)) for half in (alarms[:streams], alarms[streams:]))
+    in_zone, in_utc = (
+        sum(map(len, half)) for half in (alarms[:streams], alarms[streams:])
+    )
     assert in_utc >= streams / 2  # which is what a zone is for
     assert in_zone <= min(in_utc / 3, streams * days * DAY / WEEK)
 
 
-# -- weekends ----------------------------------------------------------------------------------------------------------------
+# -- weekends --------------------------------------------------------------------------
 
 
-def test_streams_that_rest_at_weekends_stop_alarming_when_they_wake(bundle: Bundle) -> None:
-    streams, tick, weeks = 40, 1800.0, 7
-    times = float(np.ceil(START / WEEK) * WEEK) + tick * np.arange(int(weeks * WEEK / tick))
+def test_streams_that_rest_at_weekends_stop_alarming_when_they_wake(
+    bundle: Bundle,
+) -> None:
+    streams = 40
+    tick = 1800.0
+    weeks = 7
+    times = float(np.ceil(START / WEEK) * WEEK) + tick * np.arange(
+        int(weeks * WEEK / tick)
+    )
     rng = np.random.default_rng(4)
     rests = (times // DAY + 3) % 7 >= 5
     busy = load_of_the_day(times, rng, streams) * np.where(rests, 0.5, 1.0)[:, None]
-    raised, _ = fed(bundle, (0.5 + busy + 0.04 * rng.normal(size=busy.shape)) * 10 ** rng.uniform(-2, 6, streams), float(times[0]), tick)
+    raised, _ = fed(
+        bundle,
+        (0.5 + busy + 0.04 * rng.normal(size=busy.shape))
+        * 10 ** rng.uniform(-2, 6, streams),
+        float(times[0]),
+        tick,
+    )
     alarms = [at for own in by_stream(raised, streams) for at in own]
-    mondays = [sum(int(at // WEEK - times[0] // WEEK) == week for at in alarms if (at // DAY + 3) % 7 == 0) for week in range(weeks)]
-    assert sum(mondays[-3:]) <= 0.65 * streams, mondays  # the budget is three in seven; with one kind of day it was the whole fleet
+    mondays = [
+        sum(
+            int(at // WEEK - times[0] // WEEK) == week
+            for at in alarms
+            if (at // DAY + 3) % 7 == 0
+        )
+        for week in range(weeks)
+    ]
+    # the budget is three in seven; with one kind of day it was the whole fleet
+    assert sum(mondays[-3:]) <= 0.65 * streams, mondays
 
 
-# -- counters ----------------------------------------------------------------------------------------------------------------
+# -- counters --------------------------------------------------------------------------
 
 
-def counters(ticks: int, tick: float, per_week: F64, seed: int) -> tuple[F64, list[F64]]:
-    """Streams [T, N] that count up, faster by day, and begin at zero after each of so many restarts a week; and when each restarted."""
-    rng, streams = np.random.default_rng(seed), len(per_week)
+def counters(
+    ticks: int, tick: float, per_week: F64, seed: int
+) -> tuple[F64, list[F64]]:
+    """Streams [T, N] that count up, faster by day, and begin at zero after each of so
+    many restarts a week; and when each restarted.
+    """
+    rng = np.random.default_rng(seed)
+    streams = len(per_week)
     times = START + tick * np.arange(ticks)
-    rate = np.exp(rng.uniform(np.log(0.5), np.log(100), streams)) * (0.3 + load_of_the_day(times, rng, streams))
+    rate = np.exp(rng.uniform(np.log(0.5), np.log(100), streams)) * (
+        0.3 + load_of_the_day(times, rng, streams)
+    )
     total = np.cumsum(rng.poisson(rate), axis=0).astype(np.float64)
     restarts = rng.random((ticks, streams)) < per_week * tick / WEEK
-    lost = np.maximum.accumulate(np.where(restarts, np.concatenate([np.zeros((1, streams)), total[:-1]]), 0.0))
+    lost = np.maximum.accumulate(
+        np.where(restarts, np.concatenate([np.zeros((1, streams)), total[:-1]]), 0.0)
+    )
     return total - lost, [times[column] for column in restarts.T]
 
 
 def test_a_counter_that_never_restarts_has_no_weekend(bundle: Bundle) -> None:
-    streams, tick, weeks = 25, 1800.0, 6
-    values = np.cumsum(np.random.default_rng(6).poisson(100, (int(weeks * WEEK / tick), streams)), axis=0).astype(np.float64)
+    streams = 25
+    tick = 1800.0
+    weeks = 6
+    values = np.cumsum(
+        np.random.default_rng(6).poisson(100, (int(weeks * WEEK / tick), streams)),
+        axis=0,
+    ).astype(np.float64)
     raised, _ = fed(bundle, values, tick=tick)
     days = [int(at // DAY + 3) % 7 for own in by_stream(raised, streams) for at in own]
     turns = sum(day in (0, 5) for day in days)
-    assert turns <= max(10, 0.5 * len(days)), np.bincount(days, minlength=7)  # two days of seven
+    # two days of seven
+    assert turns <= max(10, 0.5 * len(days)), np.bincount(days, minlength=7)
 
 
 def test_a_counter_that_has_restarted_before_may_restart_again(bundle: Bundle) -> None:
-    streams, tick, weeks = 25, 1800.0, 4
-    values, restarts = counters(int(weeks * WEEK / tick), tick, np.resize([0.5, 2.0, 7.0], streams), seed=1)
+    streams = 25
+    tick = 1800.0
+    weeks = 4
+    values, restarts = counters(
+        int(weeks * WEEK / tick), tick, np.resize([0.5, 2.0, 7.0], streams), seed=1
+    )
     raised, _ = fed(bundle, values, tick=tick)
     alarms = by_stream(raised, streams)
-    told = [[any(at <= alarm <= at + 6 * tick for alarm in own) for at in whens] for own, whens in zip(alarms, restarts, strict=True)]
-    first, later = [own[0] for own in told if own], [one for own in told for one in own[3:]]
+    told = [
+        [any(at <= alarm <= at + 6 * tick for alarm in own) for at in whens]
+        for own, whens in zip(alarms, restarts, strict=True)
+    ]
+    first = [own[0] for own in told if own]
+    later = [one for own in told for one in own[3:]]
     assert sum(first) >= 3  # it is news once
     assert len(later) >= 150
     assert sum(later) <= min(len(later) / 10, len(later) * sum(first) / len(first) / 2)
@@ -116,29 +184,45 @@ def test_a_counter_that_has_restarted_before_may_restart_again(bundle: Bundle) -
     assert max(map(len, alarms)) <= 2 * weeks
 
 
-# -- few distinct values -----------------------------------------------------------------------------------------------------
+# -- few distinct values ---------------------------------------------------------------
 
 
 def test_coarse_values_and_flags_stay_within_the_budget(bundle: Bundle) -> None:
-    streams, tick, days = 30, 600.0, 6
-    rng, times = np.random.default_rng(2), START + tick * np.arange(int(days * DAY / tick))
+    streams = 30
+    tick = 600.0
+    days = 6
+    rng = np.random.default_rng(2)
+    times = START + tick * np.arange(int(days * DAY / tick))
     busy = [load_of_the_day(times, rng, streams) for _ in range(3)]
-    levels, noise = rng.integers(2, 12, streams), rng.uniform(0.02, 0.2, streams)
+    levels = rng.integers(2, 12, streams)
+    noise = rng.uniform(0.02, 0.2, streams)
     few = np.round(levels * (busy[0] + noise * rng.normal(size=busy[0].shape))) / levels
     whole = np.round(10 + 2 * busy[1] + 0.3 * rng.normal(size=busy[1].shape))
-    flags = rng.random(busy[2].shape) < rng.uniform(0.01, 0.5, streams) * (0.3 + busy[2])
+    flags = rng.random(busy[2].shape) < rng.uniform(0.01, 0.5, streams) * (
+        0.3 + busy[2]
+    )
     raised, _ = fed(bundle, np.concatenate([few, whole, flags], axis=1), tick=tick)
     alarms = by_stream(raised, 3 * streams)
     assert sum(map(len, alarms)) <= 3 * streams * days * DAY / WEEK / 2
     assert max(map(len, alarms)) <= 3
 
 
-def test_a_constant_never_fires_and_a_step_of_one_unit_is_at_most_one_incident(bundle: Bundle) -> None:
-    constant, stepping, tick, days = 20, 40, 600.0, 6
-    rng, times = np.random.default_rng(3), tick * np.arange(int(days * DAY / tick))
+def test_a_constant_never_fires_and_a_step_of_one_unit_is_at_most_one_incident(
+    bundle: Bundle,
+) -> None:
+    constant = 20
+    stepping = 40
+    tick = 600.0
+    days = 6
+    rng = np.random.default_rng(3)
+    times = tick * np.arange(int(days * DAY / tick))
     at = rng.uniform(2 * DAY, (days - 1) * DAY, stepping)
-    flat = np.concatenate([[0.0, 1.0, -5.0, 1e-9, 16_777_217.0], 10 ** rng.uniform(-6, 12, constant - 5)])
-    first = np.concatenate([[0.0, 1.0, 0.1, 1e3, 1e6], rng.integers(2, 1000, stepping - 5)])
+    flat = np.concatenate(
+        [[0.0, 1.0, -5.0, 1e-9, 16_777_217.0], 10 ** rng.uniform(-6, 12, constant - 5)]
+    )
+    first = np.concatenate(
+        [[0.0, 1.0, 0.1, 1e3, 1e6], rng.integers(2, 1000, stepping - 5)]
+    )
     steps = (times[:, None] >= at) * np.where(np.arange(stepping) % 2, 1.0, -1.0)
     values = np.concatenate([np.tile(flat, (len(times), 1)), first + steps], axis=1)
     raised, pipeline = fed(bundle, values, tick=tick)
@@ -148,23 +232,45 @@ def test_a_constant_never_fires_and_a_step_of_one_unit_is_at_most_one_incident(b
     assert not (pipeline.table.decisions["phase"] == Phase.FIRING).any()
 
 
-# -- drift -------------------------------------------------------------------------------------------------------------------
+# -- drift -----------------------------------------------------------------------------
 
 
-def test_a_drift_over_days_is_followed_and_no_incident_of_it_lasts(bundle: Bundle) -> None:
-    """By one to a thousand times the deviation of the noise a day, up or down, from the fourth day on; two streams in three also have a rhythm."""
-    streams, tick, days, begins = 40, 1800.0, 13, 3
-    rng, times = np.random.default_rng(4), tick * np.arange(int(days * DAY / tick))
-    slope = np.resize([1.0, -3.0, 10.0, -100.0, 1000.0, -1.0, 3.0, -10.0, 100.0, -1000.0], streams)
+def test_a_drift_over_days_is_followed_and_no_incident_of_it_lasts(
+    bundle: Bundle,
+) -> None:
+    """By one to a thousand times the deviation of the noise a day, up or down, from the
+    fourth day on; two streams in three also have a rhythm.
+    """
+    streams = 40
+    tick = 1800.0
+    days = 13
+    begins = 3
+    rng = np.random.default_rng(4)
+    times = tick * np.arange(int(days * DAY / tick))
+    slope = np.resize(
+        [1.0, -3.0, 10.0, -100.0, 1000.0, -1.0, 3.0, -10.0, 100.0, -1000.0], streams
+    )
     drifted = slope * np.maximum(0.0, times[:, None] / DAY - begins)
     rhythm = 5.0 * load_of_the_day(times, rng, streams) * (np.arange(streams) % 3 > 0)
-    raised, pipeline = fed(bundle, 50.0 + rhythm + drifted + rng.normal(size=drifted.shape), tick=tick)
+    raised, pipeline = fed(
+        bundle, 50.0 + rhythm + drifted + rng.normal(size=drifted.shape), tick=tick
+    )
     alarms = by_stream(raised, streams)
-    assert all(own for own, size in zip(alarms, np.abs(slope), strict=True) if size >= 100)
+    assert all(
+        own for own, size in zip(alarms, np.abs(slope), strict=True) if size >= 100
+    )
     assert sum(map(len, alarms)) <= streams * days * DAY / WEEK
-    assert sum(at >= START + (begins + 3) * DAY for own in alarms for at in own) <= streams * (days - begins - 3) * DAY / WEEK
+    assert (
+        sum(at >= START + (begins + 3) * DAY for own in alarms for at in own)
+        <= streams * (days - begins - 3) * DAY / WEEK
+    )
     assert max(map(len, alarms)) <= 5
-    assert max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None) <= AlertingSettings().accept_after_hours * HOUR
+    assert (
+        max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None)
+        <= AlertingSettings().accept_after_hours * HOUR
+    )
     now = START + times[-1]
-    still = pipeline.table.decisions["onset"][pipeline.table.decisions["phase"] == Phase.FIRING]
+    still = pipeline.table.decisions["onset"][
+        pipeline.table.decisions["phase"] == Phase.FIRING
+    ]
     assert (now - still <= AlertingSettings().accept_after_hours * HOUR).all()

@@ -1,4 +1,6 @@
-"""Streams that fall silent leave memory and come back with the state they had: no score, state or alert differs."""
+"""Streams that fall silent leave memory and come back with the state they had: no
+score, state or alert differs.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
 from detector.events import Alert, Columns, Partition
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.runtime import Runtime
-from detector.model.streams import PAGE
-from detector.pipeline import Pipeline
+from detector.model.onnx_engine import Runtime
+from detector.notify.outbox import Outbox
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import restore, to_rows
+from detector.settings.alerting import AlertingSettings
+from detector.state.table import PAGE
 from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
 
 P = Partition("metrics", 0)
-STREAMS, POLLS, IDLE = 3 * PAGE + 20, 16, 2.0
+STREAMS = 3 * PAGE + 20
+POLLS = 16
+IDLE = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +32,30 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def history() -> list[Columns]:
-    """A poll is one tick. Thirds of the streams take turns to be silent for some polls, a few stay silent for ever; faults on the way."""
+    """A poll is one tick. Thirds of the streams take turns to be silent for some polls,
+    a few stay silent for ever; faults on the way.
+    """
     rng = np.random.default_rng(11)
-    polls, first = [], 0
+    polls = []
+    first = 0
     for t in range(POLLS):
-        present = [s for s in range(STREAMS) if (s % 3 != t // 4 % 3 and not (s % 50 == 7 and t > 2)) or s % 89 == 0]
-        faulty = np.array([30.0 if s % 97 == 5 and (t + s) % 9 in (2, 3, 4) else 0.0 for s in present])
+        present = [
+            s
+            for s in range(STREAMS)
+            if (s % 3 != t // 4 % 3 and not (s % 50 == 7 and t > 2)) or s % 89 == 0
+        ]
+        faulty = np.array(
+            [30.0 if s % 97 == 5 and (t + s) % 9 in (2, 3, 4) else 0.0 for s in present]
+        )
         values = (rng.normal(size=(len(present), 2)) + faulty[:, None]).tolist()
-        polls.append(columns([f"s{s}".encode() for s in present], [60.0 * (t + 1)] * len(present), values, first=first))
+        polls.append(
+            columns(
+                [f"s{s}".encode() for s in present],
+                [60.0 * (t + 1)] * len(present),
+                values,
+                first=first,
+            )
+        )
         first = polls[-1].next_offset
     return polls
 
@@ -46,15 +66,35 @@ HISTORY = history()
 class Life:
     """A daemon that checkpoints after each poll, where ``idle`` seconds are polls."""
 
-    def __init__(self, bundle: Bundle, store: MemoryStore, raised: set[tuple[str, float, str]], idle: float, now: float = 0.0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        store: MemoryStore,
+        raised: set[tuple[str, float, str]],
+        idle: float,
+        now: float = 0.0,
+    ) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(cooldown_ticks=0, clearing_steps=2, spacing_hours=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
-        self.store, self.idle, self.metrics = store, idle, Metrics()
+        rules = AlertingSettings(
+            cooldown_ticks=0, clearing_steps=2, spacing_hours=0
+        ).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        self.store = store
+        self.idle = idle
+        self.metrics = Metrics()
 
         def note(alert: Alert) -> None:
             raised.add((alert.stream, alert.starts_at, alert.reason.label))
 
-        self.pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), self.metrics, DeadLetterList(), 10_000, on_alert=note)
+        self.pipeline = Pipeline(
+            bundle,
+            Runtime(bundle),
+            rules,
+            Outbox(),
+            self.metrics,
+            DeadLetterList(),
+            10_000,
+            on_alert=note,
+        )
         restored = restore(bundle.digest, *store.load(P), manifest.state_size)
         self.pipeline.assign(P, restored, now)
         self.offset = restored.offset or 0
@@ -62,7 +102,9 @@ class Life:
     def read(self, poll: Columns, now: float, durable: bool = True) -> None:
         assert self.offset in (poll.offsets[0], poll.next_offset)
         for partition, number in self.pipeline.wanted([poll]):
-            self.pipeline.supply(partition, number, to_rows(self.store.pages[partition][number]))
+            self.pipeline.supply(
+                partition, number, to_rows(self.store.pages[partition][number])
+            )
         self.pipeline.process([poll], now)
         capture = self.pipeline.capture(P, now - self.idle)
         assert capture is not None
@@ -74,7 +116,9 @@ class Life:
         self.offset = poll.next_offset
 
 
-def uninterrupted(bundle: Bundle) -> tuple[set[tuple[str, float, str]], dict[str, tuple[list[float], float]]]:
+def uninterrupted(
+    bundle: Bundle,
+) -> tuple[set[tuple[str, float, str]], dict[str, tuple[list[float], float]]]:
     raised: set[tuple[str, float, str]] = set()
     life = Life(bundle, MemoryStore(), raised, idle=float("inf"))
     for t, poll in enumerate(HISTORY):
@@ -82,11 +126,17 @@ def uninterrupted(bundle: Bundle) -> tuple[set[tuple[str, float, str]], dict[str
     return raised, in_the_store(bundle, life.store)
 
 
-def in_the_store(bundle: Bundle, store: MemoryStore) -> dict[str, tuple[list[float], float]]:
+def in_the_store(
+    bundle: Bundle, store: MemoryStore
+) -> dict[str, tuple[list[float], float]]:
     """Each stream's row, wherever it lies; a stream in two pages is an error."""
     found: dict[str, tuple[list[float], float]] = {}
-    for rows in restore(bundle.digest, *store.load(P), bundle.manifest.state_size).pages:
-        for name, state, time in zip(rows.names, rows.states.tolist(), rows.times.tolist(), strict=True):
+    for rows in restore(
+        bundle.digest, *store.load(P), bundle.manifest.state_size
+    ).pages:
+        for name, state, time in zip(
+            rows.names, rows.states.tolist(), rows.times.tolist(), strict=True
+        ):
             assert name not in found
             found[name] = (state, time)
     return found
@@ -95,17 +145,29 @@ def in_the_store(bundle: Bundle, store: MemoryStore) -> dict[str, tuple[list[flo
 @settings(max_examples=25, deadline=None)
 @example(set(), set())
 @example({9}, {7})
-@given(restarts=st.sets(st.integers(1, POLLS - 1), max_size=4), unwritten=st.sets(st.integers(0, POLLS - 2), max_size=4))
-def test_no_score_state_or_alert_depends_on_what_was_evicted(bundle: Bundle, restarts: set[int], unwritten: set[int]) -> None:
+@given(
+    restarts=st.sets(st.integers(1, POLLS - 1), max_size=4),
+    unwritten=st.sets(st.integers(0, POLLS - 2), max_size=4),
+)
+def test_no_score_state_or_alert_depends_on_what_was_evicted(
+    bundle: Bundle, restarts: set[int], unwritten: set[int]
+) -> None:
     expected, states = uninterrupted(bundle)
-    store, raised, most = MemoryStore(), set[tuple[str, float, str]](), 0
+    store = MemoryStore()
+    raised = set[tuple[str, float, str]]()
+    most = 0
     life = Life(bundle, store, raised, IDLE)
-    t, undisturbed = 0, not restarts and not unwritten
+    t = 0
+    undisturbed = not restarts and not unwritten
     while t < POLLS:
         if t in restarts:
             restarts = restarts - {t}
             life = Life(bundle, store, raised, IDLE, float(t))
-            t = next(i for i, poll in enumerate([*HISTORY, None]) if poll is None or poll.next_offset > life.offset)
+            t = next(
+                i
+                for i, poll in enumerate([*HISTORY, None])
+                if poll is None or poll.next_offset > life.offset
+            )
             continue
         life.read(HISTORY[t], float(t), durable=t not in unwritten)
         most = max(most, life.pipeline.table.evicted)
@@ -115,21 +177,37 @@ def test_no_score_state_or_alert_depends_on_what_was_evicted(bundle: Bundle, res
     found = in_the_store(bundle, store)
     assert found.keys() == states.keys()
     assert [found[n][1] for n in sorted(found)] == [states[n][1] for n in sorted(found)]
-    np.testing.assert_allclose([found[n][0] for n in sorted(found)], [states[n][0] for n in sorted(found)], atol=1e-5)
+    np.testing.assert_allclose(
+        [found[n][0] for n in sorted(found)],
+        [states[n][0] for n in sorted(found)],
+        atol=1e-5,
+    )
 
 
 def test_memory_follows_the_active_streams(bundle: Bundle) -> None:
-    """Ten times as many streams as are active at once pass through, and the rows held stay those of the active ones."""
+    """Ten times as many streams as are active at once pass through, and the rows held
+    stay those of the active ones.
+    """
     life = Life(bundle, MemoryStore(), set(), IDLE)
-    first, active = 0, 2 * PAGE
+    first = 0
+    active = 2 * PAGE
     for t in range(40):
         names = [f"wave-{t // 4}-{i}" for i in range(active)]
-        life.read(columns(names, [60.0 * (t + 1)] * active, [[1.0, 1.0]] * active, first=first), float(t))
+        life.read(
+            columns(
+                names, [60.0 * (t + 1)] * active, [[1.0, 1.0]] * active, first=first
+            ),
+            float(t),
+        )
         first += active
     table = life.pipeline.table
     assert len(table.states) <= 4 * active
     assert table.streams + table.evicted == 10 * active
-    assert life.metrics.registry.get_sample_value("detector_streams_evicted") == table.evicted > 6 * active
+    assert (
+        life.metrics.registry.get_sample_value("detector_streams_evicted")
+        == table.evicted
+        > 6 * active
+    )
 
 
 def test_a_stream_whose_page_is_gone_starts_anew_and_is_counted(bundle: Bundle) -> None:
@@ -138,8 +216,12 @@ def test_a_stream_whose_page_is_gone_starts_anew_and_is_counted(bundle: Bundle) 
     life.read(columns(names, [60.0] * PAGE, [[1.0, 1.0]] * PAGE), 0.0)
     life.read(columns(["other"], [120.0], [[1.0, 1.0]], first=PAGE), 10.0)
     assert life.pipeline.table.evicted == PAGE
-    ((partition, number),) = life.pipeline.wanted([columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)])
+    ((partition, number),) = life.pipeline.wanted(
+        [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)]
+    )
     life.pipeline.supply(partition, number, None)
-    life.pipeline.process([columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)], 11.0)
+    life.pipeline.process(
+        [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)], 11.0
+    )
     assert life.metrics.registry.get_sample_value("detector_state_resets_total") == PAGE
     assert life.pipeline.table.evicted == 0

@@ -1,4 +1,6 @@
-"""The exported graph is the definition of a step: it equals the six equations, torch, and itself in any batch."""
+"""The exported graph is the definition of a step: it equals the six equations, torch,
+and itself in any batch.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,17 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from detector.model.bundle import Bundle, Feature, Manifest, TailFit
-from detector.model.runtime import Runtime, clock_input
-from training.export import graph
-from training.fit import projection
-from training.network import Sequence, Step
+from detector.model.bundle import Bundle, Feature, Manifest
+from detector.model.engine import clock_input
+from detector.model.onnx_engine import Runtime
+from detector.model.tail import TailFit
+from training.fitting.export import graph
+from training.fitting.train import projection
+from training.models.multivariate import Sequence, Step
 
 F32 = npt.NDArray[np.float32]
-FEATURES, HIDDEN = 5, 6
+FEATURES = 5
+HIDDEN = 6
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +43,29 @@ def step(network: Sequence) -> Step:
 @pytest.fixture(scope="module")
 def runtime(step: Step) -> Runtime:
     features = tuple(Feature(f"f{j}") for j in range(step.layout.features))
-    manifest = Manifest(1, "test", "1", features, 60.0, step.layout.size, 20, TailFit((1.0,), (1.0,), -1.0, 1.0), {}, {})
-    return Runtime(Bundle(Path("test"), "", manifest, graph(step), start(step, 1)[0], {}, start(step, 1)))
+    manifest = Manifest(
+        1,
+        "test",
+        "1",
+        features,
+        60.0,
+        step.layout.size,
+        20,
+        TailFit((1.0,), (1.0,), -1.0, 1.0),
+        {},
+        {},
+    )
+    return Runtime(
+        Bundle(
+            Path("test"),
+            "",
+            manifest,
+            graph(step),
+            start(step, 1)[0],
+            {},
+            start(step, 1),
+        )
+    )
 
 
 def start(step: Step, streams: int, frozen: bool = True) -> F32:
@@ -66,10 +92,17 @@ def sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def equations(
-    x: npt.NDArray[np.float64], h: npt.NDArray[np.float64], c: npt.NDArray[np.float64], cell: torch.nn.Module
+    x: npt.NDArray[np.float64],
+    h: npt.NDArray[np.float64],
+    c: npt.NDArray[np.float64],
+    cell: torch.nn.Module,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The standard LSTM cell as it is printed: f, i, candidate, C, o, h. The cell's rows are ordered i, f, o, candidate."""
-    weights = {name: value.detach().double().numpy() for name, value in cell.named_parameters()}
+    """The standard LSTM cell as it is printed: f, i, candidate, C, o, h. The cell's
+    rows are ordered i, f, o, candidate.
+    """
+    weights = {
+        name: value.detach().double().numpy() for name, value in cell.named_parameters()
+    }
     w_i, w_f, w_o, w_c = np.split(weights["gates.weight"], 4)
     b_i, b_f, b_o, b_c = np.split(weights["gates.bias"], 4)
     hx = np.concatenate([x, h], axis=1)
@@ -89,9 +122,16 @@ def test_the_graphs_lstms_are_the_six_equations(step: Step, runtime: Runtime) ->
         state = runtime.step(x, clock(3), state).next_state
         z = np.where(np.isnan(x), 0, np.clip(x, -30, 30)).astype(np.float64)
         eh, ec = equations(np.arcsinh(z), eh, ec, step.encoder)
-        weight, bias = (p.detach().double().numpy() for p in step.bottleneck.parameters())
+        weight, bias = (
+            p.detach().double().numpy() for p in step.bottleneck.parameters()
+        )
         dh, dc = equations(np.tanh(eh @ weight.T + bias), dh, dc, step.decoder)
-        for name, value in (("encoder_h", eh), ("encoder_c", ec), ("decoder_h", dh), ("decoder_c", dc)):
+        for name, value in (
+            ("encoder_h", eh),
+            ("encoder_c", ec),
+            ("decoder_h", dh),
+            ("decoder_c", dc),
+        ):
             np.testing.assert_allclose(state[:, at[name]], value, atol=1e-5)
 
 
@@ -101,14 +141,20 @@ def test_the_exported_graph_gives_torchs_numbers(step: Step, runtime: Runtime) -
     for x in points(300, 4):
         served = runtime.step(x, clock(4), state)
         with torch.no_grad():
-            score, expected, contribution, other = step(torch.from_numpy(x), torch.from_numpy(clock(4)), other)
+            score, expected, contribution, other = step(
+                torch.from_numpy(x), torch.from_numpy(clock(4)), other
+            )
         state = served.next_state
         np.testing.assert_allclose(served.score, score.numpy(), rtol=1e-4)
-        np.testing.assert_allclose(served.expected, expected.numpy(), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            served.expected, expected.numpy(), rtol=1e-3, atol=1e-4
+        )
         np.testing.assert_allclose(served.contribution, contribution.numpy(), atol=1e-4)
 
 
-def test_what_training_sees_is_what_serving_steps(network: Sequence, step: Step, runtime: Runtime) -> None:
+def test_what_training_sees_is_what_serving_steps(
+    network: Sequence, step: Step, runtime: Runtime
+) -> None:
     x = np.nan_to_num(points(100, 2))
     with torch.no_grad():
         reconstruction = network(torch.from_numpy(x.transpose(1, 0, 2)))[0].numpy()
@@ -120,16 +166,22 @@ def test_what_training_sees_is_what_serving_steps(network: Sequence, step: Step,
 
 
 def test_a_batch_is_each_stream_alone(step: Step, runtime: Runtime) -> None:
-    together, alone = start(step, 7), start(step, 7)
+    together = start(step, 7)
+    alone = start(step, 7)
     for x in points(50, 7, seed=3):
         batch = runtime.step(x, clock(7), together)
-        single = [runtime.step(x[i : i + 1], clock(1), alone[i : i + 1]) for i in range(7)]
-        together, alone = batch.next_state, np.concatenate([s.next_state for s in single])
+        single = [
+            runtime.step(x[i : i + 1], clock(1), alone[i : i + 1]) for i in range(7)
+        ]
+        together = batch.next_state
+        alone = np.concatenate([s.next_state for s in single])
         np.testing.assert_allclose(batch.score, [s.score[0] for s in single], atol=1e-5)
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_contributions_sum_to_one_and_a_missing_feature_has_none(step: Step, runtime: Runtime) -> None:
+def test_contributions_sum_to_one_and_a_missing_feature_has_none(
+    step: Step, runtime: Runtime
+) -> None:
     x = points(1, 5, seed=9)[0]
     x[0] = np.nan
     answer = runtime.step(x, clock(5), start(step, 5))
@@ -144,13 +196,17 @@ def test_contributions_sum_to_one_and_a_missing_feature_has_none(step: Step, run
 def test_no_finite_value_breaks_the_state(step: Step, runtime: Runtime) -> None:
     state = start(step, 2, frozen=False)
     for extreme in (3e38, -3e38, 0.0, 1e-38, 3e38):
-        answer = runtime.step(np.full((2, FEATURES), extreme, np.float32), clock(2), state)
+        answer = runtime.step(
+            np.full((2, FEATURES), extreme, np.float32), clock(2), state
+        )
         state = answer.next_state
         assert np.isfinite(answer.score).all()
         assert np.isfinite(state).all()
 
 
-def test_a_new_stream_learns_its_own_scale_and_then_keeps_it(step: Step, runtime: Runtime) -> None:
+def test_a_new_stream_learns_its_own_scale_and_then_keeps_it(
+    step: Step, runtime: Runtime
+) -> None:
     at = step.layout.slices()
     state = start(step, 1, frozen=False)
     rng = np.random.default_rng(0)
@@ -159,12 +215,17 @@ def test_a_new_stream_learns_its_own_scale_and_then_keeps_it(step: Step, runtime
         state = runtime.step(x, clock(1), state).next_state
     assert np.all(np.abs(state[0, at["center"]] - 1e6) < 200)
     assert np.all((state[0, at["scale"]] > 20) & (state[0, at["scale"]] < 2000))
-    after = runtime.step(np.zeros((1, FEATURES), np.float32), clock(1), state).next_state
+    after = runtime.step(
+        np.zeros((1, FEATURES), np.float32), clock(1), state
+    ).next_state
     np.testing.assert_array_equal(after[0, at["scale"]], state[0, at["scale"]])
 
 
-def test_a_metric_that_freezes_contributes_most_and_the_score_rises(step: Step, runtime: Runtime) -> None:
-    state, x = start(step, 1), points(600, 1, seed=4)
+def test_a_metric_that_freezes_contributes_most_and_the_score_rises(
+    step: Step, runtime: Runtime
+) -> None:
+    state = start(step, 1)
+    x = points(600, 1, seed=4)
     x[450:, 0, 2] = 0.1
     answers = []
     for point in x:

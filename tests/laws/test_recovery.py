@@ -9,19 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
-from detector.alerting.routes import Routing
 from detector.events import Alert, Columns, Partition
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.runtime import Runtime
-from detector.pipeline import Pipeline
+from detector.model.onnx_engine import Runtime
+from detector.notify.outbox import Outbox
+from detector.notify.routes import Routing
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import restore
+from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
 
 P = Partition("metrics", 0)
-STREAMS, TICKS, POLL = 7, 60, 21
+STREAMS = 7
+TICKS = 60
+POLL = 21
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +39,39 @@ def polls() -> list[Columns]:
         for s in range(STREAMS):
             if t >= 4 * s:
                 fault = 30.0 if (t + 5 * s) % 25 in (10, 11, 12) else 0.0
-                rows.append((f"s{s}", 60.0 * (t + 1), [rng.normal() + fault, rng.normal()]))
+                rows.append(
+                    (f"s{s}", 60.0 * (t + 1), [rng.normal() + fault, rng.normal()])
+                )
     chunks = [rows[i : i + POLL] for i in range(0, len(rows), POLL)]
-    return [columns([r[0] for r in c], [r[1] for r in c], [r[2] for r in c], first=i * POLL) for i, c in enumerate(chunks)]
+    return [
+        columns([r[0] for r in c], [r[1] for r in c], [r[2] for r in c], first=i * POLL)
+        for i, c in enumerate(chunks)
+    ]
 
 
 class Run:
-    """A daemon's pipeline and its log of notifications, which survives crashes as a receiver does."""
+    """A daemon's pipeline and its log of notifications, which survives crashes as a
+    receiver does.
+    """
 
     def __init__(self, bundle: Bundle, store: MemoryStore, raised: list[Alert]) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(cooldown_ticks=0, spacing_hours=0).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
-        self.bundle, self.store = bundle, store
-        self.outbox, self.metrics = Outbox(Routing(["hook"])), Metrics()
+        rules = AlertingSettings(cooldown_ticks=0, spacing_hours=0).rules(
+            manifest.tail, manifest.tick_interval, manifest.warm_up
+        )
+        self.bundle = bundle
+        self.store = store
+        self.outbox = Outbox(Routing(["hook"]))
+        self.metrics = Metrics()
         self.pipeline = Pipeline(
-            bundle, Runtime(bundle), rules, self.outbox, self.metrics, DeadLetterList(), max_streams=10_000, on_alert=raised.append
+            bundle,
+            Runtime(bundle),
+            rules,
+            self.outbox,
+            self.metrics,
+            DeadLetterList(),
+            max_streams=10_000,
+            on_alert=raised.append,
         )
         restored = restore(bundle.digest, *store.load(P), manifest.state_size)
         self.pipeline.assign(P, restored)
@@ -78,11 +98,22 @@ def from_offset(offset: int) -> list[Columns]:
         keep = c.offsets >= offset
         if keep.any():
             names = [n for n, k in zip(c.names, keep.tolist(), strict=True) if k]
-            found.append(Columns(P, names, c.offsets[keep], c.times[keep], c.values[keep], c.next_offset))
+            found.append(
+                Columns(
+                    P,
+                    names,
+                    c.offsets[keep],
+                    c.times[keep],
+                    c.values[keep],
+                    c.next_offset,
+                )
+            )
     return found
 
 
-def uninterrupted(bundle: Bundle) -> tuple[set[tuple[str, float, str]], dict[str, list[float]]]:
+def uninterrupted(
+    bundle: Bundle,
+) -> tuple[set[tuple[str, float, str]], dict[str, list[float]]]:
     raised: list[Alert] = []
     run = Run(bundle, MemoryStore(), raised)
     for c in polls():
@@ -90,12 +121,23 @@ def uninterrupted(bundle: Bundle) -> tuple[set[tuple[str, float, str]], dict[str
     return ids(raised), run.states()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(crashes=st.lists(st.integers(1, 12), max_size=6), every=st.integers(1, 6), torn=st.booleans())
-def test_killed_anywhere_the_same_alerts_come_out_and_the_same_states_stand(bundle: Bundle, crashes: list[int], every: int, torn: bool) -> None:
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    crashes=st.lists(st.integers(1, 12), max_size=6),
+    every=st.integers(1, 6),
+    torn=st.booleans(),
+)
+def test_killed_anywhere_the_same_alerts_come_out_and_the_same_states_stand(
+    bundle: Bundle, crashes: list[int], every: int, torn: bool
+) -> None:
     expected, states = uninterrupted(bundle)
     assert len(expected) > STREAMS
-    store, raised = MemoryStore(), list[Alert]()
+    store = MemoryStore()
+    raised = list[Alert]()
     for lifetime in [*crashes, 10_000]:
         run = Run(bundle, store, raised)
         for k, c in enumerate(from_offset(run.offset)[:lifetime], 1):
@@ -117,7 +159,8 @@ def test_killed_anywhere_the_same_alerts_come_out_and_the_same_states_stand(bund
 
 def test_a_stale_page_costs_a_longer_replay_and_no_wrong_state(bundle: Bundle) -> None:
     expected, states = uninterrupted(bundle)
-    store, raised = MemoryStore(), list[Alert]()
+    store = MemoryStore()
+    raised = list[Alert]()
     run = Run(bundle, store, raised)
     all_polls = polls()
     for c in all_polls[:5]:
@@ -139,7 +182,8 @@ def test_a_stale_page_costs_a_longer_replay_and_no_wrong_state(bundle: Bundle) -
 
 def test_a_lost_page_is_learned_again_from_the_beginning(bundle: Bundle) -> None:
     expected, states = uninterrupted(bundle)
-    store, raised = MemoryStore(), list[Alert]()
+    store = MemoryStore()
+    raised = list[Alert]()
     run = Run(bundle, store, raised)
     for c in polls()[:8]:
         run.pipeline.process([c])
@@ -154,20 +198,26 @@ def test_a_lost_page_is_learned_again_from_the_beginning(bundle: Bundle) -> None
         np.testing.assert_allclose(again.states()[name], state, atol=1e-5)
 
 
-def test_another_bundles_states_are_never_loaded_but_its_alerts_and_offset_are(bundle: Bundle) -> None:
-    store, raised = MemoryStore(), list[Alert]()
+def test_another_bundles_states_are_never_loaded_but_its_alerts_and_offset_are(
+    bundle: Bundle,
+) -> None:
+    store = MemoryStore()
+    raised = list[Alert]()
     run = Run(bundle, store, raised)
     for c in polls():
         run.pipeline.process([c])
     run.checkpoint()
     restored = restore("another", *store.load(P), bundle.manifest.state_size)
     assert restored.offset == polls()[-1].next_offset
-    assert {waiting.alert.stream for _, waiting in restored.alerts} == {a.stream for a in raised}
+    assert {waiting.alert.stream for _, waiting in restored.alerts} == {
+        a.stream for a in raised
+    }
     assert all(not rows.names for rows in restored.pages)
 
 
 def test_what_was_delivered_is_left_out_of_the_next_checkpoint(bundle: Bundle) -> None:
-    store, raised = MemoryStore(), list[Alert]()
+    store = MemoryStore()
+    raised = list[Alert]()
     run = Run(bundle, store, raised)
     for c in polls():
         run.pipeline.process([c])
@@ -184,8 +234,14 @@ def test_polls_of_any_size_give_the_same_scores(bundle: Bundle) -> None:
     raised: list[Alert] = []
     run = Run(bundle, MemoryStore(), raised)
     every = polls()
-    rows = [(n, t, v) for c in every for n, t, v in zip(c.names, c.times.tolist(), c.values.tolist(), strict=True)]
-    run.pipeline.process([columns([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])])
+    rows = [
+        (n, t, v)
+        for c in every
+        for n, t, v in zip(c.names, c.times.tolist(), c.values.tolist(), strict=True)
+    ]
+    run.pipeline.process(
+        [columns([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])]
+    )
     assert ids(raised) == expected
     for name, state in states.items():
         np.testing.assert_allclose(run.states()[name], state, atol=1e-5)

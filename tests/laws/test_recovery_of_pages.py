@@ -1,4 +1,6 @@
-"""Streams enough for several pages: whatever page is stale, newer than its head or gone, the states and alerts come out the same."""
+"""Streams enough for several pages: whatever page is stale, newer than its head or
+gone, the states and alerts come out the same.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
 from detector.events import Alert, Columns, Partition
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.runtime import Runtime
-from detector.model.streams import PAGE
-from detector.pipeline import Pipeline
+from detector.model.onnx_engine import Runtime
+from detector.notify.outbox import Outbox
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import restore
+from detector.settings.alerting import AlertingSettings
+from detector.state.table import PAGE
 from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
 
 P = Partition("metrics", 0)
-STREAMS, POLLS = 2 * PAGE + 40, 14
+STREAMS = 2 * PAGE + 40
+POLLS = 14
 Incident = tuple[str, float, str]
 States = dict[str, tuple[list[float], float, int]]
 
@@ -30,14 +33,32 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def history() -> list[Columns]:
-    """A poll is one tick; page 0's streams fall silent halfway, page 2's join late, and each page has faults."""
+    """A poll is one tick; page 0's streams fall silent halfway, page 2's join late, and
+    each page has faults.
+    """
     rng = np.random.default_rng(3)
-    polls, first = [], 0
+    polls = []
+    first = 0
     for t in range(POLLS):
-        present = [s for s in range(STREAMS) if (s >= PAGE or t < 7) and (s < 2 * PAGE or t >= 4)]
-        faulty = [10.0 if s % 97 == 5 and (t + s) % 9 in (2, 3, 4) else 0.0 for s in present]
-        values = (rng.normal(size=(len(present), 2)) + np.array(faulty)[:, None]).tolist()
-        polls.append(columns([f"s{s}" for s in present], [60.0 * (t + 1)] * len(present), values, first=first))
+        present = [
+            s
+            for s in range(STREAMS)
+            if (s >= PAGE or t < 7) and (s < 2 * PAGE or t >= 4)
+        ]
+        faulty = [
+            10.0 if s % 97 == 5 and (t + s) % 9 in (2, 3, 4) else 0.0 for s in present
+        ]
+        values = (
+            rng.normal(size=(len(present), 2)) + np.array(faulty)[:, None]
+        ).tolist()
+        polls.append(
+            columns(
+                [f"s{s}" for s in present],
+                [60.0 * (t + 1)] * len(present),
+                values,
+                first=first,
+            )
+        )
         first = polls[-1].next_offset
     return polls
 
@@ -48,28 +69,52 @@ HISTORY = history()
 class Life:
     """One life of a daemon on a store; ``raised`` outlives it, as a receiver does."""
 
-    def __init__(self, bundle: Bundle, store: MemoryStore, raised: set[Incident]) -> None:
+    def __init__(
+        self, bundle: Bundle, store: MemoryStore, raised: set[Incident]
+    ) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(false_alarms_per_week=2, cooldown_ticks=0, clearing_steps=2, spacing_hours=0).rules(
-            manifest.tail, manifest.tick_interval, manifest.warm_up
-        )
+        rules = AlertingSettings(
+            false_alarms_per_week=2, cooldown_ticks=0, clearing_steps=2, spacing_hours=0
+        ).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.store = store
 
         def note(alert: Alert) -> None:
             raised.add((alert.stream, alert.starts_at, alert.reason.label))
 
-        self.pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 10_000, on_alert=note)
+        self.pipeline = Pipeline(
+            bundle,
+            Runtime(bundle),
+            rules,
+            Outbox(),
+            Metrics(),
+            DeadLetterList(),
+            10_000,
+            on_alert=note,
+        )
         restored = restore(bundle.digest, *store.load(P), manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0
 
     def read(self, upto: int) -> None:
-        """Poll on from the restored offset, which may lie within a poll, to the end of poll ``upto``."""
+        """Poll on from the restored offset, which may lie within a poll, to the end of
+        poll ``upto``.
+        """
         for c in HISTORY[:upto]:
             keep = c.offsets >= self.offset
             if keep.any():
                 names = [n for n, k in zip(c.names, keep.tolist(), strict=True) if k]
-                self.pipeline.process([Columns(P, names, c.offsets[keep], c.times[keep], c.values[keep], c.next_offset)])
+                self.pipeline.process(
+                    [
+                        Columns(
+                            P,
+                            names,
+                            c.offsets[keep],
+                            c.times[keep],
+                            c.values[keep],
+                            c.next_offset,
+                        )
+                    ]
+                )
                 self.offset = c.next_offset
 
     def checkpoint(self) -> None:
@@ -83,7 +128,11 @@ class Life:
         for slot, name in enumerate(table.names):
             if name:
                 assert name not in found, "a stream has two rows"
-                found[name] = (table.states[slot].tolist(), float(table.times[slot]), int(table.decisions["phase"][slot]))
+                found[name] = (
+                    table.states[slot].tolist(),
+                    float(table.times[slot]),
+                    int(table.decisions["phase"][slot]),
+                )
         return found
 
 
@@ -91,7 +140,9 @@ class Uninterrupted:
     """No dataclass: hypothesis would print all of it."""
 
     def __init__(self, bundle: Bundle, raised: set[Incident], states: States) -> None:
-        self.bundle, self.raised, self.states = bundle, raised, states
+        self.bundle = bundle
+        self.raised = raised
+        self.states = states
 
 
 @pytest.fixture(scope="module")
@@ -105,21 +156,29 @@ def expected(bundle: Bundle) -> Uninterrupted:
 
 def alike(life: Life, raised: set[Incident], expected: Uninterrupted) -> None:
     assert raised == expected.raised
-    found, names = life.states(), sorted(expected.states)
+    found = life.states()
+    names = sorted(expected.states)
     assert sorted(found) == names
     assert [found[n][1:] for n in names] == [expected.states[n][1:] for n in names]
-    np.testing.assert_allclose([found[n][0] for n in names], [expected.states[n][0] for n in names], atol=1e-5)
+    np.testing.assert_allclose(
+        [found[n][0] for n in names], [expected.states[n][0] for n in names], atol=1e-5
+    )
 
 
 ACCIDENTS = st.sampled_from(["none", "stale", "newer", "gone", "head", "head and page"])
 
 
 @settings(max_examples=60, deadline=None)
-@example([(4, 0, "gone"), (3, 2, "newer")])  # the lost page's streams, re-learned, and then no head
+# the lost page's streams, re-learned, and then no head
+@example([(4, 0, "gone"), (3, 2, "newer")])
 @example([(3, 1, "head and page"), (3, 0, "none"), (2, 1, "stale")])
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2), ACCIDENTS), max_size=5))
-def test_no_accident_of_a_page_changes_a_state_or_an_alert(expected: Uninterrupted, lives: list[tuple[int, int, str]]) -> None:
-    store, raised, reached = MemoryStore(), set[Incident](), 0
+def test_no_accident_of_a_page_changes_a_state_or_an_alert(
+    expected: Uninterrupted, lives: list[tuple[int, int, str]]
+) -> None:
+    store = MemoryStore()
+    raised = set[Incident]()
+    reached = 0
     for polls, number, accident in lives:
         before = dict(store.pages.get(P, {}))
         head = store.heads.get(P)
@@ -128,9 +187,11 @@ def test_no_accident_of_a_page_changes_a_state_or_an_alert(expected: Uninterrupt
         life.read(reached)
         life.checkpoint()
         pages = store.pages[P]
-        if accident == "stale" and number in before:  # a zombie's, or one put back from a backup
+        # a zombie's, or one put back from a backup
+        if accident == "stale" and number in before:
             pages[number] = before[number]
-        if accident == "newer" and head is not None:  # cut off between the pages and the head
+        # cut off between the pages and the head
+        if accident == "newer" and head is not None:
             store.heads[P] = head
         if accident in ("gone", "head and page"):
             pages.pop(number, None)
@@ -141,8 +202,11 @@ def test_no_accident_of_a_page_changes_a_state_or_an_alert(expected: Uninterrupt
     alike(last, raised, expected)
 
 
-def test_any_number_of_clean_restarts_reads_nothing_twice(expected: Uninterrupted) -> None:
-    store, raised = MemoryStore(), set[Incident]()
+def test_any_number_of_clean_restarts_reads_nothing_twice(
+    expected: Uninterrupted,
+) -> None:
+    store = MemoryStore()
+    raised = set[Incident]()
     for reached in range(1, POLLS + 1):
         life = Life(expected.bundle, store, raised)
         assert life.offset == (HISTORY[reached - 2].next_offset if reached > 1 else 0)

@@ -1,4 +1,6 @@
-"""The same records as JSON through the decoder, and as a file through replay: the same scores, the same alerts."""
+"""The same records as JSON through the decoder, and as a file through replay: the same
+scores, the same alerts.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
-from detector.alerting.payload import alert_body
 from detector.events import Alert, Partition, Phase
-from detector.ingest.decode import Decoder, Raw
+from detector.ingest.formats.batch import Raw
+from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle, load_bundle
-from detector.model.config import ModelSettings, TimezoneSettings
-from detector.model.runtime import Runtime
-from detector.pipeline import Pipeline
+from detector.model.onnx_engine import Runtime
+from detector.model.settings import ModelSettings, TimezoneSettings
+from detector.notify.outbox import Outbox
+from detector.notify.payload import alert_body
+from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
-from detector.replay import replay
+from detector.replay.replay import replay
+from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList, ScoreRows, fake_bundle, write_bundle
 
 P = Partition("metrics", 0)
@@ -42,34 +45,91 @@ def history() -> Rows:
     for t in range(80):
         for s in range(6):
             fault = 25.0 if (t + 7 * s) % 30 in (12, 13, 14, 15) else 0.0
-            cells = [round(float(v), 6) if rng.random() > 0.1 else None for v in rng.normal(size=2) + fault]
+            cells = [
+                round(float(v), 6) if rng.random() > 0.1 else None
+                for v in rng.normal(size=2) + fault
+            ]
             when = 1.7e9 + 60 * t - (150 if rng.random() < 0.03 else 0)
-            rows.append({"timestamp": when, "stream": f"host-{s}", "cpu": cells[0], "mem": cells[1]})
+            rows.append(
+                {
+                    "timestamp": when,
+                    "stream": f"host-{s}",
+                    "cpu": cells[0],
+                    "mem": cells[1],
+                }
+            )
     return rows
 
 
-def over_json(bundle: Bundle, rows: Rows, poll: int, model: ModelSettings | None = None) -> tuple[dict[int, float], list[str], list[bytes]]:
+def over_json(
+    bundle: Bundle, rows: Rows, poll: int, model: ModelSettings | None = None
+) -> tuple[dict[int, float], list[str], list[bytes]]:
     """Score by row, status of each row, alerts."""
-    manifest, found, raised = bundle.manifest, ScoreRows(), list[Alert]()
+    manifest = bundle.manifest
+    found = ScoreRows()
+    raised = list[Alert]()
     rules = SETTINGS.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
     zones = (model or ModelSettings()).zones(bundle)
-    pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), Metrics(), DeadLetterList(), 1000, on_alert=raised.append, sink=found, zones=zones)
+    pipeline = Pipeline(
+        bundle,
+        Runtime(bundle),
+        rules,
+        Outbox(),
+        Metrics(),
+        DeadLetterList(),
+        1000,
+        on_alert=raised.append,
+        sink=found,
+        zones=zones,
+    )
     pipeline.assign(P, Restored((), (), 0))
     decoder = Decoder(bundle.feature_names)
     for start in range(0, len(rows), poll):
         values = [json.dumps(row).encode() for row in rows[start : start + poll]]
         count = len(values)
-        pipeline.process([decoder.columns(Raw(P, range(start, start + count), [0] * count, [None] * count, values))])
-    status = [Phase(found.phases.get(i, Phase.DROPPED)).name.lower() for i in range(len(rows))]
-    return found.scores, status, sorted(msgspec.json.encode(alert_body(a)) for a in raised)
+        pipeline.process(
+            [
+                decoder.columns(
+                    Raw(
+                        P,
+                        range(start, start + count),
+                        [0] * count,
+                        [None] * count,
+                        values,
+                    )
+                )
+            ]
+        )
+    status = [
+        Phase(found.phases.get(i, Phase.DROPPED)).name.lower() for i in range(len(rows))
+    ]
+    return (
+        found.scores,
+        status,
+        sorted(msgspec.json.encode(alert_body(a)) for a in raised),
+    )
 
 
-def over_a_file(bundle: Bundle, data: Path, folder: Path, model: ModelSettings | None = None) -> tuple[dict[int, float], list[str], list[bytes]]:
-    replay(bundle, data, folder / "scores.csv", folder / "alerts.ndjson", SETTINGS, lambda done, total: None, model=model)
+def over_a_file(
+    bundle: Bundle, data: Path, folder: Path, model: ModelSettings | None = None
+) -> tuple[dict[int, float], list[str], list[bytes]]:
+    replay(
+        bundle,
+        data,
+        folder / "scores.csv",
+        folder / "alerts.ndjson",
+        SETTINGS,
+        lambda done, total: None,
+        model=model,
+    )
     with (folder / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     scores = {i: float(row["score"]) for i, row in enumerate(rows) if row["score"]}
-    return scores, [row["status"] for row in rows], sorted((folder / "alerts.ndjson").read_bytes().splitlines())
+    return (
+        scores,
+        [row["status"] for row in rows],
+        sorted((folder / "alerts.ndjson").read_bytes().splitlines()),
+    )
 
 
 def write(rows: Rows, path: Path) -> None:
@@ -80,10 +140,13 @@ def write(rows: Rows, path: Path) -> None:
 
 
 @pytest.mark.parametrize("poll", [1, 37, 10_000])
-def test_replay_raises_what_the_daemon_raises(bundle: Bundle, tmp_path: Path, poll: int) -> None:
+def test_replay_raises_what_the_daemon_raises(
+    bundle: Bundle, tmp_path: Path, poll: int
+) -> None:
     rows = history()
     write(rows, tmp_path / "history.csv")
-    ran, replayed = over_json(bundle, rows, poll), over_a_file(bundle, tmp_path / "history.csv", tmp_path)
+    ran = over_json(bundle, rows, poll)
+    replayed = over_a_file(bundle, tmp_path / "history.csv", tmp_path)
     assert replayed[0] == pytest.approx(ran[0], rel=1e-4, abs=1e-5)
     assert replayed[1] == ran[1]
     assert set(ran[1]) == {"warming", "ok", "pending", "firing", "dropped"}
@@ -91,25 +154,40 @@ def test_replay_raises_what_the_daemon_raises(bundle: Bundle, tmp_path: Path, po
     assert len(ran[2]) >= 12
 
 
-def test_a_history_cut_into_files_is_replayed_as_one(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_history_cut_into_files_is_replayed_as_one(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     rows = history()
     folder = tmp_path / "history"
     folder.mkdir()
     for number, start in enumerate(range(0, len(rows), 100)):
         write(rows[start : start + 100], folder / f"{number:03d}.csv")
-    ran, replayed = over_json(bundle, rows, 64), over_a_file(bundle, folder, tmp_path)
+    ran = over_json(bundle, rows, 64)
+    replayed = over_a_file(bundle, folder, tmp_path)
     assert replayed[0] == pytest.approx(ran[0], rel=1e-4, abs=1e-5)
     assert replayed[1:] == ran[1:]
 
 
-def test_replay_raises_what_the_daemon_raises_by_each_streams_wall_clock(tmp_path: Path) -> None:
-    bundle = load_bundle(write_bundle(tmp_path / "bundle", by_the_hour=True, timezone="Europe/Berlin"))
+def test_replay_raises_what_the_daemon_raises_by_each_streams_wall_clock(
+    tmp_path: Path,
+) -> None:
+    bundle = load_bundle(
+        write_bundle(tmp_path / "bundle", by_the_hour=True, timezone="Europe/Berlin")
+    )
     rows = history()
     write(rows, tmp_path / "history.csv")
-    model = ModelSettings(timezones=(TimezoneSettings(streams="[45]$", zone="Asia/Kolkata"),))
-    ran, replayed = over_json(bundle, rows, 37, model), over_a_file(bundle, tmp_path / "history.csv", tmp_path, model)
+    model = ModelSettings(
+        timezones=(TimezoneSettings(streams="[45]$", zone="Asia/Kolkata"),)
+    )
+    ran = over_json(bundle, rows, 37, model)
+    replayed = over_a_file(bundle, tmp_path / "history.csv", tmp_path, model)
     assert replayed[0] == pytest.approx(ran[0], rel=1e-4, abs=1e-5)
     assert replayed[1:] == ran[1:]
     in_utc, _, _ = over_json(bundle, rows, 37, ModelSettings(timezone="UTC"))
-    later = {rows[i]["stream"]: round((ran[0][i] - in_utc[i]) * 10, 3) for i in ran[0] if rows[i]["timestamp"] < 1.7e9 + 600}
-    assert later == {f"host-{s}": 1.0 if s < 4 else -18.5 for s in range(6)}  # at 23:43 local, UTC 22:13; in Kolkata 03:43
+    later = {
+        rows[i]["stream"]: round((ran[0][i] - in_utc[i]) * 10, 3)
+        for i in ran[0]
+        if rows[i]["timestamp"] < 1.7e9 + 600
+    }
+    # at 23:43 local, UTC 22:13; in Kolkata 03:43
+    assert later == {f"host-{s}": 1.0 if s < 4 else -18.5 for s in range(6)}

@@ -1,4 +1,6 @@
-"""The demo's metrics: repeatable, lifelike enough to be worth detecting in, and visibly broken by each fault."""
+"""The demo's metrics: repeatable, lifelike enough to be worth detecting in, and visibly
+broken by each fault.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +26,26 @@ from deploy.demo.generator import (
     stream_name,
     write_history,
 )
-from detector.ingest.tables import read_table
+from detector.data.tables import read_table
 
 HOSTS = 6
 
 
-def run(ticks: int, *, seed: int = 7, hosts: int = HOSTS, faults: tuple[Fault, ...] = ()) -> F64:
+def run(
+    ticks: int, *, seed: int = 7, hosts: int = HOSTS, faults: tuple[Fault, ...] = ()
+) -> F64:
     metrics = Metrics(hosts, seed=seed, faults=faults)
     return np.stack([metrics.tick()[1] for _ in range(ticks)])
 
 
 def fault(kind: Kind, host: int = 0, first: int = 300, ticks: int = 120) -> Fault:
-    return Fault(host, stream_name(host), kind, START + first * TICK_S, START + (first + ticks) * TICK_S)
+    return Fault(
+        host,
+        stream_name(host),
+        kind,
+        START + first * TICK_S,
+        START + (first + ticks) * TICK_S,
+    )
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:
@@ -45,25 +55,38 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 def test_ticks_follow_each_other_at_the_interval() -> None:
     metrics = Metrics(HOSTS)
-    assert [metrics.tick()[0] for _ in range(3)] == [START, START + TICK_S, START + 2 * TICK_S]
+    assert [metrics.tick()[0] for _ in range(3)] == [
+        START,
+        START + TICK_S,
+        START + 2 * TICK_S,
+    ]
 
 
 def test_a_host_has_the_same_character_in_a_larger_fleet() -> None:
-    small, large = run(1440), run(1440, hosts=40)[:, :HOSTS]
-    np.testing.assert_allclose(np.nanmean(small, axis=0), np.nanmean(large, axis=0), rtol=0.15)
+    small = run(1440)
+    large = run(1440, hosts=40)[:, :HOSTS]
+    np.testing.assert_allclose(
+        np.nanmean(small, axis=0), np.nanmean(large, axis=0), rtol=0.15
+    )
 
 
 def test_metrics_have_a_daily_rhythm_and_move_together() -> None:
     day = run(round(DAY_S / TICK_S))
-    requests, cpu = day[:, :, REQUESTS], day[:, :, CPU]
-    assert (np.nanmean(requests[780:1020], axis=0) > 1.3 * np.nanmean(requests[60:300], axis=0)).all()
+    requests = day[:, :, REQUESTS]
+    cpu = day[:, :, CPU]
+    assert (
+        np.nanmean(requests[780:1020], axis=0)
+        > 1.3 * np.nanmean(requests[60:300], axis=0)
+    ).all()
     for host in range(HOSTS):
         seen = np.isfinite(requests[:, host]) & np.isfinite(cpu[:, host])
         assert np.corrcoef(requests[seen, host], cpu[seen, host])[0, 1] > 0.9
 
 
 def test_shares_stay_between_zero_and_one() -> None:
-    shares = run(400, faults=tuple(fault(Kind.LEVEL_SHIFT, host) for host in range(HOSTS)))[:, :, [CPU, MEMORY]]
+    shares = run(
+        400, faults=tuple(fault(Kind.LEVEL_SHIFT, host) for host in range(HOSTS))
+    )[:, :, [CPU, MEMORY]]
     assert np.nanmin(shares) >= 0
     assert np.nanmax(shares) <= 1
 
@@ -77,8 +100,11 @@ def test_shares_stay_between_zero_and_one() -> None:
         (Kind.SLOW_LEAK, MEMORY, 1.2, 2.5),
     ],
 )
-def test_a_fault_changes_its_host_while_it_lasts(kind: Kind, feature: int, low: float, high: float) -> None:
-    healthy, spoiled = run(500), run(500, faults=(fault(kind),))
+def test_a_fault_changes_its_host_while_it_lasts(
+    kind: Kind, feature: int, low: float, high: float
+) -> None:
+    healthy = run(500)
+    spoiled = run(500, faults=(fault(kind),))
     ratio = spoiled[300:420, 0, feature] / healthy[300:420, 0, feature]
     assert low < np.nanmean(ratio) < high
     np.testing.assert_array_equal(spoiled[:300], healthy[:300])
@@ -87,8 +113,11 @@ def test_a_fault_changes_its_host_while_it_lasts(kind: Kind, feature: int, low: 
 
 
 def test_decoupled_requests_leave_cpu_and_latency_alone() -> None:
-    healthy, spoiled = run(420), run(420, faults=(fault(Kind.DECOUPLING),))
-    np.testing.assert_array_equal(spoiled[:, 0, [CPU, MEMORY, LATENCY]], healthy[:, 0, [CPU, MEMORY, LATENCY]])
+    healthy = run(420)
+    spoiled = run(420, faults=(fault(Kind.DECOUPLING),))
+    np.testing.assert_array_equal(
+        spoiled[:, 0, [CPU, MEMORY, LATENCY]], healthy[:, 0, [CPU, MEMORY, LATENCY]]
+    )
 
 
 def test_a_flat_line_stands_still_at_its_last_value() -> None:
@@ -103,7 +132,9 @@ def test_a_plan_has_every_kind_each_on_a_host_of_its_own() -> None:
     assert {f.kind for f in faults} == set(Kind)
     assert len({f.host for f in faults}) == 20
     assert [f.start for f in faults] == sorted(f.start for f in faults)
-    assert all(START <= f.start < START + DAY_S and f.start % TICK_S == 0 for f in faults)
+    assert all(
+        START <= f.start < START + DAY_S and f.start % TICK_S == 0 for f in faults
+    )
     assert faults == plan(300, 20, begin=START, end=START + DAY_S)
 
 

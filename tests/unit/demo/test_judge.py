@@ -9,19 +9,31 @@ from rich.console import Console
 
 from deploy.demo.generator import START, Fault, Kind
 from deploy.demo.judge import SLACK_S, WEEK_S, judge
-from deploy.demo.receiver import Incident
 from deploy.demo.view import LineView, LiveView, Progress, span
+from deploy.harness.receiver import Incident
 
 FAULT = Fault(0, "host-001", Kind.DECOUPLING, START + 6000, START + 12_000)
 OTHER = Fault(1, "host-002", Kind.FLAT_LINE, START + 6000, START + 12_000)
 
 
-def incident(starts: float, stream: str = "host-001", ends: float | None = None, arrived: float = 0.0) -> Incident:
-    return Incident(stream, "warning", starts, ends, starts + 60, arrived, f"{stream} is odd", "")
+def incident(
+    starts: float,
+    stream: str = "host-001",
+    ends: float | None = None,
+    arrived: float = 0.0,
+) -> Incident:
+    return Incident(
+        stream, "warning", starts, ends, starts + 60, arrived, f"{stream} is odd", ""
+    )
 
 
 def test_an_alert_within_a_fault_finds_it_and_its_delay_is_to_the_decision() -> None:
-    verdict = judge([FAULT, OTHER], [incident(START + 6540, ends=START + 7000, arrived=12.5)], streams=2, seconds=WEEK_S)
+    verdict = judge(
+        [FAULT, OTHER],
+        [incident(START + 6540, ends=START + 7000, arrived=12.5)],
+        streams=2,
+        seconds=WEEK_S,
+    )
     assert (verdict.found_count, verdict.incidents, verdict.resolved) == (1, 1, 1)
     assert verdict.event_delay() == 600
     assert verdict.wall_delay({FAULT: 12.0, OTHER: 12.0}) == 0.5
@@ -37,20 +49,32 @@ def test_an_alert_within_a_fault_finds_it_and_its_delay_is_to_the_decision() -> 
         (FAULT.end + SLACK_S, False),
     ],
 )
-def test_what_starts_outside_a_fault_and_its_slack_is_a_false_alarm(starts: float, found: bool) -> None:
+def test_what_starts_outside_a_fault_and_its_slack_is_a_false_alarm(
+    starts: float, found: bool
+) -> None:
     verdict = judge([FAULT], [incident(starts)], streams=2, seconds=WEEK_S)
     assert verdict.found_count == found
     assert len(verdict.false_alarms) == (not found)
 
 
 def test_false_alarms_are_counted_by_the_stream_week() -> None:
-    verdict = judge([], [incident(START), incident(START, "host-002")], streams=4, seconds=WEEK_S / 2)
+    verdict = judge(
+        [],
+        [incident(START), incident(START, "host-002")],
+        streams=4,
+        seconds=WEEK_S / 2,
+    )
     assert verdict.false_alarms_per_week == 1.0
     assert verdict.event_delay() is None
 
 
 def test_a_fault_on_one_stream_excuses_no_alarm_on_another() -> None:
-    assert judge([FAULT], [incident(FAULT.start, "host-009")], streams=9, seconds=1.0).found_count == 0
+    assert (
+        judge(
+            [FAULT], [incident(FAULT.start, "host-009")], streams=9, seconds=1.0
+        ).found_count
+        == 0
+    )
 
 
 def progress(*incidents: Incident) -> Progress:
@@ -71,11 +95,29 @@ def test_without_a_terminal_every_event_is_one_line_once() -> None:
 def test_both_sides_can_be_read_without_colour() -> None:
     out = io.StringIO()
     console = Console(file=out, width=80, height=24, color_system=None)
-    console.print(LiveView(console).render(progress(incident(START + 6540), incident(START, "host-002", ends=START + 60))))
+    console.print(
+        LiveView(console).render(
+            progress(
+                incident(START + 6540), incident(START, "host-002", ends=START + 60)
+            )
+        )
+    )
     text = out.getvalue()
-    for word in ("decoupling", "10 min", "resolved", "warning", "false alarm", "1,000 records, 100/s"):
+    for word in (
+        "decoupling",
+        "10 min",
+        "resolved",
+        "warning",
+        "false alarm",
+        "1,000 records, 100/s",
+    ):
         assert word in text
 
 
 def test_spans_read_as_people_say_them() -> None:
-    assert [span(s) for s in (30, 420, 3600, 11_100)] == ["0 min", "7 min", "1 h 00 min", "3 h 05 min"]
+    assert [span(s) for s in (30, 420, 3600, 11_100)] == [
+        "0 min",
+        "7 min",
+        "1 h 00 min",
+        "3 h 05 min",
+    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.demo.receiver import Receiver, parse
+from deploy.harness.receiver import Receiver, parse
 
 FIRING = "2026-01-05T10:00:00.000Z"
 
@@ -21,7 +21,9 @@ def post(status: str = "firing", **changes: Any) -> dict[str, Any]:
         "labels": labels,
         "annotations": {"summary": "s", "at": "2026-01-05T10:02:00.000Z"},
         "startsAt": FIRING,
-        "endsAt": "0001-01-01T00:00:00Z" if status == "firing" else "2026-01-05T11:00:00.000Z",
+        "endsAt": "0001-01-01T00:00:00Z"
+        if status == "firing"
+        else "2026-01-05T11:00:00.000Z",
         "generatorURL": "",
         "fingerprint": "869e12f3ec1052c0",
     } | changes
@@ -45,7 +47,9 @@ def body(**changes: Any) -> bytes:
 
 def send(url: str, content: bytes) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, content), timeout=5) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, content), timeout=5
+        ) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -56,7 +60,12 @@ def test_a_version_4_post_is_taken_and_its_resolution_ends_the_incident() -> Non
     with Receiver(clock=lambda: 5.0) as receiver:
         assert send(receiver.url, body())[0] == 200
         (incident,) = receiver.incidents()
-        assert (incident.stream, incident.severity, incident.ends, incident.arrived) == ("host-001", "warning", None, 5.0)
+        assert (
+            incident.stream,
+            incident.severity,
+            incident.ends,
+            incident.arrived,
+        ) == ("host-001", "warning", None, 5.0)
         assert incident.fired_at - incident.starts == 120
         assert send(receiver.url, json.dumps(post("resolved")).encode())[0] == 200
         (incident,) = receiver.incidents()
@@ -68,7 +77,13 @@ def test_a_repeated_post_adds_nothing_and_an_escalation_changes_the_severity() -
     with receiver:
         receiver.accept(body())
         receiver.accept(body())
-        escalated = post(labels={"alertname": "StreamAnomaly", "stream": "host-001", "severity": "critical"})
+        escalated = post(
+            labels={
+                "alertname": "StreamAnomaly",
+                "stream": "host-001",
+                "severity": "critical",
+            }
+        )
         receiver.accept(json.dumps(escalated).encode())
         assert [incident.severity for incident in receiver.incidents()] == ["critical"]
 
@@ -81,10 +96,16 @@ def test_a_repeated_post_adds_nothing_and_an_escalation_changes_the_severity() -
         (body(version="3"), "Invalid enum value"),
         (body(status="pending"), "Invalid enum value"),
         (body(alerts=[]), "empty"),
-        (json.dumps(post(labels={"alertname": "x"})).encode(), "no label severity, stream"),
+        (
+            json.dumps(post(labels={"alertname": "x"})).encode(),
+            "no label severity, stream",
+        ),
         (json.dumps(post(startsAt="2026-01-05T10:00:00")).encode(), "no zone"),
         (json.dumps(post(startsAt="yesterday")).encode(), "RFC3339"),
-        (json.dumps(post("resolved", endsAt="2026-01-05T09:00:00Z")).encode(), "ends before"),
+        (
+            json.dumps(post("resolved", endsAt="2026-01-05T09:00:00Z")).encode(),
+            "ends before",
+        ),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(content: bytes, why: str) -> None:

@@ -1,4 +1,6 @@
-"""A bundle is verified before anything runs it, and a budget becomes a level when it is loaded."""
+"""A bundle is verified before anything runs it, and a budget becomes a level when it is
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.alerting.levels import FEEDBACK
+from detector.alerting.thresholds import FEEDBACK
 from detector.errors import BundleError
 from detector.model.bundle import SHIPPED, load_bundle
-from detector.model.runtime import Runtime
+from detector.model.onnx_engine import Runtime
 from tests.fakes import TAIL, write_bundle
 
 
-@pytest.mark.parametrize(("budget", "level"), [(10.0, 1.0), (1.0, 3.0), (0.1, 5.0), (0.01, 7.0), (100.0, 1.0)])
-def test_a_level_follows_from_the_budget_also_where_evidence_ends(budget: float, level: float) -> None:
+@pytest.mark.parametrize(
+    ("budget", "level"),
+    [(10.0, 1.0), (1.0, 3.0), (0.1, 5.0), (0.01, 7.0), (100.0, 1.0)],
+)
+def test_a_level_follows_from_the_budget_also_where_evidence_ends(
+    budget: float, level: float
+) -> None:
     assert TAIL.level(budget * math.exp(FEEDBACK)) == pytest.approx(level)
 
 
@@ -75,7 +82,9 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_graph_of_another_width_is_refused(tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "b", features=("a", "b"))
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps({**manifest, "features": [{"name": "a"}]}))
+    (path / "manifest.json").write_text(
+        json.dumps({**manifest, "features": [{"name": "a"}]})
+    )
     with pytest.raises(BundleError, match="x of shape"):
         Runtime(load_bundle(path))
 
@@ -90,7 +99,9 @@ def test_a_graph_of_another_width_is_refused(tmp_path: Path) -> None:
     ],
     ids=["empty", "text", "cut", "unknown operator"],
 )
-def test_a_graph_that_onnxruntime_cannot_load_is_one_sentence_with_a_remedy(broken: Callable[[bytes], bytes]) -> None:
+def test_a_graph_that_onnxruntime_cannot_load_is_one_sentence_with_a_remedy(
+    broken: Callable[[bytes], bytes],
+) -> None:
     shipped = load_bundle(SHIPPED)
     assert broken(shipped.graph) != shipped.graph
     with pytest.raises(BundleError, match="train the bundle again"):

@@ -1,4 +1,6 @@
-"""Libraries that repeat themselves are shown once a minute; different messages are all shown."""
+"""Libraries that repeat themselves are shown once a minute; different messages are all
+shown.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+)
 
 from detector import log
 
@@ -16,7 +23,8 @@ from detector import log
 @pytest.fixture
 def shown() -> Iterator[io.StringIO]:
     root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+    before = root.handlers[:]
+    level = root.level
     stream = io.StringIO()
     log.configure("text", "info", stream)
     yield stream
@@ -25,8 +33,12 @@ def shown() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-def said(minutes: float, template: str = "Topic %s not found", *arguments: object) -> None:
-    record = logging.LogRecord("some.library", logging.ERROR, "", 0, template, arguments or ("metrics",), None)
+def said(
+    minutes: float, template: str = "Topic %s not found", *arguments: object
+) -> None:
+    record = logging.LogRecord(
+        "some.library", logging.ERROR, "", 0, template, arguments or ("metrics",), None
+    )
     record.created = 1_700_000_000 + minutes * 60
     logging.getLogger().handle(record)
 
@@ -37,7 +49,9 @@ def test_a_message_of_a_library_is_shown_once_a_minute(shown: io.StringIO) -> No
     assert shown.getvalue().count("Topic metrics not found") == 2
 
 
-def test_another_message_of_the_same_library_is_shown_at_once(shown: io.StringIO) -> None:
+def test_another_message_of_the_same_library_is_shown_at_once(
+    shown: io.StringIO,
+) -> None:
     said(0)
     said(0, "Connection lost: %s", "refused")
     assert shown.getvalue().count("event=") == 2
@@ -45,9 +59,15 @@ def test_another_message_of_the_same_library_is_shown_at_once(shown: io.StringIO
 
 @pytest.mark.parametrize(
     ("error", "level"),
-    [(KafkaConnectionError("111 ECONNREFUSED"), "warning"), (KafkaTimeoutError("no broker"), "warning"), (SaslAuthenticationFailedError(), "error")],
+    [
+        (KafkaConnectionError("111 ECONNREFUSED"), "warning"),
+        (KafkaTimeoutError("no broker"), "warning"),
+        (SaslAuthenticationFailedError(), "error"),
+    ],
 )
-def test_a_connection_that_is_tried_again_is_no_error_and_a_broker_that_refuses_us_is(shown: io.StringIO, error: KafkaError, level: str) -> None:
+def test_a_connection_that_is_tried_again_is_no_error_and_a_broker_that_refuses_us_is(
+    shown: io.StringIO, error: KafkaError, level: str
+) -> None:
     said(0, "%s: Connection lost: %s", "<connection>", error)
     assert f"level={level} " in shown.getvalue()
     assert "Connection lost" in shown.getvalue()

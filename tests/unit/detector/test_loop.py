@@ -1,4 +1,6 @@
-"""What the loop promises: nothing is committed that is not durable, and nothing stops it."""
+"""What the loop promises: nothing is committed that is not durable, and nothing stops
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.alerting.config import AlertingSettings
-from detector.alerting.outbox import Outbox
+from detector.consumer.loop import Loop
 from detector.errors import Transient
 from detector.events import Columns, Partition
-from detector.loop import Loop
 from detector.metrics import Metrics
-from detector.model.runtime import Runtime
-from detector.model.streams import PAGE
-from detector.pipeline import Pipeline
-from detector.recovery.keeper import Keeper
+from detector.model.onnx_engine import Runtime
+from detector.notify.outbox import Outbox
+from detector.pipeline.pipeline import Pipeline
+from detector.recovery.store_thread import Keeper
+from detector.settings.alerting import AlertingSettings
+from detector.state.table import PAGE
 from tests.fakes import DeadLetterList, FakeClock, MemoryStore, columns, fake_bundle
 
-P, Q = Partition("metrics", 0), Partition("metrics", 1)
+P = Partition("metrics", 0)
+Q = Partition("metrics", 1)
 
 
 class ListSource:
@@ -64,7 +67,8 @@ class ListSource:
         self.committed.append(dict(offsets))
 
     def refused(self) -> Mapping[Partition, int]:
-        refused, self.refusals = self.refusals, {}
+        refused = self.refusals
+        self.refusals = {}
         return refused
 
     def lag(self, partition: Partition, offset: int) -> int | None:
@@ -78,14 +82,38 @@ class House:
     def __init__(self, path: Path) -> None:
         bundle = fake_bundle(path)
         manifest = bundle.manifest
-        self.metrics, self.store, self.clock = Metrics(), MemoryStore(), FakeClock()
-        rules = AlertingSettings().rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
-        self.pipeline = Pipeline(bundle, Runtime(bundle), rules, Outbox(), self.metrics, DeadLetterList(), 1000)
+        self.metrics = Metrics()
+        self.store = MemoryStore()
+        self.clock = FakeClock()
+        rules = AlertingSettings().rules(
+            manifest.tail, manifest.tick_interval, manifest.warm_up
+        )
+        self.pipeline = Pipeline(
+            bundle,
+            Runtime(bundle),
+            rules,
+            Outbox(),
+            self.metrics,
+            DeadLetterList(),
+            1000,
+        )
         self.keeper = Keeper(self.store)
-        self.loop = Loop(self.pipeline, self.keeper, self.metrics, self.clock, bundle.digest, manifest.state_size, 10.0, 500, evict_after=60.0)
+        self.loop = Loop(
+            self.pipeline,
+            self.keeper,
+            self.metrics,
+            self.clock,
+            bundle.digest,
+            manifest.state_size,
+            10.0,
+            500,
+            evict_after=60.0,
+        )
         self.stop = threading.Event()
 
-    def assign(self, *partitions: Partition, log: tuple[int, int] = (0, 1000)) -> list[tuple[Partition, int]]:
+    def assign(
+        self, *partitions: Partition, log: tuple[int, int] = (0, 1000)
+    ) -> list[tuple[Partition, int]]:
         """Until they give records; where they start."""
         self.loop.assigned(partitions)
         source = ListSource()
@@ -120,10 +148,20 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def poll(first: int = 0, partition: Partition = P) -> list[Columns]:
-    return [columns(["a", "b"], [60.0 + first, 60.0 + first], [[1, 1], [2, 2]], first=first, partition=partition)]
+    return [
+        columns(
+            ["a", "b"],
+            [60.0 + first, 60.0 + first],
+            [[1, 1], [2, 2]],
+            first=first,
+            partition=partition,
+        )
+    ]
 
 
-def test_a_partition_gives_records_once_its_pages_are_read_and_then_it_is_ready(house: House) -> None:
+def test_a_partition_gives_records_once_its_pages_are_read_and_then_it_is_ready(
+    house: House,
+) -> None:
     house.loop.assigned([P])
     assert not house.loop.vitals.ready
     house.wait()
@@ -135,7 +173,14 @@ def test_a_partition_gives_records_once_its_pages_are_read_and_then_it_is_ready(
 
 def test_fewer_records_are_asked_for_where_each_holds_many_points(house: House) -> None:
     one = poll()[0]
-    thousand = Columns(P, ["a"] * 1000, np.repeat(np.arange(2), 500), np.arange(1000.0), np.zeros((1000, 2), np.float32), 2)
+    thousand = Columns(
+        P,
+        ["a"] * 1000,
+        np.repeat(np.arange(2), 500),
+        np.arange(1000.0),
+        np.zeros((1000, 2), np.float32),
+        2,
+    )
     source = ListSource([thousand], [one], [], [thousand, thousand], [one])
     for _ in range(6):
         house.turn(source)
@@ -163,7 +208,9 @@ def test_nothing_is_written_or_committed_twice(house: House) -> None:
     assert house.value("detector_checkpoints_total", outcome="written") == 1
 
 
-def test_an_offset_that_the_group_refused_is_committed_with_the_next_checkpoint_even_if_no_record_comes(house: House) -> None:
+def test_an_offset_that_the_group_refused_is_committed_with_the_next_checkpoint_even_if_no_record_comes(
+    house: House,
+) -> None:
     house.assign(P)
     source = ListSource(poll())
     house.turn(source)
@@ -177,7 +224,9 @@ def test_an_offset_that_the_group_refused_is_committed_with_the_next_checkpoint_
     assert source.committed == [{P: 2}] * 2
 
 
-def test_an_offset_that_was_refused_is_not_committed_over_a_later_one_nor_for_a_partition_that_is_anothers(house: House) -> None:
+def test_an_offset_that_was_refused_is_not_committed_over_a_later_one_nor_for_a_partition_that_is_anothers(
+    house: House,
+) -> None:
     house.assign(P, Q)
     source = ListSource(poll(), poll(partition=Q))
     for _ in range(2):
@@ -192,7 +241,9 @@ def test_an_offset_that_was_refused_is_not_committed_over_a_later_one_nor_for_a_
     assert source.committed == [{P: 2, Q: 2}, {P: 4}]
 
 
-def test_an_offset_that_was_refused_is_committed_by_the_last_checkpoint(house: House) -> None:
+def test_an_offset_that_was_refused_is_committed_by_the_last_checkpoint(
+    house: House,
+) -> None:
     house.assign(P)
     source = ListSource(poll())
     house.turn(source)
@@ -239,7 +290,9 @@ def test_a_store_that_fails_commits_nothing_and_scoring_goes_on(house: House) ->
     assert house.loop.checkpoint_age() == 0
 
 
-def test_a_store_that_can_not_be_read_holds_its_partition_back_until_it_can(house: House) -> None:
+def test_a_store_that_can_not_be_read_holds_its_partition_back_until_it_can(
+    house: House,
+) -> None:
     house.store.failing = True
     assert house.assign(P) == []
     assert not house.loop.vitals.ready
@@ -255,7 +308,9 @@ def test_a_store_that_can_not_be_read_holds_its_partition_back_until_it_can(hous
     assert house.loop.vitals.restore_fault == ""
 
 
-def test_records_of_an_evicted_stream_wait_until_its_page_can_be_read(house: House) -> None:
+def test_records_of_an_evicted_stream_wait_until_its_page_can_be_read(
+    house: House,
+) -> None:
     house.stop.set()  # the pause between tries ends at once
     house.assign(P)
     names = [f"s{i}" for i in range(PAGE)]
@@ -279,7 +334,9 @@ def test_records_of_an_evicted_stream_wait_until_its_page_can_be_read(house: Hou
     assert house.loop.vitals.restore_fault == ""
 
 
-def test_a_revoked_partition_is_written_and_comes_back_where_it_was(house: House) -> None:
+def test_a_revoked_partition_is_written_and_comes_back_where_it_was(
+    house: House,
+) -> None:
     house.assign(P)
     house.turn(ListSource(poll()))
     assert house.loop.revoked([P]) == {P: 2}
@@ -289,7 +346,9 @@ def test_a_revoked_partition_is_written_and_comes_back_where_it_was(house: House
     assert house.value("detector_streams") == 2
 
 
-def test_a_partition_revoked_while_its_pages_are_read_is_not_started(house: House) -> None:
+def test_a_partition_revoked_while_its_pages_are_read_is_not_started(
+    house: House,
+) -> None:
     house.loop.assigned([P])
     house.loop.revoked([P])
     house.wait()
@@ -306,7 +365,9 @@ def test_a_lost_partition_is_dropped_without_writing(house: House) -> None:
     assert house.assign(P) == [(P, 0)]
 
 
-def test_records_that_retention_has_taken_are_counted_and_states_are_kept(house: House) -> None:
+def test_records_that_retention_has_taken_are_counted_and_states_are_kept(
+    house: House,
+) -> None:
     house.assign(P)
     house.turn(ListSource(poll()))
     house.loop.revoked([P])
@@ -317,7 +378,9 @@ def test_records_that_retention_has_taken_are_counted_and_states_are_kept(house:
     assert house.value("detector_scored_total") == 4
 
 
-def test_a_topic_that_was_made_anew_is_read_from_its_start_with_the_states_it_had(house: House) -> None:
+def test_a_topic_that_was_made_anew_is_read_from_its_start_with_the_states_it_had(
+    house: House,
+) -> None:
     house.assign(P)
     house.turn(ListSource(poll(500)))
     house.loop.revoked([P])
@@ -328,7 +391,9 @@ def test_a_topic_that_was_made_anew_is_read_from_its_start_with_the_states_it_ha
     assert house.assign(P, log=(0, 4)) == [(P, 2)]
 
 
-def test_records_fetched_before_an_assignment_changed_are_read_again(house: House) -> None:
+def test_records_fetched_before_an_assignment_changed_are_read_again(
+    house: House,
+) -> None:
     house.assign(P)
     source = ListSource(poll(), poll(2))
     house.turn(source)
@@ -350,7 +415,9 @@ def test_a_broker_fault_is_retried(house: House) -> None:
     assert house.value("detector_source_errors_total") == 1
 
 
-def test_the_last_checkpoint_is_durable_and_committed_when_it_returns(house: House) -> None:
+def test_the_last_checkpoint_is_durable_and_committed_when_it_returns(
+    house: House,
+) -> None:
     house.assign(P)
     source = ListSource(poll())
     house.turn(source)
@@ -369,7 +436,9 @@ def test_a_store_that_hangs_does_not_keep_a_stop_from_ending(house: House) -> No
     house.store.gate.set()
 
 
-def test_an_error_that_nobody_foresaw_ends_the_loop_and_nothing_more_is_written(house: House) -> None:
+def test_an_error_that_nobody_foresaw_ends_the_loop_and_nothing_more_is_written(
+    house: House,
+) -> None:
     house.assign(P)
     house.turn(ListSource(poll()))
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,6 @@
-"""Between the loop and the delivery threads: order, once, one receiver independent of another, and gone only when it is settled."""
+"""Between the loop and the delivery threads: order, once, one receiver independent of
+another, and gone only when it is settled.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +10,48 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.outbox import Outbox
-from detector.alerting.payload import Post
-from detector.alerting.routes import MOST, Route, Routing
 from detector.events import Alert, Partition, Reason, Severity
+from detector.notify.outbox import Outbox
+from detector.notify.payload import Post
+from detector.notify.routes import MOST, Route, Routing
 from tests.fakes import FakeClock
 
-P, Q = Partition("metrics", 0), Partition("metrics", 1)
+P = Partition("metrics", 0)
+Q = Partition("metrics", 1)
 NO_CONDITIONS = Route("hook", group_by=("alertname",))
 
 
 def alert(stream: str, partition: Partition = P, starts: float = 60.0) -> Alert:
-    return Alert(partition, stream, Severity.WARNING, Reason.FIRED, starts, None, starts, 7.0, 6.0)
+    return Alert(
+        partition,
+        stream,
+        Severity.WARNING,
+        Reason.FIRED,
+        starts,
+        None,
+        starts,
+        7.0,
+        6.0,
+    )
 
 
 def resolved(fired: Alert) -> Alert:
-    return replace(fired, reason=Reason.RECOVERED, ends_at=fired.at + 60, at=fired.at + 60)
+    return replace(
+        fired, reason=Reason.RECOVERED, ends_at=fired.at + 60, at=fired.at + 60
+    )
 
 
 def escalated(fired: Alert) -> Alert:
-    return replace(fired, reason=Reason.ESCALATED, severity=Severity.CRITICAL, at=fired.at + 30)
+    return replace(
+        fired, reason=Reason.ESCALATED, severity=Severity.CRITICAL, at=fired.at + 30
+    )
 
 
-def an_outbox(*routes: Route, receivers: tuple[str, ...] = ("hook",), clock: FakeClock | None = None) -> Outbox:
+def an_outbox(
+    *routes: Route,
+    receivers: tuple[str, ...] = ("hook",),
+    clock: FakeClock | None = None,
+) -> Outbox:
     return Outbox(Routing(receivers, routes), clock or FakeClock())
 
 
@@ -57,7 +78,8 @@ def test_notifications_leave_in_the_order_they_came_each_in_a_post_of_its_own() 
 def test_a_notification_stays_until_it_is_settled() -> None:
     outbox = an_outbox()
     outbox.put((P, 0), alert("a"))
-    first, second = outbox.take("hook", 0), outbox.take("hook", 0)
+    first = outbox.take("hook", 0)
+    second = outbox.take("hook", 0)
     assert first == second
     assert first is not None
     outbox.settle(first)
@@ -107,7 +129,8 @@ def test_a_stream_of_the_same_name_on_another_partition_is_another_incident() ->
 
 
 def test_a_waiting_thread_is_woken_by_a_notification_and_by_the_end() -> None:
-    outbox, seen = Outbox(Routing(["hook"])), list[str | None]()
+    outbox = Outbox(Routing(["hook"]))
+    seen = list[str | None]()
 
     def read() -> None:
         for _ in range(2):
@@ -132,7 +155,7 @@ def test_draining_an_outbox_that_does_not_empty_ends_at_its_deadline() -> None:
     assert not outbox.drain(0.01)
 
 
-# -- several receivers ---------------------------------------------------------------------------------------------------------
+# -- several receivers -----------------------------------------------------------------
 
 
 def test_a_receiver_that_settles_nothing_holds_up_no_other_and_stays_owed() -> None:
@@ -140,11 +163,16 @@ def test_a_receiver_that_settles_nothing_holds_up_no_other_and_stays_owed() -> N
     for name in "ab":
         outbox.put((P, 0), alert(name))
     assert streams(delivered(outbox, "live")) == [["a"], ["b"]]
-    assert [(w.alert.stream, w.owed) for w in outbox.waiting((P, 0))] == [("a", ("dead",)), ("b", ("dead",))]
+    assert [(w.alert.stream, w.owed) for w in outbox.waiting((P, 0))] == [
+        ("a", ("dead",)),
+        ("b", ("dead",)),
+    ]
     assert len(outbox) == 2
 
 
-def test_after_a_restart_only_those_who_were_owed_are_told_in_the_order_it_was_raised() -> None:
+def test_after_a_restart_only_those_who_were_owed_are_told_in_the_order_it_was_raised() -> (
+    None
+):
     outbox = an_outbox(receivers=("dead", "live"))
     fired = alert("a")
     outbox.put((P, 0), fired)
@@ -153,11 +181,17 @@ def test_after_a_restart_only_those_who_were_owed_are_told_in_the_order_it_was_r
     outbox.put((P, 0), resolved(fired))
     again = an_outbox(receivers=("dead", "live"))
     again.restore(P, [(n, w) for n in (1, 0) for w in outbox.waiting((P, n))], ())
-    assert [[(a.stream, a.firing) for a in p.alerts] for p in delivered(again, "dead")] == [[("a", True)], [("b", True)], [("a", False)]]
-    assert [[(a.stream, a.firing) for a in p.alerts] for p in delivered(again, "live")] == [[("a", False)]]
+    assert [
+        [(a.stream, a.firing) for a in p.alerts] for p in delivered(again, "dead")
+    ] == [[("a", True)], [("b", True)], [("a", False)]]
+    assert [
+        [(a.stream, a.firing) for a in p.alerts] for p in delivered(again, "live")
+    ] == [[("a", False)]]
 
 
-def test_what_was_owed_to_a_receiver_that_is_no_more_goes_where_the_routes_lead_now() -> None:
+def test_what_was_owed_to_a_receiver_that_is_no_more_goes_where_the_routes_lead_now() -> (
+    None
+):
     outbox = an_outbox(receivers=("old",))
     outbox.put((P, 0), alert("a"))
     again = an_outbox(receivers=("new",))
@@ -177,7 +211,7 @@ def test_a_partition_that_is_given_up_takes_its_notifications_along() -> None:
     assert streams(delivered(outbox)) == [["b"]]
 
 
-# -- groups --------------------------------------------------------------------------------------------------------------------
+# -- groups ----------------------------------------------------------------------------
 
 
 def test_a_storm_of_one_group_is_few_posts_with_nothing_left_out() -> None:
@@ -186,7 +220,9 @@ def test_a_storm_of_one_group_is_few_posts_with_nothing_left_out() -> None:
         outbox.put((P, 0), alert(f"s{i}"))
     posts = delivered(outbox)
     assert len(posts) == 10_000 / MOST
-    assert [s for names in streams(posts) for s in names] == [f"s{i}" for i in range(10_000)]
+    assert [s for names in streams(posts) for s in names] == [
+        f"s{i}" for i in range(10_000)
+    ]
 
 
 def test_a_group_waits_for_others_from_its_first_notification_on() -> None:
@@ -207,7 +243,9 @@ def test_a_group_waits_no_more_at_the_end() -> None:
     assert streams(delivered(outbox)) == [["a"]]
 
 
-def test_a_retry_has_the_same_content_under_the_same_key_whatever_came_meanwhile() -> None:
+def test_a_retry_has_the_same_content_under_the_same_key_whatever_came_meanwhile() -> (
+    None
+):
     outbox = an_outbox(NO_CONDITIONS)
     outbox.put((P, 0), alert("a"))
     outbox.put((P, 0), alert("b"))
@@ -218,7 +256,9 @@ def test_a_retry_has_the_same_content_under_the_same_key_whatever_came_meanwhile
 
 
 def test_a_notification_of_another_group_does_not_overtake_the_one_before_it() -> None:
-    """The warning would wait a minute for others; the critical one would not wait, and hurries it."""
+    """The warning would wait a minute for others; the critical one would not wait, and
+    hurries it.
+    """
     outbox = an_outbox(
         Route("hook", frozenset({"critical"}), group_by=("severity",)),
         Route("hook", group_by=("severity",), group_wait=60),
@@ -227,7 +267,9 @@ def test_a_notification_of_another_group_does_not_overtake_the_one_before_it() -
     fired = alert("a")
     outbox.put((P, 0), fired)
     outbox.put((P, 0), escalated(fired))
-    assert [[(a.stream, a.severity.label) for a in p.alerts] for p in delivered(outbox)] == [
+    assert [
+        [(a.stream, a.severity.label) for a in p.alerts] for p in delivered(outbox)
+    ] == [
         [("other", "critical")],
         [("a", "warning")],
         [("a", "critical")],
@@ -235,8 +277,18 @@ def test_a_notification_of_another_group_does_not_overtake_the_one_before_it() -
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["fire", "escalate", "resolve", "deliver", "wait"])), max_size=60))
-def test_whatever_the_groups_each_streams_notifications_arrive_in_their_order(steps: list[tuple[int, str]]) -> None:
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 4),
+            st.sampled_from(["fire", "escalate", "resolve", "deliver", "wait"]),
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_the_groups_each_streams_notifications_arrive_in_their_order(
+    steps: list[tuple[int, str]],
+) -> None:
     clock = FakeClock()
     outbox = an_outbox(
         Route("hook", frozenset({"critical"}), group_by=("severity",), group_wait=2),
@@ -257,7 +309,11 @@ def test_whatever_the_groups_each_streams_notifications_arrive_in_their_order(st
                     arrived.setdefault(a.stream, []).append(a)
         else:
             new = alert(f"s{stream}", starts=60.0 * number)
-            before.append({"fire": new, "escalate": escalated(new), "resolve": resolved(new)}[step])
+            before.append(
+                {"fire": new, "escalate": escalated(new), "resolve": resolved(new)}[
+                    step
+                ]
+            )
             outbox.put((P, 0), before[-1])
     outbox.drain(0)
     for post in delivered(outbox):
@@ -266,12 +322,14 @@ def test_whatever_the_groups_each_streams_notifications_arrive_in_their_order(st
     assert arrived == {name: alerts for name, alerts in raised.items() if alerts}
 
 
-# -- open incidents ------------------------------------------------------------------------------------------------------------
+# -- open incidents --------------------------------------------------------------------
 
 REPEATED = Route("hook", repeat_interval=100)
 
 
-def test_an_incident_that_goes_on_is_told_again_after_the_interval_under_a_key_of_its_own() -> None:
+def test_an_incident_that_goes_on_is_told_again_after_the_interval_under_a_key_of_its_own() -> (
+    None
+):
     clock = FakeClock()
     outbox = an_outbox(REPEATED, clock=clock)
     outbox.put((P, 0), alert("a"))
@@ -303,7 +361,8 @@ def test_an_end_is_told_once_and_nothing_is_told_again_after_it() -> None:
     outbox.put((P, 0), fired)
     delivered(outbox)
     clock.now += 100
-    under_way = outbox.take("hook", 0)  # the repeat, which a dead receiver does not take
+    # the repeat, which a dead receiver does not take
+    under_way = outbox.take("hook", 0)
     assert under_way is not None
     outbox.put((P, 0), resolved(fired))
     clock.now += 1000
@@ -329,14 +388,24 @@ def test_repeats_go_on_after_a_restart_from_when_it_was_last_told() -> None:
 
 
 def test_an_end_is_told_to_whoever_heard_of_the_beginning_and_to_nobody_else() -> None:
-    routes = (Route("desk", frozenset({"warning"})), Route("pager", frozenset({"critical"})), Route(""))
+    routes = (
+        Route("desk", frozenset({"warning"})),
+        Route("pager", frozenset({"critical"})),
+        Route(""),
+    )
     outbox = an_outbox(*routes, receivers=("desk", "pager"))
     fired = alert("a")
     end = replace(resolved(fired), severity=Severity.CRITICAL)
     for one in (fired, escalated(fired), end):
         outbox.put((P, 0), one)
-    assert [p.alerts[0].reason for p in delivered(outbox, "desk")] == [Reason.FIRED, Reason.RECOVERED]
-    assert [p.alerts[0].reason for p in delivered(outbox, "pager")] == [Reason.ESCALATED, Reason.RECOVERED]
+    assert [p.alerts[0].reason for p in delivered(outbox, "desk")] == [
+        Reason.FIRED,
+        Reason.RECOVERED,
+    ]
+    assert [p.alerts[0].reason for p in delivered(outbox, "pager")] == [
+        Reason.ESCALATED,
+        Reason.RECOVERED,
+    ]
     other = escalated(alert("b"))
     outbox.put((P, 0), other)
     outbox.put((P, 0), replace(end, stream="b"))

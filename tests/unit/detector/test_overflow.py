@@ -1,4 +1,6 @@
-"""A bound on what is in memory: the rest is in the store until its turn comes, in order, and none of it is lost."""
+"""A bound on what is in memory: the rest is in the store until its turn comes, in
+order, and none of it is lost.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +13,67 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.outbox import Outbox
-from detector.alerting.overflow import SEGMENT, SegmentName
-from detector.alerting.routes import Route, Routing
 from detector.events import Alert, Open, Partition, Reason, Severity, Waiting
-from detector.recovery.keeper import Keeper
+from detector.notify.outbox import Outbox
+from detector.notify.routes import Route, Routing
+from detector.notify.spill import SEGMENT, SegmentName
+from detector.recovery.store_thread import Keeper
 from tests.fakes import FakeClock, MemoryStore
 
-P, Q = Partition("metrics", 0), Partition("metrics", 1)
+P = Partition("metrics", 0)
+Q = Partition("metrics", 1)
 BOUND = 400
 GROUPED = Route("hook", group_by=("alertname",))
 Told = list[tuple[str, bool]]
 
 
-def alert(stream: str, partition: Partition = P, firing: bool = True, at: float = 60.0) -> Alert:
+def alert(
+    stream: str, partition: Partition = P, firing: bool = True, at: float = 60.0
+) -> Alert:
     reason, ends = (Reason.FIRED, None) if firing else (Reason.RECOVERED, at + 60)
-    return Alert(partition, stream, Severity.WARNING, reason, at, ends, at if firing else at + 60, 7.0, 6.0)
+    return Alert(
+        partition,
+        stream,
+        Severity.WARNING,
+        reason,
+        at,
+        ends,
+        at if firing else at + 60,
+        7.0,
+        6.0,
+    )
 
 
 class Life:
-    """One process: an outbox on a keeper's thread; what it leaves behind is in the store, and in ``pages`` if it wrote a checkpoint."""
+    """One process: an outbox on a keeper's thread; what it leaves behind is in the
+    store, and in ``pages`` if it wrote a checkpoint.
+    """
 
-    def __init__(self, store: MemoryStore, pages: dict[Partition, list[tuple[int, Waiting]]] | None = None, **more: Route) -> None:
-        self.store, self.keeper, self.clock = store, Keeper(store), FakeClock()
-        self.outbox = Outbox(Routing(["hook"], [more.get("route", GROUPED)]), self.clock, self.keeper, BOUND, writer=5)
+    def __init__(
+        self,
+        store: MemoryStore,
+        pages: dict[Partition, list[tuple[int, Waiting]]] | None = None,
+        **more: Route,
+    ) -> None:
+        self.store = store
+        self.keeper = Keeper(store)
+        self.clock = FakeClock()
+        self.outbox = Outbox(
+            Routing(["hook"], [more.get("route", GROUPED)]),
+            self.clock,
+            self.keeper,
+            BOUND,
+            writer=5,
+        )
         for partition in (P, Q):
-            self.outbox.restore(partition, (pages or {}).get(partition, ()), (), store.names(partition))
+            self.outbox.restore(
+                partition, (pages or {}).get(partition, ()), (), store.names(partition)
+            )
 
     def settled(self) -> None:
-        """All that the keeper was asked for is done, and what it was asked for by the answers to that."""
+        """All that the keeper was asked for is done, and what it was asked for by the
+        answers to that.
+        """
         before = -1
         while before != (before := self.outbox.in_segments()):
             done: Future[None] = self.keeper.drop(P, "none")
@@ -73,7 +107,9 @@ def storm(outbox: Outbox, count: int, partition: Partition = P) -> Told:
     return [(f"s{i}", True) for i in range(count)]
 
 
-def test_what_exceeds_the_bound_is_in_the_store_and_neither_in_memory_nor_in_pages(store: MemoryStore) -> None:
+def test_what_exceeds_the_bound_is_in_the_store_and_neither_in_memory_nor_in_pages(
+    store: MemoryStore,
+) -> None:
     life = Life(store)
     expected = storm(life.outbox, 20 * SEGMENT)
     life.settled()
@@ -93,7 +129,9 @@ def test_a_receiver_that_keeps_up_costs_no_write(store: MemoryStore) -> None:
     assert store.segments == {}
 
 
-def test_killed_after_a_checkpoint_nothing_is_lost_and_the_order_is_kept(store: MemoryStore) -> None:
+def test_killed_after_a_checkpoint_nothing_is_lost_and_the_order_is_kept(
+    store: MemoryStore,
+) -> None:
     life = Life(store)
     expected = storm(life.outbox, 5 * SEGMENT)
     life.settled()
@@ -101,7 +139,9 @@ def test_killed_after_a_checkpoint_nothing_is_lost_and_the_order_is_kept(store: 
     assert again.deliver() == expected
 
 
-def test_killed_in_the_middle_of_a_segment_it_is_told_again_as_a_whole(store: MemoryStore) -> None:
+def test_killed_in_the_middle_of_a_segment_it_is_told_again_as_a_whole(
+    store: MemoryStore,
+) -> None:
     life = Life(store)
     expected = storm(life.outbox, 5 * SEGMENT)
     life.settled()
@@ -111,7 +151,9 @@ def test_killed_in_the_middle_of_a_segment_it_is_told_again_as_a_whole(store: Me
     assert len(told) + len(rest) <= len(expected) + SEGMENT
 
 
-def test_a_store_that_fails_keeps_them_in_memory_until_it_works_again(store: MemoryStore) -> None:
+def test_a_store_that_fails_keeps_them_in_memory_until_it_works_again(
+    store: MemoryStore,
+) -> None:
     life = Life(store)
     store.failing = True
     expected = storm(life.outbox, 3 * SEGMENT)
@@ -126,7 +168,9 @@ def test_a_store_that_fails_keeps_them_in_memory_until_it_works_again(store: Mem
     assert life.deliver() == [*expected, ("last", True)]
 
 
-def test_a_segment_that_can_not_be_read_for_a_while_is_tried_again(store: MemoryStore) -> None:
+def test_a_segment_that_can_not_be_read_for_a_while_is_tried_again(
+    store: MemoryStore,
+) -> None:
     life = Life(store)
     expected = storm(life.outbox, 3 * SEGMENT)
     life.settled()
@@ -138,7 +182,9 @@ def test_a_segment_that_can_not_be_read_for_a_while_is_tried_again(store: Memory
     assert told + life.deliver() == expected
 
 
-def test_a_damaged_segment_costs_its_own_notifications_and_no_others(store: MemoryStore) -> None:
+def test_a_damaged_segment_costs_its_own_notifications_and_no_others(
+    store: MemoryStore,
+) -> None:
     life = Life(store)
     expected = storm(life.outbox, 5 * SEGMENT)
     life.settled()
@@ -152,7 +198,9 @@ def test_a_damaged_segment_costs_its_own_notifications_and_no_others(store: Memo
     assert store.segments == {P: {}}
 
 
-def test_a_partition_that_is_given_up_leaves_its_segments_to_the_next_owner(store: MemoryStore) -> None:
+def test_a_partition_that_is_given_up_leaves_its_segments_to_the_next_owner(
+    store: MemoryStore,
+) -> None:
     life = Life(store)
     expected = storm(life.outbox, 3 * SEGMENT)
     others = [(f"q{i}", True) for i in range(SEGMENT)]
@@ -166,7 +214,9 @@ def test_a_partition_that_is_given_up_leaves_its_segments_to_the_next_owner(stor
     assert next_owner.deliver() == expected
 
 
-def test_segments_of_a_receiver_that_is_no_more_stay_in_the_store(store: MemoryStore) -> None:
+def test_segments_of_a_receiver_that_is_no_more_stay_in_the_store(
+    store: MemoryStore,
+) -> None:
     name = str(SegmentName("old", 1, 9, 9, 5))
     store.segments = {P: {name: b""}}
     life = Life(store)
@@ -174,7 +224,9 @@ def test_segments_of_a_receiver_that_is_no_more_stay_in_the_store(store: MemoryS
     assert store.names(P) == [name]
 
 
-def test_an_incident_that_waits_in_a_segment_is_told_again_after_it_was_delivered(store: MemoryStore) -> None:
+def test_an_incident_that_waits_in_a_segment_is_told_again_after_it_was_delivered(
+    store: MemoryStore,
+) -> None:
     life = Life(store, route=replace(GROUPED, repeat_interval=100_000))
     storm(life.outbox, 3 * SEGMENT)
     life.settled()
@@ -193,15 +245,23 @@ def steps() -> Iterator[st.SearchStrategy[tuple[str, int]]]:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.one_of(*steps()), max_size=12))
-def test_whenever_it_is_killed_each_streams_last_word_is_its_last_and_nothing_is_lost(script: list[tuple[str, int]]) -> None:
-    """A checkpoint stands before each kill, as it does where the offset that a restart reads from is that of the kill."""
-    store, raised, told, number = MemoryStore(), Told(), Told(), 0
+def test_whenever_it_is_killed_each_streams_last_word_is_its_last_and_nothing_is_lost(
+    script: list[tuple[str, int]],
+) -> None:
+    """A checkpoint stands before each kill, as it does where the offset that a restart
+    reads from is that of the kill.
+    """
+    store = MemoryStore()
+    raised = Told()
+    told = Told()
+    number = 0
     life = Life(store)
     for step, size in script:
         if step == "storm":
             for _ in range(size):
                 number += 1
-                name, firing = f"s{number // 2}", not number % 2
+                name = f"s{number // 2}"
+                firing = not number % 2
                 life.outbox.put((P, 0), alert(name, firing=firing))
                 raised.append((name, firing))
         elif step == "deliver":

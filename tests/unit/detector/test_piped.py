@@ -8,17 +8,32 @@ import sys
 
 import pytest
 
-from detector.piped import piped
+from detector.cli.broken_pipe import piped
 
 
-@pytest.mark.parametrize("command", [["detector", "--help"], ["detector", "check"], ["training", "fit", "--help"]], ids=" ".join)
-def test_a_closed_pipe_ends_a_command_quietly_as_the_signal_would(command: list[str]) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [["detector", "--help"], ["detector", "check"], ["training", "fit", "--help"]],
+    ids=" ".join,
+)
+def test_a_closed_pipe_ends_a_command_quietly_as_the_signal_would(
+    command: list[str],
+) -> None:
     unread, written = os.pipe()
     os.close(unread)
     try:
-        settings = {"DETECTOR_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "PYTHONUNBUFFERED": ""}
+        settings = {
+            "DETECTOR_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "PYTHONUNBUFFERED": "",
+        }
         done = subprocess.run(
-            [sys.executable, "-m", *command], stdout=written, stderr=subprocess.PIPE, env=os.environ | settings, timeout=60, check=False, text=True
+            [sys.executable, "-m", *command],
+            stdout=written,
+            stderr=subprocess.PIPE,
+            env=os.environ | settings,
+            timeout=60,
+            check=False,
+            text=True,
         )
     finally:
         os.close(written)

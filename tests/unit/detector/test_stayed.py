@@ -1,18 +1,38 @@
-"""An incident whose score came down ends as recovered where its metric came back, and as accepted where it stayed."""
+"""An incident whose score came down ends as recovered where its metric came back, and
+as accepted where it stayed.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from detector.alerting.decide import Decided, Decisions, fresh
-from detector.alerting.stayed import settle
+from detector.alerting.decide import Decided
+from detector.alerting.resolution import settle
 from detector.events import Oddity, Reason, Severity
+from detector.state.decisions import Decisions, fresh
 
 
-def settled(rows: Decisions, reason: Reason, x: list[float], expected: list[float], contribution: list[float], odd: Oddity = Oddity.VALUE) -> Reason:
-    decided = Decided(np.zeros(1, np.uint8), np.array([reason], np.uint8), np.zeros(1, np.float32), rows)
-    settle(decided, np.zeros(1, np.int64), {0: odd}, *(np.array([part], np.float32) for part in (x, expected, contribution)))
+def settled(
+    rows: Decisions,
+    reason: Reason,
+    x: list[float],
+    expected: list[float],
+    contribution: list[float],
+    odd: Oddity = Oddity.VALUE,
+) -> Reason:
+    decided = Decided(
+        np.zeros(1, np.uint8),
+        np.array([reason], np.uint8),
+        np.zeros(1, np.float32),
+        rows,
+    )
+    settle(
+        decided,
+        np.zeros(1, np.int64),
+        {0: odd},
+        *(np.array([part], np.float32) for part in (x, expected, contribution)),
+    )
     return Reason(decided.reason[0])
 
 
@@ -28,10 +48,17 @@ def settled(rows: Decisions, reason: Reason, x: list[float], expected: list[floa
         (float("nan"), 9.0, Reason.RECOVERED),
     ],
 )
-def test_the_end_says_whether_the_metric_came_back_or_stayed(observed: float, expected: float, reason: Reason) -> None:
+def test_the_end_says_whether_the_metric_came_back_or_stayed(
+    observed: float, expected: float, reason: Reason
+) -> None:
     rows = fresh(1)
-    assert settled(rows, Reason.FIRED, [5.0, 10.0], [5.0, 4.0], [0.1, 0.9]) is Reason.FIRED
-    assert settled(rows, Reason.RECOVERED, [77.0, observed], [0.0, expected], [0.9, 0.1]) is reason
+    assert (
+        settled(rows, Reason.FIRED, [5.0, 10.0], [5.0, 4.0], [0.1, 0.9]) is Reason.FIRED
+    )
+    assert (
+        settled(rows, Reason.RECOVERED, [77.0, observed], [0.0, expected], [0.9, 0.1])
+        is reason
+    )
 
 
 def test_what_stood_still_recovers_wherever_it_is() -> None:
@@ -45,14 +72,23 @@ def test_an_accepted_incident_stays_so_and_another_wave_changes_nothing() -> Non
     settled(rows, Reason.FIRED, [10.0], [4.0], [1.0])
     before = rows.copy()
     assert settled(rows, Reason.ACCEPTED, [4.0], [4.0], [1.0]) is Reason.ACCEPTED
-    assert settled(rows, Reason.STILL_FIRING, [4.0], [4.0], [1.0]) is Reason.STILL_FIRING
+    assert (
+        settled(rows, Reason.STILL_FIRING, [4.0], [4.0], [1.0]) is Reason.STILL_FIRING
+    )
     assert rows.tobytes() == before.tobytes()
 
 
-@pytest.mark.parametrize(("observed", "reason"), [(5.0, Reason.STILL_FIRING), (9.0, Reason.ESCALATED), (-9.0, Reason.ESCALATED)])
-def test_an_incident_does_not_get_worse_where_its_metric_comes_back(observed: float, reason: Reason) -> None:
+@pytest.mark.parametrize(
+    ("observed", "reason"),
+    [(5.0, Reason.STILL_FIRING), (9.0, Reason.ESCALATED), (-9.0, Reason.ESCALATED)],
+)
+def test_an_incident_does_not_get_worse_where_its_metric_comes_back(
+    observed: float, reason: Reason
+) -> None:
     rows = fresh(1)
     settled(rows, Reason.FIRED, [10.0], [4.0], [1.0])
     rows["severity"] = Severity.CRITICAL
     assert settled(rows, Reason.ESCALATED, [observed], [7.0], [1.0]) is reason
-    assert rows["severity"][0] == (Severity.CRITICAL if reason is Reason.ESCALATED else Severity.WARNING)
+    assert rows["severity"][0] == (
+        Severity.CRITICAL if reason is Reason.ESCALATED else Severity.WARNING
+    )

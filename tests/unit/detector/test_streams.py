@@ -6,18 +6,27 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.alerting.decide import KNOWN
 from detector.events import Partition
-from detector.model.seed import Seed
-from detector.model.streams import NO_SLOT, PAGE, StreamTable
-from detector.model.waves import waves
+from detector.state.decisions import KNOWN
+from detector.state.initial_state import Seed
+from detector.state.table import NO_SLOT, PAGE, StreamTable
+from detector.state.waves import waves
 
-P, Q = Partition("metrics", 0), Partition("metrics", 1)
+P = Partition("metrics", 0)
+Q = Partition("metrics", 1)
 
 
 def table(max_streams: int = 10_000) -> StreamTable:
-    trained, first = np.ones((1, 3), np.float32), np.full((1, 3), 2, np.float32)
-    seed = Seed(np.zeros(3, np.float32), {"known": 0}, trained, np.full(1, 0.5, np.float32), first, np.full(1, 100.0))
+    trained = np.ones((1, 3), np.float32)
+    first = np.full((1, 3), 2, np.float32)
+    seed = Seed(
+        np.zeros(3, np.float32),
+        {"known": 0},
+        trained,
+        np.full(1, 0.5, np.float32),
+        first,
+        np.full(1, 100.0),
+    )
     made = StreamTable(seed, max_streams)
     made.assign(P)
     made.assign(Q)
@@ -42,9 +51,13 @@ def test_a_known_stream_starts_from_its_own_row_and_is_warm() -> None:
     assert made.decisions["lift"][[known, unknown]].tolist() == [0.5, 0]
 
 
-def test_a_known_stream_whose_first_point_lies_well_within_its_training_starts_where_that_began() -> None:
+def test_a_known_stream_whose_first_point_lies_well_within_its_training_starts_where_that_began() -> (
+    None
+):
     made = table()
-    again, later, unknown = made.slots(P, ["known"])[0], made.slots(Q, ["known"])[0], made.slots(P, ["new"])[0]
+    again = made.slots(P, ["known"])[0]
+    later = made.slots(Q, ["known"])[0]
+    unknown = made.slots(P, ["new"])[0]
     made.begin(np.array([again, later, unknown]), np.array([99.0, 100.0, 0.0]))
     assert made.states[[again, later, unknown], 0].tolist() == [2, 1, 0]
     assert made.decisions["steps"][[again, later, unknown]].tolist() == [0, KNOWN, 0]
@@ -68,7 +81,9 @@ def test_growth_keeps_every_row() -> None:
     assert [made.names[s] for s in slots.tolist()] == [f"s{i}" for i in range(3000)]
 
 
-def test_a_full_table_gives_no_slot_to_a_new_stream_and_goes_on_with_the_others() -> None:
+def test_a_full_table_gives_no_slot_to_a_new_stream_and_goes_on_with_the_others() -> (
+    None
+):
     made = table(max_streams=PAGE)
     slots = made.slots(P, [f"s{i}" for i in range(PAGE + 1)])
     assert slots[-1] == NO_SLOT
@@ -88,7 +103,9 @@ def test_a_revoked_partitions_rows_are_used_again() -> None:
     assert (made.streams, len(made.times)) == (2, capacity)
 
 
-def test_a_restored_page_takes_new_streams_only_if_it_was_applied_to_the_offset_that_is_read_next() -> None:
+def test_a_restored_page_takes_new_streams_only_if_it_was_applied_to_the_offset_that_is_read_next() -> (
+    None
+):
     made = table()
     made.slots(P, ["a"])
     page = made.copy_page(P, 0, offset=100)

@@ -1,4 +1,6 @@
-"""DATA as it comes: CSV or Parquet, any timestamp, missing cells, and a sentence for what can't be read."""
+"""DATA as it comes: CSV or Parquet, any timestamp, missing cells, and a sentence for
+what can't be read.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from detector.data.tables import Table, data_files, read_table, read_tables
 from detector.errors import DataError
-from detector.ingest.tables import Table, data_files, read_table, read_tables
 
 MOMENT = 1_704_067_200.0  # 2024-01-01T00:00:00Z
 
@@ -27,9 +29,19 @@ def read_parquet(folder: Path, **columns: Any) -> Table:
 
 
 @pytest.mark.parametrize(
-    "cell", ["1704067200", "1704067200.0", "2024-01-01", "2024-01-01T00:00:00Z", "2024-01-01 00:00:00", "2024-01-01T01:00:00+01:00"]
+    "cell",
+    [
+        "1704067200",
+        "1704067200.0",
+        "2024-01-01",
+        "2024-01-01T00:00:00Z",
+        "2024-01-01 00:00:00",
+        "2024-01-01T01:00:00+01:00",
+    ],
 )
-def test_a_csv_timestamp_is_epoch_seconds_or_iso_8601(tmp_path: Path, cell: str) -> None:
+def test_a_csv_timestamp_is_epoch_seconds_or_iso_8601(
+    tmp_path: Path, cell: str
+) -> None:
     assert read_csv(tmp_path, f"timestamp,cpu\n{cell},1\n").times.tolist() == [MOMENT]
 
 
@@ -45,17 +57,25 @@ def test_a_csv_timestamp_is_epoch_seconds_or_iso_8601(tmp_path: Path, cell: str)
         pa.array(["2024-01-01"], pa.large_string()),
     ],
 )
-def test_a_parquet_timestamp_may_have_any_type_and_unit(tmp_path: Path, column: pa.Array) -> None:
-    assert read_parquet(tmp_path, timestamp=column, cpu=[1.0]).times.tolist() == [MOMENT]
+def test_a_parquet_timestamp_may_have_any_type_and_unit(
+    tmp_path: Path, column: pa.Array
+) -> None:
+    assert read_parquet(tmp_path, timestamp=column, cpu=[1.0]).times.tolist() == [
+        MOMENT
+    ]
 
 
 @pytest.mark.parametrize("cell", ["", "NaN", "nan", "NA", "null"])
-def test_a_cell_that_is_empty_or_no_number_is_missing(tmp_path: Path, cell: str) -> None:
+def test_a_cell_that_is_empty_or_no_number_is_missing(
+    tmp_path: Path, cell: str
+) -> None:
     values = read_csv(tmp_path, f"timestamp,cpu,mem\n1,{cell},2\n2,3,4\n").values
     assert np.isnan(values).tolist() == [[True, False], [False, False]]
 
 
-def test_without_a_stream_column_the_files_stem_names_the_stream(tmp_path: Path) -> None:
+def test_without_a_stream_column_the_files_stem_names_the_stream(
+    tmp_path: Path,
+) -> None:
     table = read_csv(tmp_path, "timestamp,cpu\n1,2\n2,3\n")
     assert (table.streams, table.stream.tolist()) == (("host-9",), [0, 0])
 
@@ -66,7 +86,9 @@ def test_streams_keep_their_rows_order(tmp_path: Path) -> None:
 
 
 def test_an_integer_that_no_float_holds_is_rounded(tmp_path: Path) -> None:
-    assert read_csv(tmp_path, "timestamp,bytes\n1,9007199254740993\n").values.tolist() == [[2.0**53]]
+    assert read_csv(
+        tmp_path, "timestamp,bytes\n1,9007199254740993\n"
+    ).values.tolist() == [[2.0**53]]
 
 
 def test_a_label_column_is_no_feature(tmp_path: Path) -> None:
@@ -76,13 +98,20 @@ def test_a_label_column_is_no_feature(tmp_path: Path) -> None:
     assert table.label.tolist() == [1.0]
 
 
-def test_the_index_that_a_data_frame_is_saved_with_is_no_feature(tmp_path: Path) -> None:
+def test_the_index_that_a_data_frame_is_saved_with_is_no_feature(
+    tmp_path: Path,
+) -> None:
     assert read_csv(tmp_path, ",timestamp,cpu\n0,1,2\n1,2,2\n").features == ("cpu",)
-    pyarrow.parquet.write_table(pa.table({"timestamp": [1, 2], "cpu": [2.0, 3.0], "__index_level_0__": [7, 8]}), tmp_path / "a.parquet")
+    pyarrow.parquet.write_table(
+        pa.table({"timestamp": [1, 2], "cpu": [2.0, 3.0], "__index_level_0__": [7, 8]}),
+        tmp_path / "a.parquet",
+    )
     assert read_table(tmp_path / "a.parquet").features == ("cpu",)
 
 
-def test_what_float32_does_not_hold_is_infinite_and_a_fit_takes_it_for_missing(tmp_path: Path) -> None:
+def test_what_float32_does_not_hold_is_infinite_and_a_fit_takes_it_for_missing(
+    tmp_path: Path,
+) -> None:
     table = read_csv(tmp_path, "timestamp,cpu\n1,1e308\n2,-inf\n3,2\n4,\n")
     assert table.values[:3, 0].tolist() == [np.inf, -np.inf, 2]
     assert np.isnan(table.finite[:, 0]).tolist() == [True, True, False, True]
@@ -102,7 +131,10 @@ def test_a_file_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
         ("timestamp,cpu\n1,2\n2,high\n", "row 2: column `cpu` holds 'high'"),
         ("timestamp,cpu\n1,2\nnoon,3\n", "row 2: timestamp 'noon'"),
         ("timestamp,cpu\n,2\n", "row 1: timestamp ''"),
-        ("timestamp,cpu\n1700000000000,2\n", "row 1: timestamp '1700000000000' is not epoch seconds between 1970 and 2100"),
+        (
+            "timestamp,cpu\n1700000000000,2\n",
+            "row 1: timestamp '1700000000000' is not epoch seconds between 1970 and 2100",
+        ),
         ("timestamp,cpu\n1700000000000,2\n", "divide milliseconds by 1,000"),
         ("timestamp,cpu\n1700000000000000,2\n", "divide microseconds by 1,000,000"),
         ("timestamp;stream;cpu\n1;a;2\n", "parted by ';': save it with commas"),
@@ -110,14 +142,18 @@ def test_a_file_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
         ("timestamp,cpu\n1,2,3\n", "can't be read"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_file_and_place(tmp_path: Path, text: str, said: str) -> None:
+def test_what_cannot_be_read_is_refused_by_file_and_place(
+    tmp_path: Path, text: str, said: str
+) -> None:
     with pytest.raises(DataError) as caught:
         read_csv(tmp_path, text)
     assert said in str(caught.value)
     assert "host-9.csv" in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"timestamp,stream,cpu\n1,\xe9,2\n", b"timestamp,c\xe9\n1,2\n"])
+@pytest.mark.parametrize(
+    "data", [b"timestamp,stream,cpu\n1,\xe9,2\n", b"timestamp,c\xe9\n1,2\n"]
+)
 def test_another_encoding_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(data)
     with pytest.raises(DataError, match=r"a\.csv can't be read.*(UTF8|UTF-8)"):
@@ -125,24 +161,32 @@ def test_another_encoding_is_refused(tmp_path: Path, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("streams", [pa.array([b"\xff"]), pa.array([[1]])])
-def test_a_stream_column_without_text_is_refused(tmp_path: Path, streams: pa.Array) -> None:
+def test_a_stream_column_without_text_is_refused(
+    tmp_path: Path, streams: pa.Array
+) -> None:
     with pytest.raises(DataError, match="`stream` holds what is no text"):
         read_parquet(tmp_path, timestamp=[1.0], stream=streams, cpu=[1.0])
 
 
-@pytest.mark.parametrize("column", [pa.array([None, 1.0]), pa.array([None, 1], pa.timestamp("s"))])
+@pytest.mark.parametrize(
+    "column", [pa.array([None, 1.0]), pa.array([None, 1], pa.timestamp("s"))]
+)
 def test_a_timestamp_that_is_null_is_refused(tmp_path: Path, column: pa.Array) -> None:
     with pytest.raises(DataError, match="row 1: timestamp None"):
         read_parquet(tmp_path, timestamp=column, cpu=[1.0, 2.0])
 
 
-def test_a_directory_means_its_csv_and_parquet_files_in_name_order(tmp_path: Path) -> None:
+def test_a_directory_means_its_csv_and_parquet_files_in_name_order(
+    tmp_path: Path,
+) -> None:
     for name in ("b.csv", "a.csv", "notes.txt"):
         (tmp_path / name).write_text("timestamp,cpu\n1,2\n")
     assert [p.name for p in data_files(tmp_path)] == ["a.csv", "b.csv"]
 
 
-def test_files_of_the_same_features_in_another_order_are_one_history(tmp_path: Path) -> None:
+def test_files_of_the_same_features_in_another_order_are_one_history(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.csv").write_text("timestamp,cpu,mem\n1,2,3\n")
     (tmp_path / "b.csv").write_text("timestamp,mem,cpu\n1,30,20\n")
     first, second = read_tables(tmp_path)
@@ -157,14 +201,19 @@ def test_files_of_different_features_are_refused_by_name(tmp_path: Path) -> None
         read_tables(tmp_path)
 
 
-def test_where_features_are_named_other_columns_may_hold_what_they_like_and_differ(tmp_path: Path) -> None:
+def test_where_features_are_named_other_columns_may_hold_what_they_like_and_differ(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.csv").write_text("timestamp,zone,mem,cpu\n1,east,3,2\n")
     (tmp_path / "b.csv").write_text("timestamp,cpu,mem,disk\n1,20,30,40\n")
     first, second = read_tables(tmp_path, ["cpu", "mem"])
     assert first.features == second.features == ("cpu", "mem")
     assert (first.values.tolist(), second.values.tolist()) == ([[2, 3]], [[20, 30]])
     assert (first.aside, second.aside) == (("zone",), ("disk",))
-    with pytest.raises(DataError, match=r"a\.csv lacks the bundle's features disk: it has zone, mem, cpu"):
+    with pytest.raises(
+        DataError,
+        match=r"a\.csv lacks the bundle's features disk: it has zone, mem, cpu",
+    ):
         read_tables(tmp_path, ["cpu", "disk"])
 
 

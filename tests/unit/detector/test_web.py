@@ -10,16 +10,26 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from detector.alerting.config import AlertingSettings
+from detector.consumer.loop import Vitals
 from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
-from detector.loop import Vitals
+from detector.history.incident_log import View
 from detector.metrics import Metrics
+from detector.settings.alerting import AlertingSettings
 from detector.web.server import STALLED, WebServer
-from detector.web.view import View
 from tests.fakes import FakeClock, fake_bundle
 
-FIRING = Alert(Partition("metrics", 0), "<script>alert(1)</script>", Severity.WARNING, Reason.FIRED, 60.0, None, 60.0, 7.0, 6.0)
+FIRING = Alert(
+    Partition("metrics", 0),
+    "<script>alert(1)</script>",
+    Severity.WARNING,
+    Reason.FIRED,
+    60.0,
+    None,
+    60.0,
+    7.0,
+    6.0,
+)
 
 
 @dataclass
@@ -33,15 +43,27 @@ class House:
 
     def get(self, path: str) -> tuple[int, str, str]:
         host, port = self.server.address
-        answer = self.pool.request("GET", f"http://{host}:{port}{path}", timeout=10, retries=False)
+        answer = self.pool.request(
+            "GET", f"http://{host}:{port}{path}", timeout=10, retries=False
+        )
         return answer.status, answer.data.decode(), answer.headers["content-type"]
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    bundle, metrics, clock = fake_bundle(tmp_path), Metrics(), FakeClock()
-    vitals, view = Vitals(clock.monotonic()), View(bundle, AlertingSettings())
-    server = WebServer(("127.0.0.1", 0), metrics, vitals, view, clock, lambda: metrics.checkpoint_age.set(4.0))
+    bundle = fake_bundle(tmp_path)
+    metrics = Metrics()
+    clock = FakeClock()
+    vitals = Vitals(clock.monotonic())
+    view = View(bundle, AlertingSettings())
+    server = WebServer(
+        ("127.0.0.1", 0),
+        metrics,
+        vitals,
+        view,
+        clock,
+        lambda: metrics.checkpoint_age.set(4.0),
+    )
     server.start()
     with urllib3.PoolManager() as pool:
         yield House(clock, vitals, view, metrics, server, pool)
@@ -57,7 +79,9 @@ def test_metrics_are_prometheus_text_and_gauges_are_fresh(house: House) -> None:
     assert "detector_checkpoint_age_seconds 4.0\n" in text
 
 
-def test_it_is_ready_once_partitions_are_restored_and_not_while_it_stops(house: House) -> None:
+def test_it_is_ready_once_partitions_are_restored_and_not_while_it_stops(
+    house: House,
+) -> None:
     assert house.get("/-/ready")[0] == 503
     house.vitals.ready = True
     assert house.get("/-/ready")[:2] == (200, "ready\n")
@@ -74,8 +98,12 @@ def test_it_is_healthy_while_the_loop_moves(house: House) -> None:
 
 
 def test_a_fault_that_is_retried_is_degraded_and_not_dead(house: House) -> None:
-    house.vitals.store_fault, house.vitals.source_fault = "no space left", "no broker"
-    assert house.get("/-/healthy")[:2] == (200, "degraded: no space left\ndegraded: no broker\n")
+    house.vitals.store_fault = "no space left"
+    house.vitals.source_fault = "no broker"
+    assert house.get("/-/healthy")[:2] == (
+        200,
+        "degraded: no space left\ndegraded: no broker\n",
+    )
 
 
 def test_the_page_escapes_what_comes_from_a_record(house: House) -> None:
@@ -89,7 +117,9 @@ def test_the_page_escapes_what_comes_from_a_record(house: House) -> None:
 
 def test_an_incident_moves_from_firing_to_resolved(house: House) -> None:
     house.view.alerted(FIRING)
-    house.view.alerted(replace(FIRING, severity=Severity.CRITICAL, reason=Reason.ESCALATED))
+    house.view.alerted(
+        replace(FIRING, severity=Severity.CRITICAL, reason=Reason.ESCALATED)
+    )
     alerts = json.loads(house.get("/api/v1/alerts")[1])
     assert [a["labels"]["severity"] for a in alerts["firing"]] == ["critical"]
     house.view.alerted(replace(FIRING, reason=Reason.RECOVERED, ends_at=120.0))
@@ -103,7 +133,9 @@ def test_the_status_tells_bundle_and_levels(house: House) -> None:
     assert status["bundle"]["name"] == "fake"
     assert status["tick_interval"] == 60
     assert "the fleet&#x27;s level, at a point every 60 s" in house.get("/")[1]
-    assert status["levels"] == pytest.approx({"warning": 3.0, "critical": 5.0, "clear": 2.7})
+    assert status["levels"] == pytest.approx(
+        {"warning": 3.0, "critical": 5.0, "clear": 2.7}
+    )
 
 
 @pytest.mark.parametrize("path", ["/none", "/-/", "/api/v1/../../etc/passwd"])
@@ -113,4 +145,11 @@ def test_there_is_nothing_else(house: House, path: str) -> None:
 
 def test_an_address_that_is_taken_is_the_operators_to_mend(house: House) -> None:
     with pytest.raises(ConfigError, match="DETECTOR_WEB__LISTEN"):
-        WebServer(house.server.address, house.metrics, house.vitals, house.view, house.clock, lambda: None)
+        WebServer(
+            house.server.address,
+            house.metrics,
+            house.vitals,
+            house.view,
+            house.clock,
+            lambda: None,
+        )

@@ -1,4 +1,6 @@
-"""What a fit on one metric takes over from the package's bundle: the network it goes on from and the rates beside its own."""
+"""What a fit on one metric takes over from the package's bundle: the network it goes on
+from and the rates beside its own.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ import torch
 from onnx import numpy_helper
 
 from detector.model.bundle import GRAPH, SHIPPED, load_bundle
-from training import beforehand as module
-from training.beforehand import NETWORK, beforehand
 from training.cli import main as training
-from training.config import FitSettings
-from training.data import Split
 from training.errors import TrainingError
-from training.fit import fit
-from training.network import Sequence
+from training.fitting import pretrained as module
+from training.fitting.pretrained import NETWORK, beforehand
+from training.fitting.train import fit
+from training.history.history import Split
+from training.models.multivariate import Sequence
+from training.settings import FitSettings
 
 
 def weights() -> dict[str, torch.Tensor]:
@@ -30,8 +32,15 @@ def weights() -> dict[str, torch.Tensor]:
 
 def test_the_weights_to_go_on_from_are_those_of_the_graph_in_the_package() -> None:
     graph = onnx.load(SHIPPED / GRAPH).graph
-    served = [numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == "bottleneck.weight"]
-    assert [np.array_equal(weight, weights()["bottleneck.weight"].numpy()) for weight in served] == [True]
+    served = [
+        numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if tensor.name == "bottleneck.weight"
+    ]
+    assert [
+        np.array_equal(weight, weights()["bottleneck.weight"].numpy())
+        for weight in served
+    ] == [True]
 
 
 def test_only_the_full_network_on_one_metric_knows_anything_beforehand() -> None:
@@ -44,39 +53,78 @@ def test_only_the_full_network_on_one_metric_knows_anything_beforehand() -> None
 
 
 def test_a_fit_that_does_no_better_keeps_the_weights_that_it_went_on_from() -> None:
-    start, rng = weights(), np.random.default_rng(0)
+    start = weights()
+    rng = np.random.default_rng(0)
     channels = [rng.normal(size=(400, 6)).astype(np.float32) for _ in range(3)]
     splits = [Split(200, 300)] * 3
     ruinous = FitSettings(steps=3, learning_rate=10.0)
     fitted = fit(channels, splits, ruinous, 16, lambda *_: None, start)
     assert fitted.start is not None
     assert fitted.start < fitted.curve[-1][2]
-    assert all(torch.equal(value, start[name]) for name, value in fitted.network.state_dict().items())
+    assert all(
+        torch.equal(value, start[name])
+        for name, value in fitted.network.state_dict().items()
+    )
     better = fit(channels, splits, FitSettings(steps=60), 16, lambda *_: None, start)
     assert min(v for _, _, v in better.curve) < fitted.start
-    assert not torch.equal(better.network.state_dict()["output.bias"], start["output.bias"])
+    assert not torch.equal(
+        better.network.state_dict()["output.bias"], start["output.bias"]
+    )
 
 
-def test_a_short_history_of_one_metric_has_about_the_levels_of_the_package(tmp_path: Path) -> None:
+def test_a_short_history_of_one_metric_has_about_the_levels_of_the_package(
+    tmp_path: Path,
+) -> None:
     rng = np.random.default_rng(5)
-    rows = [f"{1_700_000_000 + 300 * t},host-{s},{50 + rng.normal():.5g}" for s in range(3) for t in range(400)]
-    (tmp_path / "history.csv").write_text("\n".join(["timestamp,stream,cpu", *rows]) + "\n")
-    assert training(["fit", "--data", str(tmp_path / "history.csv"), "--out", str(tmp_path / "bundle"), "--steps", "2", "--accept"]) == 0
-    own, package = (load_bundle(path).manifest for path in (tmp_path / "bundle", SHIPPED))
-    assert own.tail.level(0.5) == pytest.approx(package.tail.level(0.5), abs=package.tail.scale / 4)
+    rows = [
+        f"{1_700_000_000 + 300 * t},host-{s},{50 + rng.normal():.5g}"
+        for s in range(3)
+        for t in range(400)
+    ]
+    (tmp_path / "history.csv").write_text(
+        "\n".join(["timestamp,stream,cpu", *rows]) + "\n"
+    )
+    assert (
+        training(
+            [
+                "fit",
+                "--data",
+                str(tmp_path / "history.csv"),
+                "--out",
+                str(tmp_path / "bundle"),
+                "--steps",
+                "2",
+                "--accept",
+            ]
+        )
+        == 0
+    )
+    own, package = (
+        load_bundle(path).manifest for path in (tmp_path / "bundle", SHIPPED)
+    )
+    assert own.tail.level(0.5) == pytest.approx(
+        package.tail.level(0.5), abs=package.tail.scale / 4
+    )
     assert own.tail.stream_weeks < 0.2
     assert own.provenance["validation_loss"] <= own.provenance["last_validation_loss"]
 
 
-def test_damaged_weights_are_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_weights_are_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for path in SHIPPED.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / NETWORK).write_bytes(b"nothing")
     monkeypatch.setattr(module, "SHIPPED", tmp_path)
-    with pytest.raises(TrainingError, match=rf"{NETWORK} is not the file its manifest was made for.*install the package again"):
+    with pytest.raises(
+        TrainingError,
+        match=rf"{NETWORK} is not the file its manifest was made for.*install the package again",
+    ):
         beforehand(FitSettings(), 1)
 
 
 def test_what_is_packed_is_what_a_network_of_that_shape_takes() -> None:
     network = Sequence(6, 16, torch.zeros(6, 6))
-    assert {name: tuple(value.shape) for name, value in weights().items()} == {k: tuple(v.shape) for k, v in network.state_dict().items()}
+    assert {name: tuple(value.shape) for name, value in weights().items()} == {
+        k: tuple(v.shape) for k, v in network.state_dict().items()
+    }

@@ -9,13 +9,19 @@ import pytest
 from tests.fakes import write_bundle, write_each_metric_bundle
 from tests.unit.training.test_evaluate import history, incident, labels
 from training.cli import main as training
-from training.compare import paired
-from training.scan import Incident
+from training.evaluation.backtest import Incident
+from training.evaluation.compare import paired
 
 
-def split(a: list[Incident], b: list[Incident], tolerance: float = 10) -> tuple[list[tuple[float, float]], list[float], list[float]]:
+def split(
+    a: list[Incident], b: list[Incident], tolerance: float = 10
+) -> tuple[list[tuple[float, float]], list[float], list[float]]:
     pairs, left, right = paired(a, b, tolerance)
-    return [(x.starts_at, y.starts_at) for x, y in pairs], [x.starts_at for x in left], [y.starts_at for y in right]
+    return (
+        [(x.starts_at, y.starts_at) for x, y in pairs],
+        [x.starts_at for x in left],
+        [y.starts_at for y in right],
+    )
 
 
 def test_incidents_pair_where_they_overlap_or_begin_close_together() -> None:
@@ -27,29 +33,67 @@ def test_incidents_pair_where_they_overlap_or_begin_close_together() -> None:
 
 
 def test_a_long_incident_stands_for_one_and_for_the_nearest() -> None:
-    assert split([incident(100, 900)], [incident(0, 300), incident(110, 120), incident(800, 810)]) == ([(100, 110)], [], [0, 800])
+    assert split(
+        [incident(100, 900)], [incident(0, 300), incident(110, 120), incident(800, 810)]
+    ) == ([(100, 110)], [], [0, 800])
 
 
-def test_the_same_bundle_differs_in_nothing_and_another_in_what_it_misses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    both, deaf = write_bundle(tmp_path / "a"), write_bundle(tmp_path / "b", features=["mem"])
-    data, intervals = history(tmp_path / "h.csv", label=False), labels(tmp_path / "l.csv")
+def test_the_same_bundle_differs_in_nothing_and_another_in_what_it_misses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = write_bundle(tmp_path / "a")
+    deaf = write_bundle(tmp_path / "b", features=["mem"])
+    data = history(tmp_path / "h.csv", label=False)
+    intervals = labels(tmp_path / "l.csv")
     assert training(["compare", str(both), str(both), "--data", str(data)]) == 0
     shown = capsys.readouterr().out
     assert shown.count("only in") == 2
     assert f"only in {both}: 0" in shown.replace("\n", "")
     assert "in both: 4" in shown
     assert "VUS-PR" not in shown
-    assert training(["compare", str(both), str(deaf), "--data", str(data), "--labels", str(intervals), "--budget", "0.1"]) == 0
+    assert (
+        training(
+            [
+                "compare",
+                str(both),
+                str(deaf),
+                "--data",
+                str(data),
+                "--labels",
+                str(intervals),
+                "--budget",
+                "0.1",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "VUS-PR" in shown
     assert "1970-01-01T01:41:00.000Z" in shown
     assert "3 of 4" in shown
 
 
-def test_beside_a_bundle_of_whole_streams_metrics_are_laid_over_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole, each = write_bundle(tmp_path / "a"), write_each_metric_bundle(tmp_path / "b")
-    data, intervals = history(tmp_path / "h.csv", label=False), labels(tmp_path / "l.csv")
-    assert training(["compare", str(whole), str(each), "--data", str(data), "--labels", str(intervals)]) == 0
+def test_beside_a_bundle_of_whole_streams_metrics_are_laid_over_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write_bundle(tmp_path / "a")
+    each = write_each_metric_bundle(tmp_path / "b")
+    data = history(tmp_path / "h.csv", label=False)
+    intervals = labels(tmp_path / "l.csv")
+    assert (
+        training(
+            [
+                "compare",
+                str(whole),
+                str(each),
+                "--data",
+                str(data),
+                "--labels",
+                str(intervals),
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "in both: 4" in shown
     assert shown.count("3 of 4") == 2
@@ -60,12 +104,33 @@ def test_beside_a_bundle_of_whole_streams_metrics_are_laid_over_each_other(tmp_p
     assert "by itself" not in shown
 
 
-def test_the_bundle_in_the_package_can_be_a_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert training(["compare", "any", str(write_bundle(tmp_path / "a")), "--data", str(history(tmp_path / "h.csv"))]) == 0
+def test_the_bundle_in_the_package_can_be_a_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        training(
+            [
+                "compare",
+                "builtin",
+                str(write_bundle(tmp_path / "a")),
+                "--data",
+                str(history(tmp_path / "h.csv")),
+            ]
+        )
+        == 0
+    )
     assert "any scores each metric by itself" in capsys.readouterr().out
 
 
-def test_a_bundle_that_the_data_can_t_feed_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    a, b = write_bundle(tmp_path / "a"), write_bundle(tmp_path / "b", features=["disk"])
-    assert training(["compare", str(a), str(b), "--data", str(history(tmp_path / "h.csv"))]) == 2
+def test_a_bundle_that_the_data_can_t_feed_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_bundle(tmp_path / "a")
+    b = write_bundle(tmp_path / "b", features=["disk"])
+    assert (
+        training(
+            ["compare", str(a), str(b), "--data", str(history(tmp_path / "h.csv"))]
+        )
+        == 2
+    )
     assert "lacks the bundle's features disk" in capsys.readouterr().err

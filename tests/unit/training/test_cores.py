@@ -7,8 +7,8 @@ import os
 import pytest
 
 from detector.errors import DataError
-from training.cores import Tell, on_cores
 from training.errors import TrainingError
+from training.parallel import Tell, on_cores
 
 
 def square(number: int, tell: Tell) -> tuple[int, int]:

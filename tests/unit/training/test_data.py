@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import load_history
+from training.history.history import load_history
 
 
-def test_rows_that_come_late_are_put_in_order_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+def test_rows_that_come_late_are_put_in_order_and_what_is_left_out_is_said(
+    tmp_path: Path,
+) -> None:
     rows = [f"{1_700_000_000 + 60 * t},{50 + t % 7}" for t in range(200)]
     rows[20], rows[21] = rows[21], rows[20]
     rows.append(rows[199].replace(",", ",9"))
@@ -28,5 +30,12 @@ def test_rows_that_come_late_are_put_in_order_and_what_is_left_out_is_said(tmp_p
 
 
 def test_nothing_is_said_of_history_in_order(tmp_path: Path) -> None:
-    (tmp_path / "h.csv").write_text("\n".join(["timestamp,cpu", *(f"{1_700_000_000 + 60 * t},{t % 7}" for t in range(200))]))
+    (tmp_path / "h.csv").write_text(
+        "\n".join(
+            [
+                "timestamp,cpu",
+                *(f"{1_700_000_000 + 60 * t},{t % 7}" for t in range(200)),
+            ]
+        )
+    )
     assert load_history(tmp_path / "h.csv", 0.6).notes == ()

@@ -1,4 +1,6 @@
-"""Made faults: where they are said to be and nowhere else, and nothing that the metric could not have reported."""
+"""Made faults: where they are said to be and nowhere else, and nothing that the metric
+could not have reported.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +8,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.faults import FAULTS, KINDS, SHORTEST_STRETCH, SIZES, inject
-from training.metrics import runs
+from training.evaluation.metrics import runs
+from training.synthetic.faults import FAULTS, KINDS, SHORTEST_STRETCH, SIZES, inject
 
 F32 = npt.NDArray[np.float32]
 
 
 def stretch(rows: int = 1500, seed: int = 0) -> F32:
-    """A daily load with noise, a count of it, a metric that never moves and one with gaps."""
+    """A daily load with noise, a count of it, a metric that never moves and one with
+    gaps.
+    """
     rng = np.random.default_rng(seed)
     load = 50 + 20 * np.sin(np.arange(rows) / 200) + rng.normal(size=rows)
     gaps = np.where(rng.random(rows) < 0.2, np.nan, load - 100)
-    return np.stack([load, np.round(load * 3), np.full(rows, 7.0), gaps], axis=1).astype(np.float32)
+    return np.stack(
+        [load, np.round(load * 3), np.full(rows, 7.0), gaps], axis=1
+    ).astype(np.float32)
 
 
 SCALE = np.array([15, 45, 1, 15], np.float32)
@@ -25,7 +31,9 @@ SCALE = np.array([15, 45, 1, 15], np.float32)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
-def test_what_changed_is_marked_and_what_is_marked_changed(kind: str, size: float) -> None:
+def test_what_changed_is_marked_and_what_is_marked_changed(
+    kind: str, size: float
+) -> None:
     values = stretch()
     copy = inject(values, SCALE, kind, size, np.random.default_rng(1))
     starts, ends = runs(copy.truth)
@@ -53,7 +61,9 @@ def test_a_metric_stays_one_that_could_be_reported(kind: str) -> None:
 def test_units_don_t_matter(kind: str) -> None:
     values = stretch()[:, [0, 3]]
     small = inject(values, SCALE[[0, 3]], kind, 3.0, np.random.default_rng(3))
-    large = inject(values * 1024, SCALE[[0, 3]] * 1024, kind, 3.0, np.random.default_rng(3))
+    large = inject(
+        values * 1024, SCALE[[0, 3]] * 1024, kind, 3.0, np.random.default_rng(3)
+    )
     np.testing.assert_array_equal(small.truth, large.truth)
     np.testing.assert_allclose(small.values * 1024, large.values, rtol=1e-5)
 
@@ -61,7 +71,13 @@ def test_units_don_t_matter(kind: str) -> None:
 def test_a_larger_size_changes_more() -> None:
     values = stretch()[:, :1]
     for kind in ("level shift", "spike", "burst", "drift", "variance", "dropout"):
-        changes = [np.abs(inject(values, SCALE[:1], kind, size, np.random.default_rng(4)).values - values).max() for size in SIZES]
+        changes = [
+            np.abs(
+                inject(values, SCALE[:1], kind, size, np.random.default_rng(4)).values
+                - values
+            ).max()
+            for size in SIZES
+        ]
         assert changes == sorted(changes)
         assert changes[0] < changes[-1]
 
@@ -69,12 +85,20 @@ def test_a_larger_size_changes_more() -> None:
 def test_a_fault_that_changes_nothing_is_not_marked() -> None:
     values = np.full((1500, 1), 5.0, np.float32)
     values[:3] = 0  # it moves, but is long at rest wherever a fault would be
-    assert not inject(values, SCALE[:1], "flat line", 6.0, np.random.default_rng(0)).truth.any()
+    assert not inject(
+        values, SCALE[:1], "flat line", 6.0, np.random.default_rng(0)
+    ).truth.any()
     assert inject(values, SCALE[:1], "spike", 6.0, np.random.default_rng(0)).truth.any()
 
 
-def test_a_stream_without_anything_that_moves_gets_no_fault_and_the_shortest_stretch_does() -> None:
+def test_a_stream_without_anything_that_moves_gets_no_fault_and_the_shortest_stretch_does() -> (
+    None
+):
     flat = np.full((SHORTEST_STRETCH, 2), 3.0, np.float32)
-    assert not inject(flat, np.ones(2, np.float32), "spike", 6.0, np.random.default_rng(0)).truth.any()
+    assert not inject(
+        flat, np.ones(2, np.float32), "spike", 6.0, np.random.default_rng(0)
+    ).truth.any()
     for kind in KINDS:
-        assert inject(stretch(SHORTEST_STRETCH), SCALE, kind, 6.0, np.random.default_rng(0)).truth.any()
+        assert inject(
+            stretch(SHORTEST_STRETCH), SCALE, kind, 6.0, np.random.default_rng(0)
+        ).truth.any()

@@ -1,4 +1,6 @@
-"""Areas under precision-recall curves: hand-worked cases, and the volume written out point by point."""
+"""Areas under precision-recall curves: hand-worked cases, and the volume written out
+point by point.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.metrics import DEFAULT_BUFFER, THRESHOLDS, average_precision, buffer_length, runs, vus_pr
+from training.evaluation.metrics import (
+    DEFAULT_BUFFER,
+    THRESHOLDS,
+    average_precision,
+    buffer_length,
+    runs,
+    vus_pr,
+)
 
 
 def truth(*bits: int) -> npt.NDArray[np.bool_]:
     return np.array(bits, bool)
 
 
-def volume(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], longest: int) -> float:
+def volume(
+    scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], longest: int
+) -> float:
     """The definition, one buffer, threshold and point at a time."""
     n, firsts, lasts = len(scores), *runs(labels)
     events = list(zip(firsts.tolist(), lasts.tolist(), strict=True))
@@ -35,7 +46,8 @@ def volume(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], longe
                 wide[-1] = (wide[-1][0], last + half)
             else:
                 wide.append((first - half, last + half))
-        area, before = 0.0, 0.0
+        area = 0.0
+        before = 0.0
         for rank in np.linspace(0, n - 1, THRESHOLDS).astype(int):
             alerted = scores >= ordered[rank]
             found = float(soft[alerted].sum())
@@ -50,7 +62,9 @@ def volume(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], longe
 
 def test_average_precision_of_a_hand_worked_ranking() -> None:
     # hits at ranks 1 and 3: (1/1 + 2/3) / 2
-    assert average_precision(np.array([0.9, 0.8, 0.7, 0.1]), truth(1, 0, 1, 0)) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(
+        np.array([0.9, 0.8, 0.7, 0.1]), truth(1, 0, 1, 0)
+    ) == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_points_of_equal_score_are_taken_together() -> None:
@@ -75,15 +89,23 @@ def test_the_volume_is_its_definition(seed: int) -> None:
     for start in rng.integers(0, n, 3):
         labels[start : start + int(rng.integers(1, 12))] = True
     longest = int(rng.integers(0, 25))
-    assert vus_pr(scores, labels, longest) == pytest.approx(volume(scores, labels, longest), abs=1e-12)
+    assert vus_pr(scores, labels, longest) == pytest.approx(
+        volume(scores, labels, longest), abs=1e-12
+    )
 
 
 def test_a_near_miss_counts_in_the_volume_and_not_in_the_average_precision() -> None:
-    labels, near, far = np.zeros(300, bool), np.zeros(300), np.zeros(300)
+    labels = np.zeros(300, bool)
+    near = np.zeros(300)
+    far = np.zeros(300)
     labels[100:110] = True
     near[95:105] = far[200:210] = 1
     assert average_precision(near, labels) < 0.6
-    assert vus_pr(near, labels, 40) > average_precision(near, labels) > vus_pr(far, labels, 40)
+    assert (
+        vus_pr(near, labels, 40)
+        > average_precision(near, labels)
+        > vus_pr(far, labels, 40)
+    )
 
 
 def test_the_buffer_is_the_period_and_a_default_without_one() -> None:

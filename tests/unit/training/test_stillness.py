@@ -1,4 +1,6 @@
-"""How surprising it is that a metric stands still: by what it did before, and a constant never."""
+"""How surprising it is that a metric stands still: by what it did before, and a
+constant never.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from detector.events import F32
-from training.stillness import FADES, stillness
+from training.models.flatline import FADES, stillness
 
 
 def surprises(values: list[float]) -> F32:
@@ -34,7 +36,12 @@ def plain(values: list[float]) -> float:
 
 @pytest.mark.parametrize(("levels", "frozen"), [(1000, 60), (6, 200), (2, 500)])
 def test_the_surprise_is_that_of_the_plain_writing(levels: int, frozen: int) -> None:
-    values = np.random.default_rng(levels).integers(1, levels + 1, 400).astype(float).tolist()
+    values = (
+        np.random.default_rng(levels)
+        .integers(1, levels + 1, 400)
+        .astype(float)
+        .tolist()
+    )
     values += [0.5] * frozen
     assert surprises(values)[-1] == pytest.approx(plain(values), rel=0.02)
     assert FADES * len(values) < 0.02
@@ -51,5 +58,10 @@ def test_a_longer_run_is_more_surprising_and_a_constant_not_at_all() -> None:
 
 def test_a_metric_that_often_rests_is_left_in_peace() -> None:
     rng = np.random.default_rng(2)
-    values = np.concatenate([np.append(np.zeros(rng.integers(20, 60)), rng.normal(size=20)) for _ in range(40)])
+    values = np.concatenate(
+        [
+            np.append(np.zeros(rng.integers(20, 60)), rng.normal(size=20))
+            for _ in range(40)
+        ]
+    )
     assert surprises([*values.tolist(), *[0.0] * 70])[2000:].max() < 1

@@ -1,4 +1,6 @@
-"""The bundle that the package carries is what its command makes, and finds a fault in a metric it was never told of."""
+"""The bundle that the package carries is what its command makes, and finds a fault in a
+metric it was never told of.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +10,41 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.alerting.config import AlertingSettings
 from detector.events import Alert
-from detector.ingest.source_file import FileSource
 from detector.model.bundle import GRAPH, MANIFEST, SHIPPED, STREAMS, load_bundle
-from detector.model.runtime import Runtime
-from detector.replay import offline_pipeline
-from training import universal
-from training.beforehand import NETWORK
-from training.build import STATED
-from training.config import FitSettings
-from training.streams import KINDS, made_history
+from detector.model.onnx_engine import Runtime
+from detector.replay.chunks import FileSource
+from detector.replay.offline import offline_pipeline
+from detector.settings.alerting import AlertingSettings
+from training.fitting import builtin_bundle as universal
+from training.fitting.build_bundle import STATED
+from training.fitting.pretrained import NETWORK
+from training.settings import FitSettings
+from training.synthetic.streams import KINDS, made_history
 
 
-def test_the_bundle_in_the_package_is_that_of_the_streams_and_settings_of_its_command() -> None:
-    """If this fails, make it again: python -m training.universal --out detector/bundles/any."""
+def test_the_bundle_in_the_package_is_that_of_the_streams_and_settings_of_its_command() -> (
+    None
+):
+    """If this fails, make it again: python -m training.fitting.builtin_bundle --out
+    detector/bundles/builtin.
+    """
     bundle = load_bundle(SHIPPED)
     origin = bundle.manifest.provenance
-    fitted, calibrated = (made_history(universal.STREAMS_OF_EACH_HALF, universal.SETTINGS.seed + k) for k in (0, 1))
-    assert (origin["data_sha256"], origin["calibration_sha256"]) == (fitted.digest, calibrated.digest)
+    fitted, calibrated = (
+        made_history(universal.STREAMS_OF_EACH_HALF, universal.SETTINGS.seed + k)
+        for k in (0, 1)
+    )
+    assert (origin["data_sha256"], origin["calibration_sha256"]) == (
+        fitted.digest,
+        calibrated.digest,
+    )
     assert origin["settings"] == universal.SETTINGS.model_dump(exclude=STATED)
-    assert (bundle.manifest.each_metric, bundle.manifest.tick_interval, len(bundle.rows)) == (True, universal.TICK, 0)
+    assert (
+        bundle.manifest.each_metric,
+        bundle.manifest.tick_interval,
+        len(bundle.rows),
+    ) == (True, universal.TICK, 0)
 
 
 def test_the_bundle_in_the_package_is_small_and_holds_no_more_than_is_read() -> None:
@@ -38,13 +54,17 @@ def test_the_bundle_in_the_package_is_small_and_holds_no_more_than_is_read() -> 
 
 
 def test_streams_are_made_the_same_again_and_others_by_another_seed() -> None:
-    one, again, other = (made_history(2 * len(KINDS), seed).digest for seed in (3, 3, 4))
+    one, again, other = (
+        made_history(2 * len(KINDS), seed).digest for seed in (3, 3, 4)
+    )
     assert one == again != other
 
 
 def test_made_streams_are_finite_in_time_order_and_of_every_size() -> None:
     series = made_history(4 * len(KINDS), 5).series
-    assert all(np.isfinite(s.values).all() and (np.diff(s.times) > 0).all() for s in series)
+    assert all(
+        np.isfinite(s.values).all() and (np.diff(s.times) > 0).all() for s in series
+    )
     assert all(np.isclose(np.median(np.diff(s.times)), s.tick) for s in series)
     sizes = [float(np.abs(s.values).max()) for s in series]
     assert min(sizes) < 1
@@ -52,23 +72,50 @@ def test_made_streams_are_finite_in_time_order_and_of_every_size() -> None:
 
 
 def test_the_command_makes_a_bundle_that_the_daemon_opens(tmp_path: Path) -> None:
-    universal.universal(tmp_path / "bundle", FitSettings(name="any", steps=3, seed=7), 6, (150, 200))
+    universal.universal(
+        tmp_path / "bundle", FitSettings(name="builtin", steps=3, seed=7), 6, (150, 200)
+    )
     made = load_bundle(tmp_path / "bundle")
     assert made.manifest.each_metric
-    assert made.manifest.provenance["data_sha256"] == made_history(6, 7, (150, 200)).digest
-    assert np.isfinite(Runtime(made).step(np.ones((1, 1), np.float32), np.ones((1, 3), np.float32), made.initial[None]).score).all()
+    assert (
+        made.manifest.provenance["data_sha256"] == made_history(6, 7, (150, 200)).digest
+    )
+    assert np.isfinite(
+        Runtime(made)
+        .step(
+            np.ones((1, 1), np.float32), np.ones((1, 3), np.float32), made.initial[None]
+        )
+        .score
+    ).all()
 
 
-def test_a_metric_that_nobody_trained_on_fires_soon_after_the_warm_up_and_resolves(tmp_path: Path) -> None:
-    rng, fault = random.Random(1), range(180, 200)
+def test_a_metric_that_nobody_trained_on_fires_soon_after_the_warm_up_and_resolves(
+    tmp_path: Path,
+) -> None:
+    rng = random.Random(1)
+    fault = range(180, 200)
     rows = ["timestamp,stream,load,temperature"]
     for t in range(600):
-        load = 2e7 * (1 + 0.2 * math.sin(t / 60) + 0.05 * rng.gauss(0, 1)) * (3 if t in fault else 1)
-        rows.append(f"{1.7e9 + 30 * t:.0f},host-1,{load:.0f},{21 + 0.1 * rng.gauss(0, 1):.2f}")
+        load = (
+            2e7
+            * (1 + 0.2 * math.sin(t / 60) + 0.05 * rng.gauss(0, 1))
+            * (3 if t in fault else 1)
+        )
+        rows.append(
+            f"{1.7e9 + 30 * t:.0f},host-1,{load:.0f},{21 + 0.1 * rng.gauss(0, 1):.2f}"
+        )
     (tmp_path / "history.csv").write_text("\n".join(rows) + "\n")
-    bundle, raised = load_bundle(SHIPPED), list[Alert]()
-    pipeline = offline_pipeline(bundle, Runtime(bundle), AlertingSettings(false_alarms_per_week=10), raised.append)
-    (stretch,) = FileSource(tmp_path / "history.csv", bundle.feature_names, each_metric=True).stretches()
+    bundle = load_bundle(SHIPPED)
+    raised = list[Alert]()
+    pipeline = offline_pipeline(
+        bundle,
+        Runtime(bundle),
+        AlertingSettings(false_alarms_per_week=10),
+        raised.append,
+    )
+    (stretch,) = FileSource(
+        tmp_path / "history.csv", bundle.feature_names, each_metric=True
+    ).stretches()
     for columns in stretch.polls():
         pipeline.process([columns])
     assert {alert.stream for alert in raised} == {"host-1/load"}

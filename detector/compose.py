@@ -1,0 +1,59 @@
+"""compose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from detector.clock import Clock
+from detector.errors import ConfigError
+from detector.events import Partition
+from detector.ingest.formats.json_per_metric import EachMetricDecoder
+from detector.ingest.formats.json_wide import Decoder
+from detector.model.bundle import SHIPPED, Bundle, load_bundle
+from detector.notify.receivers.webhook import Webhook
+from detector.recovery.store import Store
+from detector.recovery.store_kafka import KafkaStore
+from detector.recovery.store_local import LocalStore
+from detector.settings.load import Settings
+
+
+def the_bundle(settings: Settings) -> Bundle:
+    """The one that is set, else the package's own. Raises BundleError."""
+    return load_bundle(settings.model.bundle or SHIPPED)
+
+
+def the_decoder(
+    bundle: Bundle,
+    settings: Settings,
+    on_unknown: Callable[[str, Partition, int], None],
+) -> Decoder:
+    """What reads records for the bundle: of the features that it names, or of any."""
+    most = settings.kafka.max_record_bytes
+    return (
+        EachMetricDecoder(most, on_unknown)
+        if bundle.manifest.each_metric
+        else Decoder(bundle.feature_names, most, on_unknown)
+    )
+
+
+def the_store(settings: Settings, clock: Clock) -> Store:
+    """Raises ConfigError."""
+    recovery = settings.recovery
+    if recovery.topic is None:
+        return LocalStore(recovery.directory or Path())
+    if recovery.topic in settings.kafka.topics:
+        raise ConfigError(
+            f"DETECTOR_RECOVERY__STORE: {recovery.topic} is an input topic: name one that holds nothing else"
+        )
+    return KafkaStore(settings.kafka, recovery.topic, clock)
+
+
+def the_receivers(settings: Settings, clock: Clock) -> dict[str, Webhook]:
+    """By name. Raises ConfigError."""
+    alerting = settings.alerting
+    labelled = alerting.labelling()
+    return {
+        r.name: Webhook(r, labelled, alerting.external_url, clock)
+        for r in alerting.destinations()
+    }

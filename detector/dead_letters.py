@@ -1,0 +1,117 @@
+"""Where what can't be used is kept: one NDJSON file, rotated once at its size limit, so
+it can't fill the disk.
+
+A record's bytes are kept up to :data:`KEPT` in base64 with topic, partition and offset,
+where Kafka still has the whole of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from detector.errors import ConfigError
+from detector.events import Alert, Rejected
+from detector.notify.payload import alert_body
+
+KEPT = 4096
+
+
+class DeadLetterFile:
+    """Implements DeadLetters. Thread-safe. Raises ConfigError where it can't be opened;
+    a disk that fails later stops nothing.
+    """
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._failed = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+        except OSError as error:
+            remedy = (
+                "make it writable, or name another in DETECTOR_RECOVERY__DEAD_LETTERS"
+            )
+            raise ConfigError(
+                f"dead letters can't be kept in {path.parent} ({error.strerror}): {remedy}"
+            ) from None
+        self._log = structlog.get_logger("deadletter")
+
+    def record(self, rejected: Rejected) -> None:
+        where = {
+            "topic": rejected.partition.topic,
+            "partition": rejected.partition.number,
+            "offset": rejected.offset,
+        }
+        self._write(
+            {
+                "kind": "record",
+                "reason": rejected.reason.value,
+                "detail": rejected.detail[:500],
+                **where,
+                **_bytes(rejected),
+            }
+        )
+
+    def notification(self, alert: Alert, cause: str) -> None:
+        self._write(
+            {"kind": "notification", "reason": cause, "alert": alert_body(alert)}
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
+
+    def _write(self, letter: dict[str, Any]) -> None:
+        line = msgspec.json.encode(letter) + b"\n"
+        with self._lock:
+            try:
+                if self._file.tell() + len(line) > self._max_bytes:
+                    self._rotate()
+                self._file.write(line)
+                self._file.flush()
+                self._failed = False
+            except OSError as error:
+                if not self._failed:
+                    self._log.error("dead_letter_not_written", cause=str(error))
+                self._failed = True
+
+    def _rotate(self) -> None:
+        """Whatever fails here leaves a file that is open."""
+        # renamed before, and then there was no room for the next
+        with contextlib.suppress(FileNotFoundError):
+            self._path.replace(self._path.with_suffix(".1.ndjson"))
+        full = self._file
+        self._file = self._path.open("ab")
+        full.close()
+
+
+class NoDeadLetters:
+    """For replay: its rows are still in the file they came from. Implements
+    DeadLetters.
+    """
+
+    def record(self, rejected: Rejected) -> None:
+        """Nothing to keep."""
+
+    def notification(self, alert: Alert, cause: str) -> None:
+        """Nothing to keep."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _bytes(rejected: Rejected) -> dict[str, str | None]:
+    return {"key": _base64(rejected.key), "value": _base64(rejected.value)}
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data[:KEPT]).decode()

@@ -1,0 +1,32 @@
+"""A kafka-python client that is either made or leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
+
+_Client = TypeVar("_Client")
+
+
+def connected(kind: Callable[..., _Client], **config: Any) -> _Client:
+    """``kind(**config)``, a consumer, producer or admin client. Raises KafkaError where
+    no broker answers.
+
+    kafka-python (3.0.12) leaves the I/O thread and the sockets of a client behind whose
+    constructor fails; here they are closed.
+    """
+    clients: list[Any] = []
+
+    def made(**settings: Any) -> Any:
+        clients.append(KafkaNetClient(**settings))
+        return clients[-1]
+
+    try:
+        return kind(kafka_client=made, **config)
+    except KafkaError:
+        for client in clients:
+            client.close()
+        raise

@@ -1,0 +1,122 @@
+"""Settings of ingest: ``DETECTOR_KAFKA__…``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from detector.setting_types import Listed
+
+
+class KafkaSettings(BaseModel):
+    """Broker, topics and consumer group; the TLS and SASL settings are kafka-python's
+    own, passed through.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap_servers: Listed = Field(
+        ("localhost:9092",), min_length=1, description="host:port, comma-separated"
+    )
+    topics: Listed = Field((), description="names, comma-separated, or one ^regex")
+    group_id: str = Field(
+        "streamwarden", min_length=1, description="consumer group; replicas share it"
+    )
+    group_instance_id: str | None = Field(
+        None,
+        description="static membership: a restart of this member moves no partition",
+    )
+    client_id: str = "streamwarden"
+    auto_offset_reset: Literal["earliest", "latest"] = Field(
+        "earliest", description="where a partition without an offset starts"
+    )
+    max_poll_records: int = Field(
+        8192,
+        ge=1,
+        le=1_000_000,
+        description="points scored at once, about: fewer records where each metric is a stream",
+    )
+    max_record_bytes: int = Field(
+        1 << 20, ge=64, description="a longer record is rejected"
+    )
+    dead_letter_bytes: int = Field(
+        64 << 20,
+        ge=1 << 16,
+        description="size of the dead-letter file before it is rotated once",
+    )
+    session_timeout_ms: int = Field(45_000, ge=1000)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = (
+        "PLAINTEXT"
+    )
+    ssl_check_hostname: bool = True
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_password: SecretStr | None = None
+    sasl_mechanism: (
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"]
+        | None
+    ) = None
+    sasl_plain_username: str | None = None
+    sasl_plain_password: SecretStr | None = None
+
+    @field_validator("topics")
+    @classmethod
+    def _pattern(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        if any(t.startswith("^") for t in topics):
+            if len(topics) != 1:
+                raise ValueError("name topics, or give one ^regex, not both")
+            try:
+                re.compile(topics[0])
+            except re.error as error:
+                raise ValueError(
+                    f"{topics[0]} is not a regular expression: {error}"
+                ) from None
+        return topics
+
+    @model_validator(mode="after")
+    def _sasl(self) -> KafkaSettings:
+        if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
+            raise ValueError(
+                f"security_protocol {self.security_protocol} needs sasl_mechanism"
+            )
+        if (
+            self.sasl_mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+            and self.sasl_plain_username is None
+        ):
+            raise ValueError(
+                f"sasl_mechanism {self.sasl_mechanism} needs sasl_plain_username and sasl_plain_password"
+            )
+        return self
+
+    def connection(self) -> dict[str, Any]:
+        """Keyword arguments that every kafka-python client takes; secrets are in the
+        clear here, so log it nowhere.
+        """
+        passed = (
+            "client_id",
+            "security_protocol",
+            "ssl_check_hostname",
+            "ssl_cafile",
+            "ssl_certfile",
+            "ssl_keyfile",
+            "ssl_password",
+            "sasl_mechanism",
+            "sasl_plain_username",
+            "sasl_plain_password",
+        )
+        values = {name: getattr(self, name) for name in passed}
+        plain = {
+            k: v.get_secret_value() if isinstance(v, SecretStr) else v
+            for k, v in values.items()
+        }
+        return {"bootstrap_servers": list(self.bootstrap_servers), **plain}

@@ -1,0 +1,132 @@
+"""Settings of the model: ``DETECTOR_MODEL__…``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from detector.errors import ConfigError
+from detector.model.bundle import SHIPPED, Bundle
+from detector.model.local_time import Zones, compiled
+
+UTC = "UTC"
+
+
+def known_zone(name: str) -> str:
+    """The name of a time zone. Raises ValueError where it is none, with the remedy."""
+    try:
+        ZoneInfo(name)
+    # absent; no relative path, or a file of another kind; a folder of zones
+    except (LookupError, ValueError, OSError):
+        raise ValueError(
+            f"{name!r} is no time zone: name one as Europe/Berlin, America/New_York or UTC"
+        ) from None
+    return name
+
+
+def zones_of(
+    default: str, rules: tuple[tuple[re.Pattern[str], str], ...] = ()
+) -> Zones:
+    """Zones that are known, by name."""
+    names = list(dict.fromkeys((UTC, default, *(zone for _, zone in rules))))
+    numbered = [(pattern, names.index(zone)) for pattern, zone in rules]
+    return compiled(
+        [ZoneInfo(name) for name in names[1:]], names.index(default), numbered
+    )
+
+
+class TimezoneSettings(BaseModel):
+    """Streams that live in a zone of their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    streams: str = Field(
+        description="regular expression that is searched for in a stream's name"
+    )
+    zone: str = Field(description="the time zone of these streams, as Europe/Berlin")
+
+    @field_validator("streams")
+    @classmethod
+    def _pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"{pattern!r} is not a regular expression ({error}): escape what it should take literally with a backslash"
+            ) from None
+        return pattern
+
+    @field_validator("zone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        return known_zone(name)
+
+
+class ModelSettings(BaseModel):
+    """Which bundle runs, how many streams it may hold, and where they live."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: Path | None = Field(
+        None,
+        description="that `training fit` wrote; none, or `builtin`: the package's own, each metric a stream",
+    )
+    max_streams: int = Field(
+        200_000,
+        ge=1,
+        description="held in memory; new streams beyond this are rejected with reason capacity",
+    )
+    evict_after: float = Field(
+        86_400.0,
+        gt=0,
+        description="seconds without a point after which a stream's state lies in the store alone",
+    )
+    timezone: str | None = Field(
+        None,
+        description="time zone whose wall clock the streams follow; none: the bundle's, else UTC",
+    )
+    timezones: tuple[TimezoneSettings, ...] = Field(
+        (),
+        description="streams with a zone of their own, in the TOML file: [[model.timezones]]",
+    )
+
+    @field_validator("bundle", "timezone", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("bundle", mode="before")
+    @classmethod
+    def _shipped(cls, value: object) -> object:
+        """The package's own by its word, as commands take it; ``./builtin`` is a directory."""
+        return None if value == SHIPPED.name else value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str | None) -> str | None:
+        return None if name is None else known_zone(name)
+
+    def zone(self, bundle: Bundle) -> str:
+        """The zone of a stream that no rule names. Raises ConfigError where it is the
+        bundle's and this machine does not know it.
+        """
+        if self.timezone is not None:
+            return self.timezone
+        try:
+            return known_zone(bundle.manifest.timezone)
+        except ValueError as error:
+            raise ConfigError(
+                f"bundle {bundle.path} was fitted in a zone that is not known here ({error}), in DETECTOR_MODEL__TIMEZONE"
+            ) from None
+
+    def zones(self, bundle: Bundle) -> Zones:
+        """Every stream's zone, first match first. Raises ConfigError as :meth:`zone`
+        does.
+        """
+        return zones_of(
+            self.zone(bundle),
+            tuple((re.compile(own.streams), own.zone) for own in self.timezones),
+        )

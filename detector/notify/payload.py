@@ -1,0 +1,213 @@
+"""Alertmanager's webhook body, version 4, so that every receiver that exists
+understands it.
+
+One incident is one alert: its fingerprint follows from its labels without the severity,
+so an escalation updates the incident in place, and ``fingerprint`` with ``startsAt``
+names it across retries, restarts and replays. A post carries one notification or those
+of a group, in order: what all of them have in common is said once more at the top, as
+Alertmanager does it. Format:
+https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
+"""
+
+import datetime
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from detector.alerting.wording import about, digits, seen
+from detector.events import Alert, FeatureDeviation, Reason
+
+ALERT_NAME = "StreamAnomaly"
+RECEIVER = "streamwarden"
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+class AlertBody(msgspec.Struct, frozen=True):
+    """One entry of ``alerts``; also one line of ``replay --alerts``."""
+
+    status: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    startsAt: str  # noqa: N815 - the format's own name
+    endsAt: str  # noqa: N815 - the format's own name
+    generatorURL: str  # noqa: N815 - the format's own name
+    fingerprint: str
+
+
+class Body(msgspec.Struct, frozen=True):
+    """The whole post."""
+
+    receiver: str
+    status: str
+    alerts: tuple[AlertBody, ...]
+    groupLabels: dict[str, str]  # noqa: N815 - the format's own name
+    commonLabels: dict[str, str]  # noqa: N815 - the format's own name
+    commonAnnotations: dict[str, str]  # noqa: N815 - the format's own name
+    externalURL: str  # noqa: N815 - the format's own name
+    version: str
+    groupKey: str  # noqa: N815 - the format's own name
+    truncatedAlerts: int = 0  # noqa: N815 - the format's own name
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Notifications that leave together.
+
+    Attributes:
+        group_key: names the route and the group, the same for every post of the group.
+        group: the labels that its alerts were grouped by, with their values.
+        key: Idempotency-Key, the same for every attempt and every replay of the same
+            content.
+    """
+
+    receiver: str
+    group_key: str
+    group: Mapping[str, str]
+    alerts: tuple[Alert, ...]
+    key: str
+
+
+def labels(alert: Alert) -> dict[str, str]:
+    """Those that every alert has."""
+    return {
+        "alertname": ALERT_NAME,
+        "severity": alert.severity.label,
+        "stream": alert.stream,
+    }
+
+
+def body(
+    post: Post, external_url: str, labelled: Callable[[Alert], dict[str, str]] = labels
+) -> Body:
+    entries = tuple(alert_body(alert, external_url, labelled) for alert in post.alerts)
+    status = "firing" if any(alert.firing for alert in post.alerts) else "resolved"
+    shared_labels = shared([entry.labels for entry in entries])
+    annotations = shared([entry.annotations for entry in entries])
+    return Body(
+        post.receiver,
+        status,
+        entries,
+        dict(post.group),
+        shared_labels,
+        annotations,
+        external_url,
+        "4",
+        post.group_key,
+    )
+
+
+def shared(tables: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The entries that all of them have, with one value."""
+    first, *others = tables
+    return {
+        name: value
+        for name, value in first.items()
+        if all(other.get(name) == value for other in others)
+    }
+
+
+def alert_body(
+    alert: Alert,
+    external_url: str = "",
+    labelled: Callable[[Alert], dict[str, str]] = labels,
+) -> AlertBody:
+    ends = _NEVER if alert.ends_at is None else timestamp(alert.ends_at)
+    status = "firing" if alert.firing else "resolved"
+    return AlertBody(
+        status,
+        labelled(alert),
+        described(alert),
+        timestamp(alert.starts_at),
+        ends,
+        external_url,
+        fingerprint(alert.stream),
+    )
+
+
+def described(alert: Alert) -> dict[str, str]:
+    """The annotations: what a person reads first: a sentence, then the numbers behind
+    it.
+    """
+    top = [d for d in alert.deviations if d.contribution > 0]
+    score = f"Score {alert.score:.2f}, level {alert.level:.2f}"
+    rare = f": {about(alert.per_week)} on this stream" if alert.firing else ""
+    young = (
+        f" It is a young stream: confidence {alert.confidence:.0%}."
+        if alert.confidence < 1
+        else ""
+    )
+    return {
+        "summary": f"{alert.stream} {_state(alert)}",
+        "description": f"{seen(top)}. {score}{rare}.{young}".removeprefix(". "),
+        "reason": alert.reason.label,
+        "score": f"{alert.score:.6g}",
+        "level": f"{alert.level:.6g}",
+        "rate_per_week": f"{alert.per_week:.3g}",
+        "confidence": f"{alert.confidence:.2g}",
+        "observed": _pairs(top, "observed"),
+        "expected": _pairs(top, "expected"),
+        "contributions": _pairs(top, "contribution"),
+        "odd": top[0].odd.value if top else "",
+        "at": timestamp(alert.at),
+    }
+
+
+def _pairs(deviations: Sequence[FeatureDeviation], name: str) -> str:
+    return " ".join(
+        f"{d.name}={getattr(d, name):.{4 if name == 'contribution' else digits(d)}g}"
+        for d in deviations
+    )
+
+
+def _state(alert: Alert) -> str:
+    if alert.reason is Reason.ACCEPTED:
+        return "stays as it is: accepted as the new normal"
+    return (
+        "does not behave as it did in its history"
+        if alert.firing
+        else "no longer stands out from its own recent past"
+    )
+
+
+def fingerprint(stream: str) -> str:
+    """16 hexadecimal digits that name the alert's labels without its severity."""
+    return hashlib.blake2b(
+        f"{ALERT_NAME}\0{stream}".encode(), digest_size=8
+    ).hexdigest()
+
+
+def idempotency_key(alert: Alert) -> str:
+    """The same for every attempt and every replay of one notification, and for no
+    other.
+    """
+    return f"{fingerprint(alert.stream)}-{int(alert.starts_at * 1000)}-{alert.reason.label}"
+
+
+def post_key(keys: Sequence[str]) -> str:
+    """Idempotency-Key of a post from those of its notifications: the only one's own, or
+    a digest of all.
+    """
+    return (
+        keys[0]
+        if len(keys) == 1
+        else "group-"
+        + hashlib.blake2b("\n".join(keys).encode(), digest_size=16).hexdigest()
+    )
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    moment = datetime.datetime.fromtimestamp(round(seconds, 3), datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def signature(secret: bytes, sent: int, content: bytes) -> str:
+    """HMAC-SHA256 (RFC 2104) over ``{timestamp}:{body}``, hexadecimal; ``sent`` in
+    epoch seconds stops a replayed post.
+    """
+    return hmac.new(
+        secret, str(sent).encode() + b":" + content, hashlib.sha256
+    ).hexdigest()

@@ -1,0 +1,78 @@
+"""What is known of a single metric before its history is read: what the bundle in the
+package learned from made streams.
+
+Theory of operation. What one metric's surprises look like while nothing is wrong, and
+how often its score reaches a level by chance, is much the same whatever the metric
+(:mod:`training.models.univariate`), and a few days of history are little to learn it
+from. So a fit on one metric goes on from the package's weights, and keeps them where
+its own steps do no better on its validation rows (:mod:`training.fitting.train`); and
+the package's rates are a prior of its own (:class:`training.fitting.calibrate.Prior`).
+The lean front has other channels and other scores: of those nothing is known.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detector.events import F32
+from detector.model.bundle import SHIPPED, load_bundle, sha256
+from training.errors import TrainingError
+from training.fitting.calibrate import Prior
+from training.models.multivariate import Sequence
+from training.models.univariate import HIDDEN, MOST
+from training.settings import FitSettings
+
+NETWORK = "network.npz"  # of the package's bundle: the daemon has no use for it
+
+
+@dataclass(frozen=True, slots=True)
+class Beforehand:
+    """``prior`` of the rates, and the ``weights`` to go on from, None where the network
+    asked for has another shape.
+    """
+
+    prior: Prior
+    weights: Mapping[str, Tensor] | None
+
+
+def beforehand(settings: FitSettings, features: int) -> Beforehand | None:
+    """For the full network on one metric; None for any other detector. Raises
+    TrainingError, BundleError.
+    """
+    if settings.detector != "lstm" or features > MOST or settings.lean:
+        return None
+    manifest = load_bundle(SHIPPED).manifest
+    alike = settings.hidden in (None, HIDDEN)
+    return Beforehand(
+        Prior(manifest.tail, manifest.tick_interval),
+        _weights(SHIPPED, manifest.files.get(NETWORK, "")) if alike else None,
+    )
+
+
+def packed(network: Sequence) -> dict[str, F32]:
+    """The weights by their names in the module."""
+    return {
+        name: tensor.detach().numpy() for name, tensor in network.state_dict().items()
+    }
+
+
+def _weights(bundle: Path, digest: str) -> Mapping[str, Tensor]:
+    try:
+        data = (bundle / NETWORK).read_bytes()
+    except OSError as error:
+        raise TrainingError(
+            f"the package's {bundle / NETWORK} can't be read ({error.strerror}): install the package again"
+        ) from None
+    if sha256(data) != digest:
+        raise TrainingError(
+            f"the package's {bundle / NETWORK} is not the file its manifest was made for: install the package again"
+        )
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return {name: torch.from_numpy(archive[name]) for name in archive.files}

@@ -1,0 +1,225 @@
+"""What an evaluation says: a table for the terminal, and ``evaluation.html``, one
+self-contained page of plots and sentences.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from training.evaluation.evaluate import LATE, Evaluation, Picture
+from training.reports.plots import Plot, png, rendered, sheet, styled
+
+_BARS = 40
+EACH = (
+    "each metric is a stream of its own, with its own budget and weeks; "
+    "an event counts once for its stream, found if any metric that it is about finds it"
+)
+_HOUR = 3_600.0
+_MINUTE = 60.0
+_WEEK = 604_800.0
+
+
+def table(evaluation: Evaluation) -> Table:
+    """One row a budget."""
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="none")
+    for name in (
+        "asked",
+        "false alarms",
+        "realised",
+        "incidents",
+        "events found",
+        "to alert",
+        "nine of ten",
+        "firing outside",
+    ):
+        shown.add_column(name, justify="right")
+    for b in evaluation.budgets:
+        shown.add_row(
+            f"{b.budget:g}",
+            f"{b.false_alarms:,}",
+            f"{b.false_alarms_per_week:.3g}",
+            f"{b.incidents:,}",
+            f"{b.found:,} of {b.events:,} ({b.recall:.0%})",
+            duration(b.delay_median),
+            duration(b.delay_p90),
+            f"{b.firing_outside:.2%}",
+        )
+    return shown
+
+
+def say(evaluation: Evaluation, console: Console) -> None:
+    rows = sum(s.rows for s in evaluation.streams)
+    with_events = sum(1 for s in evaluation.streams if s.events)
+    console.print(
+        f"{rows:,} {held(evaluation)}, {evaluation.weeks:.3g} stream-weeks; {evaluation.budgets[0].events:,} events in {with_events:,} streams",
+        highlight=False,
+    )
+    console.print(
+        f"AUC-PR {evaluation.auc_pr:.3f}   VUS-PR {evaluation.vus_pr:.3f}   (means over streams with events)",
+        highlight=False,
+    )
+    console.print(
+        "false alarms a stream-week, asked and realised; time from an event's start to its alert:",
+        highlight=False,
+    )
+    console.print(table(evaluation), highlight=False)
+    if evaluation.bundle.manifest.each_metric:
+        console.print(EACH, highlight=False, soft_wrap=True)
+
+
+def held(evaluation: Evaluation) -> str:
+    """What the rows are of."""
+    metrics = sum(s.metrics for s in evaluation.streams)
+    of = f"{len(evaluation.streams):,} streams"
+    return (
+        f"points of {metrics:,} metrics of {of}"
+        if evaluation.bundle.manifest.each_metric
+        else f"rows of {of}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """As people say it; a dash where there is none."""
+    if not np.isfinite(seconds):
+        return "-"
+    if seconds < 2 * _MINUTE:
+        return f"{seconds:.0f} s"
+    return (
+        f"{seconds / _MINUTE:.0f} min"
+        if seconds < 2 * _HOUR
+        else f"{seconds / _HOUR:.1f} h"
+    )
+
+
+def page(evaluation: Evaluation) -> bytes:
+    """UTF-8 HTML."""
+    with styled():
+        plots = [_rates(evaluation), _delays(evaluation), _streams(evaluation)]
+        misses = [_pictured(p) for p in evaluation.worst(miss=True)]
+        alarms = [_pictured(p) for p in evaluation.worst(miss=False)]
+    manifest = evaluation.bundle.manifest
+    return rendered(
+        "evaluation.html.j2",
+        e=evaluation,
+        manifest=manifest,
+        plots=plots,
+        misses=misses,
+        alarms=alarms,
+        duration=duration,
+        late=LATE,
+        held=held(evaluation),
+        each=EACH,
+    )
+
+
+def _rates(evaluation: Evaluation) -> Plot:
+    figure = sheet()
+    left, right = figure.subplots(1, 2)
+    asked = [b.budget for b in evaluation.budgets]
+    least = 1 / max(evaluation.weeks, 1e-9)
+    left.loglog(
+        asked,
+        [max(b.false_alarms_per_week, least / 3) for b in evaluation.budgets],
+        "o-",
+    )
+    left.loglog(asked, asked, color="gray", lw=0.8, ls="--", label="as asked")
+    left.axhline(least, color="crimson", lw=0.8, label="one in all of the data")
+    left.set(xlabel="false alarms a stream-week asked for", ylabel="realised")
+    left.legend(frameon=False, fontsize=7)
+    right.semilogx(asked, [b.recall for b in evaluation.budgets], "o-")
+    right.set(
+        xlabel="false alarms a stream-week asked for",
+        ylabel="share of events found",
+        ylim=(0, 1.05),
+    )
+    text = "Under the red line the data is too short to tell a rate from none. What the labels leave out counts as false: look at the pictures."
+    return Plot("False alarms and events found by budget", png(figure), text)
+
+
+def _delays(evaluation: Evaluation) -> Plot:
+    figure = sheet()
+    axes = figure.add_subplot()
+    for i, b in enumerate(evaluation.budgets):
+        delays = (
+            np.sort([d for s in evaluation.streams for d in s.outcomes[i].delays])
+            / _MINUTE
+        )
+        share = np.arange(1, len(delays) + 1) / max(b.events, 1)
+        axes.step(
+            np.concatenate([[0], delays]),
+            np.concatenate([[0], share]),
+            where="post",
+            label=f"{b.budget:g} a week",
+        )
+    axes.set_xscale("symlog", linthresh=1.0)
+    axes.set(
+        xlabel="minutes since the event began",
+        ylabel="share of events alerted",
+        ylim=(0, 1.05),
+    )
+    axes.legend(frameon=False)
+    return Plot(
+        "Time to alert",
+        png(figure),
+        "How many of all events have been alerted after how long. Where a line ends, the rest is never found.",
+    )
+
+
+def _streams(evaluation: Evaluation) -> Plot:
+    judged = sorted(
+        (s for s in evaluation.streams if np.isfinite(s.vus_pr)), key=lambda s: s.vus_pr
+    )[:_BARS][::-1]
+    figure = sheet(max(1.6, 0.7 + 0.17 * len(judged)))
+    axes = figure.add_subplot()
+    axes.barh([s.stream for s in judged], [s.vus_pr for s in judged])
+    axes.set(xlabel="VUS-PR", xlim=(0, 1))
+    title = (
+        "VUS-PR of each stream"
+        if len(judged) < _BARS
+        else f"VUS-PR of the {_BARS} worst streams"
+    )
+    return Plot(
+        title,
+        png(figure),
+        "Streams at the top are those to look at: their labels, their metrics, or a bundle of their own.",
+    )
+
+
+def _pictured(picture: Picture) -> Plot:
+    figure = sheet(3.0)
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    unit, name = (
+        (_HOUR, "hours")
+        if picture.times[-1] - picture.times[0] > 6 * _HOUR
+        else (_MINUTE, "minutes")
+    )
+    at = (picture.times - picture.moment) / unit
+    top.plot(at, picture.observed, lw=1, label="observed")
+    top.plot(at, picture.expected, lw=1, label="expected")
+    top.set(ylabel=picture.metric)
+    top.legend(frameon=False, fontsize=7, loc="upper left")
+    bottom.plot(at, picture.scores, lw=1, color="black")
+    bottom.axhline(picture.level, color="crimson", lw=0.8)
+    bottom.set(
+        xlabel=f"{name} around the highest score",
+        ylabel="score",
+        xlim=(at[0], at[-1]) if len(at) > 1 else None,
+    )
+    for axes in (top, bottom):
+        for start, end in picture.events:
+            axes.axvspan(
+                (start - picture.moment) / unit,
+                (end - picture.moment) / unit,
+                color="gold",
+                alpha=0.3,
+                lw=0,
+            )
+    how = "under" if picture.miss else "over"
+    when = np.datetime_as_string(np.datetime64(int(picture.moment), "s"))
+    return Plot(
+        f"{picture.stream}, {when}Z",
+        png(figure),
+        f"The score stayed {abs(picture.badness):.2f} {how} its level; {picture.metric} weighed most.",
+    )

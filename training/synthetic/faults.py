@@ -1,0 +1,221 @@
+"""Eight kinds of fault, put into real rows at graded sizes: what a detector is tried on
+where nobody has labelled anything.
+
+Theory of operation. A fault changes a few metrics of one stream for a while, in units
+of each metric's own scale, so that nothing here knows a unit or a cadence. Sizes run
+from what a person would dispute to what nobody could miss. For kinds that are a matter
+of how far, a size is a multiple of the scale; for those that are a matter of how long
+(a flat line, a decoupled metric), of the length. What a metric can't be, it doesn't
+become: one that is never negative only rises or falls to zero, and one that takes whole
+numbers keeps to them. A fault that would change next to nothing (a metric frozen that
+was not moving) is placed elsewhere, or left out after a few attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.events import F32, F64
+from training.evaluation.metrics import Truth
+
+SIZES = (1.5, 3.0, 6.0)
+FAULTS = 3  # in one copy of a stretch
+# in fewer rows faults would last for a point or two and the ground could not be seen to
+# move
+SHORTEST_STRETCH = 300
+# a fault lasts for a few units; a unit is a sixtieth of the stretch, and 20 points at
+# most
+_LONGEST_UNIT = 20
+_UNITS = 60
+# scales that a fault must change some point by
+_ATTEMPTS = 6
+_VISIBLE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A stretch of one stream with faults of one kind and size: values float32 [n, F]
+    and which rows are in a fault [n].
+    """
+
+    kind: str
+    size: float
+    values: F32
+    truth: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a fault goes: one metric's values ``x`` float64 [n] (NaN missing), rows
+    ``start`` to ``stop``, and how much.
+    """
+
+    x: F64
+    start: int
+    stop: int
+    scale: float
+    size: float
+    sign: float
+    rng: np.random.Generator
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def here(self) -> F64:
+        return self.x[self.rows]
+
+    @property
+    def lowest(self) -> float:
+        """Where an outage leads: zero for what is never negative, else the least that
+        was seen.
+        """
+        return min(0.0, float(np.nanmin(self.x)))
+
+
+def _level_shift(p: _Place) -> F64:
+    return p.here + p.sign * p.size * p.scale
+
+
+def _spike(p: _Place) -> F64:
+    return p.here + 2 * p.sign * p.size * p.scale
+
+
+def _burst(p: _Place) -> F64:
+    """Every third point or so stands out."""
+    hit = p.rng.random(p.stop - p.start) < 0.35
+    hit[0] = True
+    return p.here + hit * 2 * p.sign * p.size * p.scale
+
+
+def _drift(p: _Place) -> F64:
+    """Rises to its full height at the end, as a leak does."""
+    return p.here + p.sign * p.size * p.scale * np.linspace(0, 1, p.stop - p.start)
+
+
+def _flat_line(p: _Place) -> F64:
+    return np.where(
+        np.isnan(p.here), np.nan, p.x[: p.start][np.isfinite(p.x[: p.start])][-1]
+    )
+
+
+def _variance(p: _Place) -> F64:
+    return p.here + p.rng.normal(0, p.size * p.scale / 2, p.stop - p.start)
+
+
+def _decoupling(p: _Place) -> F64:
+    """The metric's own values of another time: each is plausible, and none fits the
+    hour or the other metrics.
+    """
+    away = int(p.rng.integers(len(p.x) // 3, 2 * len(p.x) // 3))
+    return np.asarray(np.roll(p.x, away)[p.rows])
+
+
+def _dropout(p: _Place) -> F64:
+    """Part of the load is gone; all of it at the largest size."""
+    return p.here - min(1.0, p.size / SIZES[-1]) * (p.here - p.lowest)
+
+
+#: kind -> what it makes of its rows, how many units it lasts, and whether its size is
+#: its length
+KINDS: dict[str, tuple[Callable[[_Place], F64], float, bool]] = {
+    "level shift": (_level_shift, 2.0, False),
+    "spike": (_spike, 0.1, False),
+    "burst": (_burst, 2.0, False),
+    "drift": (_drift, 6.0, False),
+    "flat line": (_flat_line, 1.0, True),
+    "variance": (_variance, 2.0, False),
+    "decoupling": (_decoupling, 1.0, True),
+    "dropout": (_dropout, 1.0, False),
+}
+
+
+def inject(
+    values: F32, scale: F32, kind: str, size: float, rng: np.random.Generator
+) -> Copy:
+    """A copy of ``values`` [n, F] with :data:`FAULTS` faults of a kind, one in each
+    part of the stretch; ``scale`` [F] of each metric.
+
+    The stretch has :data:`SHORTEST_STRETCH` rows at least. Where no fault could be
+    placed, no row is marked.
+    """
+    changed = values.copy()
+    truth = np.zeros(len(values), np.bool_)
+    moving = np.flatnonzero(
+        [
+            np.isfinite(x).mean() > 0.5 and np.ptp(x[np.isfinite(x)]) > 0
+            for x in values.T
+        ]
+    )
+    part = len(values) // FAULTS
+    for k in range(FAULTS if len(moving) else 0):
+        for _ in range(_ATTEMPTS):
+            rows = _rows(len(values), k * part, (k + 1) * part, kind, size, rng)
+            metrics = rng.permutation(moving)[
+                : int(rng.integers(1, max(1, values.shape[1] // 4) + 1))
+            ]
+            sign = -1.0 if rng.random() < 0.5 else 1.0
+            made = {
+                int(j): _fault(
+                    values[:, j].astype(np.float64),
+                    rows,
+                    float(scale[j]),
+                    kind,
+                    size,
+                    sign,
+                    rng,
+                )
+                for j in metrics
+            }
+            if (
+                max(
+                    float(np.nanmax(np.abs(new - values[rows, j]), initial=0.0))
+                    / float(scale[j])
+                    for j, new in made.items()
+                )
+                >= _VISIBLE
+            ):
+                for j, new in made.items():
+                    changed[rows, j] = new
+                truth[rows] = True
+                break
+    return Copy(kind, size, changed, truth)
+
+
+def _rows(
+    length: int, first: int, last: int, kind: str, size: float, rng: np.random.Generator
+) -> slice:
+    """A place for one fault between ``first`` and ``last``, with some quiet before it."""
+    unit = min(_LONGEST_UNIT, max(1, length // _UNITS))
+    _, units, longer = KINDS[kind]
+    rows = max(1, round(units * unit * (size if longer else 1.0)))
+    lead = max(3, (last - first) // 10)
+    rows = min(rows, last - first - lead)
+    start = int(rng.integers(first + lead, last - rows + 1))
+    return slice(start, start + rows)
+
+
+def _fault(
+    x: F64,
+    rows: slice,
+    scale: float,
+    kind: str,
+    size: float,
+    sign: float,
+    rng: np.random.Generator,
+) -> F64:
+    """The metric's new values in ``rows``, as it could have reported them."""
+    known = x[np.isfinite(x)]
+    positive = bool((known >= 0).all())
+    whole = bool((known == np.round(known)).all())
+    if not np.isfinite(x[: rows.start]).any():
+        return x[rows]
+    new = KINDS[kind][0](
+        _Place(x, rows.start, rows.stop, scale, size, 1.0 if positive else sign, rng)
+    )
+    new = np.round(new) if whole else new
+    return np.asarray(np.maximum(new, 0.0) if positive else new)
