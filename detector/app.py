@@ -14,32 +14,32 @@ from collections.abc import Callable
 
 import structlog
 
-from detector.alerting.incident_rates import rates
+from detector.alerting.incident_rates import incident_rates
 from detector.clock import Clock, SystemClock
-from detector.compose import the_bundle, the_decoder, the_receivers, the_store
-from detector.consumer.first_seen import FirstOfEachKind
+from detector.compose import make_decoder, make_receivers, make_store, open_bundle
+from detector.consumer.first_seen import FirstOccurrenceLog
 from detector.consumer.loop import Loop
 from detector.dead_letters import DeadLetterFile
 from detector.errors import ConfigError, DetectorError, Transient
 from detector.events import Alert
-from detector.history.incident_log import View
+from detector.history.incident_log import IncidentLog
 from detector.ingest.sources.kafka_python import KafkaSource
 from detector.metrics import Metrics
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.notify.delivery import Delivery
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.store import Store
-from detector.recovery.store_thread import Keeper
+from detector.recovery.store_thread import StoreWorker
 from detector.settings.load import Settings
 from detector.web.server import WebServer
 
 _BROKER_RETRY = 2.0  # seconds between attempts to reach a broker that is not there yet
 # shares of the deadline for a stop: notifications, the last checkpoint, leaving the
 # group
-_DRAIN = 0.25
-_LAST = 0.5
-_LEAVE = 0.2
+_DRAIN_SHARE = 0.25
+_CHECKPOINT_SHARE = 0.5
+_LEAVE_SHARE = 0.2
 
 
 class Daemon:
@@ -61,24 +61,24 @@ class Daemon:
         self._log = structlog.get_logger("daemon")
         self._stop = threading.Event()
         self._ends: float | None = None
-        self._first = FirstOfEachKind()
-        bundle = the_bundle(settings)
+        self._first = FirstOccurrenceLog()
+        bundle = open_bundle(settings)
         manifest = bundle.manifest
-        rules = settings.alerting.rules(
+        rules = settings.alerting.policy(
             manifest.tail, manifest.tick_interval, manifest.warm_up
         )
-        runtime = Runtime(bundle)
+        runtime = OnnxEngine(bundle)
         zones = settings.model.zones(bundle)
-        store = store or the_store(settings, self._clock)
+        store = store or make_store(settings, self._clock)
         routing = settings.alerting.routing()
-        receivers = the_receivers(settings, self._clock)
+        receivers = make_receivers(settings, self._clock)
         self.metrics = Metrics(routing.receivers)
-        levels = settings.alerting.levels(manifest.tail)
+        levels = settings.alerting.thresholds(manifest.tail)
         for severity in ("warning", "critical"):
-            self.metrics.level.labels(severity).set(levels[severity])
+            self.metrics.threshold.labels(severity).set(levels[severity])
         self.metrics.budget.set(settings.alerting.false_alarms_per_week)
         writer = secrets.randbits(63)
-        self._keeper = Keeper(store)
+        self._keeper = StoreWorker(store)
         self._outbox = Outbox(
             routing,
             self._clock,
@@ -90,7 +90,7 @@ class Daemon:
             settings.recovery.dead_letter_directory / "dead-letters.ndjson",
             settings.kafka.dead_letter_bytes,
         )
-        view = View(bundle, settings.alerting)
+        view = IncidentLog(bundle, settings.alerting)
         self._pipeline = Pipeline(
             bundle,
             runtime,
@@ -104,7 +104,7 @@ class Daemon:
             on_split=self._first.split,
             writer=writer,
             zones=zones,
-            asked_again=runtime,
+            probe_engine=runtime,
         )
         self._loop = Loop(
             self._pipeline,
@@ -117,7 +117,7 @@ class Daemon:
             settings.kafka.max_poll_records,
             settings.model.evict_after,
         )
-        self._decoder = the_decoder(bundle, settings, self._first.unknown_field)
+        self._decoder = make_decoder(bundle, settings, self._first.unknown_field)
         self._delivery = Delivery(
             self._outbox, receivers, self._dead, settings.alerting, self.metrics
         )
@@ -148,21 +148,25 @@ class Daemon:
         """
         with contextlib.ExitStack() as cleanups:
             cleanups.callback(
-                self._quietly, "store", lambda: self._keeper.close(self._left())
+                self._run_cleanup,
+                "store",
+                lambda: self._keeper.close(self._remaining()),
             )
-            cleanups.callback(self._quietly, "dead letters", self._dead.close)
+            cleanups.callback(self._run_cleanup, "dead letters", self._dead.close)
             self.web.start()
-            cleanups.callback(self._quietly, "web", self.web.stop)
+            cleanups.callback(self._run_cleanup, "web", self.web.stop)
             self._delivery.start()
             cleanups.callback(
-                self._quietly,
+                self._run_cleanup,
                 "delivery",
-                lambda: self._delivery.stop(self._left(_DRAIN)),
+                lambda: self._delivery.stop(self._remaining(_DRAIN_SHARE)),
             )
             source = self._connect()
             if source is not None:
                 cleanups.callback(
-                    self._quietly, "source", lambda: source.close(self._left(_LEAVE))
+                    self._run_cleanup,
+                    "source",
+                    lambda: source.close(self._remaining(_LEAVE_SHARE)),
                 )
                 self._loop.run(source, self._stop)
                 self._drain(source)
@@ -172,15 +176,17 @@ class Daemon:
         """Deliver what can be delivered before the last checkpoint, which then leaves
         it out: the next start repeats less.
         """
-        self._left()
+        self._remaining()
         self._log.info("draining", notifications=len(self._outbox))
         self._loop.vitals.stopping = True
         try:
-            self._quietly("delivery", lambda: self._delivery.stop(self._left(_DRAIN)))
+            self._run_cleanup(
+                "delivery", lambda: self._delivery.stop(self._remaining(_DRAIN_SHARE))
+            )
         finally:
-            self._loop.checkpoint(source, self._left(_LAST))
+            self._loop.checkpoint(source, self._remaining(_CHECKPOINT_SHARE))
 
-    def _left(self, share: float = 1.0) -> float:
+    def _remaining(self, share: float = 1.0) -> float:
         """Seconds that one part of the stop may take: at most its share of the
         deadline, and never more than is left of the whole.
         """
@@ -197,7 +203,7 @@ class Daemon:
         """Waits for a broker that is not there yet; None if told to stop first."""
         said = False
         while not self._stop.is_set():
-            self._loop.vitals.beat = self._clock.monotonic()
+            self._loop.vitals.last_turn = self._clock.monotonic()
             try:
                 return KafkaSource(self._settings.kafka, self._decoder, self._loop)
             except Transient as error:
@@ -212,11 +218,11 @@ class Daemon:
         self.metrics.checkpoint_age.set(self._loop.checkpoint_age())
         self.metrics.waiting.set(len(self._outbox))
         self.metrics.spilled.set(self._outbox.in_segments())
-        found = rates(self._pipeline.table.decisions)
+        found = incident_rates(self._pipeline.table.decisions)
         for name, rate in {"mean": found.mean, **found.shares}.items():
             self.metrics.rate.labels(name).set(rate)
 
-    def _quietly(self, what: str, cleanup: Callable[[], None]) -> None:
+    def _run_cleanup(self, what: str, cleanup: Callable[[], None]) -> None:
         """One part of a stop. A disk that is full or a broker that is away is logged:
         what was not checkpointed is read again at the next start.
 
@@ -230,7 +236,7 @@ class Daemon:
                 "cleanup_failed", part=what, cause=f"{type(error).__name__}: {error}"
             )
 
-    def _alerted(self, alert: Alert, view: View) -> None:
+    def _alerted(self, alert: Alert, view: IncidentLog) -> None:
         self._log.warning(
             "alert",
             status="firing" if alert.firing else "resolved",
@@ -238,6 +244,6 @@ class Daemon:
             stream=alert.stream,
             severity=alert.severity.label,
             score=round(alert.score, 2),
-            threshold=round(alert.level, 2),
+            threshold=round(alert.threshold, 2),
         )
         view.alerted(alert)

@@ -10,7 +10,7 @@ from detector.errors import ConfigError
 from detector.events import Partition
 from detector.ingest.formats.json_per_metric import EachMetricDecoder
 from detector.ingest.formats.json_wide import Decoder
-from detector.model.bundle import SHIPPED, Bundle, load_bundle
+from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.notify.receivers.webhook import Webhook
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
@@ -18,12 +18,12 @@ from detector.recovery.store_local import LocalStore
 from detector.settings.load import Settings
 
 
-def the_bundle(settings: Settings) -> Bundle:
+def open_bundle(settings: Settings) -> Bundle:
     """The one that is set, else the package's own. Raises BundleError."""
-    return load_bundle(settings.model.bundle or SHIPPED)
+    return load_bundle(settings.model.bundle or BUILTIN)
 
 
-def the_decoder(
+def make_decoder(
     bundle: Bundle,
     settings: Settings,
     on_unknown: Callable[[str, Partition, int], None],
@@ -37,7 +37,7 @@ def the_decoder(
     )
 
 
-def the_store(settings: Settings, clock: Clock) -> Store:
+def make_store(settings: Settings, clock: Clock) -> Store:
     """Raises ConfigError."""
     recovery = settings.recovery
     if recovery.topic is None:
@@ -49,7 +49,7 @@ def the_store(settings: Settings, clock: Clock) -> Store:
     return KafkaStore(settings.kafka, recovery.topic, clock)
 
 
-def the_receivers(settings: Settings, clock: Clock) -> dict[str, Webhook]:
+def make_receivers(settings: Settings, clock: Clock) -> dict[str, Webhook]:
     """By name. Raises ConfigError."""
     alerting = settings.alerting
     labelled = alerting.labelling()

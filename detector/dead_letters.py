@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from detector.errors import ConfigError
-from detector.events import Alert, Rejected
+from detector.events import Alert, RejectedRecord
 from detector.notify.payload import alert_body
 
 KEPT = 4096
@@ -45,7 +45,7 @@ class DeadLetterFile:
             ) from None
         self._log = structlog.get_logger("deadletter")
 
-    def record(self, rejected: Rejected) -> None:
+    def record(self, rejected: RejectedRecord) -> None:
         where = {
             "topic": rejected.partition.topic,
             "partition": rejected.partition.number,
@@ -99,7 +99,7 @@ class NoDeadLetters:
     DeadLetters.
     """
 
-    def record(self, rejected: Rejected) -> None:
+    def record(self, rejected: RejectedRecord) -> None:
         """Nothing to keep."""
 
     def notification(self, alert: Alert, cause: str) -> None:
@@ -109,7 +109,7 @@ class NoDeadLetters:
         """Nothing to close."""
 
 
-def _bytes(rejected: Rejected) -> dict[str, str | None]:
+def _bytes(rejected: RejectedRecord) -> dict[str, str | None]:
     return {"key": _base64(rejected.key), "value": _base64(rejected.value)}
 
 

@@ -33,7 +33,7 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedRecord:
     """A record that was not scored, with all that its producer needs to find it again."""
 
     partition: Partition
@@ -45,7 +45,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class RecordBatch:
     """One partition's share of a poll after decoding: n records that can be scored, and
     those that can't.
 
@@ -67,7 +67,7 @@ class Columns:
     times: F64
     values: F32
     next_offset: int
-    rejected: Sequence[Rejected] = ()
+    rejected: Sequence[RejectedRecord] = ()
     unknown_fields: int = 0
 
     @property
@@ -112,7 +112,7 @@ class Reason(enum.IntEnum):
     """
 
     WARMING = 0  # fewer steps than the bundle's warm-up
-    BELOW_LEVEL = 1  # score under the level
+    BELOW_THRESHOLD = 1  # score under the level
     UNCONFIRMED = 2  # over the level, for fewer steps than the minimum
     COOLDOWN = 3  # over the level, too soon after the last incident
     FIRED = 4  # the minimum number of breaching steps reached: an incident begins
@@ -133,13 +133,13 @@ ENDS = (Reason.RECOVERED, Reason.ACCEPTED)
 TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, *ENDS)
 
 
-class Oddity(enum.StrEnum):
+class AnomalyKind(enum.StrEnum):
     """What is odd of a feature."""
 
     VALUE = "value"
-    STILLNESS = "stillness"  # that it stands where it stood
+    FLATLINE = "flatline"  # that it stands where it stood
     # how it moved of late: with the expected value it would be as odd
-    COURSE = "course"
+    TREND = "trend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class FeatureDeviation:
     observed: float
     expected: float
     contribution: float
-    odd: Oddity = Oddity.VALUE
+    kind: AnomalyKind = AnomalyKind.VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Alert:
     ends_at: float | None
     at: float
     score: float
-    level: float
+    threshold: float
     deviations: tuple[FeatureDeviation, ...] = field(default=())
     confidence: float = 1.0
     per_week: float = 0.0
@@ -185,7 +185,7 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingNotification:
     """A notification that is still to be delivered.
 
     Attributes:
@@ -196,11 +196,11 @@ class Waiting:
 
     alert: Alert
     order: int = 0
-    owed: tuple[str, ...] = ()
+    pending_receivers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenIncident:
     """An incident that has not ended and that receivers must be told of again, be it
     that it goes on or that it ended.
 
@@ -214,9 +214,9 @@ class Open:
     stream: str
     starts_at: float
     alert: bytes
-    told: Mapping[str, float]
+    last_acked: Mapping[str, float]
 
 
-STAND_IN = "value"  # the one feature of a bundle that makes each metric a stream
+SINGLE_METRIC = "value"  # the one feature of a bundle that makes each metric a stream
 
 SHARES = {"median": 0.5, "p90": 0.9, "p99": 0.99}

@@ -21,7 +21,7 @@ _TRANSIENT = (KafkaConnectionError, KafkaTimeoutError)
 _QUIET_FOR = 60.0  # seconds in which a library's message of one kind is shown once
 
 
-class _Sparing(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Libraries repeat themselves (kafka-python ten times a second while a topic does
     not exist): each kind once a minute.
 
@@ -58,7 +58,7 @@ def _retried(record: logging.LogRecord) -> bool:
     return True
 
 
-class _Unfailing:
+class LossyStream:
     """A stream whose disk may be full or whose reader gone: a line of log is lost then,
     never a point.
     """
@@ -80,7 +80,7 @@ def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
     """``form`` is ``text`` or ``json``. Libraries' own records are shown from WARNING
     up, through the same renderer.
     """
-    unfailing = cast("TextIO", _Unfailing(stream))
+    unfailing = cast("TextIO", LossyStream(stream))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -114,7 +114,7 @@ def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
             ],
         )
     )
-    handler.addFilter(_Sparing())
+    handler.addFilter(RateLimitFilter())
     handler.addFilter(_retried)
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -125,8 +125,8 @@ class Metrics:
             "Seconds since the last durable checkpoint.",
             registry=registry,
         )
-        self.level = Gauge(
-            "detector_level",
+        self.threshold = Gauge(
+            "detector_threshold",
             "The fleet's level for the budget, at the bundle's tick: a stream's own also follows from its tick, its age, its past and its incidents.",
             ["severity"],
             registry=registry,
@@ -159,7 +159,7 @@ class Metrics:
         for transition in Reason:
             self.decisions.labels(transition.label)
         for severity in (Severity.WARNING, Severity.CRITICAL):
-            self.level.labels(severity.label)
+            self.threshold.labels(severity.label)
             for status in ALERT_STATUSES:
                 self.alerts.labels(status, severity.label)
         for name in ("mean", *SHARES):

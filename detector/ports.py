@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from detector.events import F64, Alert, Columns, Partition, Rejected
+from detector.events import F64, Alert, Partition, RecordBatch, RejectedRecord
 from detector.model.engine import Engine
 from detector.notify.receiver import Receiver
 from detector.pipeline.sink import ScoreSink
@@ -38,7 +38,7 @@ class Assignments(Protocol):
 class Source(Protocol):
     """Where records come from."""
 
-    def poll(self, max_records: int, timeout: float) -> Sequence[Columns]:
+    def poll(self, max_records: int, timeout: float) -> Sequence[RecordBatch]:
         """At most ``max_records`` decoded records, waiting at most ``timeout`` seconds.
         Raises Transient.
         """
@@ -81,7 +81,7 @@ class Source(Protocol):
     def close(self, timeout: float) -> None: ...
 
 
-class Shelf(Protocol):
+class SpillStore(Protocol):
     """Where the outbox puts notifications that are too many for memory; the futures
     raise StoreError.
     """
@@ -98,7 +98,7 @@ class Shelf(Protocol):
 class DeadLetters(Protocol):
     """Where what can't be used is kept for a person to look at."""
 
-    def record(self, rejected: Rejected) -> None: ...
+    def record(self, rejected: RejectedRecord) -> None: ...
 
     def notification(self, alert: Alert, cause: str) -> None: ...
 
@@ -112,7 +112,7 @@ __all__ = [
     "Engine",
     "Receiver",
     "ScoreSink",
-    "Shelf",
+    "SpillStore",
     "Source",
     "Store",
 ]

@@ -20,10 +20,19 @@ import msgspec
 import numpy as np
 import onnx.parser
 
-from detector.alerting.decide import Decided
+from detector.alerting.decide import Decisions
 from detector.alerting.thresholds import FEEDBACK
 from detector.errors import Permanent, StoreError, Transient
-from detector.events import F32, F64, I64, STAND_IN, Alert, Columns, Partition, Rejected
+from detector.events import (
+    F32,
+    F64,
+    I64,
+    SINGLE_METRIC,
+    Alert,
+    Partition,
+    RecordBatch,
+    RejectedRecord,
+)
 from detector.model.bundle import (
     GRAPH,
     MANIFEST,
@@ -35,9 +44,9 @@ from detector.model.bundle import (
     load_bundle,
     sha256,
 )
-from detector.model.engine import Step
+from detector.model.engine import StepOutput
 from detector.model.tail import TailFit
-from detector.notify.payload import Post
+from detector.notify.payload import OutgoingPost
 from detector.recovery.snapshot import Head, Page
 
 GRAPH_TEXT = """
@@ -77,7 +86,7 @@ _BY_THE_HOUR = """plain = Div (total, floor)
 # at 5
 _FED = math.exp(FEEDBACK)
 TAIL = TailFit(
-    levels=(1.0, 3.0, 5.0),
+    thresholds=(1.0, 3.0, 5.0),
     rates=(10.0 * _FED, _FED, 0.1 * _FED),
     slope=-1.151292546497023,
     stream_weeks=10.0,
@@ -138,7 +147,7 @@ def fake_bundle(
 
 def write_each_metric_bundle(path: Path, warm_up: int = 3) -> Path:
     """The same for one feature, and a manifest that makes each metric a stream."""
-    write_bundle(path, (STAND_IN,), warm_up)
+    write_bundle(path, (SINGLE_METRIC,), warm_up)
     manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
     (path / MANIFEST).write_bytes(
         msgspec.json.encode(msgspec.structs.replace(manifest, each_metric=True))
@@ -218,10 +227,10 @@ class MemoryStore:
 class DeadLetterList:
     """Implements DeadLetters."""
 
-    records: list[Rejected] = field(default_factory=list)
+    records: list[RejectedRecord] = field(default_factory=list)
     notifications: list[tuple[Alert, str]] = field(default_factory=list)
 
-    def record(self, rejected: Rejected) -> None:
+    def record(self, rejected: RejectedRecord) -> None:
         self.records.append(rejected)
 
     def notification(self, alert: Alert, cause: str) -> None:
@@ -238,10 +247,10 @@ class ScriptedReceiver:
     """
 
     answers: list[Transient | Permanent] = field(default_factory=list)
-    posts: list[Post] = field(default_factory=list)
+    posts: list[OutgoingPost] = field(default_factory=list)
     attempts: list[str] = field(default_factory=list)
 
-    def deliver(self, post: Post) -> None:
+    def deliver(self, post: OutgoingPost) -> None:
         self.attempts.append(post.key)
         if self.answers:
             raise self.answers.pop(0)
@@ -261,10 +270,17 @@ class ScoreRows:
     phases: dict[int, int] = field(default_factory=dict)
 
     def wave(
-        self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided
+        self,
+        partition: Partition,
+        offsets: I64,
+        x: F32,
+        step: StepOutput,
+        decided: Decisions,
     ) -> None:
         self.scores.update(zip(offsets.tolist(), step.score.tolist(), strict=True))
-        self.levels.update(zip(offsets.tolist(), decided.level.tolist(), strict=True))
+        self.levels.update(
+            zip(offsets.tolist(), decided.threshold.tolist(), strict=True)
+        )
         self.phases.update(zip(offsets.tolist(), decided.phase.tolist(), strict=True))
 
 
@@ -274,11 +290,11 @@ def columns(
     values: Sequence[Sequence[float]],
     first: int = 0,
     partition: Partition | None = None,
-) -> Columns:
+) -> RecordBatch:
     """A poll as a test writes it down, offsets counted from ``first``."""
     offsets = np.arange(first, first + len(names))
     when: F64 = np.array(times, np.float64)
-    return Columns(
+    return RecordBatch(
         partition or Partition("metrics", 0),
         list(names),
         offsets,

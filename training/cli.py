@@ -20,10 +20,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from detector.alerting.thresholds import lifted_budget
-from detector.cli.broken_pipe import piped
+from detector.alerting.thresholds import effective_budget
+from detector.cli.broken_pipe import exit_on_broken_pipe
 from detector.errors import ConfigError, DetectorError
-from detector.model.bundle import SHIPPED, bundle_path
+from detector.model.bundle import BUILTIN, bundle_path
 from detector.settings.load import load as load_settings
 from training import settings as config
 from training.errors import TrainingError
@@ -31,7 +31,7 @@ from training.evaluation.backtest import at_budgets
 from training.evaluation.compare import TOLERANCE, compare
 from training.evaluation.compare import say as say_comparison
 from training.evaluation.evaluate import evaluate
-from training.evaluation.gate import Trial
+from training.evaluation.gate import Comparison
 from training.history.history import History, load_history
 from training.reports import evaluation_report
 
@@ -42,7 +42,7 @@ _WIDTH = 140
 _A_BUNDLE = "directory that `training fit` wrote, or `builtin`, the package's own, each metric a stream"
 
 
-@piped
+@exit_on_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
@@ -88,7 +88,7 @@ def _fit(chosen: argparse.Namespace) -> int:
 
 def _evaluate(chosen: argparse.Namespace) -> int:
     settings = load_settings(chosen.config)
-    bundle = chosen.bundle or settings.model.bundle or SHIPPED
+    bundle = chosen.bundle or settings.model.bundle or BUILTIN
     written = None if chosen.out is None else chosen.out / "evaluation.html"
     if written is not None and written.exists() and not chosen.force:
         raise TrainingError(
@@ -134,7 +134,7 @@ def _compare(chosen: argparse.Namespace) -> int:
         )
     print(f"at {alerting.false_alarms_per_week:g} false alarms a stream-week:")
     names = tuple(
-        SHIPPED.name if path == SHIPPED else str(path) for path in (chosen.a, chosen.b)
+        BUILTIN.name if path == BUILTIN else str(path) for path in (chosen.a, chosen.b)
     )
     say_comparison(found, (names[0], names[1]), Console(width=_WIDTH), chosen.all)
     return 0
@@ -188,7 +188,7 @@ class _Shown:
             print(f"step {step:,} of {steps:,}: {text}", flush=True)
 
 
-def _compared(held_out: Trial | str) -> None:
+def _compared(held_out: Comparison | str) -> None:
     """The detector beside the baselines, one a line, or why not."""
     if isinstance(held_out, str):
         print(f"note: not compared with the baselines: {held_out}")
@@ -214,7 +214,7 @@ def _compared(held_out: Trial | str) -> None:
 
 def _summary(built: Built, out: Path, data: Path, history: History) -> None:
     levels = ", ".join(
-        f"{b:g} a week {built.tail.level(lifted_budget(b)):.2f}"
+        f"{b:g} a week {built.tail.threshold(effective_budget(b)):.2f}"
         for b in (0.1, 1.0, 10.0)
     )
     print(
@@ -225,7 +225,7 @@ def _summary(built: Built, out: Path, data: Path, history: History) -> None:
     )
     print(f"bundle: {out}   report: {out / 'report.html'}")
     # the bare word is the package's own
-    named = f"./{out}" if str(out) == SHIPPED.name else out
+    named = f"./{out}" if str(out) == BUILTIN.name else out
     print(
         f"next: python -m detector replay --bundle {named} --data {data} --scores scores.csv --alerts alerts.ndjson"
     )

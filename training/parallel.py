@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from detector.errors import DetectorError
 from training.errors import TrainingError
 
-Tell = Callable[[int], None]
+ReportProgress = Callable[[int], None]
 _Share = TypeVar("_Share")
 _Result = TypeVar("_Result")
 
@@ -37,7 +37,9 @@ def cores() -> int:
 
 
 def on_cores(
-    work: Callable[[_Share, Tell], _Result], shares: Sequence[_Share], tell: Tell
+    work: Callable[[_Share, ReportProgress], _Result],
+    shares: Sequence[_Share],
+    tell: ReportProgress,
 ) -> list[_Result]:
     """``work(share, tell)`` for every share, each in a process of its own; a single
     share stays in this one.
@@ -70,7 +72,7 @@ def on_cores(
             pipe.close()
 
 
-def _gathered(pipes: list[Connection[Any, Any]], tell: Tell) -> list[Any]:
+def _gathered(pipes: list[Connection[Any, Any]], tell: ReportProgress) -> list[Any]:
     results: dict[int, Any] = {}
     while len(results) < len(pipes):
         for pipe in wait([p for i, p in enumerate(pipes) if i not in results]):
@@ -91,7 +93,7 @@ def _gathered(pipes: list[Connection[Any, Any]], tell: Tell) -> list[Any]:
 
 
 def _worker(
-    work: Callable[[Any, Tell], Any], share: Any, pipe: Connection[Any, Any]
+    work: Callable[[Any, ReportProgress], Any], share: Any, pipe: Connection[Any, Any]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     with ExitStack() as leaving:

@@ -31,18 +31,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detector.alerting.policy import Rules
+from detector.alerting.policy import AlertPolicy
 from detector.alerting.thresholds import (
-    MEMORY,
-    by_chance,
-    faded,
-    for_age,
-    for_tick_and_day,
-    learned,
-    spaced,
+    PENALTY_MEMORY,
+    decay,
+    false_alarm_weight,
+    learn_offset,
+    min_gap,
+    offset_for_age,
+    offset_for_tick_and_day,
 )
 from detector.events import F32, F64, U8, Phase, Reason, Severity
-from detector.state.decisions import DECISION, Decisions
+from detector.state.decisions import DECISION, DecisionState
 
 _OPAQUE = np.dtype(("V", DECISION.itemsize))
 _WARMING, _OK, _PENDING, _FIRING = (
@@ -50,7 +50,7 @@ _WARMING, _OK, _PENDING, _FIRING = (
 )
 # of numpy: an enum's member is looked up each time
 _IS_WARMING = np.uint8(Reason.WARMING)
-_IS_BELOW = np.uint8(Reason.BELOW_LEVEL)
+_IS_BELOW = np.uint8(Reason.BELOW_THRESHOLD)
 Bools = npt.NDArray[np.bool_]
 _SATURATED = np.iinfo(np.uint16).max
 _MOST_STEPS = np.iinfo(np.uint32).max
@@ -64,7 +64,7 @@ _SHORTEST_INCIDENT = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class Decisions:
     """One wave's outcome: phase uint8 [B] and reason uint8 [B] after the step, the
     level float32 [B] that the score was held against, and the decision rows [B] to
     store.
@@ -72,13 +72,13 @@ class Decided:
 
     phase: U8
     reason: U8
-    level: F32
-    rows: Decisions
+    threshold: F32
+    rows: DecisionState
 
 
 def decide(
-    rows: Decisions, times: F64, since: F64, scores: F32, rules: Rules
-) -> Decided:
+    rows: DecisionState, times: F64, since: F64, scores: F32, rules: AlertPolicy
+) -> Decisions:
     """One step for B streams: ``rows`` [B] before it, event ``times`` [B], seconds
     ``since`` the previous point [B], ``scores`` [B].
 
@@ -88,19 +88,25 @@ def decide(
     out = rows.view(_OPAQUE).copy().view(DECISION)
     steps = np.ascontiguousarray(rows["steps"])
     warming = steps < rules.warm_up
-    tick = _followed(rows["tick"], steps, since)
+    tick = track_interval(rows["tick"], steps, since)
     lift = np.where(
-        steps == 0, np.float32(rules.start), faded(rows["lift"], since, MEMORY)
+        steps == 0,
+        np.float32(rules.initial_penalty),
+        decay(rows["alarm_penalty"], since, PENALTY_MEMORY),
     )
-    usually = rules.warning + rows["own"] + lift + standing(steps, tick, rules)
+    usually = (
+        rules.warning + rows["stream_offset"] + lift + base_offset(steps, tick, rules)
+    )
     level = np.maximum(usually, rows["plateau"]).astype(np.float32)
     over = scores >= level - np.float32(rules.hysteresis)
 
     out["steps"] = np.minimum(steps, _MOST_STEPS - 1) + 1
     out["tick"] = tick
-    out["lift"] = lift
-    out["watched"] += np.where(warming, 0.0, np.minimum(since, _LONGEST_GAP * tick))
-    out["breaches"] = out["critical"] = out["calms"] = 0
+    out["alarm_penalty"] = lift
+    out["observed_seconds"] += np.where(
+        warming, 0.0, np.minimum(since, _LONGEST_GAP * tick)
+    )
+    out["breach_streak"] = out["critical_streak"] = out["clear_streak"] = 0
     _learn(out, rows, scores, usually, rules)
 
     phase = np.where(warming, _WARMING, _OK)
@@ -110,11 +116,11 @@ def decide(
     # nearly all streams are quiet at nearly every step, and then all is said
     if len(busy):
         most = (
-            rules.spacing_most
-            if np.ndim(rules.spacing_most) == 0
-            else np.asarray(rules.spacing_most)[busy]
+            rules.max_gap
+            if np.ndim(rules.max_gap) == 0
+            else np.asarray(rules.max_gap)[busy]
         )
-        apart = spaced(rules.spacing, tick[busy], most)
+        apart = min_gap(rules.min_gap, tick[busy], most)
         before = rows.view(_OPAQUE)[busy].view(DECISION)
         moved = out.view(_OPAQUE)[busy].view(DECISION)
         reason[busy], accepted[busy] = _incidents(
@@ -133,12 +139,12 @@ def decide(
         phase[busy] = moved["phase"]
     out["phase"] = phase
     _follow_plateaus(out, rows, scores, since, accepted, usually, rules)
-    return Decided(phase, reason, level, out)
+    return Decisions(phase, reason, level, out)
 
 
 def _incidents(
-    out: Decisions,
-    rows: Decisions,
+    out: DecisionState,
+    rows: DecisionState,
     apart: F64,
     times: F64,
     since: F64,
@@ -146,7 +152,7 @@ def _incidents(
     level: F32,
     over: Bools,
     warming: Bools,
-    rules: Rules,
+    rules: AlertPolicy,
 ) -> tuple[U8, Bools]:
     """Of streams that are near their level or in an incident, which ``out`` has the
     ticks of already: reasons, and whose incident was accepted.
@@ -155,32 +161,34 @@ def _incidents(
     breach = (scores >= level) & ~warming
     calm = ~over & ~warming
 
-    breaches = _counted(rows["breaches"], breach)
-    critical = _counted(
-        rows["critical"],
+    breaches = run_length(rows["breach_streak"], breach)
+    critical = run_length(
+        rows["critical_streak"],
         (scores >= level + np.float32(rules.critical_above)) & ~warming,
     )
-    calms = _counted(rows["calms"], calm & was_firing)
-    crossed = np.where(over, times, rows["crossed"])
+    calms = run_length(rows["clear_streak"], calm & was_firing)
+    crossed = np.where(over, times, rows["last_above"])
 
     worse = scores - level >= np.maximum(
-        rules.critical_above, rows["excess"] + rules.hysteresis
+        rules.critical_above, rows["peak_margin"] + rules.hysteresis
     )
     cooling = times < rows["ended"] + np.maximum(
-        rules.cooldown * out["tick"], np.where(worse, 0.0, apart)
+        rules.cooldown_ticks * out["tick"], np.where(worse, 0.0, apart)
     )
     begins = breach & ~was_firing & ~cooling
     out["onset"] = np.where(begins & (rows["phase"] != _PENDING), times, rows["onset"])
-    fired = begins & (breaches >= rules.breaches)
-    recovered = was_firing & (calms >= rules.calms) & (times >= crossed + apart / 4)
-    longest = np.maximum(rules.accept_after, _SHORTEST_INCIDENT * out["tick"])
+    fired = begins & (breaches >= rules.breach_steps)
+    recovered = (
+        was_firing & (calms >= rules.clear_steps) & (times >= crossed + apart / 4)
+    )
+    longest = np.maximum(rules.max_incident, _SHORTEST_INCIDENT * out["tick"])
     accepted = was_firing & ~recovered & (times - rows["onset"] >= longest)
     ends = recovered | accepted
     escalated = (
         was_firing
         & ~ends
         & (rows["severity"] == Severity.WARNING)
-        & (critical >= rules.breaches)
+        & (critical >= rules.breach_steps)
     )
     firing = (was_firing & ~ends) | fired
 
@@ -204,54 +212,71 @@ def _incidents(
     out["severity"] = np.where(
         firing, np.maximum(rows["severity"], Severity.WARNING), Severity.NONE
     )
-    out["severity"][escalated | (fired & (critical >= rules.breaches))] = (
+    out["severity"][escalated | (fired & (critical >= rules.breach_steps))] = (
         Severity.CRITICAL
     )
-    out["breaches"] = breaches
-    out["critical"] = critical
-    out["calms"] = calms
-    out["crossed"] = crossed
+    out["breach_streak"] = breaches
+    out["critical_streak"] = critical
+    out["clear_streak"] = calms
+    out["last_above"] = crossed
     out["incidents"] += fired
     if ends.any():
         out["ended"] = np.where(ends, times, rows["ended"])
-        out["lift"] += np.where(
+        out["alarm_penalty"] += np.where(
             ends,
-            np.float32(rules.lift) * by_chance(rows["excess"], rules.scale),
+            np.float32(rules.alarm_penalty)
+            * false_alarm_weight(rows["peak_margin"], rules.score_scale),
             np.float32(0),
         )
     _follow_peaks(out, rows, scores, since, fired, level)
     return reason, accepted
 
 
-def standing(steps: npt.NDArray[np.uint32], tick: F64, rules: Rules) -> F64:
+def base_offset(steps: npt.NDArray[np.uint32], tick: F64, rules: AlertPolicy) -> F64:
     """What a stream's tick [B] and age [B] move its level by."""
-    moved = for_tick_and_day(
-        tick, rules.tick, steps * tick, rules.first_day, rules.scale
+    moved = offset_for_tick_and_day(
+        tick, rules.tick, steps * tick, rules.first_day_offset, rules.score_scale
     )
-    if rules.ages and (steps < rules.ages[-1]).any():
-        moved = moved + for_age(
-            steps.astype(np.float64), np.array(rules.ages), np.array(rules.offsets)
+    if rules.cold_start_ages and (steps < rules.cold_start_ages[-1]).any():
+        moved = moved + offset_for_age(
+            steps.astype(np.float64),
+            np.array(rules.cold_start_ages),
+            np.array(rules.cold_start_offsets),
         )
     return moved
 
 
 def _learn(
-    out: Decisions, rows: Decisions, scores: F32, usually: F64, rules: Rules
+    out: DecisionState,
+    rows: DecisionState,
+    scores: F32,
+    usually: F64,
+    rules: AlertPolicy,
 ) -> None:
     """The stream's own evidence, from points that are no part of an incident."""
-    if not np.isnan(rules.usual):
+    if not np.isnan(rules.reference_score):
         counts = (
             (rows["steps"] >= rules.warm_up)
             & (rows["phase"] != _FIRING)
             & (scores < usually - rules.hysteresis)
         )
-        out["own"], out["evidence"] = learned(
-            rows["own"], rows["evidence"], scores, counts, rules.usual, rules.scale
+        out["stream_offset"], out["evidence"] = learn_offset(
+            rows["stream_offset"],
+            rows["evidence"],
+            scores,
+            counts,
+            rules.reference_score,
+            rules.score_scale,
         )
 
 
 def _follow_peaks(
-    out: Decisions, rows: Decisions, scores: F32, since: F64, fired: Bools, level: F32
+    out: DecisionState,
+    rows: DecisionState,
+    scores: F32,
+    since: F64,
+    fired: Bools,
+    level: F32,
 ) -> None:
     """How high the score of open incidents stands, and how far over its level it stood
     at most.
@@ -266,21 +291,23 @@ def _follow_peaks(
         )
         out["peak"] = np.where(fired, scores, np.where(during, peak, rows["peak"]))
         excess = scores - level
-        out["excess"] = np.where(
+        out["peak_margin"] = np.where(
             fired,
             excess,
-            np.where(during, np.maximum(rows["excess"], excess), rows["excess"]),
+            np.where(
+                during, np.maximum(rows["peak_margin"], excess), rows["peak_margin"]
+            ),
         )
 
 
 def _follow_plateaus(
-    out: Decisions,
-    rows: Decisions,
+    out: DecisionState,
+    rows: DecisionState,
     scores: F32,
     since: F64,
     accepted: Bools,
     usually: F64,
-    rules: Rules,
+    rules: AlertPolicy,
 ) -> None:
     """The plateau where one was accepted, which holds while the score is there and then
     comes down.
@@ -288,7 +315,7 @@ def _follow_plateaus(
     standing = np.isfinite(rows["plateau"])
     if standing.any() or accepted.any():
         stood = np.where(standing, rows["plateau"], scores)
-        lower = scores + faded(stood - scores, since, _PLATEAU_FADES)
+        lower = scores + decay(stood - scores, since, _PLATEAU_FADES)
         stands = np.where(scores < usually - rules.hysteresis, lower, stood)
         stands = np.where(
             accepted, out["peak"] + np.float32(2 * rules.hysteresis), stands
@@ -298,7 +325,7 @@ def _follow_plateaus(
         )
 
 
-def _followed(tick: F32, steps: npt.NDArray[np.uint32], since: F64) -> F64:
+def track_interval(tick: F32, steps: npt.NDArray[np.uint32], since: F64) -> F64:
     """Each stream's tick interval [B] in seconds after one more point: a running mean
     that a gap moves little.
 
@@ -312,6 +339,6 @@ def _followed(tick: F32, steps: npt.NDArray[np.uint32], since: F64) -> F64:
     )
 
 
-def _counted(before: npt.NDArray[np.uint16], now: Bools) -> npt.NDArray[np.uint16]:
+def run_length(before: npt.NDArray[np.uint16], now: Bools) -> npt.NDArray[np.uint16]:
     """Length of the run of True that ends at this step, saturating."""
     return np.where(now, np.minimum(before, _SATURATED - 1) + 1, 0).astype(np.uint16)

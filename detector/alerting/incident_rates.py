@@ -10,13 +10,13 @@ import numpy as np
 
 from detector.alerting.thresholds import WEEK
 from detector.events import SHARES
-from detector.state.decisions import Decisions
+from detector.state.decisions import DecisionState
 
 _WATCHED = 86_400.0  # seconds after which a stream's own rate means something
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class IncidentRates:
     """Incidents a week, true and false ones alike: nobody tells the daemon which were
     which.
 
@@ -32,16 +32,16 @@ class Rates:
     shares: dict[str, float]
 
 
-def rates(rows: Decisions) -> Rates:
+def incident_rates(rows: DecisionState) -> IncidentRates:
     """Of any decision rows [N]."""
-    watched = rows["watched"]
+    watched = rows["observed_seconds"]
     incidents = rows["incidents"]
     known = watched >= _WATCHED
     if not known.any():
-        return Rates(0, 0.0, dict.fromkeys(SHARES, 0.0))
+        return IncidentRates(0, 0.0, dict.fromkeys(SHARES, 0.0))
     weeks = watched[known] / WEEK
     each = np.quantile(incidents[known] / weeks, list(SHARES.values()))
-    return Rates(
+    return IncidentRates(
         int(known.sum()),
         float(incidents[known].sum() / weeks.sum()),
         dict(zip(SHARES, each.tolist(), strict=True)),

@@ -10,7 +10,7 @@ from detector.events import F64
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AlertPolicy:
     """Levels, counts and times of the state machine; scores are those of the graph.
 
     Attributes:
@@ -37,18 +37,18 @@ class Rules:
     warning: float | F64
     critical_above: float
     hysteresis: float
-    breaches: int
-    calms: int
-    cooldown: float
+    breach_steps: int
+    clear_steps: int
+    cooldown_ticks: float
     warm_up: int
-    spacing: float = 0.0
-    spacing_most: float | F64 = np.inf
-    accept_after: float = np.inf
-    lift: float = 0.0
-    start: float = 0.0
-    first_day: float = 0.0
+    min_gap: float = 0.0
+    max_gap: float | F64 = np.inf
+    max_incident: float = np.inf
+    alarm_penalty: float = 0.0
+    initial_penalty: float = 0.0
+    first_day_offset: float = 0.0
     tick: float = 0.0
-    ages: tuple[float, ...] = ()
-    offsets: tuple[float, ...] = ()
-    usual: float = np.nan
-    scale: float = 1.0
+    cold_start_ages: tuple[float, ...] = ()
+    cold_start_offsets: tuple[float, ...] = ()
+    reference_score: float = np.nan
+    score_scale: float = 1.0

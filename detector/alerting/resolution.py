@@ -22,14 +22,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from detector.alerting.decide import Decided
-from detector.events import F32, I64, Oddity, Reason, Severity
+from detector.alerting.decide import Decisions
+from detector.events import F32, I64, AnomalyKind, Reason, Severity
 
 
-def settle(
-    decided: Decided,
+def record_and_judge(
+    decided: Decisions,
     points: I64,
-    odd: Mapping[int, Oddity],
+    odd: Mapping[int, AnomalyKind],
     x: F32,
     expected: F32,
     contribution: F32,
@@ -47,14 +47,16 @@ def settle(
     for i in points[reason[points] == Reason.FIRED].tolist():
         metric = int(np.argmax(contribution[i]))
         rows["metric"][i] = metric
-        rows["meant"][i] = expected[i, metric]
-        rows["seen"][i] = np.nan if odd.get(i) is Oddity.STILLNESS else x[i, metric]
+        rows["expected"][i] = expected[i, metric]
+        rows["observed"][i] = (
+            np.nan if odd.get(i) is AnomalyKind.FLATLINE else x[i, metric]
+        )
     for i in points[
         np.isin(reason[points], (Reason.RECOVERED, Reason.ESCALATED))
     ].tolist():
         metric = int(rows["metric"][i])
-        seen = float(rows["seen"][i])
-        meant = float(rows["meant"][i])
+        seen = float(rows["observed"][i])
+        meant = float(rows["expected"][i])
         observed = float(x[i, metric])
         went = abs(seen - meant)
         if reason[i] == Reason.RECOVERED:

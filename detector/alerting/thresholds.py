@@ -51,30 +51,32 @@ import numpy as np
 from detector.events import F32, F64
 
 WEEK = 604_800.0
-SHARE = 0.05  # of the points pass the score that is compared between stream and fleet
-PRIOR = 3000.0  # points: about twenty independent stretches of a smoothed score
+REFERENCE_SHARE = (
+    0.05  # of the points pass the score that is compared between stream and fleet
+)
+PRIOR_POINTS = 3000.0  # points: about twenty independent stretches of a smoothed score
 # points remembered: what a stream did a month of minutes ago no longer counts
-EVIDENCE_MOST = 40_000.0
+MAX_EVIDENCE = 40_000.0
 # scales: own evidence makes incidents at most ten times as rare or as frequent
-MOST = math.log(10)
-MEMORY = 4 * WEEK  # seconds in which a lift fades
+MAX_OFFSET = math.log(10)
+PENALTY_MEMORY = 4 * WEEK  # seconds in which a lift fades
 # of a spacing: shorter, one burst is two incidents; longer, a stream of slow ticks is
 # deaf
 _LEAST_TICKS = 48
 _MOST_TICKS = 144
-START = math.log(2)
+INITIAL_PENALTY = math.log(2)
 FIRST_DAY = math.log(4)
 DAY = 86_400.0
 # scales by which a stream that alarms at the rate of its budget is lifted in the end
 FEEDBACK = 1.25
 
 
-def lift_of(per_week: float, scale: float) -> float:
+def penalty_per_incident(per_week: float, scale: float) -> float:
     """What one incident adds to the level under a budget of ``per_week``."""
-    return FEEDBACK * scale * (WEEK / MEMORY) / max(1.0, per_week)
+    return FEEDBACK * scale * (WEEK / PENALTY_MEMORY) / max(1.0, per_week)
 
 
-def by_chance(excess: F32, scale: float) -> F32:
+def false_alarm_weight(excess: F32, scale: float) -> F32:
     """How much an incident whose score stood ``excess`` [B] over its level at most
     counts for the lift: 1 on average where chance made it.
     """
@@ -83,14 +85,14 @@ def by_chance(excess: F32, scale: float) -> F32:
     )
 
 
-def lifted_budget(per_week: float) -> float:
+def effective_budget(per_week: float) -> float:
     """The rate that the level is taken for, so that with the lift in its equilibrium
     incidents come at ``per_week``.
     """
     return per_week * math.exp(FEEDBACK * min(1.0, per_week))
 
 
-def settled_rate(per_week: float) -> float:
+def budget_of_effective(per_week: float) -> float:
     """The budget that :func:`lifted_budget` makes ``per_week`` of: how often incidents
     come in the end at a level that begins with so many.
     """
@@ -105,7 +107,7 @@ def settled_rate(per_week: float) -> float:
     return budget
 
 
-def learned(
+def learn_offset(
     own: F32,
     evidence: F32,
     scores: F32,
@@ -115,23 +117,25 @@ def learned(
 ) -> tuple[F32, F32]:
     """``own`` and ``evidence`` [B] after one more point; only where ``counts`` [B]."""
     above = scores > usual + own
-    gain = np.float32(scale / SHARE) / (evidence + np.float32(PRIOR))
+    gain = np.float32(scale / REFERENCE_SHARE) / (evidence + np.float32(PRIOR_POINTS))
     moved = np.clip(
-        own + gain * (above - np.float32(SHARE)), -MOST * scale, MOST * scale
+        own + gain * (above - np.float32(REFERENCE_SHARE)),
+        -MAX_OFFSET * scale,
+        MAX_OFFSET * scale,
     )
     return np.where(counts, moved, own), np.where(
-        counts, np.minimum(evidence + 1, EVIDENCE_MOST), evidence
+        counts, np.minimum(evidence + 1, MAX_EVIDENCE), evidence
     )
 
 
-def for_tick(tick: F64, reference: float, scale: float) -> F64:
+def offset_for_tick(tick: F64, reference: float, scale: float) -> F64:
     """What a stream's ``tick`` [B] moves its level by where the fleet's is
     ``reference``, in seconds; a reference of 0 is none.
     """
     return scale * np.log(_oftener(tick, reference))
 
 
-def for_tick_and_day(
+def offset_for_tick_and_day(
     tick: F64, reference: float, seen: F64, first_day: float, scale: float
 ) -> F64:
     """:func:`for_tick` of streams seen for ``seen`` [B] seconds: ``first_day`` where
@@ -139,7 +143,7 @@ def for_tick_and_day(
     """
     unseen = np.clip(2.0 - seen / DAY, 0.0, 1.0)
     if not first_day or not unseen.any():
-        return for_tick(tick, reference, scale)
+        return offset_for_tick(tick, reference, scale)
     return scale * np.log(
         _oftener(tick, reference) + np.expm1(first_day / scale * unseen)
     )
@@ -152,14 +156,14 @@ def _oftener(tick: F64, reference: float) -> F64:
     return np.clip(reference / np.maximum(tick, 1e-3), 1.0, 1e3)
 
 
-def for_age(steps: F64, ages: F64, offsets: F64) -> F64:
+def offset_for_age(steps: F64, ages: F64, offsets: F64) -> F64:
     """What being young moves the level by, of streams that have had ``steps`` [B]
     points; ``offsets`` at ``ages`` (rising), none beyond the last.
     """
     return np.interp(np.log(np.maximum(steps, 1)), np.log(ages), offsets, right=0.0)
 
 
-def for_short_history(seen: F64, known: int, start: float) -> F32:
+def penalty_for_short_history(seen: F64, known: int, start: float) -> F32:
     """What the ``known`` streams of a bundle are lifted by at first, [N]: ``start``,
     the less of it the longer training saw them, 0 after a week.
 
@@ -172,7 +176,7 @@ def for_short_history(seen: F64, known: int, start: float) -> F32:
     )
 
 
-def spaced(spacing: float, tick: F64, most: float | F64) -> F64:
+def min_gap(spacing: float, tick: F64, most: float | F64) -> F64:
     """Seconds [B] from the end of an incident of a stream with ``tick`` [B] to the
     next: ``spacing``, but 48 to 144 ticks, and at most ``most``.
 
@@ -185,13 +189,13 @@ def spaced(spacing: float, tick: F64, most: float | F64) -> F64:
     )
 
 
-def spacing_most(per_week: float | F64) -> float | F64:
+def max_gap(per_week: float | F64) -> float | F64:
     """Seconds: a quarter of the mean spacing of a budget's incidents, so that the
     spacing alone never halves what was asked for.
     """
     return WEEK / (4 * per_week)
 
 
-def faded(amount: F32, since: F64, memory: float) -> F32:
+def decay(amount: F32, since: F64, memory: float) -> F32:
     """``amount`` [B] after ``since`` [B] seconds of forgetting."""
     return amount * np.exp(since * (-1.0 / memory)).astype(np.float32)

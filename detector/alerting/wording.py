@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detector.events import FeatureDeviation, Oddity
+from detector.events import AnomalyKind, FeatureDeviation
 
 # in weeks
 _SPANS = (
@@ -30,7 +30,7 @@ _STILL = "stands still, for longer than it used to, at "
 _COURSE = ", and as odd at that: what stands out is how it moved of late"
 
 
-def rarity(per_week: float) -> str:
+def rarity_in_words(per_week: float) -> str:
     """``once in 3 weeks``, for scores that a stream like this reaches so many times a
     week.
     """
@@ -54,19 +54,19 @@ def rarity(per_week: float) -> str:
 
 def about(per_week: float) -> str:
     """:func:`rarity`, an order of magnitude."""
-    said = rarity(per_week)
+    said = rarity_in_words(per_week)
     return f"about {said}" if said.startswith("once") else said
 
 
-def seen(deviations: Sequence[FeatureDeviation]) -> str:
+def observed_in_words(deviations: Sequence[FeatureDeviation]) -> str:
     """What was seen against what was expected, of the metrics that contributed most."""
     top = [d for d in deviations if d.contribution > 0][:_NAMED]
     return ", ".join(map(_seen, top))
 
 
 def _seen(of: FeatureDeviation) -> str:
-    still = _STILL * (of.odd is Oddity.STILLNESS)
-    course = _COURSE * (of.odd is Oddity.COURSE)
+    still = _STILL * (of.kind is AnomalyKind.FLATLINE)
+    course = _COURSE * (of.kind is AnomalyKind.TREND)
     return f"{of.name} {still}{number(of, of.observed)} (expected {number(of, of.expected)}{course})"
 
 

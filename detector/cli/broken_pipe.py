@@ -18,7 +18,7 @@ from typing import ParamSpec
 _Given = ParamSpec("_Given")
 
 
-def piped(main: Callable[_Given, int]) -> Callable[_Given, int]:
+def exit_on_broken_pipe(main: Callable[_Given, int]) -> Callable[_Given, int]:
     """``main``, all that it printed flushed when it ends."""
 
     @functools.wraps(main)

@@ -9,10 +9,10 @@ from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from detector.clock import SystemClock
-from detector.compose import the_bundle, the_receivers, the_store
+from detector.compose import make_receivers, make_store, open_bundle
 from detector.errors import ConfigError, DetectorError, StoreError
 from detector.kafka.client import connected
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import examine
 from detector.settings.load import Settings
@@ -21,18 +21,18 @@ from detector.settings.load import Settings
 def faults(settings: Settings) -> Iterator[str]:
     """Sentences for the operator: bundle, graph, topics, broker, store."""
     try:
-        bundle = the_bundle(settings)
-        Runtime(bundle)
+        bundle = open_bundle(settings)
+        OnnxEngine(bundle)
         settings.model.zones(bundle)
     except DetectorError as error:
         yield str(error)
     try:
-        the_receivers(settings, SystemClock())
+        make_receivers(settings, SystemClock())
     except ConfigError as error:
         yield str(error)
     try:
         if settings.recovery.directory is None:
-            the_store(settings, SystemClock()).close()
+            make_store(settings, SystemClock()).close()
         else:
             examine(settings.recovery.directory)
     except ConfigError as error:
@@ -50,7 +50,7 @@ def remarks(settings: Settings) -> Iterator[str]:
     if settings.model.bundle is None:
         yield "bundle: the package's own, for any single metric; each numeric field of a record is a stream"
     with contextlib.suppress(DetectorError):
-        yield f"wall clocks: {settings.model.zone(the_bundle(settings))}{'' if settings.model.timezone else ', the zone of the bundle'}"
+        yield f"wall clocks: {settings.model.zone(open_bundle(settings))}{'' if settings.model.timezone else ', the zone of the bundle'}"
 
 
 def _topics(settings: Settings) -> Iterator[str]:

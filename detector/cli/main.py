@@ -14,19 +14,19 @@ from pathlib import Path
 
 from detector import __version__, log
 from detector.app import Daemon
-from detector.cli.broken_pipe import piped
+from detector.cli.broken_pipe import exit_on_broken_pipe
 from detector.cli.check import faults, remarks
-from detector.compose import the_bundle
+from detector.compose import open_bundle
 from detector.errors import ConfigError, DataError, DetectorError
 from detector.model.bundle import bundle_path, load_bundle
-from detector.replay.replay import Question, replay
+from detector.replay.replay import ExplainRequest, replay
 from detector.settings import load as config
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
 
 _SIGNALS = 0.1  # seconds between looks at what signals have come
 
 
-@piped
+@exit_on_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
@@ -77,7 +77,7 @@ def run_until_signalled(daemon: Daemon) -> int:
 
 def _replay(chosen: argparse.Namespace) -> int:
     settings = config.load(chosen.config)
-    bundle = load_bundle(chosen.bundle) if chosen.bundle else the_bundle(settings)
+    bundle = load_bundle(chosen.bundle) if chosen.bundle else open_bundle(settings)
     shown = sys.stderr.isatty()
 
     def progress(done: int, total: int) -> None:
@@ -126,7 +126,7 @@ def _replay(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _question(text: str) -> Question:
+def _question(text: str) -> ExplainRequest:
     """``STREAM@TIME``, time in ISO 8601 (UTC where it has no offset) or epoch seconds.
     Raises ConfigError.
     """
@@ -139,7 +139,7 @@ def _question(text: str) -> Question:
         raise ConfigError(
             f"--explain {text}: name a stream and a time, as in host-1@2026-03-01T12:00:00Z or host-1@1772366400{unit_hint(time)}"
         )
-    return Question(stream, time)
+    return ExplainRequest(stream, time)
 
 
 def _check(chosen: argparse.Namespace) -> int:

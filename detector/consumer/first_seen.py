@@ -5,10 +5,10 @@ from __future__ import annotations
 import structlog
 
 from detector.errors import RejectReason
-from detector.events import Partition, Rejected
+from detector.events import Partition, RejectedRecord
 
 
-class FirstOfEachKind:
+class FirstOccurrenceLog:
     """Logs the first rejected record of each reason, the first split stream, and each
     unknown field once; the rest is counted.
     """
@@ -18,7 +18,7 @@ class FirstOfEachKind:
         self._seen: set[RejectReason] = set()
         self._log = structlog.get_logger("ingest")
 
-    def rejected(self, record: Rejected) -> None:
+    def rejected(self, record: RejectedRecord) -> None:
         if record.reason in self._seen:
             return
         self._seen.add(record.reason)

@@ -27,12 +27,12 @@ import structlog
 
 from detector.clock import Clock
 from detector.errors import StoreError, Transient
-from detector.events import Columns, Partition
+from detector.events import Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.pipeline.pipeline import Pipeline
 from detector.ports import Source
-from detector.recovery.snapshot import Capture, Restored, rebased
-from detector.recovery.store_thread import Keeper, Written
+from detector.recovery.snapshot import CheckpointData, Restored, rebased
+from detector.recovery.store_thread import CheckpointResult, StoreWorker
 
 POLL_TIMEOUT = 0.2  # seconds: how long a stop may go unnoticed
 _FIRST_POLL = 500  # records, until it is known how many points each holds
@@ -46,7 +46,7 @@ _REVOKE = 15.0
 class Vitals:
     """What health and readiness are read from; times are monotonic."""
 
-    beat: float
+    last_turn: float
     ready: bool = False
     stopping: bool = False
     store_fault: str = ""
@@ -68,7 +68,7 @@ class _Restoring:
 class _Writing:
     """A checkpoint under way: what the keeper writes."""
 
-    written: Future[Written]
+    written: Future[CheckpointResult]
     began: float
 
 
@@ -78,7 +78,7 @@ class Loop:
     def __init__(
         self,
         pipeline: Pipeline,
-        keeper: Keeper,
+        keeper: StoreWorker,
         metrics: Metrics,
         clock: Clock,
         bundle: str,
@@ -175,7 +175,7 @@ class Loop:
         due.
         """
         generation = self._generation
-        self.vitals.beat = self._clock.monotonic()
+        self.vitals.last_turn = self._clock.monotonic()
         try:
             self._begin(source)
             polled = source.poll(self._records, POLL_TIMEOUT)
@@ -194,7 +194,7 @@ class Loop:
             stop.wait(_RETRY)
         self._checkpoint_when_due(source)
 
-    def _pace(self, polled: Sequence[Columns]) -> None:
+    def _pace(self, polled: Sequence[RecordBatch]) -> None:
         """Ask for so many records next that they hold about ``max_points``: where each
         metric is a stream, one may hold thousands.
         """
@@ -206,7 +206,7 @@ class Loop:
             )
 
     def _process(
-        self, source: Source, polled: Sequence[Columns], generation: int
+        self, source: Source, polled: Sequence[RecordBatch], generation: int
     ) -> bool:
         """False where the store could not give what the records need: they are read
         again.
@@ -230,11 +230,11 @@ class Loop:
             source.seek(partition, offset)
         return supplied or not current
 
-    def _supply(self, polled: Sequence[Columns]) -> bool:
+    def _supply(self, polled: Sequence[RecordBatch]) -> bool:
         """Bring back the pages of streams that had fallen silent; False where the store
         fails: the records are read again then.
         """
-        for partition, number in self._pipeline.wanted(polled):
+        for partition, number in self._pipeline.missing_pages(polled):
             try:
                 rows = self._keeper.page(partition, number).result()
             except StoreError as error:
@@ -247,7 +247,7 @@ class Loop:
                     page=number,
                     more="its streams start anew and are counted",
                 )
-            self._pipeline.supply(partition, number, rows)
+            self._pipeline.add_page(partition, number, rows)
         if not self._restoring:
             self.vitals.restore_fault = ""
         return True
@@ -278,7 +278,7 @@ class Loop:
         if restored.offset is None:
             offset = source.first_offset(partition)
         else:
-            restored = self._fitted(
+            restored = self._clamp_to_log(
                 partition, restored, restored.offset, *source.bounds(partition)
             )
             offset = restored.offset or 0
@@ -300,7 +300,7 @@ class Loop:
         )
         source.start(partition, offset)
 
-    def _fitted(
+    def _clamp_to_log(
         self,
         partition: Partition,
         restored: Restored,
@@ -399,11 +399,11 @@ class Loop:
                 c
                 for p in partitions
                 if (c := self._pipeline.capture(p, before)) is not None
-                and self._says_more(c)
+                and self._has_changes(c)
             ]
         self._writing = _Writing(self._keeper.write(captures), self._tried)
 
-    def _says_more(self, capture: Capture) -> bool:
+    def _has_changes(self, capture: CheckpointData) -> bool:
         return (
             bool(capture.rows or capture.idle)
             or self._durable.get(capture.head.partition) != capture.head.offset
@@ -423,7 +423,7 @@ class Loop:
                     remedy="what it would have written is read again from Kafka",
                 )
 
-    def _settle(self, written: Written) -> None:
+    def _settle(self, written: CheckpointResult) -> None:
         assert self._writing is not None
         began = self._writing.began
         self._writing = None
@@ -482,7 +482,7 @@ class Loop:
         return self._clock.monotonic() - self._checkpointed
 
 
-def _first_offset(columns: Columns) -> int:
+def _first_offset(columns: RecordBatch) -> int:
     """Of the first record of a poll, whether it can be scored or not."""
     firsts = [*columns.offsets[:1].tolist(), *(r.offset for r in columns.rejected[:1])]
     return min(firsts, default=columns.next_offset)

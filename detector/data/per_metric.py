@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from detector.data.tables import RESERVED, Table, data_files, is_number, opened, wide
 from detector.errors import DataError
-from detector.events import STAND_IN as VALUE
+from detector.events import SINGLE_METRIC as VALUE
 
 METRIC = "feature"  # the column of a long file that names the metric
 

@@ -16,7 +16,7 @@ from detector.settings.alerting import AlertingSettings
 RECENT = 200
 
 
-class View:
+class IncidentLog:
     """Written by the loop, read by the HTTP thread."""
 
     def __init__(self, bundle: Bundle, alerting: AlertingSettings) -> None:
@@ -30,7 +30,7 @@ class View:
             "features": [{"name": f.name, "unit": f.unit} for f in manifest.features],
             "false_alarms_per_week": alerting.false_alarms_per_week,
             "tick_interval": manifest.tick_interval,
-            "levels": alerting.levels(manifest.tail),
+            "thresholds": alerting.thresholds(manifest.tail),
         }
         self._lock = threading.Lock()
         self._open: OrderedDict[tuple[str, str], AlertBody] = OrderedDict()

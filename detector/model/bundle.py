@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.errors import BundleError
-from detector.events import F32, F64, STAND_IN
+from detector.events import F32, F64, SINGLE_METRIC
 from detector.model.tail import TailFit
 
 SCHEMA = 1
@@ -34,7 +34,7 @@ GRAPH = "model.onnx"
 STREAMS = "streams.npz"
 REPORT = "report.html"
 # for whom names no bundle: any single metric
-SHIPPED = Path(__file__).parents[1] / "bundles" / "builtin"
+BUILTIN = Path(__file__).parents[1] / "bundles" / "builtin"
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -127,7 +127,7 @@ def bundle_path(text: str) -> Path:
     """Where the bundle lies that a command names: the package's own by its word,
     ``builtin``, else a directory (``./builtin`` is one, too).
     """
-    return SHIPPED if text == SHIPPED.name else Path(text)
+    return BUILTIN if text == BUILTIN.name else Path(text)
 
 
 def sha256(data: bytes) -> str:
@@ -157,9 +157,9 @@ def load_bundle(path: Path) -> Bundle:
             f"bundle {path} has schema {manifest.schema}, this version reads {SCHEMA}: "
             "train it again with this version, or run the version that made it"
         )
-    if manifest.each_metric and [f.name for f in manifest.features] != [STAND_IN]:
+    if manifest.each_metric and [f.name for f in manifest.features] != [SINGLE_METRIC]:
         raise BundleError(
-            f"{path / MANIFEST} makes each metric a stream, and its one feature is not called {STAND_IN}: train the bundle again"
+            f"{path / MANIFEST} makes each metric a stream, and its one feature is not called {SINGLE_METRIC}: train the bundle again"
         )
     missing = {GRAPH, STREAMS} - manifest.files.keys()
     if missing:

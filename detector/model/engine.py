@@ -11,7 +11,7 @@ from detector.events import F32, F64
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepOutput:
     """What the graph said of one wave of B streams.
 
     Attributes:
@@ -47,4 +47,4 @@ def clock_input(seconds_since: F64, wall: F64) -> F32:
 class Engine(Protocol):
     """One step of the graph for a batch of streams."""
 
-    def step(self, x: F32, clock: F32, state: F32) -> Step: ...
+    def step(self, x: F32, clock: F32, state: F32) -> StepOutput: ...

@@ -58,14 +58,14 @@ class Zones:
     def only_utc(self) -> bool:
         return len(self.ahead) == 1
 
-    def of(self, stream: str) -> int:
+    def zone_of(self, stream: str) -> int:
         """The number of a stream's zone."""
         for pattern, number in self.rules:
             if pattern.search(stream):
                 return number
         return self.default
 
-    def wall(self, times: F64, zones: ZoneNumbers | int) -> F64:
+    def local_times(self, times: F64, zones: ZoneNumbers | int) -> F64:
         """Event times [n] as the clocks on the wall show them, in seconds since their
         1970; ``zones``: the number of each one's zone, or of all.
         """
@@ -76,7 +76,7 @@ class Zones:
         )
 
 
-def compiled(
+def compile_zones(
     zones: Sequence[tzinfo],
     default: int = 0,
     rules: Sequence[tuple[re.Pattern[str], int]] = (),
@@ -124,4 +124,4 @@ def _ahead(zone: tzinfo, at: int) -> float:
     return ahead.total_seconds()
 
 
-UTC = compiled(())
+UTC = compile_zones(())

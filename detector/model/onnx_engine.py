@@ -19,7 +19,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Unsupp
 from detector.errors import BundleError
 from detector.events import F32
 from detector.model.bundle import Bundle
-from detector.model.engine import Step
+from detector.model.engine import StepOutput
 
 #: What a graph can be at fault with; onnxruntime's classes have no ancestor of their
 #: own.
@@ -35,7 +35,7 @@ INPUTS = ("x", "clock", "state")
 OUTPUTS = ("score", "expected", "contribution", "next_state")
 
 
-class Runtime:
+class OnnxEngine:
     """Runs a bundle's graph. Raises BundleError where the graph does not keep the
     signature.
     """
@@ -56,9 +56,9 @@ class Runtime:
             ) from None
         _check_signature(bundle, self._session)
 
-    def step(self, x: F32, clock: F32, state: F32) -> Step:
+    def step(self, x: F32, clock: F32, state: F32) -> StepOutput:
         """x [B, F], clock [B, 3], state [B, S], float32 and contiguous."""
-        return Step(
+        return StepOutput(
             *self._session.run(OUTPUTS, {"x": x, "clock": clock, "state": state})
         )
 

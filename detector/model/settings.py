@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from detector.errors import ConfigError
-from detector.model.bundle import SHIPPED, Bundle
-from detector.model.local_time import Zones, compiled
+from detector.model.bundle import BUILTIN, Bundle
+from detector.model.local_time import Zones, compile_zones
 
 UTC = "UTC"
 
@@ -33,7 +33,7 @@ def zones_of(
     """Zones that are known, by name."""
     names = list(dict.fromkeys((UTC, default, *(zone for _, zone in rules))))
     numbered = [(pattern, names.index(zone)) for pattern, zone in rules]
-    return compiled(
+    return compile_zones(
         [ZoneInfo(name) for name in names[1:]], names.index(default), numbered
     )
 
@@ -102,7 +102,7 @@ class ModelSettings(BaseModel):
     @classmethod
     def _shipped(cls, value: object) -> object:
         """The package's own by its word, as commands take it; ``./builtin`` is a directory."""
-        return None if value == SHIPPED.name else value
+        return None if value == BUILTIN.name else value
 
     @field_validator("timezone")
     @classmethod

@@ -28,19 +28,21 @@ class TailFit(msgspec.Struct, frozen=True):
             ages; nothing beyond the last.
     """
 
-    levels: tuple[float, ...]
+    thresholds: tuple[float, ...] = msgspec.field(name="levels")
     rates: tuple[float, ...]
     slope: float
     stream_weeks: float
-    usual: float | None = None
-    young: tuple[tuple[float, float], ...] = ()
+    reference_score: float | None = msgspec.field(default=None, name="usual")
+    cold_start_offsets: tuple[tuple[float, float], ...] = msgspec.field(
+        default=(), name="young"
+    )
 
     @property
-    def scale(self) -> float:
+    def score_scale(self) -> float:
         """The score that makes incidents e times as rare, in the upper tail."""
         return -1.0 / self.slope
 
-    def level(self, per_week: float) -> float:
+    def threshold(self, per_week: float) -> float:
         """The score at which a stream raises ``per_week`` incidents a week, log-linear
         between the counted levels.
 
@@ -55,15 +57,15 @@ class TailFit(msgspec.Struct, frozen=True):
         wanted = math.log(per_week)
         logs = np.log(self.rates)
         if wanted < logs[-1]:
-            return float(self.levels[-1] + (wanted - logs[-1]) / self.slope)
-        return float(np.interp(-wanted, -logs, self.levels))
+            return float(self.thresholds[-1] + (wanted - logs[-1]) / self.slope)
+        return float(np.interp(-wanted, -logs, self.thresholds))
 
     def rates_at(self, levels: F64) -> F64:
         """Incidents a stream-week at ``levels`` [K]: :meth:`level` the other way round;
         below the lowest counted level its rate.
         """
-        logs = np.interp(levels, self.levels, np.log(self.rates))
-        return np.exp(logs + self.slope * np.maximum(levels - self.levels[-1], 0.0))
+        logs = np.interp(levels, self.thresholds, np.log(self.rates))
+        return np.exp(logs + self.slope * np.maximum(levels - self.thresholds[-1], 0.0))
 
     def rate(self, level: float) -> float:
         """At one of them."""

@@ -21,7 +21,7 @@ import structlog
 
 from detector.errors import Permanent, Transient
 from detector.metrics import Metrics
-from detector.notify.outbox import Outbox, Parcel
+from detector.notify.outbox import DeliveryAttempt, Outbox
 from detector.notify.receiver import Receiver
 from detector.ports import DeadLetters
 from detector.settings.alerting import AlertingSettings
@@ -44,7 +44,7 @@ class Delivery:
         self._dead = dead
         self._metrics = metrics
         self._first = settings.retry_first
-        self._most = settings.retry_most
+        self._most = settings.retry_max
         self._jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
         self._stopping = threading.Event()
         self._threads = [
@@ -82,7 +82,7 @@ class Delivery:
             if pause is not None:
                 self._stopping.wait(pause)
 
-    def _try(self, parcel: Parcel, attempt: int) -> float | None:
+    def _try(self, parcel: DeliveryAttempt, attempt: int) -> float | None:
         """One attempt; the pause before the next one in seconds, or None where the post
         is settled.
         """

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from detector.events import Alert, Open, Partition
+from detector.events import Alert, OpenIncident, Partition
 from detector.notify.receiver_queue import PageKey, StreamKey
 
 _encoder = msgspec.msgpack.Encoder()
@@ -38,11 +38,11 @@ class _Incident:
     page: PageKey
     starts_at: float
     alert: bytes
-    told: dict[str, float] = field(default_factory=dict)
+    last_acked: dict[str, float] = field(default_factory=dict)
     due: dict[str, float] = field(default_factory=dict)
 
 
-class Incidents:
+class OpenIncidents:
     """Not thread-safe: the outbox's lock is held around it."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Incidents:
             self._pages.setdefault(page, set()).add(stream)
         incident.alert = _encoder.encode(alert)
         for name in receivers:
-            incident.told.setdefault(name, 0.0)
+            incident.last_acked.setdefault(name, 0.0)
 
     def ended(self, stream: StreamKey) -> tuple[str, ...]:
         """Who was told of it while it fired, or is about to be."""
@@ -71,9 +71,9 @@ class Incidents:
         if incident is None:
             return ()
         self._pages[incident.page].discard(stream)
-        return tuple(incident.told)
+        return tuple(incident.last_acked)
 
-    def told(
+    def acknowledged(
         self, stream: StreamKey, alert: Alert, receiver: str, at: float, again: float
     ) -> PageKey | None:
         """The receiver acknowledged or refused it at ``at``; it is told again after
@@ -82,7 +82,7 @@ class Incidents:
         incident = self._open.get(stream)
         if incident is None or incident.starts_at != alert.starts_at:
             return None
-        incident.told[receiver] = at
+        incident.last_acked[receiver] = at
         self._call(stream, incident, receiver, again)
         return incident.page
 
@@ -108,26 +108,30 @@ class Incidents:
                 yield incident.page, _decoder.decode(incident.alert), at
 
     def restore(
-        self, page: PageKey, restored: Open, again: Callable[[Alert, str], float]
+        self,
+        page: PageKey,
+        restored: OpenIncident,
+        again: Callable[[Alert, str], float],
     ) -> None:
         """As it was stored; ``again`` says how often a receiver is told by the routes
         in force.
         """
         stream = page[0], restored.stream
         incident = self._open[stream] = _Incident(
-            page, restored.starts_at, restored.alert, dict(restored.told)
+            page, restored.starts_at, restored.alert, dict(restored.last_acked)
         )
         self._pages.setdefault(page, set()).add(stream)
         alert = _decoder.decode(restored.alert)
-        for receiver, at in restored.told.items():
+        for receiver, at in restored.last_acked.items():
             if at:
                 self._call(stream, incident, receiver, again(alert, receiver))
 
-    def opened(self, page: PageKey) -> tuple[Open, ...]:
+    def opened(self, page: PageKey) -> tuple[OpenIncident, ...]:
         """What the page holds."""
         found = ((stream, self._open[stream]) for stream in self._pages.get(page, ()))
         return tuple(
-            Open(stream, i.starts_at, i.alert, dict(i.told)) for (_, stream), i in found
+            OpenIncident(stream, i.starts_at, i.alert, dict(i.last_acked))
+            for (_, stream), i in found
         )
 
     def forget(self, partition: Partition) -> None:
@@ -139,7 +143,7 @@ class Incidents:
         self, stream: StreamKey, incident: _Incident, receiver: str, again: float
     ) -> None:
         if again:
-            incident.due[receiver] = incident.told[receiver] + again
+            incident.due[receiver] = incident.last_acked[receiver] + again
             heapq.heappush(
                 self._due.setdefault(receiver, []), (incident.due[receiver], stream)
             )

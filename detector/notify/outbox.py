@@ -25,20 +25,20 @@ from dataclasses import dataclass
 import structlog
 
 from detector.clock import Clock, SystemClock
-from detector.events import Alert, Open, Partition, Waiting
-from detector.notify.open_incidents import Incidents
-from detector.notify.payload import Post, idempotency_key, post_key
-from detector.notify.receiver_queue import Batch, Entry, Lane, PageKey
+from detector.events import Alert, OpenIncident, Partition, PendingNotification
+from detector.notify.open_incidents import OpenIncidents
+from detector.notify.payload import OutgoingPost, idempotency_key, post_key
+from detector.notify.receiver_queue import Batch, Entry, PageKey, ReceiverQueue
 from detector.notify.routes import Routing, Target
-from detector.notify.spill import Overflow, SegmentName
-from detector.ports import Shelf
+from detector.notify.spill import SegmentName, Spill
+from detector.ports import SpillStore
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class DeliveryAttempt:
     """One attempt: what to send, and the batch to settle once it is done."""
 
-    post: Post
+    post: OutgoingPost
     batch: Batch
 
 
@@ -49,7 +49,7 @@ class Outbox:
         self,
         routing: Routing | None = None,
         clock: Clock | None = None,
-        shelf: Shelf | None = None,
+        shelf: SpillStore | None = None,
         bound: int = 10_000,
         writer: int = 0,
     ) -> None:
@@ -59,7 +59,7 @@ class Outbox:
         self._routing = routing or Routing(())
         self._clock = clock or SystemClock()
         self._lock = threading.Condition()
-        self._lanes = {name: Lane(name) for name in self._routing.receivers}
+        self._lanes = {name: ReceiverQueue(name) for name in self._routing.receivers}
         self._overflows = (
             {}
             if shelf is None
@@ -67,7 +67,7 @@ class Outbox:
                 name: self._overflow(name, shelf, bound, writer) for name in self._lanes
             }
         )
-        self._incidents = Incidents()
+        self._incidents = OpenIncidents()
         self._unsettled: dict[tuple[Partition, str], Entry] = {}
         self._pages: dict[PageKey, dict[str, Entry]] = {}
         self._changed: set[PageKey] = set()
@@ -91,8 +91,8 @@ class Outbox:
     def restore(
         self,
         partition: Partition,
-        waiting: Sequence[tuple[int, Waiting]],
-        opened: Sequence[tuple[int, Open]],
+        waiting: Sequence[tuple[int, PendingNotification]],
+        opened: Sequence[tuple[int, OpenIncident]],
         segments: Sequence[str] = (),
     ) -> None:
         """What its pages held, by number of the page, and the names of its segments."""
@@ -108,18 +108,20 @@ class Outbox:
                     (partition, number),
                     one.alert,
                     one.order,
-                    self._routing.toward(one.alert, one.owed),
+                    self._routing.targets_for(one.alert, one.pending_receivers),
                 )
 
-    def waiting(self, page: PageKey) -> tuple[Waiting, ...]:
+    def waiting(self, page: PageKey) -> tuple[PendingNotification, ...]:
         """For the page, as it is written."""
         with self._lock:
             return tuple(
-                Waiting(e.alert, e.order, tuple(sorted(e.owed)))
+                PendingNotification(
+                    e.alert, e.order, tuple(sorted(e.pending_receivers))
+                )
                 for e in self._pages.get(page, {}).values()
             )
 
-    def opened(self, page: PageKey) -> tuple[Open, ...]:
+    def opened(self, page: PageKey) -> tuple[OpenIncident, ...]:
         """For the page, as it is written."""
         with self._lock:
             return self._incidents.opened(page)
@@ -165,7 +167,7 @@ class Outbox:
             for name in self._incidents.ended((page[0], alert.stream))
             if name in self._lanes and name not in routed
         )
-        return targets + (self._routing.toward(alert, heard) if heard else ())
+        return targets + (self._routing.targets_for(alert, heard) if heard else ())
 
     def _hold(
         self, page: PageKey, alert: Alert, order: int, targets: Sequence[Target]
@@ -189,15 +191,15 @@ class Outbox:
     # -- what is too much for memory ---------------------------------------------------
 
     def _overflow(
-        self, receiver: str, shelf: Shelf, bound: int, writer: int
-    ) -> Overflow:
+        self, receiver: str, shelf: SpillStore, bound: int, writer: int
+    ) -> Spill:
         lane = self._lanes[receiver]
 
         def admit(entry: Entry) -> None:
-            (target,) = self._routing.toward(entry.alert, (receiver,))
+            (target,) = self._routing.targets_for(entry.alert, (receiver,))
             lane.add(entry, target, self._clock.monotonic())
 
-        return Overflow(
+        return Spill(
             receiver,
             shelf,
             bound,
@@ -231,7 +233,7 @@ class Outbox:
 
     # -- the delivery threads' side ----------------------------------------------------
 
-    def take(self, receiver: str, timeout: float) -> Parcel | None:
+    def take(self, receiver: str, timeout: float) -> DeliveryAttempt | None:
         """The receiver's next post, the same until it is settled; None where there is
         none within ``timeout`` seconds.
         """
@@ -249,7 +251,7 @@ class Outbox:
                 self._lock.wait(max(left, 0.0))
             return None
 
-    def settle(self, parcel: Parcel) -> None:
+    def settle(self, parcel: DeliveryAttempt) -> None:
         """Its receiver acknowledged it or refused it for good: the next checkpoint of
         its pages leaves it out.
         """
@@ -258,7 +260,7 @@ class Outbox:
         with self._lock:
             for entry in parcel.batch.entries:
                 if entry.alert.firing and self._routing.remembers:
-                    page = self._incidents.told(
+                    page = self._incidents.acknowledged(
                         entry.stream,
                         entry.alert,
                         receiver,
@@ -301,7 +303,7 @@ class Outbox:
             map(len, self._overflows.values())
         )
 
-    def _next(self, lane: Lane) -> Parcel | None:
+    def _next(self, lane: ReceiverQueue) -> DeliveryAttempt | None:
         while batch := lane.take(
             math.inf if self._hurried else self._clock.monotonic()
         ):
@@ -315,8 +317,8 @@ class Outbox:
             if batch.entries:
                 alerts = tuple(e.alert for e in batch.entries)
                 key = post_key([e.key for e in batch.entries])
-                return Parcel(
-                    Post(
+                return DeliveryAttempt(
+                    OutgoingPost(
                         lane.receiver,
                         batch.group.key,
                         dict(batch.group.labels),
@@ -327,7 +329,7 @@ class Outbox:
                 )
         return None
 
-    def _repeat(self, lane: Lane) -> None:
+    def _repeat(self, lane: ReceiverQueue) -> None:
         """Queue what is to be told again."""
         wall = self._clock.wall()
         if self._incidents.next_due(lane.receiver) > wall:
@@ -341,16 +343,16 @@ class Outbox:
                 {lane.receiver},
                 repeats=True,
             )
-            (target,) = self._routing.toward(alert, (lane.receiver,))
+            (target,) = self._routing.targets_for(alert, (lane.receiver,))
             lane.add(entry, target, self._clock.monotonic())
 
     def _release(self, entry: Entry, receiver: str) -> None:
         """Its page need not hold it for this receiver any more."""
-        entry.owed.discard(receiver)
+        entry.pending_receivers.discard(receiver)
         key = entry.page[0], entry.key
         if self._unsettled.get(key) is entry:
             self._changed.add(entry.page)
-            if not entry.owed:
+            if not entry.pending_receivers:
                 del self._unsettled[key], self._pages[entry.page][entry.key]
 
     def _unload(self, entry: Entry, receiver: str) -> None:

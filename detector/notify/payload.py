@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from detector.alerting.wording import about, digits, seen
+from detector.alerting.wording import about, digits, observed_in_words
 from detector.events import Alert, FeatureDeviation, Reason
 
 ALERT_NAME = "StreamAnomaly"
@@ -53,7 +53,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class OutgoingPost:
     """Notifications that leave together.
 
     Attributes:
@@ -80,7 +80,9 @@ def labels(alert: Alert) -> dict[str, str]:
 
 
 def body(
-    post: Post, external_url: str, labelled: Callable[[Alert], dict[str, str]] = labels
+    post: OutgoingPost,
+    external_url: str,
+    labelled: Callable[[Alert], dict[str, str]] = labels,
 ) -> Body:
     entries = tuple(alert_body(alert, external_url, labelled) for alert in post.alerts)
     status = "firing" if any(alert.firing for alert in post.alerts) else "resolved"
@@ -119,7 +121,7 @@ def alert_body(
     return AlertBody(
         status,
         labelled(alert),
-        described(alert),
+        annotations_of(alert),
         timestamp(alert.starts_at),
         ends,
         external_url,
@@ -127,12 +129,12 @@ def alert_body(
     )
 
 
-def described(alert: Alert) -> dict[str, str]:
+def annotations_of(alert: Alert) -> dict[str, str]:
     """The annotations: what a person reads first: a sentence, then the numbers behind
     it.
     """
     top = [d for d in alert.deviations if d.contribution > 0]
-    score = f"Score {alert.score:.2f}, level {alert.level:.2f}"
+    score = f"Score {alert.score:.2f}, threshold {alert.threshold:.2f}"
     rare = f": {about(alert.per_week)} on this stream" if alert.firing else ""
     young = (
         f" It is a young stream: confidence {alert.confidence:.0%}."
@@ -141,16 +143,18 @@ def described(alert: Alert) -> dict[str, str]:
     )
     return {
         "summary": f"{alert.stream} {_state(alert)}",
-        "description": f"{seen(top)}. {score}{rare}.{young}".removeprefix(". "),
+        "description": f"{observed_in_words(top)}. {score}{rare}.{young}".removeprefix(
+            ". "
+        ),
         "reason": alert.reason.label,
         "score": f"{alert.score:.6g}",
-        "level": f"{alert.level:.6g}",
+        "threshold": f"{alert.threshold:.6g}",
         "rate_per_week": f"{alert.per_week:.3g}",
         "confidence": f"{alert.confidence:.2g}",
         "observed": _pairs(top, "observed"),
         "expected": _pairs(top, "expected"),
         "contributions": _pairs(top, "contribution"),
-        "odd": top[0].odd.value if top else "",
+        "anomaly_kind": top[0].kind.value if top else "",
         "at": timestamp(alert.at),
     }
 

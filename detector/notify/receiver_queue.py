@@ -29,7 +29,7 @@ StreamKey = tuple[Partition, str]
 
 
 @dataclass(eq=False, slots=True)
-class Loaded:
+class LoadedSegment:
     """A segment of the store that was read back; it is dropped when none of its
     notifications is left.
     """
@@ -56,9 +56,9 @@ class Entry:
     page: PageKey
     alert: Alert
     order: int
-    owed: set[str] = field(default_factory=set)
+    pending_receivers: set[str] = field(default_factory=set)
     repeats: bool = False
-    loaded: Loaded | None = None
+    loaded: LoadedSegment | None = None
 
     @property
     def stream(self) -> StreamKey:
@@ -77,7 +77,7 @@ class Batch:
     settled: bool = False
 
 
-class Lane:
+class ReceiverQueue:
     """The queue of one receiver. Not thread-safe: the outbox's lock is held around it."""
 
     def __init__(self, receiver: str) -> None:

@@ -49,8 +49,8 @@ class Route:
 
     receiver: str
     severities: frozenset[str] = frozenset()
-    like: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
-    further: bool = False
+    label_patterns: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    continues: bool = False
     group_by: tuple[str, ...] = EACH_STREAM
     group_wait: float = 0.0
     repeat_interval: float = 0.0
@@ -60,7 +60,7 @@ class Route:
             return False
         return all(
             pattern.fullmatch(labelled.get(name, ""))
-            for name, pattern in self.like.items()
+            for name, pattern in self.label_patterns.items()
         )
 
     def __str__(self) -> str:
@@ -71,7 +71,8 @@ class Route:
             else []
         )
         conditions = severity + [
-            f"{name}=~{_quoted(pattern.pattern)}" for name, pattern in self.like.items()
+            f"{name}=~{_quoted(pattern.pattern)}"
+            for name, pattern in self.label_patterns.items()
         ]
         return "{}" + (f"/{{{','.join(conditions)}}}" if conditions else "")
 
@@ -130,12 +131,14 @@ class Routing:
         self.receivers = tuple(receivers)
         self.labelled = labelled or Labelling()
         self._routes = tuple(routes) or tuple(
-            Route(name, further=True) for name in receivers
+            Route(name, continues=True) for name in receivers
         )
         #: Whether an incident must be remembered while it is open: to repeat it, or to
         #: tell its end to those who heard of its beginning.
         self.remembers = any(
-            route.repeat_interval or route.severities or "severity" in route.like
+            route.repeat_interval
+            or route.severities
+            or "severity" in route.label_patterns
             for route in self._routes
         )
 
@@ -147,11 +150,11 @@ class Routing:
             if route.takes(labelled):
                 if route.receiver and route.receiver not in found:
                     found[route.receiver] = _target(route, labelled)
-                if not route.further:
+                if not route.continues:
                     break
         return tuple(found.values())
 
-    def toward(self, alert: Alert, receivers: Sequence[str]) -> tuple[Target, ...]:
+    def targets_for(self, alert: Alert, receivers: Sequence[str]) -> tuple[Target, ...]:
         """Those that are owed it whatever the routes say now; those of the routes too
         where one that was owed it is no receiver any more.
         """

@@ -38,8 +38,8 @@ import structlog
 from detector.clock import Clock
 from detector.events import Alert, Partition
 from detector.notify.payload import idempotency_key
-from detector.notify.receiver_queue import Entry, Loaded
-from detector.ports import Shelf
+from detector.notify.receiver_queue import Entry, LoadedSegment
+from detector.ports import SpillStore
 
 # notifications: about half a megabyte a write, and what a crash may repeat
 SEGMENT = 1000
@@ -87,7 +87,7 @@ class _Queue:
     again: float = 0.0
 
 
-class Overflow:
+class Spill:
     """One receiver's. The outbox's lock is held around every public method; the store's
     answers take it themselves.
 
@@ -98,7 +98,7 @@ class Overflow:
     def __init__(
         self,
         receiver: str,
-        shelf: Shelf,
+        shelf: SpillStore,
         bound: int,
         writer: int,
         clock: Clock,
@@ -167,7 +167,7 @@ class Overflow:
                 self._return_tail(partition, queue)
                 return
 
-    def done(self, loaded: Loaded) -> None:
+    def done(self, loaded: LoadedSegment) -> None:
         """All of a segment is settled."""
         self._shelf.drop(loaded.partition, loaded.name)
 
@@ -261,7 +261,7 @@ class Overflow:
             return
         queue.segments.popleft()
         alerts = answer.result()
-        loaded = Loaded(partition, str(name), len(alerts))
+        loaded = LoadedSegment(partition, str(name), len(alerts))
         for alert in alerts:
             self._admit(
                 Entry(

@@ -26,10 +26,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from detector.alerting.decide import Decided, decide
-from detector.alerting.policy import Rules
-from detector.alerting.resolution import settle
-from detector.alerting.thresholds import for_short_history, for_tick, settled_rate
+from detector.alerting.decide import Decisions, decide
+from detector.alerting.policy import AlertPolicy
+from detector.alerting.resolution import record_and_judge
+from detector.alerting.thresholds import (
+    budget_of_effective,
+    offset_for_tick,
+    penalty_for_short_history,
+)
 from detector.errors import RejectReason
 from detector.events import (
     ENDS,
@@ -37,24 +41,24 @@ from detector.events import (
     F64,
     TRANSITIONS,
     Alert,
-    Columns,
+    AnomalyKind,
     FeatureDeviation,
-    Oddity,
     Partition,
     Reason,
-    Rejected,
+    RecordBatch,
+    RejectedRecord,
     Severity,
 )
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.engine import Engine, Step, clock_input
+from detector.model.engine import Engine, StepOutput, clock_input
 from detector.model.local_time import UTC, Zones
 from detector.notify.outbox import Outbox
 from detector.pipeline.sink import ScoreSink
 from detector.ports import DeadLetters
-from detector.recovery.snapshot import SCHEMA, Capture, Head, Restored, Stamp
-from detector.state.decisions import KNOWN
-from detector.state.initial_state import Seed
+from detector.recovery.snapshot import SCHEMA, CheckpointData, Head, Restored, Stamp
+from detector.state.decisions import KNOWN_STEPS
+from detector.state.initial_state import InitialStates
 from detector.state.page_rows import PageRows
 from detector.state.table import NO_SLOT, PAGE_BITS, Slots, StreamTable
 from detector.state.waves import waves
@@ -79,12 +83,12 @@ class Pipeline:
         self,
         bundle: Bundle,
         engine: Engine,
-        rules: Rules,
+        rules: AlertPolicy,
         outbox: Outbox,
         metrics: Metrics,
         dead: DeadLetters,
         max_streams: int,
-        on_rejected: Callable[[Rejected], None] = lambda rejected: None,
+        on_rejected: Callable[[RejectedRecord], None] = lambda rejected: None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
         on_split: Callable[
             [str, Partition, Partition], None
@@ -92,13 +96,13 @@ class Pipeline:
         sink: ScoreSink | None = None,
         writer: int = 0,
         zones: Zones = UTC,
-        asked_again: Engine | None = None,
+        probe_engine: Engine | None = None,
     ) -> None:
         self._bundle = bundle
         self._engine = engine
         self.rules = rules
         self._zones = zones
-        self._asked_again = asked_again
+        self._asked_again = probe_engine
         self._outbox = outbox
         self._metrics = metrics
         self._dead = dead
@@ -107,7 +111,9 @@ class Pipeline:
         self._on_alert = on_alert
         self._on_split = on_split
         self._writer = writer
-        self.table = StreamTable(_seed(bundle, rules.start), max_streams, zones.of)
+        self.table = StreamTable(
+            _seed(bundle, rules.initial_penalty), max_streams, zones.zone_of
+        )
         self._gathered: F32 = np.empty((BATCH, bundle.manifest.state_size), np.float32)
         self.applied: dict[Partition, int] = {}
         self._stamps: dict[Partition, dict[int, Stamp]] = {}
@@ -145,7 +151,7 @@ class Pipeline:
 
     def capture(
         self, partition: Partition, idle_before: float = -np.inf
-    ) -> Capture | None:
+    ) -> CheckpointData | None:
         """Copies of the pages that changed since the last capture, and the head; None
         if nothing was read yet.
 
@@ -175,20 +181,20 @@ class Pipeline:
         idle = tuple(self.table.idle(partition, idle_before, offset))
         stamps.update({rows.number: Stamp(offset, self._writer) for rows in idle})
         cold = tuple(sorted(self.table.cold(partition)))
-        return Capture(
+        return CheckpointData(
             Head(SCHEMA, self._bundle.digest, partition, offset, dict(stamps), cold),
             tuple(captured),
             idle,
         )
 
-    def captured(self, capture: Capture) -> None:
+    def captured(self, capture: CheckpointData) -> None:
         """The capture is durable: idle streams leave memory."""
         if self.table.owns(capture.head.partition):
             for rows in capture.idle:
                 self.table.evict(capture.head.partition, rows)
             self._gauges()
 
-    def uncaptured(self, capture: Capture) -> None:
+    def uncaptured(self, capture: CheckpointData) -> None:
         """The capture was not made durable: its pages are dirty still."""
         partition = capture.head.partition
         if self.table.owns(partition):
@@ -199,7 +205,9 @@ class Pipeline:
                 self._stamps[partition].pop(rows.number, None)
                 self.table.keep(partition, rows)
 
-    def wanted(self, polled: Sequence[Columns]) -> list[tuple[Partition, int]]:
+    def missing_pages(
+        self, polled: Sequence[RecordBatch]
+    ) -> list[tuple[Partition, int]]:
         """Pages in the store that must be supplied before these records are processed:
         they hold streams that had fallen silent.
         """
@@ -207,21 +215,23 @@ class Pipeline:
         return [
             (c.partition, number)
             for c in owned
-            for number in sorted(self.table.wanted(c.partition, c.names))
+            for number in sorted(self.table.missing_pages(c.partition, c.names))
         ]
 
-    def supply(self, partition: Partition, number: int, rows: PageRows | None) -> None:
+    def add_page(
+        self, partition: Partition, number: int, rows: PageRows | None
+    ) -> None:
         """A page that was wanted; None where it is gone: its streams start anew, and
         are counted.
         """
         if rows is None:
-            self._metrics.state_resets.inc(self.table.give_up(partition, number))
+            self._metrics.state_resets.inc(self.table.drop_page(partition, number))
         else:
-            self.table.supply(partition, rows)
+            self.table.add_page(partition, rows)
 
     # -- the path ----------------------------------------------------------------------
 
-    def process(self, polled: Sequence[Columns], now: float = 0.0) -> None:
+    def process(self, polled: Sequence[RecordBatch], now: float = 0.0) -> None:
         """Score every record of a poll, at monotonic ``now``. Columns of a partition
         that is not owned are left alone: their owner reads them.
         """
@@ -231,11 +241,11 @@ class Pipeline:
             self._process_partition(columns)
         for columns in polled:
             self.applied[columns.partition] = columns.next_offset
-            self.table.release(columns.partition)
+            self.table.clear_pages(columns.partition)
         if polled:
             self._gauges()
 
-    def _process_partition(self, columns: Columns) -> None:
+    def _process_partition(self, columns: RecordBatch) -> None:
         count = len(columns.names)
         self._metrics.records.inc(columns.records)
         self._metrics.unknown_fields.inc(columns.unknown_fields)
@@ -255,7 +265,7 @@ class Pipeline:
             self._on_split(*self.table.split[0])
             self.table.split.clear()
 
-    def _unseen(self, columns: Columns, slots: Slots) -> Slots:
+    def _unseen(self, columns: RecordBatch, slots: Slots) -> Slots:
         """Indices of the records to apply: not those that a restored page holds
         already, nor those without a row.
         """
@@ -274,7 +284,7 @@ class Pipeline:
             self._metrics.skipped.inc(int(seen.sum()))
         return np.flatnonzero(~(full | seen))
 
-    def _wave(self, columns: Columns, slots: Slots, records: Slots) -> None:
+    def _wave(self, columns: RecordBatch, slots: Slots, records: Slots) -> None:
         """One point of each of these records' streams; late ones are left out."""
         rows = slots[records]
         times = columns.times[records]
@@ -300,7 +310,7 @@ class Pipeline:
             self._batch(columns, records[part], rows[part], times[part], last[part])
 
     def _batch(
-        self, columns: Columns, records: Slots, rows: Slots, times: F64, last: F64
+        self, columns: RecordBatch, records: Slots, rows: Slots, times: F64, last: F64
     ) -> None:
         """Gather, step, decide, scatter."""
         table = self.table
@@ -312,7 +322,7 @@ class Pipeline:
         wall = (
             times
             if self._zones.only_utc
-            else self._zones.wall(times, table.zones.take(rows))
+            else self._zones.local_times(times, table.zones.take(rows))
         )
         # unlike "raise" it writes straight into it
         states = table.states.take(
@@ -330,12 +340,12 @@ class Pipeline:
             self.rules,
         )
         changed = np.flatnonzero(_IS_TRANSITION[decided.reason])
-        odd: dict[int, Oddity] = {}
+        odd: dict[int, AnomalyKind] = {}
         if len(changed):
-            odd = self._odd(
+            odd = self._classify_cause(
                 x, clock, states, step, changed[decided.reason[changed] == Reason.FIRED]
             )
-            settle(decided, changed, odd, x, step.expected, step.contribution)
+            record_and_judge(decided, changed, odd, x, step.expected, step.contribution)
             changed = changed[_IS_TRANSITION[decided.reason[changed]]]
         table.states[rows] = step.next_state
         table.store_decisions(rows, decided.rows)
@@ -356,7 +366,7 @@ class Pipeline:
                 i,
                 x,
                 step,
-                odd.get(i, Oddity.VALUE),
+                odd.get(i, AnomalyKind.VALUE),
             )
         if self._sink is not None:
             self._sink.wave(
@@ -370,12 +380,12 @@ class Pipeline:
         partition: Partition,
         slot: int,
         before: np.void,
-        decided: Decided,
+        decided: Decisions,
         at: float,
         i: int,
         x: F32,
-        step: Step,
-        odd: Oddity,
+        step: StepOutput,
+        odd: AnomalyKind,
     ) -> None:
         reason = Reason(decided.reason[i])
         after = decided.rows[i]
@@ -392,11 +402,11 @@ class Pipeline:
             ends_at=float(at) if resolved else None,
             at=float(at),
             score=float(step.score[i]),
-            level=float(decided.level[i]) + above,
+            threshold=float(decided.threshold[i]) + above,
             confidence=1.0
-            if after["steps"] >= KNOWN
-            else min(1.0, float(after["watched"]) / RHYTHM),
-            per_week=self.rarity(float(step.score[i]), after),
+            if after["steps"] >= KNOWN_STEPS
+            else min(1.0, float(after["observed_seconds"]) / RHYTHM),
+            per_week=self.incident_rate(float(step.score[i]), after),
             deviations=self.deviations(
                 name, x[i], step.expected[i], step.contribution[i], odd
             ),
@@ -407,22 +417,22 @@ class Pipeline:
         self._on_alert(alert)
         self._outbox.put((partition, self.table.page_of(partition, slot)), alert)
 
-    def rarity(self, score: float, row: np.void) -> float:
+    def incident_rate(self, score: float, row: np.void) -> float:
         """How often in a week incidents come, once lifts have settled, of a stream with
         this decision row and a level at such a score.
         """
-        faster = for_tick(
-            np.array([row["tick"]], np.float64), self.rules.tick, self.rules.scale
+        faster = offset_for_tick(
+            np.array([row["tick"]], np.float64), self.rules.tick, self.rules.score_scale
         )
-        return settled_rate(
+        return budget_of_effective(
             self._bundle.manifest.tail.rate(
-                score - float(row["own"]) - float(faster[0])
+                score - float(row["stream_offset"]) - float(faster[0])
             )
         )
 
-    def _odd(
-        self, x: F32, clock: F32, states: F32, step: Step, points: Slots
-    ) -> dict[int, Oddity]:
+    def _classify_cause(
+        self, x: F32, clock: F32, states: F32, step: StepOutput, points: Slots
+    ) -> dict[int, AnomalyKind]:
         """What is odd of the metric that contributed most, of those of these points
         where it is not the value, see above.
         """
@@ -439,10 +449,10 @@ class Pipeline:
             for asked in (usual, moved)
         ]
         found = dict.fromkeys(
-            points[fall[0] < 0.1 * self.rules.scale].tolist(), Oddity.COURSE
+            points[fall[0] < 0.1 * self.rules.score_scale].tolist(), AnomalyKind.TREND
         )
         return found | dict.fromkeys(
-            points[fall[1] >= self.rules.scale].tolist(), Oddity.STILLNESS
+            points[fall[1] >= self.rules.score_scale].tolist(), AnomalyKind.FLATLINE
         )
 
     def deviations(
@@ -451,14 +461,14 @@ class Pipeline:
         observed: F32,
         expected: F32,
         contribution: F32,
-        odd: Oddity = Oddity.VALUE,
+        odd: AnomalyKind = AnomalyKind.VALUE,
     ) -> tuple[FeatureDeviation, ...]:
         """The features that contributed most, largest first; ``odd``: what is odd of
         the first of them.
         """
         features = self._bundle.features_of(stream)
         order = np.argsort(-contribution, kind="stable")[:TOP_FEATURES].tolist()
-        found = zip(order, [odd, *([Oddity.VALUE] * len(order))], strict=False)
+        found = zip(order, [odd, *([AnomalyKind.VALUE] * len(order))], strict=False)
         return tuple(
             FeatureDeviation(
                 features[j].name,
@@ -473,15 +483,17 @@ class Pipeline:
         )
 
     def _drop(
-        self, columns: Columns, i: int, reason: RejectReason, detail: str
+        self, columns: RecordBatch, i: int, reason: RejectReason, detail: str
     ) -> None:
         name = columns.names[i]
         key = name if isinstance(name, bytes) else name.encode()
         self._reject(
-            Rejected(columns.partition, int(columns.offsets[i]), reason, detail, key)
+            RejectedRecord(
+                columns.partition, int(columns.offsets[i]), reason, detail, key
+            )
         )
 
-    def _reject(self, rejected: Rejected) -> None:
+    def _reject(self, rejected: RejectedRecord) -> None:
         self._metrics.rejected.labels(rejected.reason.value).inc()
         self._dead.record(rejected)
         self._on_rejected(rejected)
@@ -500,7 +512,7 @@ _STATUS = {
 }
 
 
-def _seed(bundle: Bundle, lift: float) -> Seed:
+def _seed(bundle: Bundle, lift: float) -> InitialStates:
     """``lift``: what the level of a stream that training has not seen is lifted by at
     first.
     """
@@ -508,11 +520,11 @@ def _seed(bundle: Bundle, lift: float) -> Seed:
     again = (
         bundle.began + bundle.seen / 2 if len(bundle.began) else np.full(known, -np.inf)
     )
-    return Seed(
+    return InitialStates(
         bundle.initial,
         bundle.rows,
         bundle.trained,
-        for_short_history(bundle.seen, known, lift),
+        penalty_for_short_history(bundle.seen, known, lift),
         bundle.first,
         again,
     )

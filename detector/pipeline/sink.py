@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from detector.alerting.decide import Decided
+from detector.alerting.decide import Decisions
 from detector.events import F32, I64, Partition
-from detector.model.engine import Step
+from detector.model.engine import StepOutput
 
 
 class ScoreSink(Protocol):
@@ -15,5 +15,10 @@ class ScoreSink(Protocol):
     """
 
     def wave(
-        self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided
+        self,
+        partition: Partition,
+        offsets: I64,
+        x: F32,
+        step: StepOutput,
+        decided: Decisions,
     ) -> None: ...

@@ -31,7 +31,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from detector.events import Alert, Open, Partition, Waiting
+from detector.events import Alert, OpenIncident, Partition, PendingNotification
 from detector.state.decisions import DECISION
 from detector.state.page_rows import PageRows
 
@@ -68,8 +68,8 @@ class Page(msgspec.Struct, frozen=True):
     states: bytes
     decisions: bytes
     times: bytes
-    alerts: tuple[Waiting, ...]
-    open: tuple[Open, ...]
+    alerts: tuple[PendingNotification, ...]
+    open: tuple[OpenIncident, ...]
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Capture:
+class CheckpointData:
     """What one partition's checkpoint writes: copies, so that the loop may go on while
     they are encoded and written.
 
@@ -102,7 +102,9 @@ class Capture:
     """
 
     head: Head
-    rows: tuple[tuple[PageRows, tuple[Waiting, ...], tuple[Open, ...]], ...]
+    rows: tuple[
+        tuple[PageRows, tuple[PendingNotification, ...], tuple[OpenIncident, ...]], ...
+    ]
     idle: tuple[PageRows, ...] = ()
 
     def pages(self) -> Iterator[Page]:
@@ -134,11 +136,11 @@ class Restored:
     """
 
     pages: tuple[PageRows, ...]
-    alerts: tuple[tuple[int, Waiting], ...]
+    alerts: tuple[tuple[int, PendingNotification], ...]
     offset: int | None
     stamps: Mapping[int, Stamp] = field(default_factory=dict)
     cold: frozenset[int] = frozenset()
-    open: tuple[tuple[int, Open], ...] = ()
+    open: tuple[tuple[int, OpenIncident], ...] = ()
     segments: tuple[str, ...] = ()
 
 
@@ -172,8 +174,8 @@ def to_page(
     partition: Partition,
     rows: PageRows,
     writer: int,
-    alerts: Sequence[Waiting],
-    opened: Sequence[Open] = (),
+    alerts: Sequence[PendingNotification],
+    opened: Sequence[OpenIncident] = (),
 ) -> Page:
     width = rows.states.shape[1]
     states = rows.states.tobytes()

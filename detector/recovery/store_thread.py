@@ -24,7 +24,7 @@ from detector.errors import StoreError
 from detector.events import Alert, Partition
 from detector.recovery.snapshot import (
     SCHEMA,
-    Capture,
+    CheckpointData,
     DamagedPage,
     Restored,
     Segment,
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class CheckpointResult:
     """What became of a checkpoint.
 
     Attributes:
@@ -52,12 +52,12 @@ class Written:
     """
 
     durable: dict[Partition, int] = field(default_factory=dict)
-    written: tuple[Capture, ...] = ()
-    failed: tuple[Capture, ...] = ()
+    written: tuple[CheckpointData, ...] = ()
+    failed: tuple[CheckpointData, ...] = ()
     fault: str = ""
 
 
-class Keeper:
+class StoreWorker:
     """Runs a Store on a thread of its own. Implements Shelf."""
 
     def __init__(self, store: Store) -> None:
@@ -80,7 +80,7 @@ class Keeper:
 
         return self._submit(read)
 
-    def write(self, captures: Sequence[Capture]) -> Future[Written]:
+    def write(self, captures: Sequence[CheckpointData]) -> Future[CheckpointResult]:
         """Make each of them durable; the failure of one keeps none of the others back.
         The future never raises.
         """
@@ -146,9 +146,9 @@ class Keeper:
             )
             return ()
 
-    def _write(self, captures: Sequence[Capture]) -> Written:
-        written: list[Capture] = []
-        failed: list[Capture] = []
+    def _write(self, captures: Sequence[CheckpointData]) -> CheckpointResult:
+        written: list[CheckpointData] = []
+        failed: list[CheckpointData] = []
         fault = ""
         for capture in captures:
             try:
@@ -158,7 +158,7 @@ class Keeper:
                 fault = str(error)
             else:
                 written.append(capture)
-        return Written(
+        return CheckpointResult(
             {c.head.partition: c.head.offset for c in written},
             tuple(written),
             tuple(failed),

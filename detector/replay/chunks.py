@@ -20,16 +20,16 @@ import numpy as np
 from detector.data.per_metric import read_metrics
 from detector.data.tables import read_tables
 from detector.errors import RejectReason
-from detector.events import F32, F64, I64, Columns, Partition, Rejected
-from detector.state.waves import side_by_side
+from detector.events import F32, F64, I64, Partition, RecordBatch, RejectedRecord
+from detector.state.waves import interleave
 
-STRETCH = 1 << 20  # rows, fewer where they are wide: no more than
+CHUNK = 1 << 20  # rows, fewer where they are wide: no more than
 CELLS = 1 << 25  # values
 PARTITION = Partition("replay", 0)
 POLL = 16_384  # rows fed at once
 
 
-class Stretch:
+class Chunk:
     """n rows in input order that are fed side by side; a record's offset is its place
     in the order in which they are fed.
 
@@ -48,7 +48,7 @@ class Stretch:
         self.stream = stream
         self.times = times
         self.values = values
-        self._order, _ = side_by_side(stream)
+        self._order, _ = interleave(stream)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -59,7 +59,7 @@ class Stretch:
         """
         return self._order[offsets - self.first]
 
-    def polls(self) -> Iterator[Columns]:
+    def polls(self) -> Iterator[RecordBatch]:
         """All rows, as polls; one without a value, or with one that is infinite, is
         rejected as the daemon does.
         """
@@ -71,20 +71,20 @@ class Stretch:
             infinite = np.isinf(values).any(axis=1)
             keep = ~(vacant | infinite)
             rejected = [
-                Rejected(
+                RejectedRecord(
                     PARTITION, o, RejectReason.NO_FEATURES, "every feature is missing"
                 )
                 for o in offsets[vacant].tolist()
             ]
             rejected += [
-                Rejected(
+                RejectedRecord(
                     PARTITION, o, RejectReason.INFINITE, "a value is beyond float32"
                 )
                 for o in offsets[infinite].tolist()
             ]
             names = [self.names[i] for i in self.stream[rows[keep]].tolist()]
             end = self.first + start + len(rows)
-            yield Columns(
+            yield RecordBatch(
                 PARTITION,
                 names,
                 offsets[keep],
@@ -96,14 +96,14 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastPoint:
     """A row, its event time, and for how many seconds each of its features has had this
     value by then, float64 [F].
     """
 
     row: int
     time: float
-    stood: F64
+    unchanged_for: F64
 
 
 class FileSource:
@@ -120,7 +120,7 @@ class FileSource:
         self._tables = (
             read_metrics(data) if each_metric else read_tables(data, features)
         )
-        self._rows = max(1, min(STRETCH, CELLS // max(1, len(features))))
+        self._rows = max(1, min(CHUNK, CELLS // max(1, len(features))))
         numbers: dict[str, int] = {}
         self._numbers = [
             np.array(
@@ -144,7 +144,7 @@ class FileSource:
             }
         )
 
-    def stretches(self) -> Iterator[Stretch]:
+    def chunks(self) -> Iterator[Chunk]:
         """All rows in input order, so many at a time, from whatever files they are in."""
         for first in range(0, len(self), self._rows):
             parts = list(self._parts(first, first + self._rows))
@@ -152,7 +152,7 @@ class FileSource:
                 column[0] if len(column) == 1 else np.concatenate(column)
                 for column in zip(*parts, strict=True)
             )
-            yield Stretch(self._names, stream, times, values, first)
+            yield Chunk(self._names, stream, times, values, first)
 
     def _parts(self, first: int, end: int) -> Iterator[tuple[I64, F64, F32]]:
         """Streams, times and values of these rows, file by file."""
@@ -163,7 +163,7 @@ class FileSource:
                 yield numbers[table.stream[rows]], table.times[rows], table.values[rows]
             before += len(table)
 
-    def last(self, stream: str, at: float) -> Last | None:
+    def last(self, stream: str, at: float) -> LastPoint | None:
         """A stream's last point at or before an event time; the first row of several at
         that time.
         """
@@ -191,7 +191,7 @@ class FileSource:
         other = (values != values[-1]) & ~np.isnan(values)
         # the first row after the last of another value
         stands = np.where(other.any(axis=0), len(times) - other[::-1].argmax(axis=0), 0)
-        return Last(
+        return LastPoint(
             int(rows[-1]),
             float(times[-1]),
             times[-1] - times[np.minimum(stands, len(times) - 1)],

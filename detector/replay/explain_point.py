@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.alerting.decide import standing
-from detector.alerting.policy import Rules
-from detector.alerting.wording import about, seen
+from detector.alerting.decide import base_offset
+from detector.alerting.policy import AlertPolicy
+from detector.alerting.wording import about, observed_in_words
 from detector.events import FeatureDeviation, Phase, Reason
 
 _STOOD = 10  # ticks
@@ -36,7 +36,7 @@ class Point:
     stood: float = 0.0
 
 
-def explained(point: Point, rules: Rules) -> str:
+def explained(point: Point, rules: AlertPolicy) -> str:
     """Lines for a person: what was seen, how rare it is, what was decided and what the
     level is made of.
     """
@@ -48,7 +48,7 @@ def explained(point: Point, rules: Rules) -> str:
         if d.contribution >= 0.01
     )
     lines = [
-        f"{point.stream} at {when}: {seen(point.deviations) or 'nothing deviates'}{_stood(point)}.",
+        f"{point.stream} at {when}: {observed_in_words(point.deviations) or 'nothing deviates'}{_stood(point)}.",
         f"Score {point.score:.2f}: a level there would raise an incident {about(point.per_week)} on this stream{_at_least(point)}. "
         f"Shares of the error: {shares or 'none'}.",
         f"Level {point.level:.2f}: {_made_of(point, rules)}.",
@@ -80,16 +80,16 @@ def _at_least(point: Point) -> str:
     return ", or more often" if point.score < point.level else ""
 
 
-def _made_of(point: Point, rules: Rules) -> str:
+def _made_of(point: Point, rules: AlertPolicy) -> str:
     row = point.row
     moved = float(
-        standing(np.array([row["steps"]]), np.array([row["tick"]], np.float64), rules)[
-            0
-        ]
+        base_offset(
+            np.array([row["steps"]]), np.array([row["tick"]], np.float64), rules
+        )[0]
     )
     fleet = float(rules.warning)
-    own = float(row["own"])
-    lift = float(row["lift"])
+    own = float(row["stream_offset"])
+    lift = float(row["alarm_penalty"])
     parts = [
         f"{fleet:.2f} for the fleet and the budget",
         f"{own:+.2f} from this stream's own past",
@@ -112,18 +112,18 @@ def _made_of(point: Point, rules: Rules) -> str:
     )
 
 
-def _because(point: Point, rules: Rules) -> str:
+def _because(point: Point, rules: AlertPolicy) -> str:
     row = point.row
     began = f"the incident began at {_moment(float(row['onset']))}"
     return {
         Reason.WARMING: f"the stream has had {row['steps']} of the {rules.warm_up} points that it is watched for first",
-        Reason.BELOW_LEVEL: f"the score is {point.level - point.score:.2f} under the level",
-        Reason.UNCONFIRMED: f"the score is over the level for {row['breaches']} of the {rules.breaches} points that it takes",
+        Reason.BELOW_THRESHOLD: f"the score is {point.level - point.score:.2f} under the level",
+        Reason.UNCONFIRMED: f"the score is over the level for {row['breach_streak']} of the {rules.breach_steps} points that it takes",
         Reason.COOLDOWN: f"the score is over the level, too soon after the incident that ended at {_moment(float(row['ended']))}",
         Reason.FIRED: began,
         Reason.STILL_FIRING: began,
         Reason.ESCALATED: f"{began} and is critical now",
-        Reason.CLEARING: f"{began}; the score is under the clearing level for {row['calms']} points: that takes {rules.calms}, and a quiet stretch",
+        Reason.CLEARING: f"{began}; the score is under the clearing level for {row['clear_streak']} points: that takes {rules.clear_steps}, and a quiet stretch",
         Reason.RECOVERED: f"{began} and is over: the score stayed under the clearing level",
         Reason.ACCEPTED: f"{began}, and its state is accepted as the new normal",
     }[point.reason]

@@ -26,7 +26,7 @@ def offline_pipeline(
     sink: ScoreSink | None = None,
     metrics: Metrics | None = None,
     model: ModelSettings | None = None,
-    asked_again: Engine | None = None,
+    probe_engine: Engine | None = None,
 ) -> Pipeline:
     """The daemon's pipeline with no daemon around it, one partition assigned: nothing
     is posted and nothing is kept.
@@ -34,7 +34,7 @@ def offline_pipeline(
     ``model`` says where streams live; without it they do where the bundle's did.
     """
     manifest = bundle.manifest
-    rules = alerting.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+    rules = alerting.policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
     counted = Metrics() if metrics is None else metrics
     zones = (model or ModelSettings()).zones(bundle)
     pipeline = Pipeline(
@@ -48,7 +48,7 @@ def offline_pipeline(
         on_alert=on_alert,
         sink=sink,
         zones=zones,
-        asked_again=asked_again,
+        probe_engine=probe_engine,
     )
     pipeline.assign(PARTITION, Restored((), (), 0))
     return pipeline

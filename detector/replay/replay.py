@@ -14,18 +14,18 @@ from typing import TextIO
 import msgspec
 import numpy as np
 
-from detector.alerting.decide import Decided
-from detector.alerting.incident_rates import Rates, rates
+from detector.alerting.decide import Decisions
+from detector.alerting.incident_rates import IncidentRates, incident_rates
 from detector.errors import ConfigError, DataError, RejectReason
 from detector.events import F32, I64, TRANSITIONS, Alert, Partition, Phase, Reason
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.engine import Step
-from detector.model.onnx_engine import Runtime
+from detector.model.engine import StepOutput
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
 from detector.notify.payload import alert_body, timestamp
 from detector.pipeline.pipeline import Pipeline
-from detector.replay.chunks import FileSource, Last, Stretch
+from detector.replay.chunks import Chunk, FileSource, LastPoint
 from detector.replay.explain_point import Point, explained
 from detector.replay.offline import offline_pipeline
 from detector.settings.alerting import AlertingSettings
@@ -46,7 +46,7 @@ class Summary:
     streams: int
     fired: int
     resolved: int
-    rates: Rates
+    rates: IncidentRates
 
 
 class _Rows:
@@ -54,13 +54,13 @@ class _Rows:
     the alerts and what is asked. Implements ScoreSink.
     """
 
-    def __init__(self, width: int, question: Question | None) -> None:
+    def __init__(self, width: int, question: ExplainRequest | None) -> None:
         self._width = width
         self._question = question
         self._new: list[Alert] = []
         self._raised: list[tuple[int, Alert]] = []
 
-    def begin(self, stretch: Stretch) -> None:
+    def begin(self, stretch: Chunk) -> None:
         count = len(stretch)
         self._stretch = stretch
         self.scores = np.full(count, np.nan, np.float32)
@@ -73,11 +73,16 @@ class _Rows:
         self._new.append(alert)
 
     def wave(
-        self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided
+        self,
+        partition: Partition,
+        offsets: I64,
+        x: F32,
+        step: StepOutput,
+        decided: Decisions,
     ) -> None:
         rows = self._stretch.rows(offsets)
         self.scores[rows] = step.score
-        self.levels[rows] = decided.level
+        self.levels[rows] = decided.threshold
         self.phases[rows] = decided.phase
         self.contributions[rows] = step.contribution
         if self._new:
@@ -94,7 +99,7 @@ class _Rows:
 
 
 @dataclass(slots=True)
-class Question:
+class ExplainRequest:
     """What ``--explain`` asks for: the last point of a stream at or before an event
     time in epoch seconds; ``answer`` where there is one.
     """
@@ -102,13 +107,13 @@ class Question:
     stream: str
     at: float
     answer: str = ""
-    _last: Last | None = None
-    _met: tuple[int, F32, Step, Decided] | None = None
+    _last: LastPoint | None = None
+    _met: tuple[int, F32, StepOutput, Decisions] | None = None
 
     def find(self, source: FileSource) -> None:
         self._last = source.last(self.stream, self.at)
 
-    def look(self, rows: I64, x: F32, step: Step, decided: Decided) -> None:
+    def look(self, rows: I64, x: F32, step: StepOutput, decided: Decisions) -> None:
         """A wave, by the row of each of its points."""
         for i in (
             np.flatnonzero(rows == self._last.row).tolist()
@@ -131,13 +136,13 @@ class Question:
             self.stream, x[i], step.expected[i], step.contribution[i]
         )
         reason = Reason(decided.reason[i])
-        per_week = pipeline.rarity(score, row)
-        stood = float(self._last.stood[most])
+        per_week = pipeline.incident_rate(score, row)
+        stood = float(self._last.unchanged_for[most])
         point = Point(
             self.stream,
             self._last.time,
             score,
-            float(decided.level[i]),
+            float(decided.threshold[i]),
             reason,
             row,
             per_week,
@@ -160,7 +165,7 @@ def replay(
     alerts: Path | None,
     alerting: AlertingSettings,
     progress: Callable[[int, int], None],
-    question: Question | None = None,
+    question: ExplainRequest | None = None,
     model: ModelSettings | None = None,
 ) -> Summary:
     """Write one row of ``scores`` for each input row, in input order, and one line of
@@ -183,7 +188,7 @@ def replay(
         question.find(source)
     rows = _Rows(len(manifest.features), question)
     metrics = Metrics()
-    runtime = Runtime(bundle)
+    runtime = OnnxEngine(bundle)
     pipeline = offline_pipeline(
         bundle, runtime, alerting, rows.alert, rows, metrics, model, runtime
     )
@@ -199,7 +204,7 @@ def replay(
                     *bundle.feature_names,
                 ]
             )
-            for stretch in source.stretches():
+            for stretch in source.chunks():
                 rows.begin(stretch)
                 for poll in stretch.polls():
                     pipeline.process([poll])
@@ -232,7 +237,7 @@ def replay(
         pipeline.table.streams,
         fired,
         resolved,
-        rates(pipeline.table.decisions),
+        incident_rates(pipeline.table.decisions),
     )
 
 
@@ -260,7 +265,7 @@ _STATUS = [phase.name.lower() for phase in Phase]
 _WRITTEN = 16_384  # rows that are text at once
 
 
-def _write(out: TextIO, stretch: Stretch, rows: _Rows, part: slice) -> None:
+def _write(out: TextIO, stretch: Chunk, rows: _Rows, part: slice) -> None:
     names = [stretch.names[i] for i in stretch.stream[part].tolist()]
     whens = [repr(t).removesuffix(".0") for t in stretch.times[part].tolist()]
     score = [f"{s:.6g}" if s == s else "" for s in rows.scores[part].tolist()]  # noqa: PLR0124 - not a number

@@ -18,13 +18,13 @@ from pydantic import (
     model_validator,
 )
 
-from detector.alerting.policy import Rules
+from detector.alerting.policy import AlertPolicy
 from detector.alerting.thresholds import (
     FIRST_DAY,
-    START,
-    lift_of,
-    lifted_budget,
-    spacing_most,
+    INITIAL_PENALTY,
+    effective_budget,
+    max_gap,
+    penalty_per_incident,
 )
 from detector.events import F64
 from detector.model.tail import TailFit
@@ -94,8 +94,8 @@ class RouteSettings(BaseModel):
         return Route(
             receiver=self.receiver,
             severities=frozenset(self.severity),
-            like=exact | like,
-            further=self.continue_,
+            label_patterns=exact | like,
+            continues=self.continue_,
             group_by=self.group_by,
             group_wait=self.group_wait,
             repeat_interval=self.repeat_interval,
@@ -173,7 +173,7 @@ class AlertingSettings(BaseModel):
     retry_first: float = Field(
         0.5, gt=0, description="seconds before the first retry; doubles"
     )
-    retry_most: float = Field(
+    retry_max: float = Field(
         60.0, gt=0, description="longest pause between retries in seconds"
     )
     false_alarms_per_week: float = Field(
@@ -199,12 +199,12 @@ class AlertingSettings(BaseModel):
         ge=0,
         description="tick intervals after an incident in which no new one begins",
     )
-    spacing_hours: float = Field(
+    min_hours_between_incidents: float = Field(
         12.0,
         ge=0,
         description="from the end of an incident to its stream's next, 48 to 144 ticks; bursts within a quarter are one",
     )
-    accept_after_hours: float = Field(
+    max_incident_hours: float = Field(
         24.0,
         gt=0,
         description="how long an incident lasts before its state is accepted as the new normal",
@@ -319,53 +319,57 @@ class AlertingSettings(BaseModel):
         names = [receiver.name for receiver in self.destinations()]
         routes = [route.route() for route in self.routes]
         to_all = [
-            Route(name, further=True, repeat_interval=self.repeat_interval)
+            Route(name, continues=True, repeat_interval=self.repeat_interval)
             for name in names
         ]
         return Routing(names, routes or to_all, self.labelling())
 
-    def rules(self, tail: TailFit, tick_interval: float, warm_up: int) -> Rules:
+    def policy(self, tail: TailFit, tick_interval: float, warm_up: int) -> AlertPolicy:
         """The state machine's numbers for a bundle's tail fit."""
         budget = self.false_alarms_per_week
-        levels = self.levels(tail)
+        levels = self.thresholds(tail)
         return replace(
-            self.rules_at(levels["warning"], spacing_most(budget), warm_up),
+            self.policy_at(levels["warning"], max_gap(budget), warm_up),
             critical_above=levels["critical"] - levels["warning"],
-            lift=lift_of(budget, tail.scale),
-            start=START * tail.scale,
-            first_day=FIRST_DAY * tail.scale,
+            alarm_penalty=penalty_per_incident(budget, tail.score_scale),
+            initial_penalty=INITIAL_PENALTY * tail.score_scale,
+            first_day_offset=FIRST_DAY * tail.score_scale,
             tick=tick_interval,
-            ages=tuple(age for age, _ in tail.young),
-            offsets=tuple(offset for _, offset in tail.young),
-            usual=np.nan if tail.usual is None else tail.usual,
-            scale=tail.scale,
+            cold_start_ages=tuple(age for age, _ in tail.cold_start_offsets),
+            cold_start_offsets=tuple(offset for _, offset in tail.cold_start_offsets),
+            reference_score=np.nan
+            if tail.reference_score is None
+            else tail.reference_score,
+            score_scale=tail.score_scale,
         )
 
-    def levels(self, tail: TailFit) -> dict[str, float]:
+    def thresholds(self, tail: TailFit) -> dict[str, float]:
         """The fleet's: where a stream with no evidence of its own and no recent
         incident fires, turns critical, and clears.
         """
-        asked = lifted_budget(self.false_alarms_per_week)
-        warning = tail.level(asked)
+        asked = effective_budget(self.false_alarms_per_week)
+        warning = tail.threshold(asked)
         return {
             "warning": warning,
-            "critical": tail.level(asked * CRITICAL_SHARE),
+            "critical": tail.threshold(asked * CRITICAL_SHARE),
             "clear": warning - self.hysteresis,
         }
 
-    def rules_at(self, warning: float | F64, most: float | F64, warm_up: int) -> Rules:
+    def policy_at(
+        self, warning: float | F64, most: float | F64, warm_up: int
+    ) -> AlertPolicy:
         """At a level, or at one for each row, with incidents at most ``most`` seconds
         apart.
         """
-        return Rules(
+        return AlertPolicy(
             warning=warning,
             critical_above=np.inf,
             hysteresis=self.hysteresis,
-            breaches=self.breaching_steps,
-            calms=self.clearing_steps,
-            cooldown=self.cooldown_ticks,
+            breach_steps=self.breaching_steps,
+            clear_steps=self.clearing_steps,
+            cooldown_ticks=self.cooldown_ticks,
             warm_up=warm_up,
-            spacing=self.spacing_hours * 3600,
-            spacing_most=most,
-            accept_after=self.accept_after_hours * 3600,
+            min_gap=self.min_hours_between_incidents * 3600,
+            max_gap=most,
+            max_incident=self.max_incident_hours * 3600,
         )

@@ -37,7 +37,7 @@ class ColdPages:
         self.held.update(dict.fromkeys(names, number))
         self.left[number] = len(names)
 
-    def wanted(self, names: Iterable[str | bytes]) -> set[int]:
+    def missing_pages(self, names: Iterable[str | bytes]) -> set[int]:
         """Pages that must be supplied before these streams can be opened."""
         found = {
             self.held.get(name.decode() if isinstance(name, bytes) else name)
@@ -49,12 +49,12 @@ class ColdPages:
             if number is not None and number not in self._rows
         }
 
-    def supply(self, rows: PageRows) -> None:
+    def add_page(self, rows: PageRows) -> None:
         """A page that :meth:`wanted` asked for."""
         self._rows[rows.number] = rows
         self._places[rows.number] = {name: i for i, name in enumerate(rows.names)}
 
-    def give_up(self, number: int) -> int:
+    def drop_page(self, number: int) -> int:
         """Forget a page that can't be read; how many streams are lost."""
         lost = [name for name, page in self.held.items() if page == number]
         for name in lost:
@@ -62,7 +62,7 @@ class ColdPages:
         self.left.pop(number, None)
         return len(lost)
 
-    def release(self) -> None:
+    def clear(self) -> None:
         """The poll that pages were supplied for is over."""
         self._rows.clear()
         self._places.clear()

@@ -18,37 +18,37 @@ DECISION = np.dtype(
     [
         ("onset", "<f8"),
         ("ended", "<f8"),
-        ("crossed", "<f8"),
-        ("watched", "<f8"),
+        ("last_above", "<f8"),
+        ("observed_seconds", "<f8"),
         ("steps", "<u4"),
         ("incidents", "<u4"),
         ("tick", "<f4"),
-        ("lift", "<f4"),
-        ("own", "<f4"),
+        ("alarm_penalty", "<f4"),
+        ("stream_offset", "<f4"),
         ("evidence", "<f4"),
         ("peak", "<f4"),
-        ("excess", "<f4"),
+        ("peak_margin", "<f4"),
         ("plateau", "<f4"),
-        ("seen", "<f4"),
-        ("meant", "<f4"),
-        ("breaches", "<u2"),
-        ("critical", "<u2"),
-        ("calms", "<u2"),
+        ("observed", "<f4"),
+        ("expected", "<f4"),
+        ("breach_streak", "<u2"),
+        ("critical_streak", "<u2"),
+        ("clear_streak", "<u2"),
         ("metric", "<u2"),
         ("phase", "u1"),
         ("severity", "u1"),
     ]
 )
 #: Steps that a stream counts as having had that training knows.
-KNOWN = 1_000_000
-Decisions = npt.NDArray[np.void]
+KNOWN_STEPS = 1_000_000
+DecisionState = npt.NDArray[np.void]
 
 
-def fresh(count: int, known: bool = False) -> Decisions:
+def fresh_decisions(count: int, known: bool = False) -> DecisionState:
     """Decision rows of ``count`` streams that have had no incident: new ones, or such
     that training knows.
     """
     rows = np.zeros(count, DECISION)
-    rows["steps"] = KNOWN if known else 0
-    rows["onset"] = rows["ended"] = rows["crossed"] = rows["plateau"] = -np.inf
+    rows["steps"] = KNOWN_STEPS if known else 0
+    rows["onset"] = rows["ended"] = rows["last_above"] = rows["plateau"] = -np.inf
     return rows

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from detector.events import F32, F64
-from detector.state.decisions import Decisions, fresh
+from detector.state.decisions import DecisionState, fresh_decisions
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
+class InitialStates:
     """State rows float32 [S], and decision rows.
 
     Attributes:
@@ -32,16 +32,16 @@ class Seed:
     first: F32
     again: F64
 
-    def start(self, name: str) -> tuple[F32, Decisions]:
+    def start(self, name: str) -> tuple[F32, DecisionState]:
         """The rows [S] and [1] of a stream whose time is not known yet."""
         trained = self.rows.get(name)
         if trained is None:
-            return self.initial, fresh(1)
-        decisions = fresh(1, known=True)
-        decisions["lift"] = self.lifts[trained]
+            return self.initial, fresh_decisions(1)
+        decisions = fresh_decisions(1, known=True)
+        decisions["alarm_penalty"] = self.lifts[trained]
         return self.trained[trained], decisions
 
-    def rewound(self, name: str, time: float) -> tuple[F32, Decisions] | None:
+    def rewound(self, name: str, time: float) -> tuple[F32, DecisionState] | None:
         """The rows that :meth:`start` should have given, where they are others now that
         its first point is known to be at ``time``.
 
@@ -53,5 +53,5 @@ class Seed:
         return (
             None
             if trained is None or time >= self.again[trained]
-            else (self.first[trained], fresh(1))
+            else (self.first[trained], fresh_decisions(1))
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from detector.events import F32, F64
-from detector.state.decisions import Decisions
+from detector.state.decisions import DecisionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +23,5 @@ class PageRows:
     offset: int
     names: tuple[str, ...]
     states: F32
-    decisions: Decisions
+    decisions: DecisionState
     times: F64

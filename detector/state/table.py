@@ -18,8 +18,8 @@ import numpy.typing as npt
 from detector.events import F32, F64, I64, Partition, Phase
 from detector.model.local_time import UTC, ZoneNumbers
 from detector.state.cold_pages import ColdPages
-from detector.state.decisions import DECISION, Decisions, fresh
-from detector.state.initial_state import Seed
+from detector.state.decisions import DECISION, DecisionState, fresh_decisions
+from detector.state.initial_state import InitialStates
 from detector.state.page_rows import PageRows
 
 PAGE_BITS = 8
@@ -108,7 +108,10 @@ class StreamTable:
     """
 
     def __init__(
-        self, seed: Seed, max_streams: int, zone_of: Callable[[str], int] = UTC.of
+        self,
+        seed: InitialStates,
+        max_streams: int,
+        zone_of: Callable[[str], int] = UTC.zone_of,
     ) -> None:
         self._seed = seed
         self._zone_of = zone_of
@@ -117,7 +120,7 @@ class StreamTable:
         self._free: list[int] = []
         self.names: list[str] = []
         self.states: F32 = np.empty((0, len(seed.initial)), np.float32)
-        self.decisions: Decisions = np.empty(0, DECISION)
+        self.decisions: DecisionState = np.empty(0, DECISION)
         self.times: F64 = np.empty(0)
         self.touched: F64 = np.empty(0)
         self.zones: ZoneNumbers = np.empty(0, np.int16)
@@ -197,32 +200,34 @@ class StreamTable:
 
     # -- streams that fell silent ------------------------------------------------------
 
-    def wanted(self, partition: Partition, names: Sequence[str | bytes]) -> set[int]:
+    def missing_pages(
+        self, partition: Partition, names: Sequence[str | bytes]
+    ) -> set[int]:
         """Numbers of the cold pages that :meth:`supply` must bring before these names
         are looked up.
         """
         owned = self._owned[partition]
         return (
-            owned.cold.wanted(name for name in names if name not in owned.index)
+            owned.cold.missing_pages(name for name in names if name not in owned.index)
             if owned.cold.held
             else set()
         )
 
-    def supply(self, partition: Partition, rows: PageRows) -> None:
-        self._owned[partition].cold.supply(rows)
+    def add_page(self, partition: Partition, rows: PageRows) -> None:
+        self._owned[partition].cold.add_page(rows)
 
-    def give_up(self, partition: Partition, number: int) -> int:
+    def drop_page(self, partition: Partition, number: int) -> int:
         """A cold page can't be read any more: its streams start anew. How many they
         are.
         """
         owned = self._owned[partition]
-        lost = owned.cold.give_up(number)
+        lost = owned.cold.drop_page(number)
         owned.spare.append(number)
         return lost
 
-    def release(self, partition: Partition) -> None:
+    def clear_pages(self, partition: Partition) -> None:
         """Forget what was supplied: the poll that wanted it is over."""
-        self._owned[partition].cold.release()
+        self._owned[partition].cold.clear()
 
     def cold(self, partition: Partition) -> frozenset[int]:
         """Numbers of the cold pages."""
@@ -409,7 +414,7 @@ class StreamTable:
         self.page_applied[page] = 0
         self.page_dirty[page] = False
         self.names[page * PAGE : (page + 1) * PAGE] = [""] * PAGE
-        self.decisions[page * PAGE : (page + 1) * PAGE] = fresh(PAGE)
+        self.decisions[page * PAGE : (page + 1) * PAGE] = fresh_decisions(PAGE)
         return page
 
     def _grow(self, pages: int) -> None:
@@ -459,7 +464,7 @@ class StreamTable:
             index[name] = slot
         self.streams += count
 
-    def store_decisions(self, slots: Slots, rows: Decisions) -> None:
+    def store_decisions(self, slots: Slots, rows: DecisionState) -> None:
         """``decisions[slots] = rows``, as opaque bytes: numpy copies a structured row
         field by field, ten times as slow.
         """

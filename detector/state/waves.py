@@ -12,7 +12,7 @@ import numpy as np
 from detector.events import I64
 
 
-def side_by_side(slots: I64) -> tuple[I64, I64]:
+def interleave(slots: I64) -> tuple[I64, I64]:
     """Indices into ``slots`` [n], the first occurrence of each slot, the second of
     each, …, in order of arrival; and where each of these ends.
     """
@@ -33,7 +33,7 @@ def waves(slots: I64) -> Iterator[I64]:
     """Indices into ``slots`` [n], wave by wave: wave k holds the k-th occurrence of
     each slot, in order of arrival.
     """
-    order, ends = side_by_side(slots)
+    order, ends = interleave(slots)
     start = 0
     for end in ends.tolist():
         yield order[start:end]

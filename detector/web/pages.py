@@ -30,7 +30,7 @@ def page(
         "points scored": f"{counts['detector_scored_total']:,.0f}",
         "records behind": f"{counts['detector_lag_records']:,.0f}",
         "false alarms asked for, per stream and week": f"{status['false_alarms_per_week']:g}",
-        f"the fleet's level, at a point every {status['tick_interval']:g} s": f"{status['levels']['warning']:.2f}",
+        f"the fleet's level, at a point every {status['tick_interval']:g} s": f"{status['thresholds']['warning']:.2f}",
     }
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

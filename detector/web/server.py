@@ -19,7 +19,7 @@ from starlette.routing import Route
 from detector.clock import Clock
 from detector.consumer.loop import Vitals
 from detector.errors import ConfigError
-from detector.history.incident_log import View
+from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.web.pages import page
 
@@ -34,7 +34,7 @@ class WebServer:
         address: tuple[str, int],
         metrics: Metrics,
         vitals: Vitals,
-        view: View,
+        view: IncidentLog,
         clock: Clock,
         refresh: Callable[[], None],
     ) -> None:
@@ -94,7 +94,7 @@ class WebServer:
         )
 
     async def _healthy(self, request: Request) -> Response:
-        still = self._clock.monotonic() - self._vitals.beat
+        still = self._clock.monotonic() - self._vitals.last_turn
         if still > STALLED:
             return PlainTextResponse(f"the loop has not moved for {still:.0f} s\n", 503)
         faults = [

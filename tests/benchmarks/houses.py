@@ -11,17 +11,17 @@ import numpy as np
 import torch
 
 from detector.dead_letters import NoDeadLetters
-from detector.events import F32, Columns, Partition
+from detector.events import F32, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle, Feature, Manifest
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from detector.settings.alerting import AlertingSettings
 from training.fitting.export import graph
-from training.models.multivariate import Sequence, Step
+from training.models.multivariate import AutoencoderNetwork, AutoencoderStep
 
 P = Partition("metrics", 0)
 
@@ -39,19 +39,19 @@ class Size:
 SIZES = (Size(1, 32), Size(8, 64), Size(38, 48))
 
 
-def network(size: Size) -> Sequence:
+def network(size: Size) -> AutoencoderNetwork:
     torch.manual_seed(0)
     projection = (
         torch.eye(size.features) / size.features if size.features >= 4 else None
     )
-    return Sequence(size.features, size.hidden, projection).eval()
+    return AutoencoderNetwork(size.features, size.hidden, projection).eval()
 
 
 def bundle(size: Size) -> Bundle:
     """Random weights, a level nothing reaches: what is measured is the quiet case,
     which is nearly all of a daemon's life.
     """
-    step = Step(network(size), 1.75, 120).eval()
+    step = AutoencoderStep(network(size), 1.75, 120).eval()
     row = np.zeros(step.layout.size, np.float32)
     row[step.layout.slices()["scale"]] = row[step.layout.slices()["energy"]] = 1
     features = tuple(Feature(f"f{j}") for j in range(size.features))
@@ -71,22 +71,22 @@ def bundle(size: Size) -> Bundle:
 
 
 def pipeline(made: Bundle, partitions: int = 1, max_streams: int = 200_000) -> Pipeline:
-    rules = AlertingSettings().rules(made.manifest.tail, 60.0, 120)
+    rules = AlertingSettings().policy(made.manifest.tail, 60.0, 120)
     found = Pipeline(
-        made, Runtime(made), rules, Outbox(), Metrics(), NoDeadLetters(), max_streams
+        made, OnnxEngine(made), rules, Outbox(), Metrics(), NoDeadLetters(), max_streams
     )
     for number in range(partitions):
         found.assign(Partition(P.topic, number), Restored((), (), 0))
     return found
 
 
-def poll(size: Size, streams: int, tick: int) -> Columns:
+def poll(size: Size, streams: int, tick: int) -> RecordBatch:
     """One point of each stream, as a poll brings it."""
     rng = np.random.default_rng(tick)
     values: F32 = rng.normal(size=(streams, size.features)).astype(np.float32)
     names = [f"host-{i}".encode() for i in range(streams)]
     offsets = np.arange(tick * streams, (tick + 1) * streams)
-    return Columns(
+    return RecordBatch(
         P,
         names,
         offsets,

@@ -22,21 +22,21 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from deploy.harness.broker import Broker
 from detector.clock import SystemClock
 from detector.consumer.loop import Loop
-from detector.events import F32, Columns
+from detector.events import F32, RecordBatch
 from detector.ingest.formats.json_wide import Decoder
 from detector.ingest.sources.kafka_python import KafkaSource, _raw
 from detector.kafka.settings import KafkaSettings
 from detector.model.bundle import Bundle, Feature, Manifest
 from detector.model.engine import clock_input
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
 from detector.recovery.store_local import LocalStore
-from detector.recovery.store_thread import Keeper
+from detector.recovery.store_thread import StoreWorker
 from tests.benchmarks.houses import SIZES, Size, bundle, network, pipeline, poll
 from training.fitting.export import graph
-from training.models.multivariate import Sequence
+from training.models.multivariate import AutoencoderNetwork
 from training.models.surprise import BOOKS, Front
-from training.models.univariate import FewStep, first_row
+from training.models.univariate import UnivariateStep, first_row
 
 STREAMS = 1024
 BATCH = 1024
@@ -70,17 +70,17 @@ def engine(rounds: int) -> list[Row]:
     for size in SIZES:
         made = bundle(size)
         polls = [poll(size, STREAMS, t) for t in range(300)]
-        runtime = Runtime(made)
+        runtime = OnnxEngine(made)
         house = pipeline(made)
         states = np.repeat(made.initial[None], STREAMS, axis=0)
         clock = clock_input(np.full(STREAMS, 60.0), np.full(STREAMS, 60.0))
         turns = iter(range(10_000))
 
         def bare(
-            runtime: Runtime = runtime,
+            runtime: OnnxEngine = runtime,
             states: F32 = states,
             clock: F32 = clock,
-            polls: list[Columns] = polls,
+            polls: list[RecordBatch] = polls,
         ) -> float:
             return _rate(
                 STREAMS * 40,
@@ -125,8 +125,10 @@ def front(rounds: int) -> list[Row]:
 def _stepped(one: Front, batch: int) -> Callable[[], float]:
     """Twenty steps of a batch of streams, which go on from call to call."""
     torch.manual_seed(0)
-    step = FewStep(
-        Sequence(one.channels, 16, torch.eye(one.channels) / one.channels).eval(),
+    step = UnivariateStep(
+        AutoencoderNetwork(
+            one.channels, 16, torch.eye(one.channels) / one.channels
+        ).eval(),
         1.75,
         1,
         one,
@@ -144,7 +146,7 @@ def _stepped(one: Front, batch: int) -> Callable[[], float]:
         {},
     )
     initial = first_row(step)
-    runtime = Runtime(
+    runtime = OnnxEngine(
         Bundle(
             Path("benchmark"),
             "",
@@ -181,7 +183,7 @@ def window(rounds: int) -> list[Row]:
     torch.set_num_threads(1)
     for size in SIZES:
         made = bundle(size)
-        runtime = Runtime(made)
+        runtime = OnnxEngine(made)
         net = network(size)
         x = poll(size, BATCH, 0).values
         states = np.repeat(made.initial[None], BATCH, axis=0)
@@ -195,7 +197,7 @@ def window(rounds: int) -> list[Row]:
                 return _rate(BATCH, lambda: net(history))
 
         def stepped(
-            runtime: Runtime = runtime,
+            runtime: OnnxEngine = runtime,
             x: np.ndarray = x,
             clock: np.ndarray = clock,
             states: np.ndarray = states,
@@ -348,7 +350,7 @@ def _bare(bootstrap: str, topic: str, count: int, decoder: Decoder | None) -> fl
 
 def _daemon(bootstrap: str, topic: str, count: int, made, folder: Path) -> float:  # type: ignore[no-untyped-def]
     house = pipeline(made, partitions=0)
-    keeper = Keeper(LocalStore(folder))
+    keeper = StoreWorker(LocalStore(folder))
     loop = Loop(
         house,
         keeper,

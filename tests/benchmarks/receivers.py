@@ -19,9 +19,9 @@ import numpy as np
 from deploy.harness.broker import free_ports
 from detector.clock import SystemClock
 from detector.dead_letters import NoDeadLetters
-from detector.events import Columns
+from detector.events import RecordBatch
 from detector.metrics import Metrics
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.notify.delivery import Delivery
 from detector.notify.outbox import Outbox
 from detector.notify.receivers.settings import ReceiverSettings
@@ -30,7 +30,7 @@ from detector.notify.routes import Labelling, Routing
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from detector.recovery.store_local import LocalStore
-from detector.recovery.store_thread import Keeper
+from detector.recovery.store_thread import StoreWorker
 from detector.settings.alerting import AlertingSettings
 from tests.benchmarks.houses import P
 from tests.benchmarks.measures import Row, alternated
@@ -66,7 +66,7 @@ def receivers(rounds: int) -> list[Row]:
     ]
 
 
-def _polls() -> list[Columns]:
+def _polls() -> list[RecordBatch]:
     rng = np.random.default_rng(0)
     names = [f"host-{i}".encode() for i in range(STREAMS)]
     found = []
@@ -78,7 +78,7 @@ def _polls() -> list[Columns]:
             )
         offsets = np.arange(tick * STREAMS, (tick + 1) * STREAMS)
         found.append(
-            Columns(
+            RecordBatch(
                 P,
                 names,
                 offsets,
@@ -98,13 +98,13 @@ def _measure(url: str | None) -> Callable[[], float]:
         with TemporaryDirectory() as folder:
             # its graph costs little, so that what is measured is not hidden
             made = fake_bundle(Path(folder) / "bundle", ("value",))
-            keeper = Keeper(LocalStore(Path(folder) / "state"))
+            keeper = StoreWorker(LocalStore(Path(folder) / "state"))
             hooks = {} if url is None else {"hook": _webhook(url)}
             outbox = Outbox(Routing(list(hooks)), SystemClock(), keeper)
             metrics = Metrics(list(hooks))
-            rules = settings.rules(made.manifest.tail, 60.0, 3)
+            rules = settings.policy(made.manifest.tail, 60.0, 3)
             house = Pipeline(
-                made, Runtime(made), rules, outbox, metrics, NoDeadLetters(), 200_000
+                made, OnnxEngine(made), rules, outbox, metrics, NoDeadLetters(), 200_000
             )
             house.assign(P, Restored((), (), 0))
             delivery = Delivery(outbox, hooks, NoDeadLetters(), settings, metrics)

@@ -18,7 +18,7 @@ from detector.recovery.snapshot import Restored
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
-from detector.recovery.store_thread import Keeper
+from detector.recovery.store_thread import StoreWorker
 from tests.benchmarks.houses import SIZES, P, bundle, pipeline, poll
 from tests.benchmarks.measures import Row
 
@@ -59,7 +59,7 @@ def recovery(rounds: int) -> list[Row]:
 def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
     made = bundle(SIZES[0])
     house = pipeline(made, PARTITIONS)
-    keeper = Keeper(opened())
+    keeper = StoreWorker(opened())
     pauses = []
     writes = []
     for tick in range(rounds):
@@ -73,7 +73,7 @@ def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
         writes.append(time.perf_counter() - began)
         assert not written.fault, written.fault
     keeper.close(timeout=60)
-    again = Keeper(opened())
+    again = StoreWorker(opened())
     fresh = pipeline(made, 0)
     began = time.perf_counter()
     futures = {

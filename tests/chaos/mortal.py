@@ -18,7 +18,7 @@ from detector import log
 from detector.app import Daemon
 from detector.cli.main import run_until_signalled
 from detector.clock import SystemClock
-from detector.compose import the_store
+from detector.compose import make_store
 from detector.events import Partition
 from detector.recovery.snapshot import Head, Page
 from detector.recovery.store import Store
@@ -99,7 +99,9 @@ def main() -> int:
     log.configure(settings.log.format, settings.log.level)
     step, _, count = os.environ["CHAOS_DIE"].partition(":")
     directory = settings.recovery.directory
-    store = TearingStore(directory) if directory else the_store(settings, SystemClock())
+    store = (
+        TearingStore(directory) if directory else make_store(settings, SystemClock())
+    )
     return run_until_signalled(
         Daemon(settings, store=MortalStore(store, step, int(count)))
     )

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.events import F32, F64, Alert, Partition
-from detector.ingest.formats.batch import Raw
+from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.notify.payload import alert_body
 from detector.pipeline.pipeline import Pipeline
@@ -41,12 +41,12 @@ class Outcome:
 def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
     raised: list[Alert] = []
     manifest = bundle.manifest
-    rules = AlertingSettings().rules(
+    rules = AlertingSettings().policy(
         manifest.tail, manifest.tick_interval, manifest.warm_up
     )
     pipeline = Pipeline(
         bundle,
-        Runtime(bundle),
+        OnnxEngine(bundle),
         rules,
         Outbox(),
         Metrics(),
@@ -62,7 +62,7 @@ def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
         pipeline.process(
             [
                 decoder.columns(
-                    Raw(
+                    RawBatch(
                         partition,
                         list(range(len(log))),
                         [0] * len(log),

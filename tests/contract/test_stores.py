@@ -30,7 +30,7 @@ from detector.recovery.snapshot import (
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore, examine
-from detector.state.decisions import KNOWN, fresh
+from detector.state.decisions import KNOWN_STEPS, fresh_decisions
 from detector.state.page_rows import PageRows
 from tests.fakes import MemoryStore
 
@@ -47,7 +47,7 @@ def page(number: int, offset: int, names: tuple[str, ...] = ("a", "b")) -> Page:
             offset,
             names,
             states,
-            fresh(len(names), known=True),
+            fresh_decisions(len(names), known=True),
             np.full(len(names), 9.0),
         ),
         7,
@@ -110,7 +110,7 @@ def test_what_was_written_is_there_after_a_restart(
     rows = to_rows(pages[0])
     assert rows.names == ("a", "b")
     assert rows.states.tolist() == [[10, 11, 12], [13, 14, 15]]
-    assert rows.decisions["steps"].tolist() == [KNOWN, KNOWN]
+    assert rows.decisions["steps"].tolist() == [KNOWN_STEPS, KNOWN_STEPS]
 
 
 def test_a_page_that_did_not_change_stays_as_it_was_written(
@@ -153,7 +153,7 @@ def test_a_page_far_larger_than_a_brokers_default_is_kept(
             to_page(
                 "bundle",
                 P,
-                PageRows(0, 10, names, states, fresh(256), np.zeros(256)),
+                PageRows(0, 10, names, states, fresh_decisions(256), np.zeros(256)),
                 7,
                 (),
             )

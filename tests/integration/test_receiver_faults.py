@@ -51,7 +51,7 @@ def delivering(
         outbox,
         hooks,
         DeadLetterList(),
-        AlertingSettings(retry_first=0.02, retry_most=0.1),
+        AlertingSettings(retry_first=0.02, retry_max=0.1),
         metrics,
         seed=1,
     )

@@ -13,7 +13,7 @@ import pytest
 
 from detector.model.bundle import Bundle, Feature, Manifest
 from detector.model.engine import clock_input
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
 from training.fitting.export import graph
 from training.models.baselines import SPANS, Baseline
@@ -39,7 +39,7 @@ def made(kind: str, features: int = FEATURES) -> Baseline:
 
 
 @functools.cache
-def runtime(kind: str, features: int) -> Runtime:
+def runtime(kind: str, features: int) -> OnnxEngine:
     step = made(kind, features)
     size = step.layout.size
     names = tuple(Feature(f"f{j}") for j in range(features))
@@ -55,7 +55,7 @@ def runtime(kind: str, features: int) -> Runtime:
         {},
         {},
     )
-    return Runtime(
+    return OnnxEngine(
         Bundle(
             Path("test"),
             "",

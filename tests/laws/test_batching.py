@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from detector.events import Alert, Partition
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
@@ -63,14 +63,14 @@ def run(bundle: Bundle, records: Sequence[Record], sizes: Sequence[int]) -> Foun
     ``sizes`` in turn.
     """
     manifest = bundle.manifest
-    rules = AlertingSettings(cooldown_ticks=2, spacing_hours=0).rules(
+    rules = AlertingSettings(cooldown_ticks=2, min_hours_between_incidents=0).policy(
         manifest.tail, manifest.tick_interval, manifest.warm_up
     )
     rows = ScoreRows()
     raised = set[Alert]()
     pipeline = Pipeline(
         bundle,
-        Runtime(bundle),
+        OnnxEngine(bundle),
         rules,
         Outbox(),
         Metrics(),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from detector.events import F64, Alert, Phase, Reason
-from detector.model.bundle import SHIPPED, Bundle, load_bundle
+from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.model.settings import ModelSettings, TimezoneSettings
 from detector.settings.alerting import AlertingSettings
 from tests.laws.test_new_normal import START, fed
@@ -28,7 +28,7 @@ Times = npt.NDArray[np.floating[Any]]
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return load_bundle(SHIPPED)
+    return load_bundle(BUILTIN)
 
 
 def by_stream(raised: list[Alert], streams: int) -> list[list[float]]:
@@ -267,10 +267,10 @@ def test_a_drift_over_days_is_followed_and_no_incident_of_it_lasts(
     assert max(map(len, alarms)) <= 5
     assert (
         max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None)
-        <= AlertingSettings().accept_after_hours * HOUR
+        <= AlertingSettings().max_incident_hours * HOUR
     )
     now = START + times[-1]
     still = pipeline.table.decisions["onset"][
         pipeline.table.decisions["phase"] == Phase.FIRING
     ]
-    assert (now - still <= AlertingSettings().accept_after_hours * HOUR).all()
+    assert (now - still <= AlertingSettings().max_incident_hours * HOUR).all()

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detector.events import Alert, Columns, Partition
+from detector.events import Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import restore, to_rows
@@ -31,7 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return fake_bundle(tmp_path_factory.mktemp("bundle"), warm_up=1)
 
 
-def history() -> list[Columns]:
+def history() -> list[RecordBatch]:
     """A poll is one tick. Thirds of the streams take turns to be silent for some polls,
     a few stay silent for ever; faults on the way.
     """
@@ -76,8 +76,8 @@ class Life:
     ) -> None:
         manifest = bundle.manifest
         rules = AlertingSettings(
-            cooldown_ticks=0, clearing_steps=2, spacing_hours=0
-        ).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+            cooldown_ticks=0, clearing_steps=2, min_hours_between_incidents=0
+        ).policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.store = store
         self.idle = idle
         self.metrics = Metrics()
@@ -87,7 +87,7 @@ class Life:
 
         self.pipeline = Pipeline(
             bundle,
-            Runtime(bundle),
+            OnnxEngine(bundle),
             rules,
             Outbox(),
             self.metrics,
@@ -99,10 +99,10 @@ class Life:
         self.pipeline.assign(P, restored, now)
         self.offset = restored.offset or 0
 
-    def read(self, poll: Columns, now: float, durable: bool = True) -> None:
+    def read(self, poll: RecordBatch, now: float, durable: bool = True) -> None:
         assert self.offset in (poll.offsets[0], poll.next_offset)
-        for partition, number in self.pipeline.wanted([poll]):
-            self.pipeline.supply(
+        for partition, number in self.pipeline.missing_pages([poll]):
+            self.pipeline.add_page(
                 partition, number, to_rows(self.store.pages[partition][number])
             )
         self.pipeline.process([poll], now)
@@ -216,10 +216,10 @@ def test_a_stream_whose_page_is_gone_starts_anew_and_is_counted(bundle: Bundle) 
     life.read(columns(names, [60.0] * PAGE, [[1.0, 1.0]] * PAGE), 0.0)
     life.read(columns(["other"], [120.0], [[1.0, 1.0]], first=PAGE), 10.0)
     assert life.pipeline.table.evicted == PAGE
-    ((partition, number),) = life.pipeline.wanted(
+    ((partition, number),) = life.pipeline.missing_pages(
         [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)]
     )
-    life.pipeline.supply(partition, number, None)
+    life.pipeline.add_page(partition, number, None)
     life.pipeline.process(
         [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)], 11.0
     )

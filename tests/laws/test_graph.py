@@ -13,11 +13,11 @@ import torch
 
 from detector.model.bundle import Bundle, Feature, Manifest
 from detector.model.engine import clock_input
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
 from training.fitting.export import graph
 from training.fitting.train import projection
-from training.models.multivariate import Sequence, Step
+from training.models.multivariate import AutoencoderNetwork, AutoencoderStep
 
 F32 = npt.NDArray[np.float32]
 FEATURES = 5
@@ -25,10 +25,10 @@ HIDDEN = 6
 
 
 @pytest.fixture(scope="module")
-def network() -> Sequence:
+def network() -> AutoencoderNetwork:
     torch.manual_seed(7)
     history = np.random.default_rng(1).normal(size=(200, FEATURES)).astype(np.float32)
-    network = Sequence(FEATURES, HIDDEN, projection([history]))
+    network = AutoencoderNetwork(FEATURES, HIDDEN, projection([history]))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2.0)  # weights large enough that every gate moves
@@ -36,12 +36,12 @@ def network() -> Sequence:
 
 
 @pytest.fixture(scope="module")
-def step(network: Sequence) -> Step:
-    return Step(network, power=1.75, learning=20).eval()
+def step(network: AutoencoderNetwork) -> AutoencoderStep:
+    return AutoencoderStep(network, power=1.75, learning=20).eval()
 
 
 @pytest.fixture(scope="module")
-def runtime(step: Step) -> Runtime:
+def runtime(step: AutoencoderStep) -> OnnxEngine:
     features = tuple(Feature(f"f{j}") for j in range(step.layout.features))
     manifest = Manifest(
         1,
@@ -55,7 +55,7 @@ def runtime(step: Step) -> Runtime:
         {},
         {},
     )
-    return Runtime(
+    return OnnxEngine(
         Bundle(
             Path("test"),
             "",
@@ -68,7 +68,7 @@ def runtime(step: Step) -> Runtime:
     )
 
 
-def start(step: Step, streams: int, frozen: bool = True) -> F32:
+def start(step: AutoencoderStep, streams: int, frozen: bool = True) -> F32:
     rows = np.zeros((streams, step.layout.size), np.float32)
     at = step.layout.slices()
     rows[:, at["scale"]] = rows[:, at["energy"]] = 1.0
@@ -114,7 +114,9 @@ def equations(
     return o * np.tanh(c), c
 
 
-def test_the_graphs_lstms_are_the_six_equations(step: Step, runtime: Runtime) -> None:
+def test_the_graphs_lstms_are_the_six_equations(
+    step: AutoencoderStep, runtime: OnnxEngine
+) -> None:
     at = step.layout.slices()
     state = start(step, 3)
     eh, ec, dh, dc = (np.zeros((3, HIDDEN)) for _ in range(4))
@@ -135,7 +137,9 @@ def test_the_graphs_lstms_are_the_six_equations(step: Step, runtime: Runtime) ->
             np.testing.assert_allclose(state[:, at[name]], value, atol=1e-5)
 
 
-def test_the_exported_graph_gives_torchs_numbers(step: Step, runtime: Runtime) -> None:
+def test_the_exported_graph_gives_torchs_numbers(
+    step: AutoencoderStep, runtime: OnnxEngine
+) -> None:
     state = start(step, 4, frozen=False)
     other = torch.from_numpy(state.copy())
     for x in points(300, 4):
@@ -153,7 +157,7 @@ def test_the_exported_graph_gives_torchs_numbers(step: Step, runtime: Runtime) -
 
 
 def test_what_training_sees_is_what_serving_steps(
-    network: Sequence, step: Step, runtime: Runtime
+    network: AutoencoderNetwork, step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     x = np.nan_to_num(points(100, 2))
     with torch.no_grad():
@@ -165,7 +169,9 @@ def test_what_training_sees_is_what_serving_steps(
         np.testing.assert_allclose(answer.expected, reconstruction[:, t], atol=1e-5)
 
 
-def test_a_batch_is_each_stream_alone(step: Step, runtime: Runtime) -> None:
+def test_a_batch_is_each_stream_alone(
+    step: AutoencoderStep, runtime: OnnxEngine
+) -> None:
     together = start(step, 7)
     alone = start(step, 7)
     for x in points(50, 7, seed=3):
@@ -180,7 +186,7 @@ def test_a_batch_is_each_stream_alone(step: Step, runtime: Runtime) -> None:
 
 
 def test_contributions_sum_to_one_and_a_missing_feature_has_none(
-    step: Step, runtime: Runtime
+    step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     x = points(1, 5, seed=9)[0]
     x[0] = np.nan
@@ -193,7 +199,9 @@ def test_contributions_sum_to_one_and_a_missing_feature_has_none(
     assert np.isfinite(answer.next_state).all()
 
 
-def test_no_finite_value_breaks_the_state(step: Step, runtime: Runtime) -> None:
+def test_no_finite_value_breaks_the_state(
+    step: AutoencoderStep, runtime: OnnxEngine
+) -> None:
     state = start(step, 2, frozen=False)
     for extreme in (3e38, -3e38, 0.0, 1e-38, 3e38):
         answer = runtime.step(
@@ -205,7 +213,7 @@ def test_no_finite_value_breaks_the_state(step: Step, runtime: Runtime) -> None:
 
 
 def test_a_new_stream_learns_its_own_scale_and_then_keeps_it(
-    step: Step, runtime: Runtime
+    step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     at = step.layout.slices()
     state = start(step, 1, frozen=False)
@@ -222,7 +230,7 @@ def test_a_new_stream_learns_its_own_scale_and_then_keeps_it(
 
 
 def test_a_metric_that_freezes_contributes_most_and_the_score_rises(
-    step: Step, runtime: Runtime
+    step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     state = start(step, 1)
     x = points(600, 1, seed=4)

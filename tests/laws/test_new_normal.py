@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.events import F32, F64, Alert, Columns, Phase, Reason
-from detector.model.bundle import SHIPPED, Bundle, load_bundle
-from detector.model.onnx_engine import Runtime
+from detector.events import F32, F64, Alert, Phase, Reason, RecordBatch
+from detector.model.bundle import BUILTIN, Bundle, load_bundle
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
 from detector.pipeline.pipeline import Pipeline
 from detector.replay.chunks import PARTITION
@@ -23,7 +23,7 @@ START = 1_700_000_000.0
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return load_bundle(SHIPPED)
+    return load_bundle(BUILTIN)
 
 
 def fed(
@@ -36,7 +36,7 @@ def fed(
     """Streams [T, N], a point each tick: what was raised, and the pipeline afterwards."""
     raised: list[Alert] = []
     pipeline = offline_pipeline(
-        bundle, Runtime(bundle), AlertingSettings(), raised.append, model=model
+        bundle, OnnxEngine(bundle), AlertingSettings(), raised.append, model=model
     )
     count = values.shape[1]
     names = [f"host-{i}/cpu" for i in range(count)]
@@ -44,7 +44,7 @@ def fed(
         offsets = np.arange(t * count, (t + 1) * count)
         pipeline.process(
             [
-                Columns(
+                RecordBatch(
                     PARTITION,
                     names,
                     offsets,
@@ -81,7 +81,7 @@ def test_a_lasting_shift_alerts_once_and_is_over_within_the_stated_time(
     assert len(fired) == len(set(fired))
     assert (
         max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None)
-        <= AlertingSettings().accept_after_hours * 3600
+        <= AlertingSettings().max_incident_hours * 3600
     )
     assert not (pipeline.table.decisions["phase"] == Phase.FIRING).any()
     ends = [

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.events import Alert, Columns, Partition
+from detector.events import Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Routing
 from detector.pipeline.pipeline import Pipeline
@@ -31,7 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return fake_bundle(Path(tmp_path_factory.mktemp("bundle")))
 
 
-def polls() -> list[Columns]:
+def polls() -> list[RecordBatch]:
     """Streams that join one after another, with two faults each."""
     rng = np.random.default_rng(5)
     rows = []
@@ -56,16 +56,16 @@ class Run:
 
     def __init__(self, bundle: Bundle, store: MemoryStore, raised: list[Alert]) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(cooldown_ticks=0, spacing_hours=0).rules(
-            manifest.tail, manifest.tick_interval, manifest.warm_up
-        )
+        rules = AlertingSettings(
+            cooldown_ticks=0, min_hours_between_incidents=0
+        ).policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.bundle = bundle
         self.store = store
         self.outbox = Outbox(Routing(["hook"]))
         self.metrics = Metrics()
         self.pipeline = Pipeline(
             bundle,
-            Runtime(bundle),
+            OnnxEngine(bundle),
             rules,
             self.outbox,
             self.metrics,
@@ -91,7 +91,7 @@ def ids(raised: list[Alert]) -> set[tuple[str, float, str]]:
     return {(a.stream, a.starts_at, a.reason.label) for a in raised}
 
 
-def from_offset(offset: int) -> list[Columns]:
+def from_offset(offset: int) -> list[RecordBatch]:
     """The polls of a consumer that seeks to ``offset``, which may lie within one."""
     found = []
     for c in polls():
@@ -99,7 +99,7 @@ def from_offset(offset: int) -> list[Columns]:
         if keep.any():
             names = [n for n, k in zip(c.names, keep.tolist(), strict=True) if k]
             found.append(
-                Columns(
+                RecordBatch(
                     P,
                     names,
                     c.offsets[keep],

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detector.events import Alert, Columns, Partition
+from detector.events import Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import restore
@@ -32,7 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return fake_bundle(tmp_path_factory.mktemp("bundle"), warm_up=1)
 
 
-def history() -> list[Columns]:
+def history() -> list[RecordBatch]:
     """A poll is one tick; page 0's streams fall silent halfway, page 2's join late, and
     each page has faults.
     """
@@ -74,8 +74,11 @@ class Life:
     ) -> None:
         manifest = bundle.manifest
         rules = AlertingSettings(
-            false_alarms_per_week=2, cooldown_ticks=0, clearing_steps=2, spacing_hours=0
-        ).rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+            false_alarms_per_week=2,
+            cooldown_ticks=0,
+            clearing_steps=2,
+            min_hours_between_incidents=0,
+        ).policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
         self.store = store
 
         def note(alert: Alert) -> None:
@@ -83,7 +86,7 @@ class Life:
 
         self.pipeline = Pipeline(
             bundle,
-            Runtime(bundle),
+            OnnxEngine(bundle),
             rules,
             Outbox(),
             Metrics(),
@@ -105,7 +108,7 @@ class Life:
                 names = [n for n, k in zip(c.names, keep.tolist(), strict=True) if k]
                 self.pipeline.process(
                     [
-                        Columns(
+                        RecordBatch(
                             P,
                             names,
                             c.offsets[keep],

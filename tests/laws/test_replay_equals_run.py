@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from detector.events import Alert, Partition, Phase
-from detector.ingest.formats.batch import Raw
+from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle, load_bundle
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings, TimezoneSettings
 from detector.notify.outbox import Outbox
 from detector.notify.payload import alert_body
@@ -29,7 +29,9 @@ from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList, ScoreRows, fake_bundle, write_bundle
 
 P = Partition("metrics", 0)
-SETTINGS = AlertingSettings(breaching_steps=2, cooldown_ticks=3, spacing_hours=0)
+SETTINGS = AlertingSettings(
+    breaching_steps=2, cooldown_ticks=3, min_hours_between_incidents=0
+)
 Rows = list[dict[str, Any]]
 
 
@@ -68,11 +70,11 @@ def over_json(
     manifest = bundle.manifest
     found = ScoreRows()
     raised = list[Alert]()
-    rules = SETTINGS.rules(manifest.tail, manifest.tick_interval, manifest.warm_up)
+    rules = SETTINGS.policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
     zones = (model or ModelSettings()).zones(bundle)
     pipeline = Pipeline(
         bundle,
-        Runtime(bundle),
+        OnnxEngine(bundle),
         rules,
         Outbox(),
         Metrics(),
@@ -90,7 +92,7 @@ def over_json(
         pipeline.process(
             [
                 decoder.columns(
-                    Raw(
+                    RawBatch(
                         P,
                         range(start, start + count),
                         [0] * count,

@@ -19,8 +19,8 @@ from detector.cli import main as cli
 from detector.errors import RejectReason
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.metrics import Metrics
-from detector.model.bundle import SHIPPED, load_bundle
-from detector.notify.payload import RECEIVER, Post, body
+from detector.model.bundle import BUILTIN, load_bundle
+from detector.notify.payload import RECEIVER, OutgoingPost, body
 from detector.notify.routes import Routing
 from detector.settings import load as config
 from training import cli as training_cli
@@ -131,7 +131,7 @@ def test_the_readme_shows_the_payload_in_the_shape_it_has() -> None:
     )
     (target,) = Routing([RECEIVER]).targets(alert)
     made = body(
-        Post(
+        OutgoingPost(
             target.receiver, target.group.key, dict(target.group.labels), (alert,), ""
         ),
         "",
@@ -232,10 +232,10 @@ def test_the_zones_that_the_page_shows_load_and_decide_by_name(
     (tmp_path / "example.toml").write_text(example)
     effective(monkeypatch)
     model = config.load(tmp_path / "example.toml").model
-    zones = model.zones(load_bundle(SHIPPED))
+    zones = model.zones(load_bundle(BUILTIN))
     noon = np.array([1_767_268_800.0])  # 2026-01-01T12:00:00Z
     ahead = [
-        float(zones.wall(noon, zones.of(name))[0] - noon[0]) / 3600
+        float(zones.local_times(noon, zones.zone_of(name))[0] - noon[0]) / 3600
         for name in ("db-1/cpu", "us-1/cpu", "blr-1/cpu")
     ]
     assert ahead == [1, -5, 5.5]

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.alerting.decide import Decided
+from detector.alerting.decide import Decisions
 from detector.data.per_metric import read_metrics
 from detector.data.tables import Table, read_tables
 from detector.events import F32, F64, I64, Alert, Partition
 from detector.model.bundle import Bundle
-from detector.model.engine import Step
-from detector.model.onnx_engine import Runtime
+from detector.model.engine import StepOutput
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
-from detector.replay.chunks import Stretch
+from detector.replay.chunks import Chunk
 from detector.replay.offline import offline_pipeline
 from detector.settings.alerting import AlertingSettings
 
@@ -33,7 +33,7 @@ WEEK = 604_800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class StreamRows:
     """One stream's rows in the order of the file: times float64 [n], values float32 [n,
     F] (NaN missing).
 
@@ -70,7 +70,7 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class Backtest:
     """One track's outcome: score float32 [n] (NaN of a dropped row), expected and
     contribution float32 [n, F], and for each budget the level in force float32 [n] and
     the incidents.
@@ -94,7 +94,7 @@ def tables_for(data: Path, *bundles: Bundle) -> list[Table]:
     )
 
 
-def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[Track]:
+def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[StreamRows]:
     """Every stream of DATA, in the order in which they come."""
     order = [tables[0].features.index(f) for f in features]
     parts: dict[str, list[tuple[F64, F32]]] = {}
@@ -106,19 +106,19 @@ def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[Track]:
             parts.setdefault(name, []).append((table.times[own], finite[own][:, order]))
     joined = ((name, zip(*pieces, strict=True)) for name, pieces in parts.items())
     return [
-        Track(name, wholes[name], *(np.concatenate(column) for column in columns))
+        StreamRows(name, wholes[name], *(np.concatenate(column) for column in columns))
         for name, columns in joined
     ]
 
 
-def shared(of: Sequence[Track], most: int) -> list[list[Track]]:
+def shared(of: Sequence[StreamRows], most: int) -> list[list[StreamRows]]:
     """At most so many shares of about as many rows each; no stream is parted, nor are
     its metrics.
     """
-    wholes: dict[str, list[Track]] = {}
+    wholes: dict[str, list[StreamRows]] = {}
     for track in of:
         wholes.setdefault(track.whole, []).append(track)
-    shares: list[list[Track]] = [[] for _ in range(min(most, len(wholes)))]
+    shares: list[list[StreamRows]] = [[] for _ in range(min(most, len(wholes)))]
     sizes = [0] * len(shares)
     for together in sorted(
         wholes.values(), key=lambda whole: sum(map(len, whole)), reverse=True
@@ -134,26 +134,31 @@ class _Recorder:
     row. Implements Engine and ScoreSink.
     """
 
-    def __init__(self, runtime: Runtime, stretch: Stretch, width: int) -> None:
+    def __init__(self, runtime: OnnxEngine, stretch: Chunk, width: int) -> None:
         self._runtime = runtime
         self._stretch = stretch
         rows = len(stretch)
-        self.steps: list[Step] = []
+        self.steps: list[StepOutput] = []
         self.scores = np.full(rows, np.nan, np.float32)
         self.levels = np.full(rows, np.nan, np.float32)
         self.expected = np.full((rows, width), np.nan, np.float32)
         self.contribution = np.zeros((rows, width), np.float32)
 
-    def step(self, x: F32, clock: F32, state: F32) -> Step:
+    def step(self, x: F32, clock: F32, state: F32) -> StepOutput:
         self.steps.append(self._runtime.step(x, clock, state))
         return self.steps[-1]
 
     def wave(
-        self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided
+        self,
+        partition: Partition,
+        offsets: I64,
+        x: F32,
+        step: StepOutput,
+        decided: Decisions,
     ) -> None:
         rows = self._stretch.rows(offsets)
         self.scores[rows] = step.score
-        self.levels[rows] = decided.level
+        self.levels[rows] = decided.threshold
         self.contribution[rows] = step.contribution
         self.expected[rows] = step.expected
 
@@ -163,33 +168,38 @@ class _Again:
     levels in force. Implements Engine and ScoreSink.
     """
 
-    def __init__(self, stretch: Stretch) -> None:
+    def __init__(self, stretch: Chunk) -> None:
         self._stretch = stretch
-        self.answers: Iterator[Step] = iter(())
+        self.answers: Iterator[StepOutput] = iter(())
         self.levels = np.full(len(stretch), np.nan, np.float32)
 
-    def step(self, x: F32, clock: F32, state: F32) -> Step:
+    def step(self, x: F32, clock: F32, state: F32) -> StepOutput:
         return next(self.answers)
 
     def wave(
-        self, partition: Partition, offsets: I64, x: F32, step: Step, decided: Decided
+        self,
+        partition: Partition,
+        offsets: I64,
+        x: F32,
+        step: StepOutput,
+        decided: Decisions,
     ) -> None:
-        self.levels[self._stretch.rows(offsets)] = decided.level
+        self.levels[self._stretch.rows(offsets)] = decided.threshold
 
 
-def scan(
+def backtest(
     bundle: Bundle,
-    of: Sequence[Track],
+    of: Sequence[StreamRows],
     alerting: Sequence[AlertingSettings],
     tell: Callable[[int], None],
     model: ModelSettings | None = None,
-) -> list[Scan]:
+) -> list[Backtest]:
     """``alerting``: the settings at each budget. ``tell`` is told how many rows were
     done since it was last told; ``model`` says where streams live, if not where the
     bundle's do.
     """
     stretch = _laid(of)
-    recorder = _Recorder(Runtime(bundle), stretch, len(bundle.manifest.features))
+    recorder = _Recorder(OnnxEngine(bundle), stretch, len(bundle.manifest.features))
     raised = [list[Alert]() for _ in alerting]
     repeaters = [_Again(stretch) for _ in alerting[1:]]
     first = offline_pipeline(
@@ -212,7 +222,7 @@ def scan(
     in_force = [recorder.levels, *(r.levels for r in repeaters)]
     ends = np.cumsum([len(t) for t in of]).tolist()
     return [
-        Scan(
+        Backtest(
             recorder.scores[own],
             recorder.expected[own],
             recorder.contribution[own],
@@ -227,10 +237,10 @@ def scan(
     ]
 
 
-def _laid(of: Sequence[Track]) -> Stretch:
+def _laid(of: Sequence[StreamRows]) -> Chunk:
     """The rows of all tracks, end to end."""
     who = np.repeat(np.arange(len(of)), [len(t) for t in of])
-    return Stretch(
+    return Chunk(
         [t.name for t in of],
         who,
         np.concatenate([t.times for t in of]),
@@ -252,7 +262,7 @@ def _incidents(raised: Sequence[Alert]) -> dict[str, list[Incident]]:
                 alert.at,
                 None,
                 alert.score,
-                alert.level,
+                alert.threshold,
                 metrics,
             )
         elif not alert.firing and known is not None:

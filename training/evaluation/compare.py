@@ -40,7 +40,7 @@ _LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BundleComparison:
     """Two bundles on the same data; ``both`` holds pairs of A's incident and B's. All
     in order of time.
 
@@ -64,7 +64,7 @@ def compare(
     tolerance: float,
     progress: Callable[[int, int], None],
     model: ModelSettings | None = None,
-) -> Comparison:
+) -> BundleComparison:
     """``tolerance`` in ticks; labels None: none, or those of the data's label column;
     ``model`` says where streams live, if not where those of each bundle do. Raises
     DataError, BundleError, ConfigError.
@@ -112,7 +112,7 @@ def compare(
     first, second = (
         tuple(sorted(left, key=lambda i: i.starts_at)) for left in (only_a, only_b)
     )
-    return Comparison(a, b, tuple(both), first, second, as_one)
+    return BundleComparison(a, b, tuple(both), first, second, as_one)
 
 
 def _known(tables: Sequence[Table], labels: Path | None, data: Path) -> Labels:
@@ -154,7 +154,10 @@ def paired(
 
 
 def say(
-    comparison: Comparison, names: tuple[str, str], console: Console, everything: bool
+    comparison: BundleComparison,
+    names: tuple[str, str],
+    console: Console,
+    everything: bool,
 ) -> None:
     """Figures of both sides, then the incidents of each kind: the last ones of many,
     unless ``everything``.
@@ -178,7 +181,7 @@ def say(
     _list(console, comparison.both, everything)
 
 
-def _figures(comparison: Comparison, names: tuple[str, str]) -> Shown:
+def _figures(comparison: BundleComparison, names: tuple[str, str]) -> Shown:
     shown = Shown(box=None, padding=(0, 2, 0, 0), header_style="none")
     columns = ["bundle", "incidents", "a stream-week", "only here"]
     judged = comparison.a.budgets[0].events > 0

@@ -37,11 +37,11 @@ from detector.model.settings import ModelSettings
 from detector.settings.alerting import AlertingSettings
 from training.evaluation.backtest import (
     WEEK,
+    Backtest,
     Incident,
-    Scan,
-    Track,
+    StreamRows,
     at_budgets,
-    scan,
+    backtest,
     shared,
     tables_for,
     tracks,
@@ -57,7 +57,7 @@ from training.history.labels import (
     marked,
     read_labels,
 )
-from training.parallel import Tell, cores, on_cores
+from training.parallel import ReportProgress, cores, on_cores
 
 LATE = 5  # ticks after an event's end in which an alert still finds it
 PICTURED = 6  # worst misses, and as many false alarms
@@ -107,7 +107,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class StreamEvaluation:
     """One stream of DATA: areas are nan where it has no event. ``tick`` is in seconds;
     ``metrics`` counts those that are streams of their own.
     """
@@ -152,7 +152,7 @@ class Evaluation:
     """
 
     bundle: Bundle
-    streams: tuple[Judged, ...]
+    streams: tuple[StreamEvaluation, ...]
     budgets: tuple[AtBudget, ...]
     auc_pr: float
     vus_pr: float
@@ -175,7 +175,7 @@ class _Share:
     """What one process does."""
 
     bundle: Path
-    tracks: tuple[Track, ...]
+    tracks: tuple[StreamRows, ...]
     labels: Labels
     alerting: tuple[AlertingSettings, ...]
     pictured: float | None
@@ -189,8 +189,8 @@ class _Part:
     about, float64 [k, 2]; seconds from point to point.
     """
 
-    track: Track
-    found: Scan
+    track: StreamRows
+    found: Backtest
     times: F64
     intervals: F64
     tick: float
@@ -298,8 +298,8 @@ def events(tables: Sequence[Table], labels: Path | None, data: Path) -> Labels:
 
 
 def divided(
-    of: Sequence[Track], budgets: Sequence[float]
-) -> list[tuple[list[Track], Sequence[float]]]:
+    of: Sequence[StreamRows], budgets: Sequence[float]
+) -> list[tuple[list[StreamRows], Sequence[float]]]:
     """A share of the streams, or else of the budgets, for each core."""
     most = max(1, min(cores(), sum(map(len, of)) // WORTH_A_PROCESS))
     parts = shared(of, most)
@@ -308,9 +308,9 @@ def divided(
     return [(part, budgets[a:b]) for part in parts for a, b in itertools.pairwise(cuts)]
 
 
-def _joined(results: Sequence[Judged]) -> list[Judged]:
+def _joined(results: Sequence[StreamEvaluation]) -> list[StreamEvaluation]:
     """Streams by name, each with its outcomes at all budgets."""
-    found: dict[str, Judged] = {}
+    found: dict[str, StreamEvaluation] = {}
     for one in results:
         first = found.get(one.stream)
         together = (
@@ -326,18 +326,21 @@ def _joined(results: Sequence[Judged]) -> list[Judged]:
     return [found[name] for name in sorted(found)]
 
 
-def _judge(share: _Share, tell: Tell) -> list[Judged]:
+def _judge(share: _Share, tell: ReportProgress) -> list[StreamEvaluation]:
     bundle = load_bundle(share.bundle)
-    scans = scan(bundle, share.tracks, share.alerting, tell, share.model)
-    wholes: dict[str, list[tuple[Track, Scan]]] = {}
+    scans = backtest(bundle, share.tracks, share.alerting, tell, share.model)
+    wholes: dict[str, list[tuple[StreamRows, Backtest]]] = {}
     for track, found in zip(share.tracks, scans, strict=True):
         wholes.setdefault(track.whole, []).append((track, found))
     return [_judged(bundle, share, stream, of) for stream, of in wholes.items()]
 
 
 def _judged(
-    bundle: Bundle, share: _Share, stream: str, of: Sequence[tuple[Track, Scan]]
-) -> Judged:
+    bundle: Bundle,
+    share: _Share,
+    stream: str,
+    of: Sequence[tuple[StreamRows, Backtest]],
+) -> StreamEvaluation:
     """One stream: its only track, or those of all its metrics."""
     parts = [_part(bundle, share, track, found) for track, found in of]
     whole = overlaid(of)
@@ -354,11 +357,13 @@ def _judged(
                 stream, [incident for p in parts for incident in p.found.incidents[i]]
             )
             outcomes.append(
-                meet(intervals, raised, whole.times, LATE * tick, budget)[0]
+                match_events(intervals, raised, whole.times, LATE * tick, budget)[0]
             )
             continue
         met = [
-            meet(p.intervals, p.found.incidents[i], p.times, LATE * p.tick, budget)
+            match_events(
+                p.intervals, p.found.incidents[i], p.times, LATE * p.tick, budget
+            )
             for p in parts
         ]
         outcome, missed = _any_metric(intervals, met, whole.times, LATE * tick, parts)
@@ -370,7 +375,7 @@ def _judged(
                 for p, (_, _, false) in zip(parts, met, strict=True)
                 for x in _false_alarms(bundle, p.track, p.found, p.intervals, false)
             ]
-    return Judged(
+    return StreamEvaluation(
         stream=stream,
         metrics=len(of),
         rows=sum(len(track) for track, _ in of),
@@ -391,7 +396,7 @@ def _judged(
     )
 
 
-def _part(bundle: Bundle, share: _Share, track: Track, found: Scan) -> _Part:
+def _part(bundle: Bundle, share: _Share, track: StreamRows, found: Backtest) -> _Part:
     times = track.times[np.isfinite(found.scores)]
     tick = bundle.manifest.tick_interval
     if bundle.manifest.each_metric and len(times) > 1:
@@ -412,7 +417,7 @@ def _any_metric(
     meets one of its own metric's; and which are missed.
     """
     hits = [i for outcome, _, false in met for i in outcome.incidents if i not in false]
-    found, missed, _ = meet(intervals, hits, times, late, met[0][0].budget)
+    found, missed, _ = match_events(intervals, hits, times, late, met[0][0].budget)
     scored = [max(1, len(p.times)) for p in parts]
     outcome = replace(
         found,
@@ -429,7 +434,7 @@ def _any_metric(
     return outcome, missed
 
 
-def meet(
+def match_events(
     intervals: F64,
     incidents: Sequence[Incident],
     times: F64,
@@ -476,7 +481,7 @@ def meet(
 
 
 def _together(
-    budget: float, outcomes: Sequence[Outcome], streams: Sequence[Judged]
+    budget: float, outcomes: Sequence[Outcome], streams: Sequence[StreamEvaluation]
 ) -> AtBudget:
     delays = [d for o in outcomes for d in o.delays]
     total = sum(s.weeks for s in streams)
@@ -560,7 +565,11 @@ def _miss(
 
 
 def _false_alarms(
-    bundle: Bundle, track: Track, found: Scan, intervals: F64, false: Sequence[Incident]
+    bundle: Bundle,
+    track: StreamRows,
+    found: Backtest,
+    intervals: F64,
+    false: Sequence[Incident],
 ) -> list[Picture]:
     """The incidents that stood highest over their level."""
     pictures = []
@@ -593,8 +602,8 @@ def _false_alarms(
 
 def _picture(
     bundle: Bundle,
-    track: Track,
-    found: Scan,
+    track: StreamRows,
+    found: Backtest,
     intervals: F64,
     miss: bool,
     badness: float,

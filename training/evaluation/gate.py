@@ -55,7 +55,7 @@ _Any = TypeVar("_Any")
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Candidate:
     """A graph and each stream's row before its first point, float32 [N, S]."""
 
     name: str
@@ -64,7 +64,7 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Result:
     """One contender's figures: means over the cases, of which ``by_kind`` breaks down
     the volume.
     """
@@ -77,7 +77,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Comparison:
     """The outcome; the first standing is the detector's own, the others are the
     baselines'.
 
@@ -90,12 +90,12 @@ class Trial:
     basis: str
     streams: int
     cases: int
-    standings: tuple[Standing, ...]
+    standings: tuple[Result, ...]
     lead: float
     noise: float
 
     @property
-    def best_baseline(self) -> Standing:
+    def best_baseline(self) -> Result:
         return max(self.standings[1:], key=lambda s: s.vus_pr)
 
     @property
@@ -170,7 +170,9 @@ def why_not(history: History, splits: Sequence[Split]) -> str:
     return f"{basis}, and in the streams that were looked at no metric moves in them: no fault could be made that stands out"
 
 
-def trial(history: History, found: Cases, contenders: Sequence[Contender]) -> Trial:
+def trial(
+    history: History, found: Cases, contenders: Sequence[Candidate]
+) -> Comparison:
     """``contenders``: the detector, then the baselines."""
     basis = found.basis
     cases = found.cases
@@ -187,7 +189,7 @@ def trial(history: History, found: Cases, contenders: Sequence[Contender]) -> Tr
         else 0.0
     )
     streams = len({c.series for c in judged})
-    return Trial(
+    return Comparison(
         basis,
         streams,
         len(judged),
@@ -198,8 +200,8 @@ def trial(history: History, found: Cases, contenders: Sequence[Contender]) -> Tr
 
 
 def _standing(
-    contender: Contender, basis: str, cases: Sequence[_Case], scores: Sequence[F32]
-) -> tuple[Standing, F64]:
+    contender: Candidate, basis: str, cases: Sequence[_Case], scores: Sequence[F32]
+) -> tuple[Result, F64]:
     """A contender's figures, and its volume for each case that is judged."""
     clean = {
         c.series: s[~c.truth]
@@ -215,7 +217,7 @@ def _standing(
         kind: float(volume[[c.kind == kind for c, _ in pairs]].mean())
         for kind in dict.fromkeys(c.kind for c, _ in pairs)
     }
-    return Standing(
+    return Result(
         contender.name,
         float(volume.mean()),
         float(precision.mean()),
@@ -293,7 +295,7 @@ def _spread(of: list[_Any], most: int) -> list[_Any]:
 
 
 def _scores(
-    contender: Contender, history: History, cases: Sequence[_Case]
+    contender: Candidate, history: History, cases: Sequence[_Case]
 ) -> list[F32]:
     """Each case's scores, from the state in which its stream arrives there."""
     streams = sorted({c.series for c in cases})

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.events import F32, F64
-from training.evaluation.backtest import Incident, Scan, Track
+from training.evaluation.backtest import Backtest, Incident, StreamRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Overlaid:
     values: F32
 
 
-def overlaid(of: Sequence[tuple[Track, Scan]]) -> Overlaid:
+def overlaid(of: Sequence[tuple[StreamRows, Backtest]]) -> Overlaid:
     """All tracks of one stream."""
     scored = [np.isfinite(found.scores) for _, found in of]
     own = [track.times[rows] for (track, _), rows in zip(of, scored, strict=True)]

@@ -25,12 +25,12 @@ from detector.model.bundle import (
     Feature,
     Manifest,
 )
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import zones_of
 from detector.model.tail import TailFit
 from detector.settings.alerting import AlertingSettings
 from training.errors import TrainingError
-from training.evaluation.gate import Contender, Trial, find_cases, trial, why_not
+from training.evaluation.gate import Candidate, Comparison, find_cases, trial, why_not
 from training.fitting.calibrate import calibrated
 from training.fitting.export import (
     AnyStep,
@@ -40,16 +40,16 @@ from training.fitting.export import (
     verify,
     write_files,
 )
-from training.fitting.pretrained import Beforehand, beforehand
+from training.fitting.pretrained import Pretrained, beforehand
 from training.fitting.train import Progress, fit
 from training.history.history import History, Split, split
 from training.models import baselines
-from training.models.multivariate import HIDDEN_MANY, Fitted, Layout, Step
+from training.models.multivariate import HIDDEN_MANY, AutoencoderStep, Fitted, Layout
 from training.models.surprise import BOOKS, Front
 from training.models.univariate import (
     HIDDEN,
-    MOST,
-    FewStep,
+    MAX_FEATURES,
+    UnivariateStep,
     channels,
     first_row,
     young_row,
@@ -70,7 +70,7 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class FittedModel:
     """A detector that is not a bundle yet.
 
     Attributes:
@@ -85,7 +85,7 @@ class Candidate:
     step: AnyStep
     first: F32
     initial: Callable[[F32], F32]
-    anew: bool = False
+    cold_start: bool = False
     fitted: Fitted | None = None
 
 
@@ -96,7 +96,7 @@ def build(
     force: bool,
     accept: bool,
     progress: Progress,
-    on_trial: Callable[[Trial | str], None],
+    on_trial: Callable[[Comparison | str], None],
 ) -> Built:
     """Fit, compare, calibrate, export, verify, report; ``out`` is complete or
     untouched.
@@ -106,7 +106,9 @@ def build(
     than one of them is not written unless ``accept``; ``lean`` where there is nothing
     to leave out.
     """
-    if settings.lean and (settings.detector != "lstm" or len(history.features) > MOST):
+    if settings.lean and (
+        settings.detector != "lstm" or len(history.features) > MAX_FEATURES
+    ):
         what = (
             f"{len(history.features)} features"
             if settings.detector == "lstm"
@@ -141,7 +143,7 @@ def build(
         initial = made.initial(walked.rows)
         new = (
             walked.scores
-            if made.anew
+            if made.cold_start
             else _walked_anew(runtime, history, splits, initial)
         )
         tail, levels, counts = calibrated(
@@ -210,7 +212,7 @@ def build(
 
 
 def _walked_anew(
-    runtime: Runtime, history: History, splits: list[Split], initial: F32
+    runtime: OnnxEngine, history: History, splits: list[Split], initial: F32
 ) -> tuple[F32, ...]:
     """Scores of the calibration rows, as of streams that were never seen before."""
     series = (
@@ -228,8 +230,8 @@ def candidate(
     history: History,
     settings: FitSettings,
     progress: Progress,
-    known: Beforehand | None = None,
-) -> Candidate:
+    known: Pretrained | None = None,
+) -> FittedModel:
     """The detector that the settings name, fitted; a single metric's goes on from what
     is ``known`` of them.
     """
@@ -239,12 +241,12 @@ def candidate(
     ]
     if settings.detector != "lstm":
         plain = baselines.baseline(settings.detector, history, settings)
-        return Candidate(
+        return FittedModel(
             plain,
             baselines.first_rows(plain, history),
             lambda last: baselines.initial_row(plain),
         )
-    if len(history.features) <= MOST:
+    if len(history.features) <= MAX_FEATURES:
         return _few(history, splits, settings, progress, known)
     fitted = fit(
         [s.scaled() for s in history.series],
@@ -254,9 +256,11 @@ def candidate(
         progress,
     )
     least = torch.from_numpy(np.min([s.scale for s in history.series], axis=0))
-    step = Step(fitted.network, settings.power, settings.learning, least).eval()
+    step = AutoencoderStep(
+        fitted.network, settings.power, settings.learning, least
+    ).eval()
     layout = step.layout
-    return Candidate(
+    return FittedModel(
         step,
         first_rows(history, layout, settings.learning),
         lambda last: initial_row(history, layout, last),
@@ -269,14 +273,14 @@ def _few(
     splits: list[Split],
     settings: FitSettings,
     progress: Progress,
-    known: Beforehand | None,
-) -> Candidate:
+    known: Pretrained | None,
+) -> FittedModel:
     """Every stream starts with no past: what a metric's values mean is learned from its
     own.
     """
     front = Front(() if settings.lean else BOOKS).eval()
     read = channels(
-        history.told_by_the_wall(), [part.calibration for part in splits], front
+        history.in_local_time(), [part.calibration for part in splits], front
     )
     fitted = fit(
         read,
@@ -286,9 +290,11 @@ def _few(
         progress,
         None if known is None else known.weights,
     )
-    step = FewStep(fitted.network, settings.power, len(history.features), front).eval()
+    step = UnivariateStep(
+        fitted.network, settings.power, len(history.features), front
+    ).eval()
     first = first_row(step)
-    return Candidate(
+    return FittedModel(
         step,
         np.repeat(first[None], len(history.series), axis=0),
         lambda last: young_row(first, last, step.layout),
@@ -298,12 +304,12 @@ def _few(
 
 
 def contest(
-    made: Candidate,
+    made: FittedModel,
     data: bytes,
     history: History,
     splits: list[Split],
     settings: FitSettings,
-) -> Trial | None:
+) -> Comparison | None:
     """The detector, whose graph is ``data``, against the baselines that it is not
     itself; None where there is too little to compare on.
     """
@@ -311,7 +317,7 @@ def contest(
     if cases is None:
         return None
     contenders = [
-        Contender(
+        Candidate(
             settings.detector,
             plain_runtime(data, history, made.step.layout.size),
             made.first,
@@ -323,7 +329,7 @@ def contest(
                 history, settings.model_copy(update={"detector": kind}), lambda *_: None
             )
             contenders.append(
-                Contender(
+                Candidate(
                     kind,
                     plain_runtime(graph(rival.step), history, rival.step.layout.size),
                     rival.first,
@@ -332,7 +338,7 @@ def contest(
     return trial(history, cases, contenders)
 
 
-def _refusal(held_out: Trial) -> str:
+def _refusal(held_out: Comparison) -> str:
     return (
         f"{held_out.sentence}; nothing was written: give it more history or --steps, fit the baseline with --detector {held_out.best_baseline.name}, "
         "or write it all the same with --accept"
@@ -366,7 +372,7 @@ def initial_row(history: History, layout: Layout, last: F32) -> F32:
     return row
 
 
-def plain_runtime(data: bytes, history: History, size: int) -> Runtime:
+def plain_runtime(data: bytes, history: History, size: int) -> OnnxEngine:
     """The graph before there is a bundle around it."""
     features = tuple(map(Feature, history.features))
     manifest = Manifest(
@@ -381,7 +387,7 @@ def plain_runtime(data: bytes, history: History, size: int) -> Runtime:
         {},
         {},
     )
-    return Runtime(
+    return OnnxEngine(
         Bundle(
             Path("the exported graph"),
             "",
@@ -395,7 +401,10 @@ def plain_runtime(data: bytes, history: History, size: int) -> Runtime:
 
 
 def provenance(
-    history: History, settings: FitSettings, made: Candidate, held_out: Trial | None
+    history: History,
+    settings: FitSettings,
+    made: FittedModel,
+    held_out: Comparison | None,
 ) -> dict[str, object]:
     return {
         "data_sha256": history.digest,
@@ -433,7 +442,7 @@ def _course(fitted: Fitted) -> dict[str, object]:
     }
 
 
-def _recorded(held_out: Trial) -> dict[str, object]:
+def _recorded(held_out: Comparison) -> dict[str, object]:
     """The comparison as the manifest keeps it."""
     return {
         "basis": held_out.basis,

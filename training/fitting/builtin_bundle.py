@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from detector.errors import DetectorError
-from detector.events import STAND_IN
+from detector.events import SINGLE_METRIC
 from detector.model.bundle import GRAPH, SCHEMA, STREAMS, Feature
 from detector.settings.alerting import AlertingSettings
 from training.fitting.build_bundle import candidate, plain_runtime, provenance
@@ -108,7 +108,7 @@ def universal(
             "schema": SCHEMA,
             "name": settings.name,
             "version": settings.version,
-            "features": (Feature(STAND_IN),),
+            "features": (Feature(SINGLE_METRIC),),
             "tick_interval": TICK,
             "state_size": size,
             "warm_up": settings.warm_up,

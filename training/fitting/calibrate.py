@@ -26,11 +26,16 @@ import numpy as np
 from msgspec.structs import replace
 
 from detector.alerting.decide import decide
-from detector.alerting.thresholds import SHARE, WEEK, lifted_budget, spacing_most
+from detector.alerting.thresholds import (
+    REFERENCE_SHARE,
+    WEEK,
+    effective_budget,
+    max_gap,
+)
 from detector.events import F32, F64, Reason
 from detector.model.tail import TailFit
 from detector.settings.alerting import AlertingSettings
-from detector.state.decisions import fresh
+from detector.state.decisions import fresh_decisions
 
 LEVELS = 48
 EVIDENCE = 8
@@ -81,24 +86,31 @@ def calibrated(
     levels = candidate_levels(scores)
     if prior is not None:
         levels = np.union1d(
-            levels, [level for level in prior.tail.levels if level > levels[-1]]
+            levels, [level for level in prior.tail.thresholds if level > levels[-1]]
         )
     weeks = sum(len(s) * tick / WEEK for s, tick in zip(scores, ticks, strict=True))
     found = incidents(scores, levels, settings, ticks)
     first = replace(
         _tail(levels, found, weeks, ticks, prior),
-        usual=float(np.quantile(np.concatenate(scores), 1 - SHARE)),
+        reference_score=float(np.quantile(np.concatenate(scores), 1 - REFERENCE_SHARE)),
     )
     found = incidents(scores, levels, settings, ticks, first)
-    tail = replace(_tail(levels, found, weeks, ticks, prior), usual=first.usual)
+    tail = replace(
+        _tail(levels, found, weeks, ticks, prior), reference_score=first.reference_score
+    )
     share = float(
         np.mean(
             np.concatenate(scores)
-            >= tail.level(lifted_budget(settings.false_alarms_per_week))
+            >= tail.threshold(effective_budget(settings.false_alarms_per_week))
         )
     )
     return (
-        replace(tail, young=young(new, np.concatenate(scores), share, warm_up)),
+        replace(
+            tail,
+            cold_start_offsets=cold_start_offsets(
+                new, np.concatenate(scores), share, warm_up
+            ),
+        ),
         levels,
         found,
     )
@@ -117,7 +129,7 @@ def _tail(
     )
 
 
-def young(
+def cold_start_offsets(
     new: Sequence[F32], known: F32, share: float, warm_up: int
 ) -> tuple[tuple[float, float], ...]:
     """Ages and what young streams score higher by at them: the score that ``share`` of
@@ -190,19 +202,20 @@ def _count(
     for i, s in enumerate(scores):
         padded[: len(s), i] = s
     most = (
-        np.full(len(levels), np.inf)
-        if tail is None
-        else spacing_most(tail.rates_at(levels))
+        np.full(len(levels), np.inf) if tail is None else max_gap(tail.rates_at(levels))
     )
     since = np.repeat(ticks, len(levels))
-    rules = settings.rules_at(
+    rules = settings.policy_at(
         np.tile(levels, len(scores)), np.tile(most, len(scores)), warm_up=0
     )
-    if tail is not None and tail.usual is not None:
+    if tail is not None and tail.reference_score is not None:
         rules = dataclasses.replace(
-            rules, usual=tail.usual, scale=tail.scale, tick=reference
+            rules,
+            reference_score=tail.reference_score,
+            score_scale=tail.score_scale,
+            tick=reference,
         )
-    rows = fresh(len(since), known=True)
+    rows = fresh_decisions(len(since), known=True)
     found = np.zeros(len(rows))
     for t in range(longest):
         decided = decide(

@@ -28,15 +28,15 @@ import torch
 from detector.errors import BundleError
 from detector.model.bundle import MANIFEST, Manifest, load_bundle, sha256
 from detector.model.engine import clock_input
-from detector.model.onnx_engine import INPUTS, OUTPUTS, Runtime
+from detector.model.onnx_engine import INPUTS, OUTPUTS, OnnxEngine
 from training.errors import TrainingError
 from training.history.history import History
 from training.models.baselines import Baseline
-from training.models.multivariate import Step
-from training.models.univariate import FewStep
+from training.models.multivariate import AutoencoderStep
+from training.models.univariate import UnivariateStep
 
 TOLERANCE = 1e-4
-AnyStep = Step | FewStep | Baseline
+AnyStep = AutoencoderStep | UnivariateStep | Baseline
 # held-out ticks of each of so many streams
 _COMPARED = 300
 _STREAMS = 256
@@ -196,7 +196,7 @@ def verify(
     """
     try:
         bundle = load_bundle(stage)
-        runtime = Runtime(bundle)
+        runtime = OnnxEngine(bundle)
     except BundleError as error:
         raise TrainingError(
             f"the exported bundle can't be opened ({error}); nothing was written"

@@ -22,18 +22,18 @@ import torch
 from torch import Tensor
 
 from detector.events import F32
-from detector.model.bundle import SHIPPED, load_bundle, sha256
+from detector.model.bundle import BUILTIN, load_bundle, sha256
 from training.errors import TrainingError
 from training.fitting.calibrate import Prior
-from training.models.multivariate import Sequence
-from training.models.univariate import HIDDEN, MOST
+from training.models.multivariate import AutoencoderNetwork
+from training.models.univariate import HIDDEN, MAX_FEATURES
 from training.settings import FitSettings
 
 NETWORK = "network.npz"  # of the package's bundle: the daemon has no use for it
 
 
 @dataclass(frozen=True, slots=True)
-class Beforehand:
+class Pretrained:
     """``prior`` of the rates, and the ``weights`` to go on from, None where the network
     asked for has another shape.
     """
@@ -42,21 +42,21 @@ class Beforehand:
     weights: Mapping[str, Tensor] | None
 
 
-def beforehand(settings: FitSettings, features: int) -> Beforehand | None:
+def beforehand(settings: FitSettings, features: int) -> Pretrained | None:
     """For the full network on one metric; None for any other detector. Raises
     TrainingError, BundleError.
     """
-    if settings.detector != "lstm" or features > MOST or settings.lean:
+    if settings.detector != "lstm" or features > MAX_FEATURES or settings.lean:
         return None
-    manifest = load_bundle(SHIPPED).manifest
+    manifest = load_bundle(BUILTIN).manifest
     alike = settings.hidden in (None, HIDDEN)
-    return Beforehand(
+    return Pretrained(
         Prior(manifest.tail, manifest.tick_interval),
-        _weights(SHIPPED, manifest.files.get(NETWORK, "")) if alike else None,
+        _weights(BUILTIN, manifest.files.get(NETWORK, "")) if alike else None,
     )
 
 
-def packed(network: Sequence) -> dict[str, F32]:
+def packed(network: AutoencoderNetwork) -> dict[str, F32]:
     """The weights by their names in the module."""
     return {
         name: tensor.detach().numpy() for name, tensor in network.state_dict().items()

@@ -20,7 +20,7 @@ from torch.nn.functional import huber_loss
 
 from detector.events import F32
 from training.history.history import Split
-from training.models.multivariate import LINEAR_CLIP, NOISE, Fitted, Sequence
+from training.models.multivariate import LINEAR_CLIP, NOISE, AutoencoderNetwork, Fitted
 from training.settings import FitSettings
 
 # rows stepped side by side, at most: cost follows the steps, not the fleet
@@ -56,7 +56,7 @@ def fit(
     held = [z[p.fit : p.calibration] for z, p in zip(scaled, splits, strict=True)][
         :_VALIDATED
     ]
-    network = Sequence(scaled[0].shape[1], hidden, projection(rows))
+    network = AutoencoderNetwork(scaled[0].shape[1], hidden, projection(rows))
     if start is not None:
         network.load_state_dict(start)
     before = None if start is None else _validate(network, held)
@@ -109,7 +109,10 @@ def projection(rows: list[F32]) -> Tensor | None:
 
 
 def _losses(
-    network: Sequence, rows: list[F32], settings: FitSettings, rng: np.random.Generator
+    network: AutoencoderNetwork,
+    rows: list[F32],
+    settings: FitSettings,
+    rng: np.random.Generator,
 ) -> Iterator[Tensor]:
     """One loss a window, pass after pass, with a random offset each pass."""
     while True:
@@ -197,7 +200,7 @@ def _loss(
     )
 
 
-def _validate(network: Sequence, held: list[F32]) -> float:
+def _validate(network: AutoencoderNetwork, held: list[F32]) -> float:
     """Mean Huber loss of the reconstruction over the validation rows, each stream from
     a fresh state.
     """

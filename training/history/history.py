@@ -82,9 +82,9 @@ class History:
 
     def wall(self, times: F64) -> F64:
         """Event times as the streams' clocks on the wall show them."""
-        return self.zones.wall(times, self.zones.default)
+        return self.zones.local_times(times, self.zones.default)
 
-    def told_by_the_wall(self) -> History:
+    def in_local_time(self) -> History:
         """The same rows at the times that those clocks show: for who wants the hour of
         a row, and not how long it is to the next.
         """

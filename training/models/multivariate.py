@@ -95,7 +95,7 @@ class Layout:
         return found
 
 
-def squashed(z: Tensor) -> Tensor:
+def asinh(z: Tensor) -> Tensor:
     """asinh, written out: onnxruntime's own operator is scalar, these are vectorised."""
     return torch.sign(z) * torch.log(z.abs() + torch.sqrt(z * z + 1.0))
 
@@ -116,7 +116,7 @@ def powered(x: Tensor, power: float) -> Tensor:
     return functools.reduce(operator.mul, factors)
 
 
-class Sequence(nn.Module):
+class AutoencoderNetwork(nn.Module):
     """The network over a stretch of time, with the training aids that the step drops:
     one-step forecast and log scale.
     """
@@ -144,7 +144,7 @@ class Sequence(nn.Module):
         """z [B, T, F] scaled -> reconstruction, forecast and log scale [B, T, F], and
         the carried state.
         """
-        hidden, encoder = self.encoder(squashed(z), state[0] if state else None)
+        hidden, encoder = self.encoder(asinh(z), state[0] if state else None)
         code = torch.tanh(self.bottleneck(hidden))
         if noise:
             code = code + noise * torch.randn_like(code)
@@ -258,12 +258,12 @@ class Residual(nn.Module):
         return error, bias, energy
 
 
-class Step(nn.Module):
+class AutoencoderStep(nn.Module):
     """ONE step over a batch of streams: what the daemon runs."""
 
     def __init__(
         self,
-        network: Sequence,
+        network: AutoencoderNetwork,
         power: float,
         learning: int,
         least: Tensor | None = None,
@@ -308,7 +308,7 @@ class Step(nn.Module):
         filled = torch.where(missing, center, x.clamp(-LARGEST, LARGEST))
         center, scale, seen = self._scaling(filled, present, center, scale, seen)
         z = ((filled - center) / scale).clamp(-CLIP, CLIP) * present
-        eh, ec = self.encoder(squashed(z), eh, ec)
+        eh, ec = self.encoder(asinh(z), eh, ec)
         dh, dc = self.decoder(torch.tanh(self.bottleneck(eh)), dh, dc)
         reconstruction = self.output(dh)
         error, bias, energy = self.residual(
@@ -387,6 +387,6 @@ class Fitted:
     any.
     """
 
-    network: Sequence
+    network: AutoencoderNetwork
     curve: tuple[tuple[int, float, float], ...]
     start: float | None = None

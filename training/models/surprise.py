@@ -232,7 +232,7 @@ class Sketch(nn.Module):
         )[1:]
 
 
-class Books(nn.Module):
+class ShapePrototypes(nn.Module):
     """Prototypes of a stream's recent shapes, one book for each of B shapes.
 
     State: the prototypes, how much each of them is used (-1: free), each book's
@@ -342,7 +342,7 @@ class Front(nn.Module):
     def __init__(self, shapes: tuple[Shape, ...] = BOOKS) -> None:
         super().__init__()
         self.sketch = Sketch(CENTROIDS)
-        self.books = Books(shapes) if shapes else None
+        self.books = ShapePrototypes(shapes) if shapes else None
         self.weights = (*WEIGHTS, *(1.0 for _ in shapes))
         self.channels = len(self.weights)
         centroids = self.channels * CENTROIDS

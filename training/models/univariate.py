@@ -29,7 +29,13 @@ from torch import Tensor, nn
 from detector.events import F32
 from detector.model.engine import clock_input
 from training.history.history import History
-from training.models.multivariate import Cell, Residual, Sequence, affine, squashed
+from training.models.multivariate import (
+    AutoencoderNetwork,
+    Cell,
+    Residual,
+    affine,
+    asinh,
+)
 from training.models.surprise import (
     BIG,
     COUNT,
@@ -42,7 +48,7 @@ from training.models.surprise import (
 
 # features: what moves together is told better from each other than from each one's own
 # past
-MOST = 1
+MAX_FEATURES = 1
 HIDDEN = 16
 _RANKED = 15
 _MEMORY = 0.9998
@@ -55,7 +61,7 @@ _SHIFT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class FewLayout:
+class UnivariateLayout:
     """Where each part of a state row [S] lies, for F features of C channels, whose
     fronts are ``front`` wide, and H hidden units.
     """
@@ -111,14 +117,16 @@ class FewLayout:
         return found
 
 
-class FewStep(nn.Module):
+class UnivariateStep(nn.Module):
     """ONE step over a batch of streams of few metrics: what the daemon runs."""
 
     def __init__(
-        self, network: Sequence, power: float, features: int, front: Front
+        self, network: AutoencoderNetwork, power: float, features: int, front: Front
     ) -> None:
         super().__init__()
-        self.layout = FewLayout(features, front.channels, network.hidden, front.size)
+        self.layout = UnivariateLayout(
+            features, front.channels, network.hidden, front.size
+        )
         self.front = front
         self.sketch = Sketch(_RANKED, _MEMORY)
         self.encoder = Cell(network.encoder)
@@ -155,7 +163,7 @@ class FewStep(nn.Module):
         missing = torch.isnan(x)
         present = (~missing).float()
         filled = torch.where(missing, 0.0, x.clamp(-LARGEST, LARGEST))
-        tick = followed_tick(tick, since, age)
+        tick = track_interval(tick, since, age)
         each = (
             _row(filled),
             _row(present),
@@ -165,7 +173,7 @@ class FewStep(nn.Module):
         )
         surprise, signed, still, expected, metrics = self.front.step(*each, metrics)
         z = self._joined(signed)
-        eh, ec = self.encoder(squashed(z), eh, ec, dim=0)
+        eh, ec = self.encoder(asinh(z), eh, ec, dim=0)
         dh, dc = self.decoder(torch.tanh(affine(self.bottleneck, eh, 0)), dh, dc, dim=0)
         seen = torch.cat([present] * self.front.channels)
         parts, bias, energy = self.residual(
@@ -278,7 +286,7 @@ def _total(part: Tensor) -> Tensor:
     return part if part.shape[0] == 1 else part.sum(dim=0, keepdim=True)
 
 
-def followed_tick(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
+def track_interval(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
     """The stream's own tick interval [B, 1] in seconds: a running mean that a gap moves
     little.
 
@@ -291,7 +299,7 @@ def followed_tick(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
     )
 
 
-def first_row(step: FewStep) -> F32:
+def first_row(step: UnivariateStep) -> F32:
     """float32 [S] of a stream before its first point."""
     row = np.zeros(step.layout.size, np.float32)
     at = step.layout.slices()
@@ -301,7 +309,7 @@ def first_row(step: FewStep) -> F32:
     return row
 
 
-def young_row(first: F32, last: F32, layout: FewLayout) -> F32:
+def young_row(first: F32, last: F32, layout: UnivariateLayout) -> F32:
     """float32 [S] of a stream that training has not seen: nothing of its own, and the
     energy that the fleet's residuals [N, S] have.
     """

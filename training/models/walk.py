@@ -8,7 +8,7 @@ import numpy as np
 
 from detector.events import F32
 from detector.model.engine import clock_input
-from detector.model.onnx_engine import Runtime
+from detector.model.onnx_engine import OnnxEngine
 from training.history.history import History
 
 
@@ -24,7 +24,7 @@ class Walk:
     rows: F32
 
 
-def walk(runtime: Runtime, history: History, first: F32) -> Walk:
+def walk(runtime: OnnxEngine, history: History, first: F32) -> Walk:
     """Step every stream through its whole history from its row of ``first`` [N, S], all
     streams side by side.
     """

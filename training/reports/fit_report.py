@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.alerting.thresholds import lifted_budget
+from detector.alerting.thresholds import effective_budget
 from detector.events import F64
 from detector.model.tail import TailFit
-from training.evaluation.gate import Trial
+from training.evaluation.gate import Comparison
 from training.history.history import History, Split
 from training.models.multivariate import Fitted
 from training.models.walk import Walk
@@ -37,7 +37,7 @@ class Findings:
     counts: F64
     splits: list[Split]
     walked: Walk
-    held_out: Trial | None
+    held_out: Comparison | None
 
 
 def report(findings: Findings) -> bytes:
@@ -55,7 +55,9 @@ def report(findings: Findings) -> bytes:
         float(np.mean([np.isnan(s.values[:, j]).mean() for s in history.series]))
         for j in range(len(history.features))
     ]
-    budgets = [(b, findings.tail.level(lifted_budget(b))) for b in (0.1, 1.0, 10.0)]
+    budgets = [
+        (b, findings.tail.threshold(effective_budget(b))) for b in (0.1, 1.0, 10.0)
+    ]
     return rendered(
         "report.html.j2",
         name=findings.settings.name,
@@ -91,7 +93,7 @@ def _loss(findings: Findings) -> list[Plot]:
 def _scores(findings: Findings) -> Plot:
     figure = sheet()
     axes = figure.add_subplot()
-    level = findings.tail.level(lifted_budget(DEFAULT_BUDGET))
+    level = findings.tail.threshold(effective_budget(DEFAULT_BUDGET))
     held = [
         s[p.calibration :]
         for s, p in zip(findings.walked.scores, findings.splits, strict=True)
@@ -125,7 +127,7 @@ def _tail(findings: Findings) -> Plot:
         findings.tail.rates[0], min(0.01, findings.tail.rates[-1] / 10), 50
     )
     axes.semilogy(
-        [findings.tail.level(float(r)) for r in rates], rates, label="tail fit"
+        [findings.tail.threshold(float(r)) for r in rates], rates, label="tail fit"
     )
     axes.axhline(DEFAULT_BUDGET, color="crimson", lw=1, label="default budget")
     axes.set(xlabel="level", ylabel="incidents a stream-week")

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from detector.events import F64, STAND_IN
+from detector.events import F64, SINGLE_METRIC
 from training.history.history import History, Series
 
 DAY = 86_400.0
@@ -289,7 +289,7 @@ def made_history(count: int, seed: int, points: tuple[int, int] = POINTS) -> His
     for s in series:
         digest.update(s.name.encode() + s.times.tobytes() + s.values.tobytes())
     return History(
-        (STAND_IN,),
+        (SINGLE_METRIC,),
         series,
         float(np.median([s.tick for s in series])),
         digest.hexdigest(),

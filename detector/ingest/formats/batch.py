@@ -9,7 +9,7 @@ from detector.events import Partition
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class RawBatch:
     """One partition's share of a poll as it came: n records; ``timestamps`` are the
     records' own, in milliseconds.
     """

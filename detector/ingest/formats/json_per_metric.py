@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detector.events import Columns, Partition
-from detector.ingest.formats.batch import Raw
+from detector.events import Partition, RecordBatch
+from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_wide import F32_MOST, MAX_UNKNOWN, Decoder
 
 _STAMPS = frozenset((float, int, str, type(None)))
@@ -54,7 +54,7 @@ class EachMetricDecoder(Decoder):
         self._named: set[str] = set()
         super().__init__((), max_bytes, on_unknown)
 
-    def columns(self, raw: Raw) -> Columns:
+    def columns(self, raw: RawBatch) -> RecordBatch:
         """Every record is either rows of the columns, one for each of its metrics, or
         one of their ``rejected``.
         """
@@ -91,7 +91,7 @@ class EachMetricDecoder(Decoder):
         ]
         unknown = self._count_strange(raw, whole)
         times = np.repeat(times[good], counts[good])
-        return Columns(
+        return RecordBatch(
             raw.partition,
             streams,
             offsets,
@@ -114,7 +114,7 @@ class EachMetricDecoder(Decoder):
         return zip(row.metrics, row.values, strict=True)
 
     def _count_strange(
-        self, raw: Raw, whole: Sequence[tuple[int, _Record, object]]
+        self, raw: RawBatch, whole: Sequence[tuple[int, _Record, object]]
     ) -> int:
         count = 0
         for i, row, _ in whole:

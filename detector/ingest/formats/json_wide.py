@@ -23,8 +23,8 @@ import msgspec
 import numpy as np
 
 from detector.errors import BadRecord, RejectReason
-from detector.events import F64, Columns, Partition, Rejected
-from detector.ingest.formats.batch import Raw
+from detector.events import F64, Partition, RecordBatch, RejectedRecord
+from detector.ingest.formats.batch import RawBatch
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
 
 MAX_UNKNOWN = 64
@@ -54,7 +54,7 @@ class Decoder:
         self._strict = True
         self._build()
 
-    def columns(self, raw: Raw) -> Columns:
+    def columns(self, raw: RawBatch) -> RecordBatch:
         """Every record is either a row of the columns or one of their ``rejected``."""
         decode = self._decode
         rows, kept, rejected = self._rows(raw)
@@ -91,7 +91,7 @@ class Decoder:
             times = times[good]
             values = values[good]
         unknown = self._count_unknown(rows)
-        return Columns(
+        return RecordBatch(
             raw.partition,
             names,  # type: ignore[arg-type]  # those without a name were rejected above
             offsets,
@@ -104,7 +104,9 @@ class Decoder:
 
     # -- bytes to structs --------------------------------------------------------------
 
-    def _rows(self, raw: Raw) -> tuple[list[Any], Sequence[int], list[Rejected]]:
+    def _rows(
+        self, raw: RawBatch
+    ) -> tuple[list[Any], Sequence[int], list[RejectedRecord]]:
         """The structs, the index of each in ``raw``, and what was none."""
         values = raw.values
         try:
@@ -145,8 +147,8 @@ class Decoder:
             except (msgspec.DecodeError, RecursionError) as error:
                 raise BadRecord(*_malformed(value, str(error))) from None
 
-    def _reject(self, raw: Raw, i: int, error: BadRecord) -> Rejected:
-        return Rejected(
+    def _reject(self, raw: RawBatch, i: int, error: BadRecord) -> RejectedRecord:
+        return RejectedRecord(
             raw.partition,
             raw.offsets[i],
             error.reason,
@@ -158,7 +160,7 @@ class Decoder:
     # -- structs to columns ------------------------------------------------------------
 
     def _times(
-        self, rows: list[Any], raw: Raw, kept: Sequence[int]
+        self, rows: list[Any], raw: RawBatch, kept: Sequence[int]
     ) -> tuple[F64, dict[int, str]]:
         """float64 [n], and the rows whose timestamp can't be read."""
         stamps = list(map(self._stamp, rows))

@@ -31,8 +31,8 @@ from kafka.errors import (
 )
 
 from detector.errors import Transient
-from detector.events import Columns, Partition
-from detector.ingest.formats.batch import Raw
+from detector.events import Partition, RecordBatch
+from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_wide import Decoder
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
@@ -91,7 +91,7 @@ class KafkaSource:
                 topics=list(settings.topics), listener=self._listener
             )
 
-    def poll(self, max_records: int, timeout: float) -> Sequence[Columns]:
+    def poll(self, max_records: int, timeout: float) -> Sequence[RecordBatch]:
         # it counts only if a poll waits for the answer
         if self._consumer._coordinator.rejoining:
             timeout = max(timeout, _JOIN)
@@ -100,14 +100,14 @@ class KafkaSource:
                 timeout_ms=int(timeout * 1000), max_records=max_records
             )
         except OffsetOutOfRangeError as error:
-            self._listener.hand_over_again(error.args[0])
+            self._listener.reassign(error.args[0])
             return []
         except NoOffsetForPartitionError:
             # it is being assigned at this moment: the listener gives it a position
             return []
         except KafkaError as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
-        self._mend_join()
+        self._retry_forgotten_join()
         self._settle()
         if not polled:
             self._say_if_unassigned()
@@ -115,7 +115,7 @@ class KafkaSource:
             self._decoder.columns(_raw(tp, records)) for tp, records in polled.items()
         ]
 
-    def _mend_join(self) -> None:
+    def _retry_forgotten_join(self) -> None:
         """Ask again for a join that the client forgets.
 
         A join that begins because a topic's metadata changed, and whose answer comes
@@ -255,7 +255,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library
         self._assignments.lost([_partition(tp) for tp in lost])
         self._log.warning("partitions_lost", partitions=_listed(lost))
 
-    def hand_over_again(self, positions: Mapping[TopicPartition, int]) -> None:
+    def reassign(self, positions: Mapping[TopicPartition, int]) -> None:
         """The log no longer holds the next record, or was made anew: as if they were
         taken away and given back.
         """
@@ -283,11 +283,11 @@ def _committed(
     return {_tp(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items()}
 
 
-def _raw(tp: TopicPartition, records: Sequence[object]) -> Raw:
+def _raw(tp: TopicPartition, records: Sequence[object]) -> RawBatch:
     """Columns of bytes; the attribute reads are the only Python a record costs before
     decoding.
     """
-    return Raw(
+    return RawBatch(
         _partition(tp),
         [r.offset for r in records],  # type: ignore[attr-defined]
         [r.timestamp for r in records],  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ import urllib3
 
 from detector.clock import Clock
 from detector.errors import Permanent, Transient
-from detector.notify.payload import Post, body, signature
+from detector.notify.payload import OutgoingPost, body, signature
 from detector.notify.receivers.settings import ReceiverSettings
 from detector.notify.routes import Labelling
 
@@ -52,7 +52,7 @@ class Webhook:
             ssl_context=settings.tls(),
         )
 
-    def deliver(self, post: Post) -> None:
+    def deliver(self, post: OutgoingPost) -> None:
         """Raises Transient or Permanent."""
         content = msgspec.json.encode(body(post, self._external, self._labelled))
         own = {"Content-Type": "application/json", "Idempotency-Key": post.key}

@@ -23,7 +23,7 @@ def stop(*parts: Callable[[], None]) -> list[str]:
     daemon = cast(Any, SimpleNamespace(_log=structlog.get_logger("daemon")))
     with structlog.testing.capture_logs() as said, contextlib.ExitStack() as cleanups:
         for part in parts:
-            cleanups.callback(Daemon._quietly, daemon, "part", part)
+            cleanups.callback(Daemon._run_cleanup, daemon, "part", part)
     return [line["cause"] for line in said]
 
 
@@ -64,10 +64,10 @@ def test_the_last_checkpoint_is_written_whatever_became_of_the_delivery() -> Non
             _loop=loop,
             _delivery=delivery,
             _outbox=(),
-            _left=lambda share=1.0: share,
+            _remaining=lambda share=1.0: share,
         ),
     )
-    daemon._quietly = lambda name, part: Daemon._quietly(daemon, name, part)
+    daemon._run_cleanup = lambda name, part: Daemon._run_cleanup(daemon, name, part)
     with pytest.raises(ZeroDivisionError):
         Daemon._drain(daemon, cast(Any, None))
     assert len(written) == 1

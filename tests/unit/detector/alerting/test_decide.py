@@ -1,0 +1,156 @@
+"""ok -> pending -> firing -> resolved, with a reason each time."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.alerting.decide import decide
+from detector.alerting.policy import AlertPolicy
+from detector.events import Phase, Reason, Severity
+from detector.state.decisions import fresh_decisions
+
+RULES = AlertPolicy(
+    warning=5.0,
+    critical_above=3.0,
+    hysteresis=1.0,
+    breach_steps=2,
+    clear_steps=2,
+    cooldown_ticks=3,
+    warm_up=2,
+)
+
+
+def walk(
+    scores: list[float], rules: AlertPolicy = RULES, tick: float = 10.0
+) -> tuple[list[Phase], list[Reason], list[Severity]]:
+    rows = fresh_decisions(1)
+    phases = []
+    reasons = []
+    severities = []
+    for t, score in enumerate(scores):
+        decided = decide(
+            rows,
+            np.array([t * tick]),
+            np.array([tick]),
+            np.array([score], np.float32),
+            rules,
+        )
+        rows = decided.rows
+        phases.append(Phase(decided.phase[0]))
+        reasons.append(Reason(decided.reason[0]))
+        severities.append(Severity(int(rows["severity"][0])))
+    return phases, reasons, severities
+
+
+def test_nothing_is_decided_while_a_stream_warms_up() -> None:
+    phases, reasons, _ = walk([9, 9, 1])
+    assert phases == [Phase.WARMING, Phase.WARMING, Phase.OK]
+    assert reasons[0] is Reason.WARMING
+
+
+def test_it_fires_after_the_minimum_of_breaching_steps_in_a_row() -> None:
+    phases, reasons, severities = walk([0, 0, 6, 1, 6, 6, 6])
+    assert phases[2:] == [
+        Phase.PENDING,
+        Phase.OK,
+        Phase.PENDING,
+        Phase.FIRING,
+        Phase.FIRING,
+    ]
+    assert reasons[2:] == [
+        Reason.UNCONFIRMED,
+        Reason.BELOW_THRESHOLD,
+        Reason.UNCONFIRMED,
+        Reason.FIRED,
+        Reason.STILL_FIRING,
+    ]
+    assert severities[-1] is Severity.WARNING
+
+
+def test_an_incident_starts_at_its_first_breach() -> None:
+    rows = fresh_decisions(1)
+    for t, score in enumerate([0, 0, 0, 6, 6, 6]):
+        rows = decide(
+            rows,
+            np.array([t * 10.0]),
+            np.array([10.0]),
+            np.array([score], np.float32),
+            RULES,
+        ).rows
+    assert rows["onset"].tolist() == [30.0]
+
+
+def test_a_score_between_the_levels_neither_clears_nor_fires() -> None:
+    phases, reasons, _ = walk([0, 0, 6, 6, 4.5, 4.5, 4.5])
+    assert phases[-1] is Phase.FIRING
+    assert reasons[-1] is Reason.STILL_FIRING
+
+
+def test_it_resolves_after_enough_calm_steps_in_a_row() -> None:
+    phases, reasons, severities = walk([0, 0, 6, 6, 1, 5, 1, 1])
+    assert reasons[4:] == [
+        Reason.CLEARING,
+        Reason.STILL_FIRING,
+        Reason.CLEARING,
+        Reason.RECOVERED,
+    ]
+    assert (phases[-1], severities[-1]) == (Phase.OK, Severity.NONE)
+
+
+def test_no_new_incident_begins_in_the_cooldown() -> None:
+    _, reasons, _ = walk([0, 0, 6, 6, 1, 1, 6, 6, 6, 6])
+    assert reasons[6:] == [
+        Reason.COOLDOWN,
+        Reason.COOLDOWN,
+        Reason.FIRED,
+        Reason.STILL_FIRING,
+    ]
+
+
+def test_a_worse_score_escalates_once_and_never_de_escalates() -> None:
+    _, reasons, severities = walk([0, 0, 6, 6, 9, 9, 9, 6])
+    assert reasons.count(Reason.ESCALATED) == 1
+    assert severities[-1] is Severity.CRITICAL
+
+
+def test_a_breach_that_begins_critical_fires_critical() -> None:
+    _, reasons, severities = walk([0, 0, 9, 9])
+    assert (reasons[-1], severities[-1]) == (Reason.FIRED, Severity.CRITICAL)
+
+
+SCORES = st.lists(st.floats(0, 10, width=32), min_size=1, max_size=60)
+
+
+@given(SCORES)
+def test_every_incident_ends_before_the_next_begins_and_none_in_warm_up(
+    scores: list[float],
+) -> None:
+    _, reasons, _ = walk(scores)
+    changes = [r for r in reasons if r in (Reason.FIRED, Reason.RECOVERED)]
+    assert changes == [Reason.FIRED, Reason.RECOVERED] * (len(changes) // 2) + [
+        Reason.FIRED
+    ] * (len(changes) % 2)
+    assert all(r is Reason.WARMING for r in reasons[: RULES.warm_up])
+
+
+@given(st.lists(SCORES, min_size=2, max_size=5))
+def test_a_wave_decides_as_each_stream_alone_would(
+    all_scores: list[list[float]],
+) -> None:
+    length = min(map(len, all_scores))
+    alone = [walk(scores[:length])[1] for scores in all_scores]
+    rows = fresh_decisions(len(all_scores))
+    together = []
+    for t in range(length):
+        decided = decide(
+            rows,
+            np.full(len(all_scores), t * 10.0),
+            np.full(len(all_scores), 10.0),
+            np.array([s[t] for s in all_scores], np.float32),
+            RULES,
+        )
+        rows = decided.rows
+        together.append(decided.reason)
+    assert np.stack(together, 1).tolist() == alone

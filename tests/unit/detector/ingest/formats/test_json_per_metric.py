@@ -1,0 +1,217 @@
+"""Where each metric is a stream: a record is a row for each of its numbers or one
+rejected record, and a rejected one says why.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.errors import RejectReason
+from detector.events import Partition, RecordBatch
+from detector.ingest.formats.batch import RawBatch
+from detector.ingest.formats.json_per_metric import EachMetricDecoder
+from detector.ingest.formats.json_wide import MAX_UNKNOWN
+
+P = Partition("metrics", 3)
+
+
+def raw(*values: bytes | None, key: bytes | None = b"host-1") -> RawBatch:
+    return RawBatch(
+        P,
+        range(70, 70 + len(values)),
+        [1_700_000_000_000] * len(values),
+        [key] * len(values),
+        values,
+    )
+
+
+def decode(*values: bytes | None, key: bytes | None = b"host-1") -> RecordBatch:
+    return EachMetricDecoder(1000).columns(raw(*values, key=key))
+
+
+def record(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def test_each_number_of_a_record_is_a_point_of_a_stream_of_its_own() -> None:
+    columns = decode(
+        record(timestamp=5.5, stream="a", cpu=1, mem=2.5),
+        record(timestamp=6.5, stream="b", disk=-3),
+    )
+    assert list(columns.names) == ["a/cpu", "a/mem", "b/disk"]
+    assert columns.times.tolist() == [5.5, 5.5, 6.5]
+    assert columns.values.tolist() == [[1.0], [2.5], [-3.0]]
+    assert columns.values.dtype == np.float32
+    assert columns.offsets.tolist() == [70, 70, 71]
+    assert (columns.records, columns.next_offset) == (2, 72)
+
+
+def test_a_null_is_no_point_and_no_fault() -> None:
+    columns = decode(record(timestamp=5, cpu=None, mem=1))
+    assert (list(columns.names), columns.unknown_fields, columns.rejected) == (
+        ["host-1/mem"],
+        0,
+        [],
+    )
+
+
+def test_without_a_stream_field_the_key_names_the_stream_and_without_a_timestamp_the_record_says_when() -> (
+    None
+):
+    columns = decode(b'{"cpu": 1}', key="Zürich".encode())
+    assert (list(columns.names), columns.times.tolist()) == (["Zürich/cpu"], [1.7e9])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "detail"),
+    [
+        (None, RejectReason.EMPTY, "no value"),
+        (b"", RejectReason.EMPTY, "no value"),
+        (b'{"cpu":1,"x":"' + b"y" * 1000 + b'"}', RejectReason.TOO_LARGE, "bytes"),
+        ('{"cpu":1}'.encode("utf-16"), RejectReason.ENCODING, "UTF-8"),
+        (b'{"note":"\xff","cpu":1}', RejectReason.ENCODING, "UTF-8"),
+        (b"[1]", RejectReason.MALFORMED, "object"),
+        (b"null", RejectReason.MALFORMED, "object"),
+        (b'{"cpu":', RejectReason.MALFORMED, "truncated"),
+        (b'{"cpu":NaN}', RejectReason.MALFORMED, "object"),
+        (b'{"cpu":1,"stream":7}', RejectReason.TYPE, "`$.stream`"),
+        (b'{"cpu":1,"timestamp":true}', RejectReason.TYPE, "`$.timestamp`"),
+        (b'{"cpu":1,"timestamp":"noon"}', RejectReason.TIMESTAMP, "noon"),
+        (
+            b'{"cpu":1,"timestamp":1700000000000}',
+            RejectReason.TIMESTAMP,
+            "milliseconds",
+        ),
+        (b'{"cpu":1,"timestamp":' + b"9" * 400 + b"}", RejectReason.TIMESTAMP, "1970"),
+        (b'{"cpu":1e999}', RejectReason.INFINITE, "out of range"),
+        (b'{"mem":1e300,"cpu":1}', RejectReason.INFINITE, "`mem`"),
+        (b'{"mem":-' + b"9" * 400 + b"}", RejectReason.INFINITE, "`mem`"),
+        (b"{}", RejectReason.NO_FEATURES, "number"),
+        (b'{"cpu":null,"note":"x"}', RejectReason.NO_FEATURES, "number"),
+    ],
+)
+def test_a_bad_record_is_rejected_whole_with_its_own_fault_and_its_neighbours_are_scored(
+    value: bytes | None, reason: RejectReason, detail: str
+) -> None:
+    good = record(timestamp=5, cpu=1, mem=2)
+    columns = decode(good, value, good)
+    assert columns.offsets.tolist() == [70, 70, 72, 72]
+    (rejected,) = columns.rejected
+    assert (rejected.offset, rejected.reason, rejected.value) == (71, reason, value)
+    assert detail in rejected.detail
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (None, RejectReason.NO_STREAM),
+        (b"", RejectReason.NO_STREAM),
+        (b"\xff", RejectReason.ENCODING),
+    ],
+)
+def test_a_record_that_no_key_names_is_rejected(
+    key: bytes | None, reason: RejectReason
+) -> None:
+    columns = decode(record(timestamp=5, cpu=1), key=key)
+    assert ([r.reason for r in columns.rejected], len(columns.names)) == ([reason], 0)
+
+
+@pytest.mark.parametrize("value", ["text", True, [1], {"deep": 1}])
+def test_a_field_that_is_no_number_is_named_once_ignored_and_always_counted(
+    value: object,
+) -> None:
+    said: list[tuple[str, Partition, int]] = []
+    decoder = EachMetricDecoder(on_unknown=lambda *what: said.append(what))
+    assert (
+        decoder.columns(raw(record(cpu=1), record(cpu=1, odd=value))).unknown_fields
+        == 1
+    )
+    columns = decoder.columns(raw(record(cpu=1, odd=value), record(cpu=1, odd=value)))
+    assert (columns.unknown_fields, list(columns.names)) == (2, ["host-1/cpu"] * 2)
+    assert said == [("odd", P, 71)]
+
+
+def test_endless_new_fields_are_named_up_to_a_bound() -> None:
+    said: list[str] = []
+    decoder = EachMetricDecoder(
+        on_unknown=lambda field, partition, offset: said.append(field)
+    )
+    columns = decoder.columns(
+        raw(*(record(cpu=1, **{f"x{k}": "text"}) for k in range(2 * MAX_UNKNOWN)))
+    )
+    assert (columns.unknown_fields, len(said)) == (2 * MAX_UNKNOWN, MAX_UNKNOWN)
+
+
+FIELDS = st.dictionaries(
+    st.sampled_from(["cpu", "mem", "a/b", "", "timestamp", "stream"]) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text()
+    | st.lists(st.integers(), max_size=2),
+    max_size=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.none()
+        | st.binary(max_size=40)
+        | FIELDS.map(lambda v: json.dumps(v).encode()),
+        max_size=12,
+    )
+)
+def test_every_record_is_rows_or_rejected_exactly_once_whatever_its_bytes(
+    values: list[bytes | None],
+) -> None:
+    good = record(timestamp=9, stream="good", cpu=4, mem=2)
+    columns = decode(*[part for value in values for part in (value, good)], good)
+    taken = set(columns.offsets.tolist())
+    refused = [r.offset for r in columns.rejected]
+    assert sorted([*taken, *refused]) == list(range(70, 71 + 2 * len(values)))
+    assert columns.records == 1 + 2 * len(values)
+    assert (np.diff(columns.offsets) >= 0).all()
+    assert (
+        len(columns.names)
+        == len(columns.times)
+        == len(columns.values)
+        == len(columns.offsets)
+    )
+    assert np.isfinite(columns.values).all()
+    mine = [
+        i
+        for i, offset in enumerate(columns.offsets.tolist())
+        if (offset - 70) % 2 == 1 or offset == 70 + 2 * len(values)
+    ]
+    assert [columns.names[i] for i in mine] == ["good/cpu", "good/mem"] * (
+        len(values) + 1
+    )
+    assert columns.values[mine, 0].tolist() == [4.0, 2.0] * (len(values) + 1)
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1),
+        st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-9, 9),
+        min_size=1,
+    )
+)
+def test_the_rows_of_a_record_are_its_numbers_whatever_they_are_called(
+    numbers: dict[str, float],
+) -> None:
+    numbers = {
+        name: value
+        for name, value in numbers.items()
+        if name not in ("timestamp", "stream")
+    } | {"cpu": 1}
+    columns = EachMetricDecoder().columns(raw(json.dumps(numbers).encode()))
+    assert dict(zip(columns.names, columns.values[:, 0].tolist(), strict=True)) == {
+        f"host-1/{name}": value for name, value in numbers.items()
+    }

@@ -1,0 +1,194 @@
+"""Every record is either a row or a rejected one, and a rejected one says why."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.errors import RejectReason
+from detector.events import Partition, RecordBatch
+from detector.ingest.formats.batch import RawBatch
+from detector.ingest.formats.json_wide import Decoder
+
+P = Partition("metrics", 3)
+
+
+def raw(*values: bytes | None, key: bytes | None = b"host-1") -> RawBatch:
+    count = len(values)
+    return RawBatch(
+        P, range(70, 70 + count), [1_700_000_000_000] * count, [key] * count, values
+    )
+
+
+def decode(
+    *values: bytes | None,
+    key: bytes | None = b"host-1",
+    features: tuple[str, ...] = ("cpu", "mem"),
+    max_bytes: int = 1000,
+) -> RecordBatch:
+    return Decoder(features, max_bytes).columns(raw(*values, key=key))
+
+
+def record(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def test_a_good_record_becomes_a_row() -> None:
+    columns = decode(record(timestamp=5.5, stream="a", cpu=1, mem=2.5))
+    assert list(columns.names) == ["a"]
+    assert columns.times.tolist() == [5.5]
+    assert columns.values.tolist() == [[1.0, 2.5]]
+    assert columns.offsets.tolist() == [70]
+    assert columns.next_offset == 71
+
+
+def test_a_null_or_absent_feature_is_missing() -> None:
+    columns = decode(record(timestamp=5, cpu=None, mem=1), record(timestamp=6, cpu=2))
+    assert np.isnan(columns.values).tolist() == [[True, False], [False, True]]
+
+
+def test_without_a_stream_field_the_key_names_the_stream() -> None:
+    assert list(decode(record(timestamp=5, cpu=1)).names) == [b"host-1"]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "seconds"),
+    [
+        (7, 7.0),
+        ("7.5", 7.5),
+        ("1970-01-01T00:01:00Z", 60.0),
+        ("1970-01-01 00:01:00", 60.0),
+        ("1970-01-01T01:01:00+01:00", 60.0),
+        (None, 1.7e9),
+    ],
+)
+def test_timestamps_are_epoch_seconds_iso_8601_or_the_records_own(
+    stamp: object, seconds: float
+) -> None:
+    assert decode(record(timestamp=stamp, cpu=1)).times.tolist() == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "detail"),
+    [
+        (None, RejectReason.EMPTY, "no value"),
+        (b"", RejectReason.EMPTY, "no value"),
+        (b'{"cpu":1,"x":"' + b"y" * 1000 + b'"}', RejectReason.TOO_LARGE, "bytes"),
+        ('{"cpu":1}'.encode("utf-16"), RejectReason.ENCODING, "UTF-8"),
+        (b'{"timestamp":"\xff","cpu":1}', RejectReason.ENCODING, "UTF-8"),
+        (b"[1]", RejectReason.MALFORMED, "object"),
+        (b'{"cpu":', RejectReason.MALFORMED, "truncated"),
+        (b'{"cpu":1}{"cpu":2}', RejectReason.MALFORMED, "trailing"),
+        (b'{"cpu":"high"}', RejectReason.TYPE, "cpu"),
+        (b'{"cpu":true}', RejectReason.TYPE, "cpu"),
+        (b'{"cpu":1,"stream":7}', RejectReason.TYPE, "stream"),
+        (b'{"cpu":1,"timestamp":"noon"}', RejectReason.TIMESTAMP, "noon"),
+        (
+            b'{"cpu":1,"timestamp":1700000000000}',
+            RejectReason.TIMESTAMP,
+            "milliseconds",
+        ),
+        (b'{"cpu":1,"timestamp":-4}', RejectReason.TIMESTAMP, "1970"),
+        (b'{"cpu":1e999}', RejectReason.INFINITE, "cpu"),
+        (b'{"mem":1e300}', RejectReason.INFINITE, "mem"),
+        (b'{"disk":1}', RejectReason.NO_FEATURES, "`cpu`, `mem`"),
+    ],
+)
+def test_a_bad_record_is_rejected_with_its_own_fault_and_its_neighbours_are_scored(
+    value: bytes | None, reason: RejectReason, detail: str
+) -> None:
+    good = record(timestamp=5, cpu=1)
+    columns = decode(good, value, good)
+    assert columns.offsets.tolist() == [70, 72]
+    assert columns.next_offset == 73
+    (rejected,) = columns.rejected
+    assert (rejected.offset, rejected.reason, rejected.value) == (71, reason, value)
+    assert detail in rejected.detail
+
+
+def test_a_record_without_stream_and_key_is_rejected() -> None:
+    (rejected,) = decode(record(timestamp=5, cpu=1), key=None).rejected
+    assert rejected.reason is RejectReason.NO_STREAM
+
+
+def test_a_key_that_is_not_text_is_rejected() -> None:
+    (rejected,) = decode(record(timestamp=5, cpu=1), key=b"\xff").rejected
+    assert rejected.reason is RejectReason.ENCODING
+
+
+def test_an_unknown_field_is_named_once_ignored_and_always_counted() -> None:
+    said: list[tuple[str, Partition, int]] = []
+    decoder = Decoder(("cpu",), on_unknown=lambda *what: said.append(what))
+    value = record(timestamp=5, cpu=1, region={"name": "x"})
+    assert decoder.columns(raw(value, record(timestamp=6, cpu=2))).unknown_fields == 1
+    assert decoder.columns(raw(value, value)).unknown_fields == 2
+    assert said == [("region", P, 70)]
+
+
+def test_a_topic_with_endless_new_fields_is_still_decoded() -> None:
+    decoder = Decoder(("cpu",))
+    for k in range(100):
+        assert (
+            len(decoder.columns(raw(record(timestamp=5, cpu=1, **{f"x{k}": k}))).names)
+            == 1
+        )
+
+
+@pytest.mark.parametrize("feature", ["class", "f0", "a b", "é", "u0", "stamp.x"])
+def test_a_feature_may_be_called_anything(feature: str) -> None:
+    assert decode(
+        record(timestamp=5, **{feature: 3}), features=(feature,)
+    ).values.tolist() == [[3.0]]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["cpu", "mem", "timestamp", "stream", "x"]) | st.text(),
+            inner,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.none() | st.binary(max_size=40) | JSON.map(lambda v: json.dumps(v).encode()),
+        max_size=12,
+    )
+)
+def test_every_record_is_a_row_or_rejected_exactly_once_whatever_its_bytes(
+    values: list[bytes | None],
+) -> None:
+    good = record(timestamp=9, stream="good", cpu=4, mem=2)
+    columns = decode(*[part for value in values for part in (value, good)], good)
+    seen = [*columns.offsets.tolist(), *(r.offset for r in columns.rejected)]
+    assert sorted(seen) == list(range(70, 71 + 2 * len(values)))
+    assert np.isfinite(columns.times).all()
+    assert not np.isinf(columns.values).any()
+    mine = [
+        i
+        for i, offset in enumerate(columns.offsets.tolist())
+        if (offset - 70) % 2 == 1 or offset == 70 + 2 * len(values)
+    ]
+    assert len(mine) == len(values) + 1
+    assert {columns.names[i] for i in mine} == {"good"}
+    assert columns.values[mine].tolist() == [[4.0, 2.0]] * len(mine)
+
+
+@pytest.mark.parametrize(
+    "neighbour", [record(timestamp=5, cpu=1), record(timestamp="yesterday", cpu=1)]
+)
+def test_a_timestamp_that_says_nan_is_not_an_absent_one_whatever_stands_beside_it(
+    neighbour: bytes,
+) -> None:
+    rejected = decode(record(timestamp="nan", cpu=1), neighbour).rejected
+    assert (rejected[0].offset, rejected[0].reason) == (70, RejectReason.TIMESTAMP)

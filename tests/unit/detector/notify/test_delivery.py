@@ -1,0 +1,123 @@
+"""The delivery threads: at least once, in order, one receiver's trouble is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from detector.errors import Permanent, Transient
+from detector.events import Alert, Partition, Reason, Severity
+from detector.metrics import Metrics
+from detector.notify.delivery import Delivery
+from detector.notify.outbox import Outbox
+from detector.notify.routes import Route, Routing
+from detector.settings.alerting import AlertingSettings
+from tests.fakes import DeadLetterList, ScriptedReceiver
+
+P = Partition("metrics", 0)
+
+
+def alert(
+    stream: str = "host-1", reason: Reason = Reason.FIRED, ends: float | None = None
+) -> Alert:
+    return Alert(
+        P,
+        stream,
+        Severity.WARNING,
+        reason,
+        1_700_000_000.5,
+        ends,
+        1_700_000_060.0,
+        7.0,
+        6.0,
+    )
+
+
+class Stage:
+    """An outbox, its receivers and what became of the notifications."""
+
+    def __init__(self, *routes: Route, **receivers: ScriptedReceiver) -> None:
+        self.outbox = Outbox(Routing(list(receivers), routes))
+        self.dead = DeadLetterList()
+        self.metrics = Metrics(list(receivers))
+        self.receivers = receivers
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        delivery = Delivery(
+            self.outbox,
+            self.receivers,
+            self.dead,
+            AlertingSettings(retry_first=0.001, retry_max=0.002),
+            self.metrics,
+            seed=1,
+        )
+        delivery.start()
+        yield
+        delivery.stop(0.01)
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def test_notifications_leave_in_order_and_are_retried_until_delivered() -> None:
+    hook = ScriptedReceiver([Transient("down"), Transient("down"), Transient("down")])
+    stage = Stage(hook=hook)
+    sent = [alert(), alert(reason=Reason.RECOVERED, ends=1.7e9 + 600), alert("host-2")]
+    for one in sent:
+        stage.outbox.put((P, 0), one)
+    with stage.running():
+        assert stage.outbox.drain(10)
+    assert hook.delivered == sent
+    assert len(hook.attempts) == 6
+    assert len(set(hook.attempts[:4])) == 1
+    assert stage.outbox.waiting((P, 0)) == ()
+    assert stage.count("detector_notifications_total", outcome="retried") == 3
+    assert stage.count("detector_notifications_total", outcome="delivered") == 3
+
+
+def test_a_refused_notification_is_dead_lettered_and_the_next_goes_out() -> None:
+    hook = ScriptedReceiver([Permanent("404")])
+    stage = Stage(hook=hook)
+    stage.outbox.put((P, 0), alert("a"))
+    stage.outbox.put((P, 0), alert("b"))
+    with stage.running():
+        assert stage.outbox.drain(10)
+    assert [(a.stream, cause) for a, cause in stage.dead.notifications] == [
+        ("a", "404")
+    ]
+    assert [a.stream for a in hook.delivered] == ["b"]
+
+
+def test_a_refused_group_is_dead_lettered_one_by_one() -> None:
+    stage = Stage(
+        Route("hook", group_by=("alertname",)),
+        hook=ScriptedReceiver([Permanent("400")]),
+    )
+    for name in "abc":
+        stage.outbox.put((P, 0), alert(name))
+    with stage.running():
+        assert stage.outbox.drain(10)
+    assert [(a.stream, cause) for a, cause in stage.dead.notifications] == [
+        ("a", "400"),
+        ("b", "400"),
+        ("c", "400"),
+    ]
+    assert stage.count("detector_notifications_total", outcome="dead_lettered") == 3
+    assert (
+        stage.count("detector_posts_total", receiver="hook", outcome="dead_lettered")
+        == 1
+    )
+
+
+def test_a_dead_receiver_holds_up_no_other() -> None:
+    dead = ScriptedReceiver([Transient("down", retry_after=3600)])
+    live = ScriptedReceiver()
+    stage = Stage(dead=dead, live=live)
+    for i in range(50):
+        stage.outbox.put((P, 0), alert(f"s{i}"))
+    with stage.running():
+        assert not stage.outbox.drain(0.5)
+        assert [a.stream for a in live.delivered] == [f"s{i}" for i in range(50)]
+    assert len(stage.outbox) == 50
+    assert {w.pending_receivers for w in stage.outbox.waiting((P, 0))} == {("dead",)}

@@ -1,0 +1,178 @@
+"""One incident is one alert: what names it never changes, what describes it may."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
+from detector.notify.payload import (
+    OutgoingPost,
+    alert_body,
+    body,
+    fingerprint,
+    idempotency_key,
+    post_key,
+    signature,
+    timestamp,
+)
+from detector.notify.routes import Labelling, Routing
+
+DEVIATIONS = (
+    FeatureDeviation("cpu", "%", 97.0, 31.0, 0.8),
+    FeatureDeviation("mem", "", 5.0, 4.0, 0.2),
+    FeatureDeviation("net", "B", 1.0, 1.0, 0.0),
+)
+FIRING = Alert(
+    Partition("metrics", 0),
+    "host-1",
+    Severity.WARNING,
+    Reason.FIRED,
+    1.7e9,
+    None,
+    1.7e9 + 60,
+    7.0,
+    6.0,
+    DEVIATIONS,
+)
+RESOLVED = replace(FIRING, reason=Reason.RECOVERED, ends_at=1.7e9 + 600)
+
+
+def alone(alert: Alert) -> OutgoingPost:
+    (target,) = Routing(["hook"]).targets(alert)
+    return OutgoingPost(
+        "hook",
+        target.group.key,
+        dict(target.group.labels),
+        (alert,),
+        idempotency_key(alert),
+    )
+
+
+def test_severity_status_and_partition_do_not_change_an_incidents_name() -> None:
+    names = {
+        alert_body(a).fingerprint
+        for a in (
+            FIRING,
+            RESOLVED,
+            replace(FIRING, severity=Severity.CRITICAL),
+            replace(FIRING, partition=Partition("m", 9)),
+        )
+    }
+    assert names == {fingerprint("host-1")}
+    assert fingerprint("host-2") not in names
+    assert len(fingerprint("host-1")) == 16
+
+
+def test_a_notification_is_the_same_for_every_attempt_and_no_other() -> None:
+    others = [
+        RESOLVED,
+        replace(FIRING, reason=Reason.ESCALATED),
+        replace(FIRING, stream="host-2"),
+        replace(FIRING, starts_at=1.7e9 + 0.001),
+    ]
+    assert len({idempotency_key(a) for a in [FIRING, *others]}) == 5
+    assert idempotency_key(
+        replace(FIRING, score=99.0, at=1.8e9, deviations=())
+    ) == idempotency_key(FIRING)
+
+
+def test_firing_has_no_end_and_resolved_has_one() -> None:
+    assert (alert_body(FIRING).status, alert_body(FIRING).endsAt) == (
+        "firing",
+        "0001-01-01T00:00:00Z",
+    )
+    assert (alert_body(RESOLVED).status, alert_body(RESOLVED).endsAt) == (
+        "resolved",
+        "2023-11-14T22:23:20.000Z",
+    )
+
+
+def test_the_annotations_hold_what_was_seen_and_what_was_expected_of_the_features_that_contributed() -> (
+    None
+):
+    notes = alert_body(FIRING).annotations
+    assert notes["observed"] == "cpu=97 mem=5"
+    assert notes["expected"] == "cpu=31 mem=4"
+    assert notes["contributions"] == "cpu=0.8 mem=0.2"
+    assert "cpu 97 % (expected 31 %)" in notes["description"]
+    assert (notes["reason"], notes["score"], notes["threshold"]) == ("fired", "7", "6")
+
+
+@pytest.mark.parametrize(
+    "stream", ['a"b', "back\\slash", "Zürich 🌊", "a\nb", "{}", "<script>"]
+)
+def test_any_stream_name_comes_through(stream: str) -> None:
+    sent = msgspec.json.decode(
+        msgspec.json.encode(body(alone(replace(FIRING, stream=stream)), "http://us"))
+    )
+    assert sent["alerts"][0]["labels"]["stream"] == stream
+    assert sent["groupLabels"]["stream"] == stream
+    assert sent["groupKey"].endswith(
+        f"stream={msgspec.json.encode(stream).decode()}" + "}"
+    )
+
+
+def test_a_post_fires_while_any_of_its_alerts_does_and_says_what_they_share() -> None:
+    other = replace(RESOLVED, stream="host-2")
+    post = OutgoingPost("hook", "{}:{}", {"cluster": "eu"}, (FIRING, other), "key")
+    made = body(post, "http://us", Labelling({"cluster": "eu"}))
+    assert (made.receiver, made.status, made.groupLabels) == (
+        "hook",
+        "firing",
+        {"cluster": "eu"},
+    )
+    assert [(a.status, a.labels["stream"]) for a in made.alerts] == [
+        ("firing", "host-1"),
+        ("resolved", "host-2"),
+    ]
+    assert made.commonLabels == {
+        "alertname": "StreamAnomaly",
+        "severity": "warning",
+        "cluster": "eu",
+    }
+    assert {"score", "threshold", "at"} <= made.commonAnnotations.keys()
+    assert "summary" not in made.commonAnnotations
+    assert body(replace(post, alerts=(RESOLVED, other)), "").status == "resolved"
+
+
+def test_a_posts_key_is_that_of_its_only_alert_or_one_of_all_in_their_order() -> None:
+    keys = [idempotency_key(FIRING), idempotency_key(RESOLVED)]
+    assert post_key(keys[:1]) == keys[0]
+    assert post_key(keys) == post_key(list(keys))
+    assert len({post_key(keys), post_key(keys[::-1]), *keys}) == 4
+
+
+@given(
+    st.binary(min_size=1, max_size=80), st.integers(0, 2**40), st.binary(max_size=80)
+)
+def test_the_signature_is_hmac_sha256_over_time_colon_body(
+    secret: bytes, sent: int, content: bytes
+) -> None:
+    # RFC 2104, written out
+    padded = (secret if len(secret) <= 64 else hashlib.sha256(secret).digest()).ljust(
+        64, b"\0"
+    )
+    inner = hashlib.sha256(
+        bytes(b ^ 0x36 for b in padded) + f"{sent}:".encode() + content
+    ).digest()
+    wanted = hashlib.sha256(bytes(b ^ 0x5C for b in padded) + inner).hexdigest()
+    assert hmac.compare_digest(signature(secret, sent, content), wanted)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.5, "1970-01-01T00:00:00.500Z"),
+        (1.7e9, "2023-11-14T22:13:20.000Z"),
+        (59.9996, "1970-01-01T00:01:00.000Z"),
+    ],
+)
+def test_times_are_rfc_3339_in_utc(seconds: float, text: str) -> None:
+    assert timestamp(seconds) == text

@@ -1,0 +1,119 @@
+"""Waves, and the table's rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.events import Partition
+from detector.state.decisions import KNOWN_STEPS
+from detector.state.initial_state import InitialStates
+from detector.state.table import NO_SLOT, PAGE, StreamTable
+from detector.state.waves import waves
+
+P = Partition("metrics", 0)
+Q = Partition("metrics", 1)
+
+
+def table(max_streams: int = 10_000) -> StreamTable:
+    trained = np.ones((1, 3), np.float32)
+    first = np.full((1, 3), 2, np.float32)
+    seed = InitialStates(
+        np.zeros(3, np.float32),
+        {"known": 0},
+        trained,
+        np.full(1, 0.5, np.float32),
+        first,
+        np.full(1, 100.0),
+    )
+    made = StreamTable(seed, max_streams)
+    made.assign(P)
+    made.assign(Q)
+    return made
+
+
+@given(st.lists(st.integers(0, 6), max_size=60))
+def test_waves_hold_each_stream_once_and_keep_its_order(slots: list[int]) -> None:
+    found = [wave.tolist() for wave in waves(np.array(slots, np.int64))]
+    assert sorted(i for wave in found for i in wave) == list(range(len(slots)))
+    for k, wave in enumerate(found):
+        assert len({slots[i] for i in wave}) == len(wave)
+        assert all(slots[:i].count(slots[i]) == k for i in wave)
+
+
+def test_a_known_stream_starts_from_its_own_row_and_is_warm() -> None:
+    made = table()
+    known, unknown = made.slots(P, ["known", "new"]).tolist()
+    assert made.states[known].tolist() == [1, 1, 1]
+    assert made.states[unknown].tolist() == [0, 0, 0]
+    assert made.decisions["steps"][[known, unknown]].tolist() == [KNOWN_STEPS, 0]
+    assert made.decisions["alarm_penalty"][[known, unknown]].tolist() == [0.5, 0]
+
+
+def test_a_known_stream_whose_first_point_lies_well_within_its_training_starts_where_that_began() -> (
+    None
+):
+    made = table()
+    again = made.slots(P, ["known"])[0]
+    later = made.slots(Q, ["known"])[0]
+    unknown = made.slots(P, ["new"])[0]
+    made.begin(np.array([again, later, unknown]), np.array([99.0, 100.0, 0.0]))
+    assert made.states[[again, later, unknown], 0].tolist() == [2, 1, 0]
+    assert made.decisions["steps"][[again, later, unknown]].tolist() == [
+        0,
+        KNOWN_STEPS,
+        0,
+    ]
+
+
+def test_a_key_in_bytes_and_a_name_in_text_are_one_stream() -> None:
+    made = table()
+    assert made.slots(P, [b"a"]) == made.slots(P, ["a"])
+    assert made.streams == 1
+
+
+def test_a_stream_on_two_partitions_is_two_rows() -> None:
+    made = table()
+    assert made.slots(P, ["a"]) != made.slots(Q, ["a"])
+
+
+def test_growth_keeps_every_row() -> None:
+    made = table()
+    slots = made.slots(P, [f"s{i}" for i in range(3000)])
+    assert len(set(slots.tolist())) == 3000
+    assert [made.names[s] for s in slots.tolist()] == [f"s{i}" for i in range(3000)]
+
+
+def test_a_full_table_gives_no_slot_to_a_new_stream_and_goes_on_with_the_others() -> (
+    None
+):
+    made = table(max_streams=PAGE)
+    slots = made.slots(P, [f"s{i}" for i in range(PAGE + 1)])
+    assert slots[-1] == NO_SLOT
+    assert made.slots(P, ["s0"]) == slots[0]
+    made.revoke(P)
+    assert made.slots(Q, ["s0"]) != NO_SLOT
+
+
+def test_a_revoked_partitions_rows_are_used_again() -> None:
+    made = table()
+    made.slots(P, ["a", "b"])
+    capacity = len(made.times)
+    for _ in range(50):
+        made.revoke(P)
+        made.assign(P)
+        made.slots(P, ["a", "b"])
+    assert (made.streams, len(made.times)) == (2, capacity)
+
+
+def test_a_restored_page_takes_new_streams_only_if_it_was_applied_to_the_offset_that_is_read_next() -> (
+    None
+):
+    made = table()
+    made.slots(P, ["a"])
+    page = made.copy_page(P, 0, offset=100)
+    made.assign(P, [page], offset=100)
+    assert made.slots(P, ["b"]) >> 8 == made.slots(P, ["a"]) >> 8
+    made.assign(P, [page], offset=50)
+    assert made.slots(P, ["b"]) >> 8 != made.slots(P, ["a"]) >> 8

@@ -1,0 +1,190 @@
+"""A fit against the plain baselines: the table is kept, a network that is worse is not
+written, and labels count where there are any.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detector.model.bundle import load_bundle
+from detector.model.onnx_engine import OnnxEngine
+from training.cli import main as training
+from training.evaluation.gate import Candidate, Comparison, find_cases, trial, why_not
+from training.evaluation.metrics import average_precision
+from training.fitting import build_bundle as build
+from training.fitting.build_bundle import contest, plain_runtime
+from training.fitting.export import graph
+from training.history.history import History, Split, load_history, split
+from training.history.labels import marked
+from training.models.baselines import Baseline, baseline, first_rows
+from training.models.walk import walk
+from training.settings import FitSettings
+from training.synthetic.faults import KINDS
+
+
+def rhythm(path: Path, label: bool = False) -> Path:
+    """Two streams whose metrics ride one slow wave; with ``label``, the last rows hold
+    a marked jump.
+    """
+    rng = np.random.default_rng(0)
+    lines = ["timestamp,stream,cpu,mem,io" + (",label" if label else "")]
+    for name in ("a", "b"):
+        wave = np.sin(np.arange(1400) / 90)
+        for t, w in enumerate(wave):
+            bad = 1300 <= t < 1310
+            x = 50 + 20 * w + rng.normal(0, 0.5, 3) + (200 if label and bad else 0)
+            lines.append(
+                f"{1_700_000_000 + 60 * t},{name},"
+                + ",".join(f"{v:.5g}" for v in x)
+                + (f",{int(bad)}" if label else "")
+            )
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return load_history(rhythm(tmp_path_factory.mktemp("rhythm") / "h.csv"), 0.6)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return load_history(
+        rhythm(tmp_path_factory.mktemp("labelled") / "h.csv", label=True), 0.6
+    )
+
+
+@pytest.fixture(scope="module", params=["gaussian", "pca"])
+def plain(request: pytest.FixtureRequest, labelled: History) -> Candidate:
+    return contender(
+        request.param, baseline(request.param, labelled, FitSettings()), labelled
+    )
+
+
+def contender(name: str, step: Baseline, history: History) -> Candidate:
+    return Candidate(
+        name,
+        plain_runtime(graph(step), history, step.layout.size),
+        first_rows(step, history),
+    )
+
+
+def splits(history: History) -> list[Split]:
+    return [split(len(s), 0.6, 0.15) for s in history.series]
+
+
+def held(history: History, *contenders: Candidate) -> Comparison:
+    cases = find_cases(history, splits(history), seed=0)
+    assert cases is not None
+    return trial(history, cases, contenders)
+
+
+def test_a_detector_that_forgets_everything_is_worse_and_the_verdict_turns_with_the_sides(
+    history: History,
+) -> None:
+    sound = contender("pca", baseline("pca", history, FitSettings()), history)
+    forgetful = contender("forgetful", Baseline(3, 1.0, float("inf"), None), history)
+    outcome = held(history, forgetful, sound)
+    assert (outcome.basis, outcome.streams) == ("faults", 2)
+    assert set(outcome.standings[0].by_kind) == set(KINDS)
+    assert outcome.worse
+    assert "is worse than the best baseline, pca" in outcome.sentence
+    assert "beats" in held(history, sound, forgetful).sentence
+    assert not held(history, sound, sound).worse
+    assert held(history, forgetful, sound) == outcome
+
+
+def test_labels_are_what_counts_where_there_are_any(
+    labelled: History, plain: Candidate
+) -> None:
+    outcome = held(labelled, plain, plain)
+    assert (outcome.basis, outcome.streams, outcome.cases) == ("labels", 2, 2)
+    assert outcome.standings[0].recall == 1
+    assert outcome.standings[0].auc_pr > 0.8
+
+
+def test_a_contender_arrives_at_the_held_out_rows_as_the_daemon_would(
+    labelled: History, plain: Candidate
+) -> None:
+    assert isinstance(plain.engine, OnnxEngine)
+    walked = walk(plain.engine, labelled, plain.first)
+    wanted = [
+        average_precision(
+            scores[part.calibration :],
+            marked(series.times, labelled.labels[series.name])[part.calibration :],
+        )
+        for series, scores, part in zip(
+            labelled.series, walked.scores, splits(labelled), strict=True
+        )
+    ]
+    assert held(labelled, plain, plain).standings[0].auc_pr == pytest.approx(
+        np.mean(wanted), abs=1e-6
+    )
+
+
+def test_too_few_rows_are_not_compared(tmp_path: Path) -> None:
+    path = rhythm(tmp_path / "h.csv")
+    path.write_text("\n".join(path.read_text().splitlines()[:900]) + "\n")
+    history = load_history(path, 0.6)
+    assert find_cases(history, splits(history), seed=0) is None
+    assert (
+        why_not(history, splits(history))
+        == "no labels in the held-out rows, and at most 225 of them in a stream: faults are made in 300 or more"
+    )
+
+
+def test_where_nothing_moves_in_the_held_out_rows_that_is_the_reason_and_not_their_number(
+    tmp_path: Path,
+) -> None:
+    lines = [
+        f"{60 * t + 60},a,{t % 7 if t < 900 else 3},{int(t >= 900)}"
+        for t in range(1400)
+    ]
+    (tmp_path / "h.csv").write_text(
+        "\n".join(["timestamp,stream,cpu,label", *lines]) + "\n"
+    )
+    history = load_history(tmp_path / "h.csv", 0.6)
+    assert find_cases(history, splits(history), seed=0) is None
+    said = why_not(history, splits(history))
+    assert said.startswith(
+        "the labels mark all held-out rows of a stream or none, and in the streams that were looked at no metric moves"
+    )
+
+
+def test_a_network_that_is_worse_is_written_only_when_it_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept: list[Comparison | None] = []
+
+    def compared(*given: Any) -> Comparison | None:
+        """The second fit is the first one again."""
+        kept.extend([] if kept else [contest(*given)])
+        return kept[0]
+
+    monkeypatch.setattr(build, "contest", compared)
+    arguments = [
+        "fit",
+        "--data",
+        str(rhythm(tmp_path / "h.csv")),
+        "--out",
+        str(tmp_path / "b"),
+        "--steps",
+        "1",
+        "--hidden",
+        "2",
+    ]
+    assert training(arguments) == 2
+    shown = capsys.readouterr()
+    assert "is worse than the best baseline" in shown.err
+    assert "--accept" in shown.err
+    assert all(f"  {name}" in shown.out for name in ("lstm", "ewma", "gaussian", "pca"))
+    assert not (tmp_path / "b").exists()
+    assert training([*arguments, "--accept"]) == 0
+    recorded = load_bundle(tmp_path / "b").manifest.provenance["held_out"]
+    assert set(recorded["detectors"]) == {"lstm", "ewma", "gaussian", "pca"}
+    assert set(recorded["detectors"]["lstm"]["vus_pr_by_kind"]) == set(KINDS)
+    assert "Against the plain baselines" in (tmp_path / "b/report.html").read_text()

@@ -1,0 +1,481 @@
+"""``training fit``: history to a bundle, or a sentence that says why not."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from detector.alerting.thresholds import INITIAL_PENALTY, WEEK, effective_budget
+from detector.cli.main import main as detector
+from detector.model.bundle import load_bundle
+from detector.model.onnx_engine import OnnxEngine
+from detector.model.tail import TailFit
+from detector.settings.alerting import AlertingSettings
+from training.cli import main as training
+from training.fitting import build_bundle as build
+from training.fitting.calibrate import Prior, calibrated, incidents
+from training.history.history import scaling
+
+QUICK = ["--steps", "20", "--hidden", "6"]
+
+
+def history(
+    path: Path, streams: int = 3, rows: int = 400, seed: int = 0, extra: str = ""
+) -> Path:
+    """A wide CSV with a few per cent of anomalies and missing cells, and a flag that
+    never moves.
+    """
+    rng = np.random.default_rng(seed)
+    lines = ["timestamp,stream,cpu,mem,flag"]
+    for s in range(streams):
+        load = 50 + 10 * np.sin(np.arange(rows) / 30 + s)
+        for t in range(rows):
+            cpu = load[t] + rng.normal() + (200 if rng.random() < 0.02 else 0)
+            mem = "" if rng.random() < 0.02 else f"{2 * load[t] + rng.normal():.5g}"
+            lines.append(f"{1_700_000_000 + 60 * t},host-{s},{cpu:.5g},{mem},1")
+    path.write_text("\n".join([*lines, extra]) + "\n")
+    return path
+
+
+class Fit(NamedTuple):
+    """Data, the bundle that was fitted to it, and what the command said."""
+
+    data: Path
+    bundle: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    folder = tmp_path_factory.mktemp("fit")
+    data = history(folder / "history.csv")
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert (
+            training(
+                ["fit", "--data", str(data), "--out", str(folder / "bundle"), *QUICK]
+            )
+            == 0
+        )
+    return Fit(data, folder / "bundle", said.getvalue())
+
+
+def test_the_bundle_is_what_the_daemon_opens(fitted: Fit) -> None:
+    bundle = load_bundle(fitted.bundle)
+    assert bundle.feature_names == ("cpu", "mem", "flag")
+    assert set(bundle.rows) == {"host-0", "host-1", "host-2"}
+    assert bundle.manifest.tick_interval == 60
+    assert np.isfinite(bundle.trained).all()
+    assert "<img" in (fitted.bundle / "report.html").read_text()
+
+
+def test_replay_runs_what_fit_wrote(fitted: Fit, tmp_path: Path) -> None:
+    scores = tmp_path / "s.csv"
+    assert (
+        detector(
+            [
+                "replay",
+                "--bundle",
+                str(fitted.bundle),
+                "--data",
+                str(fitted.data),
+                "--scores",
+                str(scores),
+            ]
+        )
+        == 0
+    )
+    assert len(scores.read_text().splitlines()) == 1 + 3 * 400
+
+
+def replayed(bundle: Path, data: Path, tmp_path: Path) -> list[dict[str, str]]:
+    scores = tmp_path / "s.csv"
+    assert (
+        detector(
+            [
+                "replay",
+                "--bundle",
+                str(bundle),
+                "--data",
+                str(data),
+                "--scores",
+                str(scores),
+            ]
+        )
+        == 0
+    )
+    with scores.open() as file:
+        return [row for row in csv.DictReader(file) if row["stream"] == "host-0"]
+
+
+def test_what_training_has_seen_is_replayed_from_where_it_began_and_what_comes_after_from_where_it_ended(
+    fitted: Fit, tmp_path: Path
+) -> None:
+    head, *rows = fitted.data.read_text().split()
+    began = 1_700_000_000
+    bundle = load_bundle(fitted.bundle)
+    for shift, known in (
+        (0, False),
+        (150 * 60, False),
+        (250 * 60, True),
+        (400 * 60, True),
+    ):
+        moved = [
+            f"{int(when) + shift},{rest}"
+            for when, rest in (row.split(",", 1) for row in rows)
+        ]
+        (tmp_path / "later.csv").write_text("\n".join([head, *moved]) + "\n")
+        found = replayed(fitted.bundle, tmp_path / "later.csv", tmp_path)
+        assert int(found[0]["timestamp"]) == began + shift
+        assert [row["status"] == "warming" for row in found] == [
+            not known and t < 120 for t in range(400)
+        ], shift
+    x = np.array([[*map(float, rows[0].split(",")[2:])]], np.float32)
+    first = OnnxEngine(bundle).step(
+        x, np.array([[60.0, began % 86_400, 1]], np.float32), bundle.first[:1]
+    )
+    assert float(
+        replayed(fitted.bundle, fitted.data, tmp_path)[0]["score"]
+    ) == pytest.approx(float(first.score[0]), rel=1e-4)
+
+
+def test_a_stream_of_a_short_history_begins_with_a_part_of_the_lift_of_a_new_one(
+    fitted: Fit, tmp_path: Path
+) -> None:
+    tail = load_bundle(fitted.bundle).manifest.tail
+    seen = 400 * 60
+    (tmp_path / "later.csv").write_text(
+        f"timestamp,stream,cpu,mem,flag\n{1_700_000_000 + seen},host-0,50,100,1\n"
+    )
+    threshold = float(
+        replayed(fitted.bundle, tmp_path / "later.csv", tmp_path)[0]["threshold"]
+    )
+    assert threshold == pytest.approx(
+        tail.threshold(effective_budget(1.0))
+        + INITIAL_PENALTY * tail.score_scale * (1 - seen / WEEK),
+        rel=1e-4,
+    )
+
+
+def test_same_data_and_seed_are_the_same_bundle_and_name_no_path(
+    fitted: Fit, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    assert (
+        training(["fit", "--data", str(fitted.data), "--out", str(again), *QUICK]) == 0
+    )
+    for name in ("manifest.json", "model.onnx", "streams.npz", "report.html"):
+        content = (again / name).read_bytes()
+        assert content == (fitted.bundle / name).read_bytes()
+        assert str(Path(__file__).parents[4]).encode() not in content
+
+
+@pytest.mark.parametrize("kind", ["ewma", "gaussian", "pca"])
+def test_a_baseline_is_fitted_replayed_and_recorded_like_the_network(
+    fitted: Fit, tmp_path: Path, kind: str
+) -> None:
+    data = fitted.data
+    out = tmp_path / "b"
+    scores = tmp_path / "s.csv"
+    assert (
+        training(["fit", "--data", str(data), "--out", str(out), "--detector", kind])
+        == 0
+    )
+    bundle = load_bundle(out)
+    assert set(bundle.rows) == {"host-0", "host-1", "host-2"}
+    assert bundle.manifest.provenance["settings"]["detector"] == kind
+    assert (
+        detector(
+            [
+                "replay",
+                "--bundle",
+                str(out),
+                "--data",
+                str(data),
+                "--scores",
+                str(scores),
+            ]
+        )
+        == 0
+    )
+    with scores.open() as file:
+        assert all(0 <= float(row["score"]) <= 12 for row in csv.DictReader(file))
+
+
+def test_an_existing_bundle_is_kept_unless_forced(
+    fitted: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "b"
+    shutil.copytree(fitted.bundle, out)
+    before = load_bundle(out).digest
+    arguments = [
+        "fit",
+        "--data",
+        str(fitted.data),
+        "--out",
+        str(out),
+        *QUICK,
+        "--seed",
+        "1",
+    ]
+    assert training(arguments) == 2
+    assert "--force" in capsys.readouterr().err
+    assert load_bundle(out).digest == before
+    assert training([*arguments, "--force"]) == 0
+    assert load_bundle(out).digest != before
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_an_interrupted_fit_leaves_nothing(
+    fitted: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "verify", interrupted)
+    assert (
+        training(
+            [
+                "fit",
+                "--data",
+                str(fitted.data),
+                "--out",
+                str(tmp_path / "b"),
+                "--detector",
+                "ewma",
+            ]
+        )
+        == 130
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_constant_feature_is_kept_and_said(fitted: Fit) -> None:
+    assert "constant in its fit rows, kept: flag" in fitted.said
+    assert "note: not compared with the baselines" in fitted.said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("timestamp,stream,cpu\n", "no rows"),
+        (
+            "timestamp,stream,cpu\n"
+            + "".join(f"{60 * t + 1},a,\n" for t in range(200)),
+            "no finite value",
+        ),
+        (
+            "timestamp,stream,cpu\n"
+            + "".join(
+                f"{60 * t + 1},{s},1\n"
+                for t in range(200)
+                for s in "ab"[: 2 if t < 50 else 1]
+            ),
+            "stream b has 50 rows",
+        ),
+        (
+            "timestamp,stream,cpu,mem\n"
+            + "".join(
+                f"{60 * t + 1},{s},5,{len(s)}\n"
+                for t in range(200)
+                for s in ("a", "bb")
+            ),
+            "nothing in it varies",
+        ),
+        ("when,cpu\n1,2\n", "timestamp"),
+    ],
+)
+def test_data_that_cannot_be_fitted_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+) -> None:
+    (tmp_path / "h.csv").write_text(content)
+    assert (
+        training(
+            [
+                "fit",
+                "--data",
+                str(tmp_path / "h.csv"),
+                "--out",
+                str(tmp_path / "b"),
+                *QUICK,
+            ]
+        )
+        == 2
+    )
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [([], "3 features"), (["--detector", "pca"], "the detector pca")]
+)
+def test_lean_is_refused_where_it_leaves_nothing_out(
+    fitted: Fit,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    said: str,
+) -> None:
+    assert (
+        training(
+            [
+                "fit",
+                "--data",
+                str(fitted.data),
+                "--out",
+                str(tmp_path / "b"),
+                "--lean",
+                *more,
+                *QUICK,
+            ]
+        )
+        == 2
+    )
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_lean_bundle_of_one_metric_is_half_as_wide_and_runs(tmp_path: Path) -> None:
+    rows = [
+        f"{60 * t + 60},a,{5 + (t % 60) / 9 + (t * 7919 % 101) / 50}"
+        for t in range(800)
+    ]
+    (tmp_path / "h.csv").write_text("\n".join(["timestamp,stream,cpu", *rows]) + "\n")
+    assert (
+        training(
+            [
+                "fit",
+                "--data",
+                str(tmp_path / "h.csv"),
+                "--out",
+                str(tmp_path / "b"),
+                "--lean",
+                "--accept",
+                *QUICK,
+            ]
+        )
+        == 0
+    )
+    bundle = load_bundle(tmp_path / "b")
+    assert bundle.manifest.state_size <= 280
+    assert np.isfinite(
+        OnnxEngine(bundle)
+        .step(
+            np.ones((1, 1), np.float32),
+            np.ones((1, 3), np.float32),
+            bundle.initial[None],
+        )
+        .score
+    ).all()
+
+
+def test_files_that_differ_in_their_features_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a.csv").write_text("timestamp,cpu\n1,2\n")
+    (tmp_path / "d/b.csv").write_text("timestamp,mem\n1,2\n")
+    assert (
+        training(
+            ["fit", "--data", str(tmp_path / "d"), "--out", str(tmp_path / "b"), *QUICK]
+        )
+        == 2
+    )
+    assert "cpu, mem" in capsys.readouterr().err
+
+
+def test_an_unknown_setting_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.toml").write_text("stepz = 3\n")
+    assert (
+        training(
+            [
+                "fit",
+                "--data",
+                "x",
+                "--out",
+                str(tmp_path / "b"),
+                "--config",
+                str(tmp_path / "c.toml"),
+            ]
+        )
+        == 2
+    )
+    assert "stepz" in capsys.readouterr().err
+
+
+def test_anomalies_and_gaps_do_not_bend_a_scale() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.normal(10, 2, (5000, 1)).astype(np.float32)
+    dirty = clean.copy()
+    dirty[rng.random(5000) < 0.01] = 500
+    dirty[rng.random(5000) < 0.02] = np.nan
+    fleet = np.array([12.0])
+    pooled = np.array([10.0])
+    (center, scale, _) = scaling(clean, fleet, pooled)
+    (dirty_center, dirty_scale, _) = scaling(dirty, fleet, pooled)
+    assert abs(dirty_center[0] - center[0]) < 0.5 * scale[0]
+    # the plain deviation is 25 times as large
+    assert 0.7 < dirty_scale[0] / scale[0] < 3.5
+
+
+def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for() -> None:
+    rng = np.random.default_rng(3)
+
+    def scores(weeks: int) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
+        """Smoothed noise, as a score is; one tick a minute."""
+        found = []
+        for _ in range(weeks):
+            steps = rng.normal(size=10_080 + 20)
+            found.append(
+                (
+                    4 + np.convolve(steps, np.ones(20) / np.sqrt(20), "valid")[:10_080]
+                ).astype(np.float32)
+            )
+        return found
+
+    calibration = scores(6)
+    fresh = scores(6)
+    settings = AlertingSettings()
+    ticks = [60.0] * 6
+    tail, _, _ = calibrated(calibration, ticks, settings)
+    budgets = np.array([50.0, 10.0, 2.0])
+    realised = (
+        incidents(
+            fresh, np.array([tail.threshold(b) for b in budgets]), settings, ticks, tail
+        ).sum(axis=0)
+        / 6
+    )
+    assert ((realised / budgets > 0.5) & (realised / budgets < 2)).all()
+
+
+def test_little_history_leaves_the_level_near_what_was_known_beforehand_and_much_history_sets_it() -> (
+    None
+):
+    known = TailFit(
+        thresholds=(6.0, 8.0), rates=(10.0, 1.0), slope=-1.15, stream_weeks=100.0
+    )
+    settings = AlertingSettings()
+
+    def level(points: int) -> float:
+        """At one a week, of a fleet whose scores stand far lower."""
+        scores = [
+            np.random.default_rng(k).exponential(0.3, points).astype(np.float32)
+            for k in range(4)
+        ]
+        tail, _, _ = calibrated(
+            scores, [300.0] * 4, settings, prior=Prior(known, 300.0)
+        )
+        assert tail.stream_weeks == pytest.approx(4 * points / 2016)
+        return tail.threshold(1.0)
+
+    little = level(200)
+    assert known.threshold(1.0) - 1.0 < little <= known.threshold(1.0)
+    assert level(8_000) < little - 0.5
