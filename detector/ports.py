@@ -8,11 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from detector.events import F64, Alert, Partition, RecordBatch, RejectedRecord
-from detector.model.engine import Engine
-from detector.notify.receiver import Receiver
-from detector.pipeline.sink import ScoreSink
-from detector.recovery.store import Store
+from detector.events import Alert, Partition, RecordBatch, RejectedRecord
 
 
 class Assignments(Protocol):
@@ -103,16 +99,3 @@ class DeadLetters(Protocol):
     def notification(self, alert: Alert, cause: str) -> None: ...
 
     def close(self) -> None: ...
-
-
-__all__ = [
-    "F64",
-    "Assignments",
-    "DeadLetters",
-    "Engine",
-    "Receiver",
-    "ScoreSink",
-    "SpillStore",
-    "Source",
-    "Store",
-]
