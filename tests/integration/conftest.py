@@ -12,7 +12,9 @@ from typing import Protocol
 
 import pytest
 
+from deploy.harness.alertmanager import Alertmanager
 from deploy.harness.broker import Broker, free_ports
+from deploy.harness.debian import ProgramNotAvailable
 from tests.fakes import write_bundle
 from tests.integration.stage import DaemonProcess, WebhookReceiver
 
@@ -43,6 +45,17 @@ def receiver() -> Iterator[WebhookReceiver]:
     made = WebhookReceiver(free_ports(1)[0])
     yield made
     made.stop()
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path) -> Iterator[Alertmanager]:
+    """A real Alertmanager that has started; the test skips if it cannot be had."""
+    try:
+        made = Alertmanager(tmp_path / "alertmanager")
+    except ProgramNotAvailable as missing:
+        pytest.skip(str(missing))
+    with made as running:
+        yield running
 
 
 class Start(Protocol):
