@@ -73,6 +73,22 @@ class RejectReason(enum.StrEnum):
     CAPACITY = "capacity"  # a new stream while the table holds its maximum
 
 
+class ResetCause(enum.StrEnum):
+    """Why states started anew: metric label and log field at once."""
+
+    #: The graph returned what is not a number; counts streams.
+    NOT_FINITE = "not_finite"
+    #: Another bundle computed the stored states; counts streams.
+    OTHER_BUNDLE = "other_bundle"
+    #: The page of streams that had fallen silent is gone; counts streams.
+    PAGE_GONE = "page_gone"
+    #: A page is missing, damaged or of an unknown schema at a start; counts pages.
+    PAGE_UNREADABLE = "page_unreadable"
+    #: The group has committed offsets and the store has no checkpoint for them, or one
+    #: of an unknown schema; counts partitions.
+    NO_CHECKPOINT = "no_checkpoint"
+
+
 class BadRecord(DetectorError):
     """A record that breaks the contract; its producer mends it."""
 

@@ -31,7 +31,8 @@ from detector.events import Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.pipeline.pipeline import Pipeline
 from detector.ports import Source
-from detector.recovery.snapshot import CheckpointData, Restored, rebased
+from detector.recovery.restore import clamp
+from detector.recovery.snapshot import CheckpointData, Restored
 from detector.recovery.store_thread import CheckpointResult, StoreWorker
 
 POLL_TIMEOUT = 0.2  # seconds: how long a stop may go unnoticed
@@ -311,7 +312,7 @@ class Loop:
         """Restored for what the log still holds: a topic that was made anew or a
         retention that was too short is said and counted.
         """
-        fitted = rebased(restored, first, end)
+        fitted = clamp(restored, first, end)
         begins = fitted.offset or 0
         if begins < applied:
             more = "states are kept, it is read from the start"

@@ -1,52 +1,38 @@
-"""Pages and heads: what a checkpoint writes, as bytes that vouch for themselves.
+"""What a checkpoint writes and a restart reads: pages, heads and segments.
 
-Theory of operation. A *page* holds a few hundred streams of one partition and its
-*stamp*: the offset up to which the partition's records have been applied to them, and
-who wrote it. A *head*, written after the pages of a checkpoint, says how far the whole
-partition has been applied and which stamp each page has at that moment. A page that is
-not dirty has, by definition, seen nothing between its stamp and the head's offset; so a
-page that bears the very stamp that the head names counts as applied up to the head. Any
-other page (newer, because the checkpoint was cut off before its head; older, because it
-was put back from a backup; another writer's, because a member of the group wrote on
-after it had lost the partition) counts as applied up to its own offset: a state follows
-from its stream's records alone, so it is right as of that offset whoever computed it.
-Reading starts at the lowest of these offsets, and each page skips what it has seen. A
-stale page thus costs a longer replay and never a wrong state.
+A *page* holds up to 256 streams of one partition. Its *stamp* names the offset up to
+which the partition's records are applied to them, and the writer. A *head* is written
+after the pages of a checkpoint. It holds the offset of the whole partition and the
+stamp of each page at that moment. A *segment* holds notifications that exceed memory.
 
-Two writers may have put a new stream into pages of different numbers. Of two rows of
-one stream the one with the later event time counts: it has seen more of the stream's
-records.
-
-Bytes are ``magic, BLAKE2b-256 of the body, body`` with a msgpack body: plain data,
-nothing is executed when it is read.
+:mod:`detector.recovery.codec` turns them into bytes;
+:mod:`detector.recovery.restore` puts a partition together from them.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
+from detector.errors import ResetCause
 from detector.events import Alert, OpenIncident, Partition, PendingNotification
 from detector.state.decisions import DECISION
 from detector.state.page_rows import PageRows
 
-SCHEMA = 7
-MAGIC = b"SWP1"
-_DIGEST = 32
-
-
-class DamagedPage(ValueError):
-    """The bytes are torn, foreign or of another schema; the text says which."""
+#: Number of the stored form. Raise it when the form changes, and keep a reader of the
+#: one before, as :mod:`detector.recovery.schema_7` is.
+SCHEMA = 8
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):
-    """What tells one version of a page from any other: the offset up to which it was
-    applied, and the writer's number.
+    """Identifies one version of a page.
+
+    Attributes:
+        offset: records before this offset are applied to the page.
+        writer: number of the process that wrote it.
     """
 
     offset: int
@@ -54,8 +40,15 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page as it is stored; ``states``, ``decisions`` and ``times`` are the rows of
-    ``names`` as little-endian bytes.
+    """One page as it is stored: n streams of a bundle with state size S.
+
+    Attributes:
+        width: S.
+        states: float32 [n, S], little-endian.
+        decisions: DECISION [n].
+        times: float64 [n], epoch seconds.
+        alerts: notifications of these streams that are still to be delivered.
+        open: their open incidents that receivers hear of again.
     """
 
     schema: int
@@ -73,8 +66,12 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """How far a partition has been applied, the stamp of each of its pages then, and
-    which of them are cold.
+    """How far a partition is applied.
+
+    Attributes:
+        offset: records before this offset are applied.
+        stamps: page number -> the stamp of the page at that moment.
+        cold: numbers of the pages whose rows are in the store alone.
     """
 
     schema: int
@@ -86,7 +83,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """Notifications that are too many for memory and pages, in their order."""
+    """Notifications that exceed memory and pages, in their order."""
 
     schema: int
     alerts: tuple[Alert, ...]
@@ -94,11 +91,12 @@ class Segment(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointData:
-    """What one partition's checkpoint writes: copies, so that the loop may go on while
-    they are encoded and written.
+    """Copies that one partition's checkpoint writes while the loop goes on.
 
-    ``rows`` are its dirty pages, each with the alerts that are still to be delivered;
-    ``idle`` are pages of rows that may leave the table after.
+    Attributes:
+        rows: the dirty pages, each with its undelivered notifications and its open
+            incidents.
+        idle: pages of idle streams, which leave memory once they are durable.
     """
 
     head: Head
@@ -108,31 +106,41 @@ class CheckpointData:
     idle: tuple[PageRows, ...] = ()
 
     def pages(self) -> Iterator[Page]:
-        """One after another: a hundred thousand streams are not held twice more in
-        memory.
+        """Encodes one page at a time, so memory never holds all of them twice.
+
+        Pages of idle streams come first.
         """
-        for rows, alerts, opened in [
-            *((rows, (), ()) for rows in self.idle),
-            *self.rows,
-        ]:
-            yield to_page(
-                self.head.bundle,
-                self.head.partition,
-                rows,
-                self.head.stamps[rows.number].writer,
-                alerts,
-                opened,
-            )
+        for rows in self.idle:
+            yield self._page(rows, (), ())
+        for rows, alerts, opened in self.rows:
+            yield self._page(rows, alerts, opened)
+
+    def _page(
+        self,
+        rows: PageRows,
+        alerts: Sequence[PendingNotification],
+        opened: Sequence[OpenIncident],
+    ) -> Page:
+        head = self.head
+        writer = head.stamps[rows.number].writer
+        return to_page(head.bundle, head.partition, rows, writer, alerts, opened)
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a partition starts from: its pages in order of number, the undelivered
-    alerts and the open incidents with the number of the page that holds each, the
-    offset to read from (None: never checkpointed), the stamp that each page bears in
-    the store (heads to come must name that one for as long as the page is not written
-    again), the numbers of the pages whose rows may stay there, and the names of the
-    segments of its notifications.
+    """What a partition starts from.
+
+    Attributes:
+        pages: in order of number.
+        alerts: undelivered notifications, each with the number of its page.
+        offset: where to read from; None: the store holds no checkpoint.
+        stamps: page number -> the stamp of the page in the store. Heads name this stamp
+            until the page is written again.
+        cold: numbers of the pages whose rows may stay in the store.
+        open: open incidents, each with the number of its page.
+        segments: names of the partition's segments.
+        resets: what of the stored state can't be used, counted as
+            :class:`ResetCause` says.
     """
 
     pages: tuple[PageRows, ...]
@@ -142,31 +150,7 @@ class Restored:
     cold: frozenset[int] = frozenset()
     open: tuple[tuple[int, OpenIncident], ...] = ()
     segments: tuple[str, ...] = ()
-
-
-Stored = TypeVar("Stored", Page, Head, Segment)
-
-
-def encode(stored: Page | Head | Segment) -> bytes:
-    body = msgspec.msgpack.encode(stored)
-    return MAGIC + hashlib.blake2b(body, digest_size=_DIGEST).digest() + body
-
-
-def decode(data: bytes, kind: type[Stored]) -> Stored:
-    """Raises DamagedPage."""
-    digest = data[len(MAGIC) : len(MAGIC) + _DIGEST]
-    body = data[len(MAGIC) + _DIGEST :]
-    if data[: len(MAGIC)] != MAGIC:
-        raise DamagedPage("it does not begin as a page does")
-    if hashlib.blake2b(body, digest_size=_DIGEST).digest() != digest:
-        raise DamagedPage("its digest does not match its content")
-    try:
-        stored = msgspec.msgpack.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise DamagedPage(f"its content can't be read: {error}") from None
-    if stored.schema != SCHEMA:
-        raise DamagedPage(f"it has schema {stored.schema}, this version reads {SCHEMA}")
-    return stored
+    resets: Mapping[ResetCause, int] = field(default_factory=dict)
 
 
 def to_page(
@@ -177,142 +161,31 @@ def to_page(
     alerts: Sequence[PendingNotification],
     opened: Sequence[OpenIncident] = (),
 ) -> Page:
-    width = rows.states.shape[1]
-    states = rows.states.tobytes()
-    decisions = rows.decisions.tobytes()
-    times = rows.times.tobytes()
-    stamp = Stamp(rows.offset, writer)
     return Page(
-        SCHEMA,
-        bundle,
-        partition,
-        rows.number,
-        stamp,
-        rows.names,
-        width,
-        states,
-        decisions,
-        times,
-        tuple(alerts),
-        tuple(opened),
+        schema=SCHEMA,
+        bundle=bundle,
+        partition=partition,
+        number=rows.number,
+        stamp=Stamp(rows.offset, writer),
+        names=rows.names,
+        width=rows.states.shape[1],
+        states=rows.states.tobytes(),
+        decisions=rows.decisions.tobytes(),
+        times=rows.times.tobytes(),
+        alerts=tuple(alerts),
+        open=tuple(opened),
     )
 
 
 def to_rows(page: Page) -> PageRows:
+    """Its rows; the arrays are views of its bytes and can't be written to."""
     count = len(page.names)
-    states = np.frombuffer(page.states, np.float32).reshape(count, page.width)
-    decisions = np.frombuffer(page.decisions, DECISION)
+    states = np.frombuffer(page.states, np.float32)
     return PageRows(
         page.number,
         page.stamp.offset,
         page.names,
-        states,
-        decisions,
-        np.frombuffer(page.times),
-    )
-
-
-def restore(
-    bundle: str, head: Head | None, pages: Sequence[Page], width: int
-) -> Restored:
-    """Put a partition together again; ``width`` is the bundle's state size.
-
-    A page that the head names and that is not there was damaged: its number comes back
-    empty, and reading starts at the beginning, so that its streams are learned again
-    while every other page skips what it holds. So it does without a head: pages may be
-    missing that nobody knows of. Pages of another bundle give their alerts and offset,
-    never their states or open incidents.
-    """
-    if head is None and not pages:
-        return Restored((), (), None)
-    if head is None:
-        head = Head(SCHEMA, pages[0].bundle, pages[0].partition, 0, {})
-    alerts = tuple((p.number, a) for p in pages for a in p.alerts)
-    if head.bundle != bundle:
-        alerts = tuple((0, a) for _, a in alerts)
-        return Restored(
-            (_empty(0, head.offset, width),) if alerts else (), alerts, head.offset
-        )
-    found = {p.number: p for p in pages if p.bundle == bundle}
-    rows = []
-    # a page's number is its place
-    for number in range(max([*head.stamps, *found], default=-1) + 1):
-        page = found.get(number)
-        stamp = head.stamps.get(number)
-        if page is None:
-            rows.append(_empty(number, head.offset if stamp is None else 0, width))
-        elif page.stamp == stamp:
-            rows.append(replace(to_rows(page), offset=max(stamp.offset, head.offset)))
-        else:
-            rows.append(to_rows(page))
-    offset = min([head.offset, *(r.offset for r in rows)])
-    opened = tuple((p.number, incident) for p in found.values() for incident in p.open)
-    return Restored(
-        _once_each(rows),
-        alerts,
-        offset,
-        {n: page.stamp for n, page in found.items()},
-        frozenset(head.cold),
-        opened,
-    )
-
-
-def rebased(restored: Restored, first: int, end: int) -> Restored:
-    """Restored for a log that holds the offsets from ``first`` to before ``end``.
-
-    Where records that were never applied are gone, reading starts at ``first`` and the
-    states are kept. Where the log ends before what was applied, it is another log under
-    the same name: it is read from its start, and all pages are written again at the
-    next checkpoint, since their stamps count offsets of the old one.
-    """
-    if restored.offset is None:
-        return restored
-    if max([restored.offset, *(r.offset for r in restored.pages)]) > end:
-        anew = tuple(replace(rows, offset=first) for rows in restored.pages)
-        return replace(restored, pages=anew, offset=first, stamps={}, cold=frozenset())
-    pages = tuple(
-        replace(rows, offset=max(rows.offset, first)) for rows in restored.pages
-    )
-    return replace(restored, pages=pages, offset=max(restored.offset, first))
-
-
-def _once_each(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:
-    """The same pages, each stream in one of them only: where its event time is latest,
-    and of equals where most was applied.
-    """
-    names = [name for rows in pages for name in rows.names]
-    if len(set(names)) == len(names):
-        return tuple(pages)
-    best: dict[str, tuple[float, int, int]] = {}
-    for rows in pages:
-        for name, time in zip(rows.names, rows.times.tolist(), strict=True):
-            best[name] = max(
-                best.get(name, (-np.inf, -1, -1)), (time, rows.offset, rows.number)
-            )
-    return tuple(
-        _kept(rows, [best[name][2] == rows.number for name in rows.names])
-        for rows in pages
-    )
-
-
-def _kept(rows: PageRows, keep: Sequence[bool]) -> PageRows:
-    chosen = np.flatnonzero(keep)
-    names = tuple(rows.names[i] for i in chosen.tolist())
-    return replace(
-        rows,
-        names=names,
-        states=rows.states[chosen],
-        decisions=rows.decisions[chosen],
-        times=rows.times[chosen],
-    )
-
-
-def _empty(number: int, offset: int, width: int) -> PageRows:
-    return PageRows(
-        number,
-        offset,
-        (),
-        np.empty((0, width), np.float32),
-        np.empty(0, DECISION),
-        np.empty(0),
+        states.reshape(count, page.width),
+        np.frombuffer(page.decisions, DECISION),
+        np.frombuffer(page.times, np.float64),
     )

@@ -31,7 +31,8 @@ from detector.errors import ConfigError, StoreError
 from detector.events import Partition
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
-from detector.recovery.snapshot import DamagedPage, Head, Page, Stored, decode, encode
+from detector.recovery.codec import DamagedPage, Stored, decode, encode
+from detector.recovery.snapshot import Head, Page
 
 # bytes of a record: 256 rows of 4,000 floats, their decisions and as much again in
 # undelivered alerts

@@ -19,7 +19,8 @@ import structlog
 
 from detector.errors import ConfigError, StoreError
 from detector.events import Partition
-from detector.recovery.snapshot import DamagedPage, Head, Page, Stored, decode, encode
+from detector.recovery.codec import DamagedPage, Stored, decode, encode
+from detector.recovery.snapshot import Head, Page
 
 _HEAD = "head.swp"
 _PAGE = re.compile(r"page-(\d{6})\.swp")

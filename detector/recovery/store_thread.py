@@ -22,15 +22,13 @@ import structlog
 
 from detector.errors import StoreError
 from detector.events import Alert, Partition
+from detector.recovery.codec import DamagedPage, decode, encode
+from detector.recovery.restore import restore
 from detector.recovery.snapshot import (
     SCHEMA,
     CheckpointData,
-    DamagedPage,
     Restored,
     Segment,
-    decode,
-    encode,
-    restore,
     to_rows,
 )
 from detector.recovery.store import Store

@@ -18,7 +18,8 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.notify.payload import alert_body
 from detector.pipeline.pipeline import Pipeline
-from detector.recovery.snapshot import Restored, restore
+from detector.recovery.restore import restore
+from detector.recovery.snapshot import Restored
 from detector.recovery.store import Store
 from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList

@@ -8,31 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 
 from deploy.harness.broker import Broker
 from detector.clock import SystemClock
 from detector.errors import ConfigError
 from detector.events import Partition
 from detector.kafka.settings import KafkaSettings
-from detector.recovery.snapshot import (
-    MAGIC,
-    SCHEMA,
-    DamagedPage,
-    Head,
-    Page,
-    Stamp,
-    decode,
-    encode,
-    to_page,
-    to_rows,
-)
+from detector.recovery.codec import MAGIC, DamagedPage, decode, encode
+from detector.recovery.snapshot import SCHEMA, Head, Page, Stamp, to_page, to_rows
 from detector.recovery.store import Store
-from detector.recovery.store_kafka import KafkaStore
+from detector.recovery.store_kafka import CREATED_WITH, KafkaStore
 from detector.recovery.store_local import LocalStore, examine
 from detector.state.decisions import KNOWN_STEPS, fresh_decisions
 from detector.state.page_rows import PageRows
 from tests.fakes import MemoryStore
+from tests.unit.detector.recovery import SCHEMA_7
 
 P = Partition("metrics", 7)
 
@@ -287,3 +278,22 @@ def test_a_topic_that_can_not_keep_states_is_refused_by_name(
     with pytest.raises(ConfigError, match=f"topic {name} has {sentence}"):
         store.load(P)
     store.close()
+
+
+def test_a_changelog_of_schema_7_is_read(broker: Broker) -> None:
+    topic = f"state-{uuid.uuid4().hex[:12]}"
+    broker.create_topic(topic, 8, dict(CREATED_WITH))
+    files = {"page/000000": "page-000000", "page/000001": "page-000001", "head": "head"}
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap)
+    for key, name in files.items():
+        value = (SCHEMA_7 / f"{name}.swp").read_bytes()
+        producer.send(topic, key=f"{P}/{key}".encode(), value=value, partition=P.number)
+    producer.close()
+    store = changelog_at(broker, topic)
+    found, pages = store.load(P)
+    store.close()
+    assert found is not None
+    assert (found.schema, found.offset) == (SCHEMA, 500)
+    assert [page.names for page in pages] == [("a", "b"), ("c",)]
+    assert [len(page.alerts) for page in pages] == [2, 0]
+    assert [len(page.open) for page in pages] == [1, 0]

@@ -16,7 +16,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Routing
 from detector.pipeline.pipeline import Pipeline
-from detector.recovery.snapshot import restore
+from detector.recovery.restore import restore
 from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
 

@@ -15,7 +15,7 @@ from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
-from detector.recovery.snapshot import restore
+from detector.recovery.restore import restore
 from detector.settings.alerting import AlertingSettings
 from detector.state.table import PAGE
 from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle

@@ -24,7 +24,8 @@ from detector.model.bundle import MANIFEST, Manifest, load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
-from detector.recovery.snapshot import Restored, restore
+from detector.recovery.restore import restore
+from detector.recovery.snapshot import Restored
 from detector.settings.alerting import AlertingSettings
 from tests.fakes import (
     DeadLetterList,

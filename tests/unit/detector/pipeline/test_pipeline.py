@@ -32,7 +32,8 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Routing
 from detector.pipeline.pipeline import TOP_FEATURES, Pipeline
-from detector.recovery.snapshot import Restored, restore
+from detector.recovery.restore import restore
+from detector.recovery.snapshot import Restored
 from detector.settings.alerting import AlertingSettings
 from detector.state.decisions import fresh_decisions
 from detector.state.table import PAGE

@@ -20,20 +20,9 @@ from detector.events import (
     Reason,
     Severity,
 )
-from detector.recovery.snapshot import (
-    MAGIC,
-    SCHEMA,
-    DamagedPage,
-    Head,
-    Page,
-    Stamp,
-    decode,
-    encode,
-    rebased,
-    restore,
-    to_page,
-    to_rows,
-)
+from detector.recovery.codec import MAGIC, DamagedPage, decode, encode
+from detector.recovery.restore import clamp, restore
+from detector.recovery.snapshot import SCHEMA, Head, Page, Stamp, to_page, to_rows
 from detector.state.decisions import fresh_decisions
 from detector.state.page_rows import PageRows
 
@@ -229,16 +218,16 @@ def test_a_log_that_no_longer_holds_the_next_record_is_read_from_where_it_begins
     restored = restore(
         "bundle", head(500, {0: 100, 1: 500}), [page(0, 50), page(1, 500)], WIDTH
     )
-    fitted = rebased(restored, first=200, end=900)
+    fitted = clamp(restored, first=200, end=900)
     assert (fitted.offset, [r.offset for r in fitted.pages]) == (200, [200, 500])
-    assert rebased(restored, first=0, end=900) == restored
+    assert clamp(restored, first=0, end=900) == restored
 
 
 def test_a_log_shorter_than_what_was_applied_is_another_and_its_pages_are_written_anew() -> (
     None
 ):
     restored = restore("bundle", head(500, {0: 500}), [page(0, 500)], WIDTH)
-    fitted = rebased(restored, first=3, end=40)
+    fitted = clamp(restored, first=3, end=40)
     assert (
         fitted.offset,
         [(r.offset, r.names) for r in fitted.pages],

@@ -1,0 +1,158 @@
+"""Puts a partition together from the pages and the head that a store holds.
+
+Theory of operation. A page that is not dirty has seen nothing between its stamp and
+the head's offset. So a page with the very stamp that the head names counts as applied
+up to the head. Any other page counts as applied up to its own offset. It may be:
+
+- newer, because the checkpoint was cut off before its head;
+- older, because somebody put it back from a backup;
+- another writer's, because a member wrote on after it had lost the partition.
+
+A state follows from its stream's records alone, so it is right as of that offset
+whoever computed it. Reading starts at the lowest of these offsets, and each page skips
+what it has seen. A stale page costs a longer replay and never gives a wrong state.
+
+Two writers may have put a new stream into pages of different numbers. Of two rows of
+one stream the one with the later event time counts: it has seen more records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from detector.errors import ResetCause
+from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_rows
+from detector.state.decisions import DECISION
+from detector.state.page_rows import PageRows
+
+
+def restore(
+    bundle: str, head: Head | None, pages: Sequence[Page], width: int
+) -> Restored:
+    """Put a partition together again; ``width`` is the bundle's state size.
+
+    A page that the head names and the store lacks was damaged. Its number comes back
+    empty, and reading starts at the beginning. Its streams are learned again while
+    every other page skips what it holds. The same holds without a head, because pages
+    may be missing that nobody knows of.
+
+    Pages of another bundle give their alerts and offset, and no states or incidents.
+    """
+    if head is None and not pages:
+        return Restored((), (), None)
+    if head is None:
+        head = Head(SCHEMA, pages[0].bundle, pages[0].partition, 0, {})
+    if head.bundle != bundle:
+        return _of_another_bundle(head, pages, width)
+    found = {page.number: page for page in pages if page.bundle == bundle}
+    last = max([*head.stamps, *found], default=-1)
+    # a page's number is its place
+    rows = [_rows(head, number, found, width) for number in range(last + 1)]
+    unreadable = len(head.stamps.keys() - found.keys())
+    return Restored(
+        pages=_without_duplicates(rows),
+        alerts=tuple((page.number, alert) for page in pages for alert in page.alerts),
+        offset=min([head.offset, *(r.offset for r in rows)]),
+        stamps={number: page.stamp for number, page in found.items()},
+        cold=frozenset(head.cold),
+        open=tuple(
+            (n, incident) for n, page in found.items() for incident in page.open
+        ),
+        resets=_counted(ResetCause.PAGE_UNREADABLE, unreadable),
+    )
+
+
+def _of_another_bundle(head: Head, pages: Sequence[Page], width: int) -> Restored:
+    alerts = tuple((0, alert) for page in pages for alert in page.alerts)
+    # the alerts need a page to be kept in
+    kept = (_empty(0, head.offset, width),) if alerts else ()
+    streams = sum(len(page.names) for page in pages)
+    resets = _counted(ResetCause.OTHER_BUNDLE, streams)
+    return Restored(kept, alerts, head.offset, resets=resets)
+
+
+def _counted(cause: ResetCause, count: int) -> dict[ResetCause, int]:
+    return {cause: count} if count else {}
+
+
+def _rows(head: Head, number: int, found: dict[int, Page], width: int) -> PageRows:
+    page = found.get(number)
+    stamp = head.stamps.get(number)
+    if page is None:
+        named = stamp is not None
+        return _empty(number, 0 if named else head.offset, width)
+    rows = to_rows(page)
+    if page.stamp == stamp:
+        return replace(rows, offset=max(stamp.offset, head.offset))
+    return rows
+
+
+def clamp(restored: Restored, first: int, end: int) -> Restored:
+    """Restored for a log that holds the offsets from ``first`` to before ``end``.
+
+    If records that were never applied are gone, reading starts at ``first`` and the
+    states are kept. If the log ends before what was applied, it is another log under
+    the same name. It is read from its start, and all pages are written again at the
+    next checkpoint, because their stamps count offsets of the old log.
+    """
+    if restored.offset is None:
+        return restored
+    furthest = max([restored.offset, *(rows.offset for rows in restored.pages)])
+    if furthest > end:
+        pages = tuple(replace(rows, offset=first) for rows in restored.pages)
+        return replace(
+            restored,
+            pages=pages,
+            offset=first,
+            stamps={},
+            cold=frozenset(),
+        )
+    pages = tuple(
+        replace(rows, offset=max(rows.offset, first)) for rows in restored.pages
+    )
+    return replace(restored, pages=pages, offset=max(restored.offset, first))
+
+
+def _without_duplicates(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:
+    """The same pages, each stream in one of them only.
+
+    That is the page where its event time is latest, and of equals the one that is
+    applied furthest.
+    """
+    names = [name for rows in pages for name in rows.names]
+    if len(set(names)) == len(names):
+        return tuple(pages)
+    best: dict[str, tuple[float, int, int]] = {}
+    for rows in pages:
+        for name, time in zip(rows.names, rows.times.tolist(), strict=True):
+            candidate = time, rows.offset, rows.number
+            best[name] = max(best.get(name, candidate), candidate)
+    return tuple(
+        _chosen(rows, [best[name][2] == rows.number for name in rows.names])
+        for rows in pages
+    )
+
+
+def _chosen(rows: PageRows, keep: Sequence[bool]) -> PageRows:
+    chosen = np.flatnonzero(keep)
+    return replace(
+        rows,
+        names=tuple(rows.names[i] for i in chosen.tolist()),
+        states=rows.states[chosen],
+        decisions=rows.decisions[chosen],
+        times=rows.times[chosen],
+    )
+
+
+def _empty(number: int, offset: int, width: int) -> PageRows:
+    return PageRows(
+        number,
+        offset,
+        (),
+        np.empty((0, width), np.float32),
+        np.empty(0, DECISION),
+        np.empty(0),
+    )
