@@ -15,6 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from detector.alerting.incident_rates import incident_rates
+from detector.alerting.policy import alert_policy, fleet_thresholds
 from detector.clock import Clock, SystemClock
 from detector.compose import make_decoder, make_receivers, make_store, open_bundle
 from detector.consumer.first_seen import FirstOccurrenceLog
@@ -64,8 +65,9 @@ class Daemon:
         self._first = FirstOccurrenceLog()
         bundle = open_bundle(settings)
         manifest = bundle.manifest
-        rules = settings.alerting.policy(
-            manifest.tail, manifest.tick_interval, manifest.warm_up
+        tuning = settings.alerting.tuning()
+        rules = alert_policy(
+            tuning, manifest.tail, manifest.tick_interval, manifest.warm_up
         )
         runtime = OnnxEngine(bundle)
         zones = settings.model.zones(bundle)
@@ -73,9 +75,9 @@ class Daemon:
         routing = settings.alerting.routing()
         receivers = make_receivers(settings, self._clock)
         self.metrics = Metrics(routing.receivers)
-        levels = settings.alerting.thresholds(manifest.tail)
-        for severity in ("warning", "critical"):
-            self.metrics.threshold.labels(severity).set(levels[severity])
+        thresholds = fleet_thresholds(tuning, manifest.tail)
+        self.metrics.threshold.labels("warning").set(thresholds.warning)
+        self.metrics.threshold.labels("critical").set(thresholds.critical)
         self.metrics.budget.set(settings.alerting.false_alarms_per_week)
         writer = secrets.randbits(63)
         self._keeper = StoreWorker(store)
@@ -138,7 +140,7 @@ class Daemon:
             )
             or "none",
             false_alarms_per_week=settings.alerting.false_alarms_per_week,
-            fleet_level=round(levels["warning"], 3),
+            fleet_level=round(thresholds.warning, 3),
             tick=manifest.tick_interval,
         )
 

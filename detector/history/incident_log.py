@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from dataclasses import asdict
 from typing import Any
 
+from detector.alerting.policy import fleet_thresholds
 from detector.events import Alert
 from detector.model.bundle import Bundle
 from detector.notify.payload import AlertBody, alert_body
@@ -21,6 +23,7 @@ class IncidentLog:
 
     def __init__(self, bundle: Bundle, alerting: AlertingSettings) -> None:
         manifest = bundle.manifest
+        thresholds = fleet_thresholds(alerting.tuning(), manifest.tail)
         self.status: dict[str, Any] = {
             "bundle": {
                 "name": manifest.name,
@@ -30,7 +33,7 @@ class IncidentLog:
             "features": [{"name": f.name, "unit": f.unit} for f in manifest.features],
             "false_alarms_per_week": alerting.false_alarms_per_week,
             "tick_interval": manifest.tick_interval,
-            "thresholds": alerting.thresholds(manifest.tail),
+            "thresholds": asdict(thresholds),
         }
         self._lock = threading.Lock()
         self._open: OrderedDict[tuple[str, str], AlertBody] = OrderedDict()

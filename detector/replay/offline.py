@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from detector.alerting.policy import alert_policy
 from detector.dead_letters import NoDeadLetters
 from detector.events import Alert
 from detector.metrics import Metrics
@@ -34,7 +35,9 @@ def offline_pipeline(
     ``model`` says where streams live; without it they do where the bundle's did.
     """
     manifest = bundle.manifest
-    rules = alerting.policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
+    rules = alert_policy(
+        alerting.tuning(), manifest.tail, manifest.tick_interval, manifest.warm_up
+    )
     counted = Metrics() if metrics is None else metrics
     zones = (model or ModelSettings()).zones(bundle)
     pipeline = Pipeline(

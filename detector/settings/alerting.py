@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -18,23 +16,15 @@ from pydantic import (
     model_validator,
 )
 
-from detector.alerting.policy import AlertPolicy
-from detector.alerting.thresholds import (
-    FIRST_DAY,
-    INITIAL_PENALTY,
-    effective_budget,
-    max_gap,
-    penalty_per_incident,
-)
-from detector.events import F64
-from detector.model.tail import TailFit
+from detector.alerting.policy import AlertTuning
 from detector.notify.payload import RECEIVER
 from detector.notify.receivers.settings import ReceiverSettings, address, faulty
 from detector.notify.routes import EACH_STREAM, OWN_LABELS, Labelling, Route, Routing
 from detector.setting_types import Listed
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-CRITICAL_SHARE = 0.1  # critical is the level that a tenth of the budget allows
+_HOUR = 3600.0  # seconds
+_DEFAULT = AlertTuning()
 
 
 class RouteSettings(BaseModel):
@@ -177,35 +167,41 @@ class AlertingSettings(BaseModel):
         60.0, gt=0, description="longest pause between retries in seconds"
     )
     false_alarms_per_week: float = Field(
-        1.0, gt=0, le=10_000, allow_inf_nan=False, description="budget for each stream"
+        _DEFAULT.false_alarms_per_week,
+        gt=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="budget for each stream",
     )
     hysteresis: float = Field(
-        0.3, ge=0, description="how far under the level the score must fall to clear"
+        _DEFAULT.hysteresis,
+        ge=0,
+        description="how far under the level the score must fall to clear",
     )
     breaching_steps: int = Field(
-        1,
+        _DEFAULT.breach_steps,
         ge=1,
         le=1000,
         description="steps in a row over the level before it fires; a score is smoothed over a few points already",
     )
     clearing_steps: int = Field(
-        5,
+        _DEFAULT.clear_steps,
         ge=1,
         le=1000,
         description="steps in a row under the clearing level before it resolves",
     )
     cooldown_ticks: float = Field(
-        12.0,
+        _DEFAULT.cooldown_ticks,
         ge=0,
         description="tick intervals after an incident in which no new one begins",
     )
     min_hours_between_incidents: float = Field(
-        12.0,
+        _DEFAULT.min_gap / _HOUR,
         ge=0,
         description="from the end of an incident to its stream's next, 48 to 144 ticks; bursts within a quarter are one",
     )
     max_incident_hours: float = Field(
-        24.0,
+        _DEFAULT.max_incident / _HOUR,
         gt=0,
         description="how long an incident lasts before its state is accepted as the new normal",
     )
@@ -324,52 +320,14 @@ class AlertingSettings(BaseModel):
         ]
         return Routing(names, routes or to_all, self.labelling())
 
-    def policy(self, tail: TailFit, tick_interval: float, warm_up: int) -> AlertPolicy:
-        """The state machine's numbers for a bundle's tail fit."""
-        budget = self.false_alarms_per_week
-        levels = self.thresholds(tail)
-        return replace(
-            self.policy_at(levels["warning"], max_gap(budget), warm_up),
-            critical_above=levels["critical"] - levels["warning"],
-            alarm_penalty=penalty_per_incident(budget, tail.score_scale),
-            initial_penalty=INITIAL_PENALTY * tail.score_scale,
-            first_day_offset=FIRST_DAY * tail.score_scale,
-            tick=tick_interval,
-            cold_start_ages=tuple(age for age, _ in tail.cold_start_offsets),
-            cold_start_offsets=tuple(offset for _, offset in tail.cold_start_offsets),
-            reference_score=np.nan
-            if tail.reference_score is None
-            else tail.reference_score,
-            score_scale=tail.score_scale,
-        )
-
-    def thresholds(self, tail: TailFit) -> dict[str, float]:
-        """The fleet's: where a stream with no evidence of its own and no recent
-        incident fires, turns critical, and clears.
-        """
-        asked = effective_budget(self.false_alarms_per_week)
-        warning = tail.threshold(asked)
-        return {
-            "warning": warning,
-            "critical": tail.threshold(asked * CRITICAL_SHARE),
-            "clear": warning - self.hysteresis,
-        }
-
-    def policy_at(
-        self, warning: float | F64, most: float | F64, warm_up: int
-    ) -> AlertPolicy:
-        """At a level, or at one for each row, with incidents at most ``most`` seconds
-        apart.
-        """
-        return AlertPolicy(
-            warning=warning,
-            critical_above=np.inf,
+    def tuning(self) -> AlertTuning:
+        """The numbers that detection depends on."""
+        return AlertTuning(
+            false_alarms_per_week=self.false_alarms_per_week,
             hysteresis=self.hysteresis,
             breach_steps=self.breaching_steps,
             clear_steps=self.clearing_steps,
             cooldown_ticks=self.cooldown_ticks,
-            warm_up=warm_up,
-            min_gap=self.min_hours_between_incidents * 3600,
-            max_gap=most,
-            max_incident=self.max_incident_hours * 3600,
+            min_gap=self.min_hours_between_incidents * _HOUR,
+            max_incident=self.max_incident_hours * _HOUR,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.dead_letters import NoDeadLetters
 from detector.events import F32, Partition, RecordBatch
 from detector.metrics import Metrics
@@ -19,7 +20,6 @@ from detector.model.tail import TailFit
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
-from detector.settings.alerting import AlertingSettings
 from training.fitting.export import graph
 from training.models.multivariate import AutoencoderNetwork, AutoencoderStep
 
@@ -71,7 +71,7 @@ def bundle(size: Size) -> Bundle:
 
 
 def pipeline(made: Bundle, partitions: int = 1, max_streams: int = 200_000) -> Pipeline:
-    rules = AlertingSettings().policy(made.manifest.tail, 60.0, 120)
+    rules = alert_policy(AlertTuning(), made.manifest.tail, 60.0, 120)
     found = Pipeline(
         made, OnnxEngine(made), rules, Outbox(), Metrics(), NoDeadLetters(), max_streams
     )

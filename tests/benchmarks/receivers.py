@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from deploy.harness.broker import free_ports
+from detector.alerting.policy import alert_policy
 from detector.clock import SystemClock
 from detector.dead_letters import NoDeadLetters
 from detector.events import RecordBatch
@@ -102,7 +103,7 @@ def _measure(url: str | None) -> Callable[[], float]:
             hooks = {} if url is None else {"hook": _webhook(url)}
             outbox = Outbox(Routing(list(hooks)), SystemClock(), keeper)
             metrics = Metrics(list(hooks))
-            rules = settings.policy(made.manifest.tail, 60.0, 3)
+            rules = alert_policy(settings.tuning(), made.manifest.tail, 60.0, 3)
             house = Pipeline(
                 made, OnnxEngine(made), rules, outbox, metrics, NoDeadLetters(), 200_000
             )

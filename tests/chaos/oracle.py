@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.events import F32, F64, Alert, Partition
 from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_wide import Decoder
@@ -21,7 +22,6 @@ from detector.pipeline.pipeline import Pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
 from detector.recovery.store import Store
-from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList
 
 # fingerprint, startsAt, reason: what a receiver tells notifications apart by
@@ -42,8 +42,8 @@ class Outcome:
 def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
     raised: list[Alert] = []
     manifest = bundle.manifest
-    rules = AlertingSettings().policy(
-        manifest.tail, manifest.tick_interval, manifest.warm_up
+    rules = alert_policy(
+        AlertTuning(), manifest.tail, manifest.tick_interval, manifest.warm_up
     )
     pipeline = Pipeline(
         bundle,

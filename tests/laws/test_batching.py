@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.events import Alert, Partition
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -19,7 +20,6 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
-from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList, ScoreRows, columns, fake_bundle
 
 P = Partition("metrics", 0)
@@ -63,8 +63,11 @@ def run(bundle: Bundle, records: Sequence[Record], sizes: Sequence[int]) -> Foun
     ``sizes`` in turn.
     """
     manifest = bundle.manifest
-    rules = AlertingSettings(cooldown_ticks=2, min_hours_between_incidents=0).policy(
-        manifest.tail, manifest.tick_interval, manifest.warm_up
+    rules = alert_policy(
+        AlertTuning(cooldown_ticks=2, min_gap=0),
+        manifest.tail,
+        manifest.tick_interval,
+        manifest.warm_up,
     )
     rows = ScoreRows()
     raised = set[Alert]()

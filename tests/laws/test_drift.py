@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from detector.alerting.policy import AlertTuning
 from detector.events import F64, Alert, Phase, Reason
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.model.settings import ModelSettings, TimezoneSettings
-from detector.settings.alerting import AlertingSettings
 from tests.laws.test_new_normal import START, fed
 
 HOUR = 3600.0
@@ -267,10 +267,10 @@ def test_a_drift_over_days_is_followed_and_no_incident_of_it_lasts(
     assert max(map(len, alarms)) <= 5
     assert (
         max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None)
-        <= AlertingSettings().max_incident_hours * HOUR
+        <= AlertTuning().max_incident
     )
     now = START + times[-1]
     still = pipeline.table.decisions["onset"][
         pipeline.table.decisions["phase"] == Phase.FIRING
     ]
-    assert (now - still <= AlertingSettings().max_incident_hours * HOUR).all()
+    assert (now - still <= AlertTuning().max_incident).all()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.events import Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -17,7 +18,6 @@ from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import to_rows
-from detector.settings.alerting import AlertingSettings
 from detector.state.table import PAGE
 from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
 
@@ -76,9 +76,12 @@ class Life:
         now: float = 0.0,
     ) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(
-            cooldown_ticks=0, clearing_steps=2, min_hours_between_incidents=0
-        ).policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        rules = alert_policy(
+            AlertTuning(cooldown_ticks=0, clear_steps=2, min_gap=0),
+            manifest.tail,
+            manifest.tick_interval,
+            manifest.warm_up,
+        )
         self.store = store
         self.idle = idle
         self.metrics = Metrics()

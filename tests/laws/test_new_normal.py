@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from detector.alerting.policy import AlertTuning
 from detector.events import F32, F64, Alert, Phase, Reason, RecordBatch
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.model.onnx_engine import OnnxEngine
@@ -81,7 +82,7 @@ def test_a_lasting_shift_alerts_once_and_is_over_within_the_stated_time(
     assert len(fired) == len(set(fired))
     assert (
         max(a.ends_at - a.starts_at for a in raised if a.ends_at is not None)
-        <= AlertingSettings().max_incident_hours * 3600
+        <= AlertTuning().max_incident
     )
     assert not (pipeline.table.decisions["phase"] == Phase.FIRING).any()
     ends = [

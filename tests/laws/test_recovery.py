@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.events import Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -17,7 +18,6 @@ from detector.notify.outbox import Outbox
 from detector.notify.routes import Routing
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.restore import restore
-from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
 
 P = Partition("metrics", 0)
@@ -56,9 +56,12 @@ class Run:
 
     def __init__(self, bundle: Bundle, store: MemoryStore, raised: list[Alert]) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(
-            cooldown_ticks=0, min_hours_between_incidents=0
-        ).policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        rules = alert_policy(
+            AlertTuning(cooldown_ticks=0, min_gap=0),
+            manifest.tail,
+            manifest.tick_interval,
+            manifest.warm_up,
+        )
         self.bundle = bundle
         self.store = store
         self.outbox = Outbox(Routing(["hook"]))

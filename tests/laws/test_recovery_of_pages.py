@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.events import Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -16,7 +17,6 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.restore import restore
-from detector.settings.alerting import AlertingSettings
 from detector.state.table import PAGE
 from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
 
@@ -73,12 +73,17 @@ class Life:
         self, bundle: Bundle, store: MemoryStore, raised: set[Incident]
     ) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(
-            false_alarms_per_week=2,
-            cooldown_ticks=0,
-            clearing_steps=2,
-            min_hours_between_incidents=0,
-        ).policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        rules = alert_policy(
+            AlertTuning(
+                false_alarms_per_week=2,
+                cooldown_ticks=0,
+                clear_steps=2,
+                min_gap=0,
+            ),
+            manifest.tail,
+            manifest.tick_interval,
+            manifest.warm_up,
+        )
         self.store = store
 
         def note(alert: Alert) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from detector.alerting.policy import alert_policy
 from detector.events import Alert, Partition, Phase
 from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_wide import Decoder
@@ -70,7 +71,9 @@ def over_json(
     manifest = bundle.manifest
     found = ScoreRows()
     raised = list[Alert]()
-    rules = SETTINGS.policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
+    rules = alert_policy(
+        SETTINGS.tuning(), manifest.tail, manifest.tick_interval, manifest.warm_up
+    )
     zones = (model or ModelSettings()).zones(bundle)
     pipeline = Pipeline(
         bundle,

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import torch
 
+from detector.alerting.policy import AlertTuning
 from detector.alerting.thresholds import WEEK
 from detector.events import F32
 from detector.model.bundle import (
@@ -28,7 +29,6 @@ from detector.model.bundle import (
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import zones_of
 from detector.model.tail import TailFit
-from detector.settings.alerting import AlertingSettings
 from training.errors import TrainingError
 from training.evaluation.gate import Candidate, Comparison, find_cases, trial, why_not
 from training.fitting.calibrate import calibrated
@@ -149,7 +149,7 @@ def build(
         tail, levels, counts = calibrated(
             held,
             ticks,
-            AlertingSettings(),
+            AlertTuning(),
             new,
             settings.warm_up,
             None if known is None else known.prior,

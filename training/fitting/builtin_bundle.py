@@ -26,10 +26,10 @@ from pathlib import Path
 
 import numpy as np
 
+from detector.alerting.policy import AlertTuning
 from detector.errors import DetectorError
 from detector.events import SINGLE_METRIC
 from detector.model.bundle import GRAPH, SCHEMA, STREAMS, Feature
-from detector.settings.alerting import AlertingSettings
 from training.fitting.build_bundle import candidate, plain_runtime, provenance
 from training.fitting.calibrate import calibrated
 from training.fitting.export import archived, graph, staged, verify, write_files
@@ -97,7 +97,7 @@ def universal(
         scores = walk(plain_runtime(data, strangers, size), strangers, young).scores
         known = [s[len(s) // 2 :] for s in scores]
         tail, _, _ = calibrated(
-            known, [TICK] * streams, AlertingSettings(), scores, settings.warm_up
+            known, [TICK] * streams, AlertTuning(), scores, settings.warm_up
         )
         archive = {
             "initial": initial,

@@ -26,6 +26,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from detector.alerting.decide import decide
+from detector.alerting.policy import AlertTuning, candidate_policy
 from detector.alerting.thresholds import (
     REFERENCE_SHARE,
     WEEK,
@@ -34,7 +35,6 @@ from detector.alerting.thresholds import (
 )
 from detector.events import F32, F64, Reason
 from detector.model.tail import TailFit
-from detector.settings.alerting import AlertingSettings
 from detector.state.decisions import fresh_decisions
 
 LEVELS = 48
@@ -70,7 +70,7 @@ class Prior:
 def calibrated(
     scores: list[F32],
     ticks: Sequence[float],
-    settings: AlertingSettings,
+    tuning: AlertTuning,
     new: Sequence[F32] = (),
     warm_up: int = 1,
     prior: Prior | None = None,
@@ -89,19 +89,19 @@ def calibrated(
             levels, [level for level in prior.tail.thresholds if level > levels[-1]]
         )
     weeks = sum(len(s) * tick / WEEK for s, tick in zip(scores, ticks, strict=True))
-    found = incidents(scores, levels, settings, ticks)
+    found = incidents(scores, levels, tuning, ticks)
     first = replace(
         _tail(levels, found, weeks, ticks, prior),
         reference_score=float(np.quantile(np.concatenate(scores), 1 - REFERENCE_SHARE)),
     )
-    found = incidents(scores, levels, settings, ticks, first)
+    found = incidents(scores, levels, tuning, ticks, first)
     tail = replace(
         _tail(levels, found, weeks, ticks, prior), reference_score=first.reference_score
     )
     share = float(
         np.mean(
             np.concatenate(scores)
-            >= tail.threshold(effective_budget(settings.false_alarms_per_week))
+            >= tail.threshold(effective_budget(tuning.false_alarms_per_week))
         )
     )
     return (
@@ -169,7 +169,7 @@ def cold_start_offsets(
 def incidents(
     scores: list[F32],
     levels: F64,
-    settings: AlertingSettings,
+    tuning: AlertTuning,
     ticks: Sequence[float],
     tail: TailFit | None = None,
 ) -> F64:
@@ -183,7 +183,7 @@ def incidents(
     for start in range(0, len(scores), chunk):
         part = slice(start, start + chunk)
         counts[part] = _count(
-            scores[part], levels, settings, ticks[part], tail, float(np.median(ticks))
+            scores[part], levels, tuning, ticks[part], tail, float(np.median(ticks))
         )
     return counts
 
@@ -191,7 +191,7 @@ def incidents(
 def _count(
     scores: list[F32],
     levels: F64,
-    settings: AlertingSettings,
+    tuning: AlertTuning,
     ticks: Sequence[float],
     tail: TailFit | None,
     reference: float,
@@ -205,8 +205,8 @@ def _count(
         np.full(len(levels), np.inf) if tail is None else max_gap(tail.rates_at(levels))
     )
     since = np.repeat(ticks, len(levels))
-    rules = settings.policy_at(
-        np.tile(levels, len(scores)), np.tile(most, len(scores)), warm_up=0
+    rules = candidate_policy(
+        tuning, np.tile(levels, len(scores)), np.tile(most, len(scores)), warm_up=0
     )
     if tail is not None and tail.reference_score is not None:
         rules = dataclasses.replace(

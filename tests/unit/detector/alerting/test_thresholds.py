@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from detector.alerting.decide import decide
 from detector.alerting.incident_rates import incident_rates
-from detector.alerting.policy import AlertPolicy
+from detector.alerting.policy import AlertPolicy, AlertTuning, alert_policy
 from detector.alerting.thresholds import (
     FEEDBACK,
     FIRST_DAY,
@@ -29,7 +29,6 @@ from detector.alerting.thresholds import (
     penalty_for_short_history,
 )
 from detector.events import F32, Reason
-from detector.settings.alerting import AlertingSettings
 from detector.state.decisions import DecisionState, fresh_decisions
 from tests.fakes import TAIL
 
@@ -37,7 +36,7 @@ MINUTE = 60.0
 HOUR = 3600.0
 DAY = 86_400.0
 RULES = dataclasses.replace(
-    AlertingSettings().policy(TAIL, 60.0, warm_up=0),
+    alert_policy(AlertTuning(), TAIL, 60.0, warm_up=0),
     reference_score=1.0,
     score_scale=0.5,
     initial_penalty=0.0,
@@ -93,7 +92,7 @@ def test_an_incident_begins_twelve_hours_after_the_last_one_ended_but_no_more_th
 
 
 def test_a_large_budget_is_not_halved_by_the_spacing() -> None:
-    rules = AlertingSettings(false_alarms_per_week=100).policy(TAIL, 60.0, warm_up=0)
+    rules = alert_policy(AlertTuning(false_alarms_per_week=100), TAIL, 60.0, warm_up=0)
     assert rules.max_gap == pytest.approx(WEEK / 400)
     assert Course(bursts([10, 100], 5, 400), rules).count(Reason.FIRED) == 2
 
@@ -154,7 +153,7 @@ def test_within_the_spacing_what_is_critical_and_worse_than_the_last_incident_is
 def test_at_the_rate_of_its_budget_a_stream_is_lifted_to_where_the_fleet_raises_that_rate() -> (
     None
 ):
-    rules = AlertingSettings().policy(TAIL, 60.0, 0)
+    rules = alert_policy(AlertTuning(), TAIL, 60.0, 0)
     # one incident a week, each forgotten at the rate of the memory
     settled = rules.alarm_penalty * PENALTY_MEMORY / WEEK
     assert TAIL.rate(float(rules.warning) + settled) == pytest.approx(1.0)
@@ -204,7 +203,7 @@ def test_a_lasting_shift_alerts_once_and_is_accepted_after_the_stated_time() -> 
     assert (fired.sum(axis=0) == 1).all()
     assert (accepted.sum(axis=0) == 1).all()
     waited = accepted.argmax(axis=0) - fired.argmax(axis=0)
-    assert (waited * MINUTE == AlertingSettings().max_incident_hours * HOUR).all()
+    assert (waited * MINUTE == AlertTuning().max_incident).all()
 
 
 def test_after_the_shift_a_worse_one_alerts_and_what_ends_gives_the_old_level_back() -> (
@@ -229,7 +228,7 @@ def test_no_score_makes_a_stream_fire_for_ever() -> None:
     rng = np.random.default_rng(1)
     wild = np.cumsum(np.abs(rng.normal(0, 0.25, 14 * 288)))  # rises without end
     found = Course(wild, tick=5 * MINUTE)
-    longest = AlertingSettings().max_incident_hours * HOUR / (5 * MINUTE)
+    longest = AlertTuning().max_incident / (5 * MINUTE)
     ends = np.isin(found.reasons[:, 0], (Reason.ACCEPTED, Reason.RECOVERED)).nonzero()[
         0
     ]
@@ -271,7 +270,8 @@ def test_a_stream_that_training_has_not_seen_starts_higher_and_comes_down_with_a
     None
 ):
     rules = dataclasses.replace(
-        AlertingSettings().policy(
+        alert_policy(
+            AlertTuning(),
             replace(TAIL, cold_start_offsets=((10.0, 2.0), (1000.0, 0.0))),
             60.0,
             warm_up=0,
@@ -290,7 +290,7 @@ def test_a_stream_that_training_has_not_seen_starts_higher_and_comes_down_with_a
 
 
 def test_until_it_has_seen_a_day_the_level_of_a_new_stream_stands_higher() -> None:
-    rules = AlertingSettings().policy(TAIL, 60.0, warm_up=0)
+    rules = alert_policy(AlertTuning(), TAIL, 60.0, warm_up=0)
     later = DAY / HOUR
     levels = Course(np.zeros(80), rules, tick=HOUR).levels[:, 0] - float(rules.warning)
     begun = INITIAL_PENALTY * TAIL.score_scale
@@ -312,7 +312,7 @@ def test_until_it_has_seen_a_day_the_level_of_a_new_stream_stands_higher() -> No
 
 
 def test_what_is_news_and_what_is_chance_add_up_as_rates() -> None:
-    rules = AlertingSettings().policy(TAIL, 60.0, warm_up=0)
+    rules = alert_policy(AlertTuning(), TAIL, 60.0, warm_up=0)
     for oftener in (1, 6, 60):
         level = (
             Course(np.zeros(20), rules, tick=60.0 / oftener).levels[10, 0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.consumer.loop import Loop
 from detector.errors import Transient
 from detector.events import Partition, RecordBatch
@@ -19,7 +20,6 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.store_thread import StoreWorker
-from detector.settings.alerting import AlertingSettings
 from detector.state.table import PAGE
 from tests.fakes import DeadLetterList, FakeClock, MemoryStore, columns, fake_bundle
 
@@ -85,8 +85,8 @@ class House:
         self.metrics = Metrics()
         self.store = MemoryStore()
         self.clock = FakeClock()
-        rules = AlertingSettings().policy(
-            manifest.tail, manifest.tick_interval, manifest.warm_up
+        rules = alert_policy(
+            AlertTuning(), manifest.tail, manifest.tick_interval, manifest.warm_up
         )
         self.pipeline = Pipeline(
             bundle,

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.cli.main import main
 from detector.data.per_metric import read_metrics
 from detector.errors import BundleError, DataError, RejectReason
@@ -26,7 +27,6 @@ from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
-from detector.settings.alerting import AlertingSettings
 from tests.fakes import (
     DeadLetterList,
     MemoryStore,
@@ -244,7 +244,8 @@ class House:
         self.metrics = Metrics()
         self.dead = DeadLetterList()
         self.raised = list[Alert]()
-        rules = AlertingSettings().policy(
+        rules = alert_policy(
+            AlertTuning(),
             self.bundle.manifest.tail,
             self.bundle.manifest.tick_interval,
             self.bundle.manifest.warm_up,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.alerting.thresholds import effective_budget
 from detector.errors import RejectReason
 from detector.events import (
@@ -34,7 +35,6 @@ from detector.notify.routes import Routing
 from detector.pipeline.pipeline import TOP_FEATURES, Pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
-from detector.settings.alerting import AlertingSettings
 from detector.state.decisions import fresh_decisions
 from detector.state.table import PAGE
 from tests.fakes import DeadLetterList, MemoryStore, ScoreRows, columns, fake_bundle
@@ -54,9 +54,12 @@ class House:
         asked_again: Engine | None = None,
     ) -> None:
         manifest = bundle.manifest
-        rules = AlertingSettings(
-            cooldown_ticks=cooldown, min_hours_between_incidents=0
-        ).policy(manifest.tail, manifest.tick_interval, manifest.warm_up)
+        rules = alert_policy(
+            AlertTuning(cooldown_ticks=cooldown, min_gap=0),
+            manifest.tail,
+            manifest.tick_interval,
+            manifest.warm_up,
+        )
         self.bundle = bundle
         self.outbox = Outbox(Routing(["hook"]))
         self.metrics = Metrics()

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from detector.alerting.policy import AlertTuning, alert_policy
 from detector.alerting.wording import observed_in_words, rarity_in_words
 from detector.events import (
     Alert,
@@ -18,11 +19,10 @@ from detector.events import (
 )
 from detector.notify.payload import annotations_of
 from detector.replay.explain_point import Point, explained
-from detector.settings.alerting import AlertingSettings
 from detector.state.decisions import fresh_decisions
 from tests.fakes import TAIL
 
-RULES = AlertingSettings(breaching_steps=2).policy(TAIL, 60.0, warm_up=120)
+RULES = alert_policy(AlertTuning(breach_steps=2), TAIL, 60.0, warm_up=120)
 SEEN = (
     FeatureDeviation("cpu", "%", 93.0, 41.0, 0.8),
     FeatureDeviation("disk", "", 1.5, 1.2, 0.2),

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from detector.alerting.policy import AlertTuning
 from detector.alerting.thresholds import INITIAL_PENALTY, WEEK, effective_budget
 from detector.cli.main import main as detector
 from detector.model.bundle import load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
-from detector.settings.alerting import AlertingSettings
 from training.cli import main as training
 from training.fitting import build_bundle as build
 from training.fitting.calibrate import Prior, calibrated, incidents
@@ -443,13 +443,13 @@ def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for() -> None
 
     calibration = scores(6)
     fresh = scores(6)
-    settings = AlertingSettings()
+    tuning = AlertTuning()
     ticks = [60.0] * 6
-    tail, _, _ = calibrated(calibration, ticks, settings)
+    tail, _, _ = calibrated(calibration, ticks, tuning)
     budgets = np.array([50.0, 10.0, 2.0])
     realised = (
         incidents(
-            fresh, np.array([tail.threshold(b) for b in budgets]), settings, ticks, tail
+            fresh, np.array([tail.threshold(b) for b in budgets]), tuning, ticks, tail
         ).sum(axis=0)
         / 6
     )
@@ -462,7 +462,7 @@ def test_little_history_leaves_the_level_near_what_was_known_beforehand_and_much
     known = TailFit(
         thresholds=(6.0, 8.0), rates=(10.0, 1.0), slope=-1.15, stream_weeks=100.0
     )
-    settings = AlertingSettings()
+    tuning = AlertTuning()
 
     def level(points: int) -> float:
         """At one a week, of a fleet whose scores stand far lower."""
@@ -470,9 +470,7 @@ def test_little_history_leaves_the_level_near_what_was_known_beforehand_and_much
             np.random.default_rng(k).exponential(0.3, points).astype(np.float32)
             for k in range(4)
         ]
-        tail, _, _ = calibrated(
-            scores, [300.0] * 4, settings, prior=Prior(known, 300.0)
-        )
+        tail, _, _ = calibrated(scores, [300.0] * 4, tuning, prior=Prior(known, 300.0))
         assert tail.stream_weeks == pytest.approx(4 * points / 2016)
         return tail.threshold(1.0)
 
