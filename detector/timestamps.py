@@ -1,39 +1,48 @@
-"""Event times as people and producers write them: what they mean, which are possible,
-and what to do about one in another unit.
-"""
+"""Event times as people and producers write them: their units, bounds and formats."""
 
 from __future__ import annotations
 
 import datetime
 
-# 1970 to 2100: what lies outside is a wrong unit (milliseconds, most often)
+# Spans of time, in seconds.
+MINUTE = 60.0
+HOUR = 3_600.0
+DAY = 86_400.0
+WEEK = 604_800.0
+
+# The years 1970 to 2100, in epoch seconds. A time outside is in a wrong unit, most often
+# milliseconds.
 EARLIEST = 0.0
 LATEST = 4_102_444_800.0
+
+# How many times a factor of 1000 each unit is of a second.
 _UNITS = ((1, "milliseconds"), (2, "microseconds"), (3, "nanoseconds"))
 
 
 def seconds(stamp: float | str) -> float:
-    """Epoch seconds of a number, a number in quotes, or ISO 8601 (UTC where it has no
-    offset). Raises ValueError.
+    """Epoch seconds of a number, of a number as text, or of ISO 8601 text.
+
+    Text without an offset is UTC. Raises ValueError for any other text.
     """
     try:
         return float(stamp)
     except ValueError:
         moment = datetime.datetime.fromisoformat(str(stamp))
-        return (
-            moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-        ).timestamp()
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp()
+
+
+def rfc3339(time: float, digits: int = 3) -> str:
+    """Epoch seconds as RFC 3339 in UTC, rounded to ``digits`` decimal places: 0 or 3."""
+    moment = datetime.datetime.fromtimestamp(round(time, digits), datetime.UTC)
+    timespec = "milliseconds" if digits else "seconds"
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def unit_hint(time: float) -> str:
-    """What to do about a time that looks like one in another unit; empty where it does
-    not.
-    """
-    return next(
-        (
-            f"; divide {unit} by 1{',000' * k}"
-            for k, unit in _UNITS
-            if LATEST <= time < 1000**k * LATEST
-        ),
-        "",
-    )
+    """The remedy for a time that looks like one in another unit, else empty."""
+    for power, unit in _UNITS:
+        if LATEST <= time < 1000**power * LATEST:
+            return f"; divide {unit} by 1{',000' * power}"
+    return ""

@@ -43,6 +43,7 @@ from detector.alerting.thresholds import (
 )
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 from detector.state.decisions import DECISION, DecisionState
+from detector.timestamps import DAY
 
 _OPAQUE = np.dtype(("V", DECISION.itemsize))
 _WARMING, _OK, _PENDING, _FIRING = (
@@ -56,7 +57,7 @@ _SATURATED = np.iinfo(np.uint16).max
 _MOST_STEPS = np.iinfo(np.uint32).max
 _PEAK_FADES = 3600.0  # seconds: one outlier in an incident is not its plateau
 # seconds in which an accepted plateau comes down to a score that came down
-_PLATEAU_FADES = 86_400.0
+_PLATEAU_FADES = DAY
 _TICK_GAIN = 0.02
 _LONGEST_GAP = 10  # ticks: a stream that fell silent for longer was not watched
 # ticks that an incident lasts at least before it is accepted, where they are long

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.alerting.thresholds import WEEK
 from detector.events import SHARES
 from detector.state.decisions import DecisionState
+from detector.timestamps import DAY, WEEK
 
-_WATCHED = 86_400.0  # seconds after which a stream's own rate means something
+_WATCHED = DAY  # seconds after which a stream's own rate means something
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,11 @@ from detector.alerting.thresholds import (
 )
 from detector.events import F64
 from detector.model.tail import TailFit
+from detector.timestamps import HOUR
 
 #: Share of the budget whose threshold is the critical one. A convention: a warning is
 #: what the budget allows, a critical alert ten times as rare.
 CRITICAL_SHARE = 0.1
-
-_HOUR = 3600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,8 @@ class AlertTuning:
     breach_steps: int = 1
     clear_steps: int = 5
     cooldown_ticks: float = 12.0
-    min_gap: float = 12 * _HOUR
-    max_incident: float = 24 * _HOUR
+    min_gap: float = 12 * HOUR
+    max_incident: float = 24 * HOUR
 
 
 @dataclass(frozen=True, slots=True)

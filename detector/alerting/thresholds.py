@@ -49,8 +49,8 @@ import math
 import numpy as np
 
 from detector.events import F32, F64
+from detector.timestamps import DAY, WEEK
 
-WEEK = 604_800.0
 REFERENCE_SHARE = (
     0.05  # of the points pass the score that is compared between stream and fleet
 )
@@ -66,7 +66,6 @@ _LEAST_TICKS = 48
 _MOST_TICKS = 144
 INITIAL_PENALTY = math.log(2)
 FIRST_DAY = math.log(4)
-DAY = 86_400.0
 # scales by which a stream that alarms at the rate of its budget is lifted in the end
 FEEDBACK = 1.25
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from detector.events import F32, F64
+from detector.timestamps import DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ def clock_input(seconds_since: F64, wall: F64) -> F32:
     """
     clock = np.empty((len(wall), 3), np.float32)
     clock[:, 0] = seconds_since
-    days = np.floor(wall / 86_400.0)  # numpy's remainder takes several times as long
-    clock[:, 1] = wall - 86_400.0 * days
+    days = np.floor(wall / DAY)  # numpy's remainder takes several times as long
+    clock[:, 1] = wall - DAY * days
     # 1970-01-01 was a Thursday
     clock[:, 2] = days + 3.0 - 7.0 * np.floor((days + 3.0) / 7.0)
     return clock

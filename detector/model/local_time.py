@@ -26,11 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.events import F64
-
-# 1970 to 2100: no event time lies outside
-EARLIEST = 0
-LATEST = 4_102_444_800
-_DAY = 86_400
+from detector.timestamps import DAY, EARLIEST, LATEST
 
 ZoneNumbers = npt.NDArray[np.int16]
 
@@ -98,12 +94,15 @@ def _changes(zone: tzinfo) -> Iterator[tuple[float, float]]:
     """From when on a zone is how many seconds ahead: from ever, then at each change;
     two changes within a day are none.
     """
-    before = _ahead(zone, EARLIEST)
+    before = _ahead(zone, int(EARLIEST))
     yield -np.inf, before
-    for day in range(EARLIEST + _DAY, LATEST + _DAY, _DAY):
+    day_length = int(DAY)
+    first = int(EARLIEST) + day_length
+    last = int(LATEST)
+    for day in range(first, last + day_length, day_length):
         after = _ahead(zone, day)
         if after != before:
-            yield _first(zone, day - _DAY, day), after
+            yield _first(zone, day - day_length, day), after
             before = after
 
 

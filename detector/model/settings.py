@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from detector.errors import ConfigError
 from detector.model.bundle import BUILTIN, Bundle
 from detector.model.local_time import Zones, compile_zones
+from detector.timestamps import DAY
 
 UTC = "UTC"
 
@@ -80,7 +81,7 @@ class ModelSettings(BaseModel):
         description="held in memory; new streams beyond this are rejected with reason capacity",
     )
     evict_after: float = Field(
-        86_400.0,
+        DAY,
         gt=0,
         description="seconds without a point after which a stream's state lies in the store alone",
     )

@@ -21,9 +21,9 @@ from detector.notify.payload import RECEIVER
 from detector.notify.receivers.settings import ReceiverSettings, address, faulty
 from detector.notify.routes import EACH_STREAM, OWN_LABELS, Labelling, Route, Routing
 from detector.setting_types import Listed
+from detector.timestamps import HOUR
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_HOUR = 3600.0  # seconds
 _DEFAULT = AlertTuning()
 
 
@@ -196,12 +196,12 @@ class AlertingSettings(BaseModel):
         description="tick intervals after an incident in which no new one begins",
     )
     min_hours_between_incidents: float = Field(
-        _DEFAULT.min_gap / _HOUR,
+        _DEFAULT.min_gap / HOUR,
         ge=0,
         description="from the end of an incident to its stream's next, 48 to 144 ticks; bursts within a quarter are one",
     )
     max_incident_hours: float = Field(
-        _DEFAULT.max_incident / _HOUR,
+        _DEFAULT.max_incident / HOUR,
         gt=0,
         description="how long an incident lasts before its state is accepted as the new normal",
     )
@@ -328,6 +328,6 @@ class AlertingSettings(BaseModel):
             breach_steps=self.breaching_steps,
             clear_steps=self.clearing_steps,
             cooldown_ticks=self.cooldown_ticks,
-            min_gap=self.min_hours_between_incidents * _HOUR,
-            max_incident=self.max_incident_hours * _HOUR,
+            min_gap=self.min_hours_between_incidents * HOUR,
+            max_incident=self.max_incident_hours * HOUR,
         )

@@ -18,11 +18,10 @@ from detector.alerting.policy import AlertTuning
 from detector.events import F64, Alert, Phase, Reason
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.model.settings import ModelSettings, TimezoneSettings
+from detector.timestamps import DAY, WEEK
 from tests.laws.test_new_normal import START, fed
 
 HOUR = 3600.0
-DAY = 86_400.0
-WEEK = 604_800.0
 Times = npt.NDArray[np.floating[Any]]
 
 

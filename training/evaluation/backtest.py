@@ -29,8 +29,6 @@ from detector.replay.chunks import Chunk
 from detector.replay.offline import offline_pipeline
 from detector.settings.alerting import AlertingSettings
 
-WEEK = 604_800.0
-
 
 @dataclass(frozen=True, slots=True)
 class StreamRows:

@@ -35,8 +35,8 @@ from detector.events import F32, F64, I64
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.settings import ModelSettings
 from detector.settings.alerting import AlertingSettings
+from detector.timestamps import WEEK
 from training.evaluation.backtest import (
-    WEEK,
     Backtest,
     Incident,
     StreamRows,

@@ -15,7 +15,6 @@ import onnxruntime
 import torch
 
 from detector.alerting.policy import AlertTuning
-from detector.alerting.thresholds import WEEK
 from detector.events import F32
 from detector.model.bundle import (
     GRAPH,
@@ -29,6 +28,7 @@ from detector.model.bundle import (
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import zones_of
 from detector.model.tail import TailFit
+from detector.timestamps import WEEK
 from training.errors import TrainingError
 from training.evaluation.gate import Candidate, Comparison, find_cases, trial, why_not
 from training.fitting.calibrate import calibrated

@@ -29,13 +29,13 @@ from detector.alerting.decide import decide
 from detector.alerting.policy import AlertTuning, candidate_policy
 from detector.alerting.thresholds import (
     REFERENCE_SHARE,
-    WEEK,
     effective_budget,
     max_gap,
 )
 from detector.events import F32, F64, Reason
 from detector.model.tail import TailFit
 from detector.state.decisions import fresh_decisions
+from detector.timestamps import WEEK
 
 LEVELS = 48
 EVIDENCE = 8

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from detector.timestamps import HOUR, MINUTE
 from training.evaluation.evaluate import LATE, Evaluation, Picture
 from training.reports.plots import Plot, png, rendered, sheet, styled
 
@@ -16,9 +17,6 @@ EACH = (
     "each metric is a stream of its own, with its own budget and weeks; "
     "an event counts once for its stream, found if any metric that it is about finds it"
 )
-_HOUR = 3_600.0
-_MINUTE = 60.0
-_WEEK = 604_800.0
 
 
 def table(evaluation: Evaluation) -> Table:
@@ -84,12 +82,12 @@ def duration(seconds: float) -> str:
     """As people say it; a dash where there is none."""
     if not np.isfinite(seconds):
         return "-"
-    if seconds < 2 * _MINUTE:
+    if seconds < 2 * MINUTE:
         return f"{seconds:.0f} s"
     return (
-        f"{seconds / _MINUTE:.0f} min"
-        if seconds < 2 * _HOUR
-        else f"{seconds / _HOUR:.1f} h"
+        f"{seconds / MINUTE:.0f} min"
+        if seconds < 2 * HOUR
+        else f"{seconds / HOUR:.1f} h"
     )
 
 
@@ -144,7 +142,7 @@ def _delays(evaluation: Evaluation) -> Plot:
     for i, b in enumerate(evaluation.budgets):
         delays = (
             np.sort([d for s in evaluation.streams for d in s.outcomes[i].delays])
-            / _MINUTE
+            / MINUTE
         )
         share = np.arange(1, len(delays) + 1) / max(b.events, 1)
         axes.step(
@@ -191,9 +189,9 @@ def _pictured(picture: Picture) -> Plot:
     figure = sheet(3.0)
     top, bottom = figure.subplots(2, 1, sharex=True)
     unit, name = (
-        (_HOUR, "hours")
-        if picture.times[-1] - picture.times[0] > 6 * _HOUR
-        else (_MINUTE, "minutes")
+        (HOUR, "hours")
+        if picture.times[-1] - picture.times[0] > 6 * HOUR
+        else (MINUTE, "minutes")
     )
     at = (picture.times - picture.moment) / unit
     top.plot(at, picture.observed, lw=1, label="observed")

@@ -20,10 +20,9 @@ from itertools import accumulate
 import numpy as np
 
 from detector.events import F64, SINGLE_METRIC
+from detector.timestamps import DAY, WEEK
 from training.history.history import History, Series
 
-DAY = 86_400.0
-WEEK = 604_800.0
 START = 1_767_225_600.0  # 2026-01-01, a Thursday
 CADENCES = (
     1.0,

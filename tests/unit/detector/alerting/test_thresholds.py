@@ -22,7 +22,6 @@ from detector.alerting.thresholds import (
     MAX_OFFSET,
     PENALTY_MEMORY,
     REFERENCE_SHARE,
-    WEEK,
     budget_of_effective,
     effective_budget,
     false_alarm_weight,
@@ -30,11 +29,11 @@ from detector.alerting.thresholds import (
 )
 from detector.events import F32, Reason
 from detector.state.decisions import DecisionState, fresh_decisions
+from detector.timestamps import DAY, WEEK
 from tests.fakes import TAIL
 
 MINUTE = 60.0
 HOUR = 3600.0
-DAY = 86_400.0
 RULES = dataclasses.replace(
     alert_policy(AlertTuning(), TAIL, 60.0, warm_up=0),
     reference_score=1.0,

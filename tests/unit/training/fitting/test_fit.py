@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from detector.alerting.policy import AlertTuning
-from detector.alerting.thresholds import INITIAL_PENALTY, WEEK, effective_budget
+from detector.alerting.thresholds import INITIAL_PENALTY, effective_budget
 from detector.cli.main import main as detector
 from detector.model.bundle import load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
+from detector.timestamps import WEEK
 from training.cli import main as training
 from training.fitting import build_bundle as build
 from training.fitting.calibrate import Prior, calibrated, incidents

@@ -1,0 +1,25 @@
+"""Lists and durations in words, for messages that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detector.timestamps import DAY, HOUR, MINUTE
+
+# Abbreviation and length in seconds, the longest first.
+_SPANS = (("d", DAY), ("h", HOUR), ("min", MINUTE), ("s", 1.0))
+
+
+def listed(names: Sequence[str], limit: int) -> str:
+    """``a, b and 3 more``: at most ``limit`` names, and how many follow."""
+    shown = ", ".join(names[:limit])
+    left_out = len(names) - limit
+    return f"{shown} and {left_out} more" if left_out > 0 else shown
+
+
+def duration(seconds: float) -> str:
+    """``90 s``, ``45 min``, ``30 h``, ``3 d``: in the longest unit that it holds twice."""
+    for name, span in _SPANS:
+        if seconds >= 2 * span:
+            return f"{seconds / span:.0f} {name}"
+    return f"{seconds:.0f} s"
