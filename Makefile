@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check benchmark chaos image lock clean
+.PHONY: docs help setup demo test check benchmark chaos image lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test: check  ## everything that CI checks
 
 benchmark: setup  ## drain rate, engine, window recomputation, bytes a stream: ratios in one run
 	$(BIN)/python -m tests.benchmarks --out benchmark.json
+
+docs: setup  ## docs/reference, from the code
+	$(BIN)/python -m deploy.reference
 
 MINUTES ?= 10
 chaos: setup  ## killed, starved and cut off for MINUTES=10, on both stores: the table of faults survived

@@ -85,10 +85,10 @@ class Phase(enum.IntEnum):
     --scores``.
     """
 
-    WARMING = 0
-    OK = 1
-    PENDING = 2
-    FIRING = 3
+    WARMING = 0  # too few points to alert on
+    OK = 1  # no incident
+    PENDING = 2  # over the threshold, for fewer points than an incident needs
+    FIRING = 3  # in an incident
     DROPPED = 4  # of a record, not of a stream: it was not scored
 
 
@@ -136,7 +136,7 @@ TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, *ENDS)
 class AnomalyKind(enum.StrEnum):
     """What is odd of a feature."""
 
-    VALUE = "value"
+    VALUE = "value"  # the value itself
     FLATLINE = "flatline"  # that it stands where it stood
     # how it moved of late: with the expected value it would be as odd
     TREND = "trend"

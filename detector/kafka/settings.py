@@ -35,7 +35,9 @@ class KafkaSettings(BaseModel):
         None,
         description="static membership: a restart of this member moves no partition",
     )
-    client_id: str = "streamwarden"
+    client_id: str = Field(
+        "streamwarden", description="the name that the brokers log for this client"
+    )
     auto_offset_reset: Literal["earliest", "latest"] = Field(
         "earliest", description="where a partition without an offset starts"
     )
@@ -53,21 +55,37 @@ class KafkaSettings(BaseModel):
         ge=1 << 16,
         description="size of the dead-letter file before it is rotated once",
     )
-    session_timeout_ms: int = Field(45_000, ge=1000)
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = (
-        "PLAINTEXT"
+    session_timeout_ms: int = Field(
+        45_000,
+        ge=1000,
+        description="milliseconds of silence after which the group drops a member",
     )
-    ssl_check_hostname: bool = True
-    ssl_cafile: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
-    ssl_password: SecretStr | None = None
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = (
+        Field("PLAINTEXT", description="how the brokers are reached")
+    )
+    ssl_check_hostname: bool = Field(
+        True, description="whether a broker's certificate must name its host"
+    )
+    ssl_cafile: str | None = Field(
+        None, description="certificates to trust, PEM; unset: the system's"
+    )
+    ssl_certfile: str | None = Field(None, description="this daemon's certificate, PEM")
+    ssl_keyfile: str | None = Field(
+        None, description="the private key of that certificate, PEM"
+    )
+    ssl_password: SecretStr | None = Field(
+        None, description="password of the private key"
+    )
     sasl_mechanism: (
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"]
         | None
-    ) = None
-    sasl_plain_username: str | None = None
-    sasl_plain_password: SecretStr | None = None
+    ) = Field(None, description="how this daemon proves who it is")
+    sasl_plain_username: str | None = Field(
+        None, description="user, for PLAIN and SCRAM"
+    )
+    sasl_plain_password: SecretStr | None = Field(
+        None, description="password, for PLAIN and SCRAM"
+    )
 
     @field_validator("topics")
     @classmethod

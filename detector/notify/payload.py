@@ -24,6 +24,22 @@ ALERT_NAME = "StreamAnomaly"
 RECEIVER = "streamwarden"
 _NEVER = "0001-01-01T00:00:00Z"
 
+#: What each annotation is, for the reference.
+ANNOTATIONS = {
+    "summary": "one sentence for a person",
+    "description": "observed and expected values, score, threshold, and how rare it is",
+    "reason": "why this notification is sent, see below",
+    "score": "the reconstruction error that the threshold applies to",
+    "threshold": "what the score is compared with; of the alert's severity",
+    "rate_per_week": "incidents a week at such a score, on a stream like this",
+    "confidence": "below 1 for a stream that is not known for long",
+    "observed": "values of the metrics that contributed most",
+    "expected": "what the network expected in their place",
+    "contributions": "each metric's share of the error",
+    "anomaly_kind": "what is anomalous about the first of these metrics, see below",
+    "at": "event time of the point that this notification is about",
+}
+
 
 class AlertBody(msgspec.Struct, frozen=True):
     """One entry of ``alerts``; also one line of ``replay --alerts``."""

@@ -37,8 +37,12 @@ PREFIX = "DETECTOR_"
 class LogSettings(BaseModel):
     """How the daemon logs."""
 
-    format: Literal["text", "json"] = "text"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = Field(
+        "text", description="key=value text, or one JSON object a line"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least severe line that is shown"
+    )
 
 
 class Settings(BaseSettings):

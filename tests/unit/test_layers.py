@@ -127,7 +127,7 @@ RULES = list(dict.fromkeys(rule for rule, _, _ in OFFENDERS))
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_module_keeps_the_rule(rule: Rule) -> None:
-    found = []
+    found: list[str] = []
     for path in PATHS:
         name = path.relative_to(ROOT).as_posix()
         found.extend(rule(name, path.read_text()))
