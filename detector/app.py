@@ -91,6 +91,7 @@ class Daemon:
         self._dead = DeadLetterFile(
             settings.recovery.dead_letter_directory / "dead-letters.ndjson",
             settings.kafka.dead_letter_bytes,
+            settings.alerting.labelling(),
         )
         view = IncidentLog(bundle, settings.alerting)
         self._pipeline = Pipeline(

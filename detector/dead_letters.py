@@ -18,6 +18,7 @@ import structlog
 
 from detector.errors import ConfigError
 from detector.events import Alert, RejectedRecord
+from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body
 
 KEPT = 4096
@@ -28,7 +29,8 @@ class DeadLetterFile:
     a disk that fails later stops nothing.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, labelling: Labelling) -> None:
+        self._labelling = labelling
         self._path = path
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
@@ -62,9 +64,8 @@ class DeadLetterFile:
         )
 
     def notification(self, alert: Alert, cause: str) -> None:
-        self._write(
-            {"kind": "notification", "reason": cause, "alert": alert_body(alert)}
-        )
+        body = alert_body(alert, self._labelling)
+        self._write({"kind": "notification", "reason": cause, "alert": body})
 
     def close(self) -> None:
         with self._lock:

@@ -24,6 +24,7 @@ class IncidentLog:
     def __init__(self, bundle: Bundle, alerting: AlertingSettings) -> None:
         manifest = bundle.manifest
         thresholds = fleet_thresholds(alerting.tuning(), manifest.tail)
+        self._labelling = alerting.labelling()
         self.status: dict[str, Any] = {
             "bundle": {
                 "name": manifest.name,
@@ -40,7 +41,7 @@ class IncidentLog:
         self._recent: deque[AlertBody] = deque(maxlen=RECENT)
 
     def alerted(self, alert: Alert) -> None:
-        entry = alert_body(alert)
+        entry = alert_body(alert, self._labelling)
         with self._lock:
             if alert.firing:
                 self._open[str(alert.partition), alert.stream] = entry

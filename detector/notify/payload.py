@@ -12,15 +12,15 @@ https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 import datetime
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from detector.alerting.wording import about, digits, observed_in_words
 from detector.events import Alert, FeatureDeviation, Reason
+from detector.notify.labels import ALERT_NAME, Labelling
 
-ALERT_NAME = "StreamAnomaly"
 RECEIVER = "streamwarden"
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -86,34 +86,20 @@ class OutgoingPost:
     key: str
 
 
-def labels(alert: Alert) -> dict[str, str]:
-    """Those that every alert has."""
-    return {
-        "alertname": ALERT_NAME,
-        "severity": alert.severity.label,
-        "stream": alert.stream,
-    }
-
-
-def body(
-    post: OutgoingPost,
-    external_url: str,
-    labelled: Callable[[Alert], dict[str, str]] = labels,
-) -> Body:
-    entries = tuple(alert_body(alert, external_url, labelled) for alert in post.alerts)
-    status = "firing" if any(alert.firing for alert in post.alerts) else "resolved"
-    shared_labels = shared([entry.labels for entry in entries])
-    annotations = shared([entry.annotations for entry in entries])
+def body(post: OutgoingPost, labelling: Labelling, external_url: str = "") -> Body:
+    """The whole post; ``external_url`` is this daemon's address as people reach it."""
+    alerts = tuple(alert_body(alert, labelling, external_url) for alert in post.alerts)
+    firing = any(alert.firing for alert in post.alerts)
     return Body(
-        post.receiver,
-        status,
-        entries,
-        dict(post.group),
-        shared_labels,
-        annotations,
-        external_url,
-        "4",
-        post.group_key,
+        receiver=post.receiver,
+        status="firing" if firing else "resolved",
+        alerts=alerts,
+        groupLabels=dict(post.group),
+        commonLabels=shared([alert.labels for alert in alerts]),
+        commonAnnotations=shared([alert.annotations for alert in alerts]),
+        externalURL=external_url,
+        version="4",
+        groupKey=post.group_key,
     )
 
 
@@ -127,21 +113,16 @@ def shared(tables: Sequence[Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def alert_body(
-    alert: Alert,
-    external_url: str = "",
-    labelled: Callable[[Alert], dict[str, str]] = labels,
-) -> AlertBody:
-    ends = _NEVER if alert.ends_at is None else timestamp(alert.ends_at)
-    status = "firing" if alert.firing else "resolved"
+def alert_body(alert: Alert, labelling: Labelling, external_url: str = "") -> AlertBody:
+    """One alert; ``external_url`` is this daemon's address as people reach it."""
     return AlertBody(
-        status,
-        labelled(alert),
-        annotations_of(alert),
-        timestamp(alert.starts_at),
-        ends,
-        external_url,
-        fingerprint(alert.stream),
+        status="firing" if alert.firing else "resolved",
+        labels=labelling(alert),
+        annotations=annotations_of(alert),
+        startsAt=timestamp(alert.starts_at),
+        endsAt=_NEVER if alert.ends_at is None else timestamp(alert.ends_at),
+        generatorURL=external_url,
+        fingerprint=fingerprint(alert.stream),
     )
 
 

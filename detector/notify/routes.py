@@ -23,12 +23,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from detector.events import Alert
-from detector.notify.payload import labels
+from detector.notify.labels import Labelling
 
 # notifications of about 1 kB each: a body under the megabyte that proxies take unless
 # told otherwise
 MOST = 500
-OWN_LABELS = ("alertname", "severity", "stream")
 EACH_STREAM = ("alertname", "stream")
 
 
@@ -94,29 +93,6 @@ class Target:
     wait: float
     repeat: float
     most: int
-
-
-@dataclass(frozen=True, slots=True)
-class Labelling:
-    """The labels of an alert; ``stream`` takes some out of the stream's name, which it
-    must match as a whole.
-    """
-
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    stream: re.Pattern[str] | None = None
-
-    def __call__(self, alert: Alert) -> dict[str, str]:
-        found = self.stream.fullmatch(alert.stream) if self.stream is not None else None
-        taken = (
-            {
-                name: value
-                for name, value in found.groupdict().items()
-                if value is not None
-            }
-            if found is not None
-            else {}
-        )
-        return {**self.fixed, **taken, **labels(alert)}
 
 
 class Routing:

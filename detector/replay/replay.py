@@ -23,6 +23,7 @@ from detector.model.bundle import Bundle
 from detector.model.engine import StepOutput
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
+from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body, timestamp
 from detector.pipeline.pipeline import Pipeline
 from detector.replay.chunks import Chunk, FileSource, LastPoint
@@ -214,7 +215,7 @@ def replay(
         raised = rows.raised
         if alerts is not None:
             with alerts.open("w") as out:
-                _write_alerts(out, raised)
+                _write_alerts(out, raised, alerting.labelling())
     except OSError as error:
         raise ConfigError(
             f"{error.filename or scores} can't be written ({error.strerror})"
@@ -278,6 +279,7 @@ def _write(out: TextIO, stretch: Chunk, rows: _Rows, part: slice) -> None:
     )
 
 
-def _write_alerts(out: TextIO, raised: list[Alert]) -> None:
+def _write_alerts(out: TextIO, raised: list[Alert], labelling: Labelling) -> None:
     for alert in raised:
-        out.write(msgspec.json.encode(alert_body(alert)).decode() + "\n")
+        body = alert_body(alert, labelling)
+        out.write(msgspec.json.encode(body).decode() + "\n")

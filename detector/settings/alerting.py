@@ -17,9 +17,10 @@ from pydantic import (
 )
 
 from detector.alerting.policy import AlertTuning
+from detector.notify.labels import OWN_LABELS, Labelling
 from detector.notify.payload import RECEIVER
 from detector.notify.receivers.settings import ReceiverSettings, address, faulty
-from detector.notify.routes import EACH_STREAM, OWN_LABELS, Labelling, Route, Routing
+from detector.notify.routes import EACH_STREAM, Route, Routing
 from detector.setting_types import Listed
 from detector.timestamps import HOUR
 

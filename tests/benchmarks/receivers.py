@@ -24,10 +24,11 @@ from detector.events import RecordBatch
 from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.delivery import Delivery
+from detector.notify.labels import Labelling
 from detector.notify.outbox import Outbox
 from detector.notify.receivers.settings import ReceiverSettings
 from detector.notify.receivers.webhook import Webhook
-from detector.notify.routes import Labelling, Routing
+from detector.notify.routes import Routing
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from detector.recovery.store_local import LocalStore

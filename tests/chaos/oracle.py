@@ -16,6 +16,7 @@ from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
+from detector.notify.labels import Labelling
 from detector.notify.outbox import Outbox
 from detector.notify.payload import alert_body
 from detector.pipeline.pipeline import Pipeline
@@ -81,7 +82,7 @@ def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
 
 
 def identity_of(alert: Alert) -> Identity:
-    body = alert_body(alert)
+    body = alert_body(alert, Labelling())
     return body.fingerprint, body.startsAt, alert.reason.label
 
 

@@ -16,10 +16,11 @@ from detector.clock import SystemClock
 from detector.events import Alert, Partition, Reason, Severity
 from detector.metrics import Metrics
 from detector.notify.delivery import Delivery
+from detector.notify.labels import Labelling
 from detector.notify.outbox import Outbox
 from detector.notify.receivers.settings import ReceiverSettings
 from detector.notify.receivers.webhook import Webhook
-from detector.notify.routes import Labelling, Routing
+from detector.notify.routes import Routing
 from detector.settings.alerting import AlertingSettings
 from tests.chaos.receiver import MODES, FailingReceiver
 from tests.fakes import DeadLetterList

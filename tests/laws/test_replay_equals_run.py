@@ -21,6 +21,7 @@ from detector.metrics import Metrics
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings, TimezoneSettings
+from detector.notify.labels import Labelling
 from detector.notify.outbox import Outbox
 from detector.notify.payload import alert_body
 from detector.pipeline.pipeline import Pipeline
@@ -111,7 +112,7 @@ def over_json(
     return (
         found.scores,
         status,
-        sorted(msgspec.json.encode(alert_body(a)) for a in raised),
+        sorted(msgspec.json.encode(alert_body(a, Labelling())) for a in raised),
     )
 
 

@@ -17,6 +17,7 @@ from deploy import reference
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.metrics import Metrics
 from detector.model.bundle import BUILTIN, load_bundle
+from detector.notify.labels import Labelling
 from detector.notify.payload import RECEIVER, OutgoingPost, body
 from detector.notify.routes import Routing
 from detector.settings import load as settings
@@ -121,7 +122,7 @@ def test_the_example_of_a_post_has_the_shape_of_a_post() -> None:
     (target,) = Routing([RECEIVER]).targets(alert)
     group = target.group
     post = OutgoingPost(target.receiver, group.key, dict(group.labels), (alert,), "")
-    made = body(post, "")
+    made = body(post, Labelling())
     (entry,) = example["alerts"]
     assert example.keys() == set(made.__struct_fields__)
     assert entry.keys() == set(made.alerts[0].__struct_fields__)

@@ -15,9 +15,9 @@ import urllib3
 
 from detector.clock import Clock
 from detector.errors import Permanent, Transient
+from detector.notify.labels import Labelling
 from detector.notify.payload import OutgoingPost, body, signature
 from detector.notify.receivers.settings import ReceiverSettings
-from detector.notify.routes import Labelling
 
 _RETRIED = {408, 425, 429}
 _SHORT = 1 << 16  # bytes of an answer that are read and not looked at
@@ -54,7 +54,7 @@ class Webhook:
 
     def deliver(self, post: OutgoingPost) -> None:
         """Raises Transient or Permanent."""
-        content = msgspec.json.encode(body(post, self._external, self._labelled))
+        content = msgspec.json.encode(body(post, self._labelled, self._external))
         own = {"Content-Type": "application/json", "Idempotency-Key": post.key}
         headers = {"User-Agent": "streamwarden"} | self._headers | own
         if self._secret:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
+from detector.notify.labels import Labelling
 from detector.notify.payload import (
     OutgoingPost,
     alert_body,
@@ -22,8 +23,9 @@ from detector.notify.payload import (
     signature,
     timestamp,
 )
-from detector.notify.routes import Labelling, Routing
+from detector.notify.routes import Routing
 
+LABELLING = Labelling()
 DEVIATIONS = (
     FeatureDeviation("cpu", "%", 97.0, 31.0, 0.8),
     FeatureDeviation("mem", "", 5.0, 4.0, 0.2),
@@ -57,7 +59,7 @@ def alone(alert: Alert) -> OutgoingPost:
 
 def test_severity_status_and_partition_do_not_change_an_incidents_name() -> None:
     names = {
-        alert_body(a).fingerprint
+        alert_body(a, LABELLING).fingerprint
         for a in (
             FIRING,
             RESOLVED,
@@ -84,11 +86,17 @@ def test_a_notification_is_the_same_for_every_attempt_and_no_other() -> None:
 
 
 def test_firing_has_no_end_and_resolved_has_one() -> None:
-    assert (alert_body(FIRING).status, alert_body(FIRING).endsAt) == (
+    assert (
+        alert_body(FIRING, LABELLING).status,
+        alert_body(FIRING, LABELLING).endsAt,
+    ) == (
         "firing",
         "0001-01-01T00:00:00Z",
     )
-    assert (alert_body(RESOLVED).status, alert_body(RESOLVED).endsAt) == (
+    assert (
+        alert_body(RESOLVED, LABELLING).status,
+        alert_body(RESOLVED, LABELLING).endsAt,
+    ) == (
         "resolved",
         "2023-11-14T22:23:20.000Z",
     )
@@ -97,7 +105,7 @@ def test_firing_has_no_end_and_resolved_has_one() -> None:
 def test_the_annotations_hold_what_was_seen_and_what_was_expected_of_the_features_that_contributed() -> (
     None
 ):
-    notes = alert_body(FIRING).annotations
+    notes = alert_body(FIRING, LABELLING).annotations
     assert notes["observed"] == "cpu=97 mem=5"
     assert notes["expected"] == "cpu=31 mem=4"
     assert notes["contributions"] == "cpu=0.8 mem=0.2"
@@ -110,7 +118,7 @@ def test_the_annotations_hold_what_was_seen_and_what_was_expected_of_the_feature
 )
 def test_any_stream_name_comes_through(stream: str) -> None:
     sent = msgspec.json.decode(
-        msgspec.json.encode(body(alone(replace(FIRING, stream=stream)), "http://us"))
+        msgspec.json.encode(body(alone(replace(FIRING, stream=stream)), LABELLING))
     )
     assert sent["alerts"][0]["labels"]["stream"] == stream
     assert sent["groupLabels"]["stream"] == stream
@@ -122,7 +130,7 @@ def test_any_stream_name_comes_through(stream: str) -> None:
 def test_a_post_fires_while_any_of_its_alerts_does_and_says_what_they_share() -> None:
     other = replace(RESOLVED, stream="host-2")
     post = OutgoingPost("hook", "{}:{}", {"cluster": "eu"}, (FIRING, other), "key")
-    made = body(post, "http://us", Labelling({"cluster": "eu"}))
+    made = body(post, Labelling({"cluster": "eu"}), "http://us")
     assert (made.receiver, made.status, made.groupLabels) == (
         "hook",
         "firing",
@@ -139,7 +147,7 @@ def test_a_post_fires_while_any_of_its_alerts_does_and_says_what_they_share() ->
     }
     assert {"score", "threshold", "at"} <= made.commonAnnotations.keys()
     assert "summary" not in made.commonAnnotations
-    assert body(replace(post, alerts=(RESOLVED, other)), "").status == "resolved"
+    assert body(replace(post, alerts=(RESOLVED, other)), LABELLING).status == "resolved"
 
 
 def test_a_posts_key_is_that_of_its_only_alert_or_one_of_all_in_their_order() -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from detector.events import Alert, Partition, Reason, Severity
-from detector.notify.routes import Labelling, Route, Routing
+from detector.notify.labels import Labelling
+from detector.notify.routes import Route, Routing
 
 WARNING = Alert(
     Partition("metrics", 0),
@@ -70,17 +71,6 @@ def test_a_label_that_an_alert_does_not_have_is_empty() -> None:
         Route("pager", label_patterns={"cluster": re.compile("")}),
         CATCH_ALL,
     ) == ["pager"]
-
-
-def test_labels_are_its_own_the_fixed_ones_and_those_in_the_streams_name() -> None:
-    assert LABELLED(WARNING) == {
-        "alertname": "StreamAnomaly",
-        "severity": "warning",
-        "stream": "eu/host-1",
-        "team": "core",
-        "cluster": "eu",
-    }
-    assert "cluster" not in LABELLED(replace(WARNING, stream="nowhere"))
 
 
 def test_alerts_of_one_group_have_one_key_and_those_of_another_route_another() -> None:

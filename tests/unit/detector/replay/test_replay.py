@@ -59,6 +59,23 @@ def test_there_is_one_row_for_each_input_row_in_its_order(
     assert "no stream was watched for a day" in said
 
 
+def test_alerts_have_the_configured_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETECTOR_ALERTING__LABELS", '{"team": "core"}')
+    data = history(tmp_path / "h.csv")
+    arguments = {
+        "--bundle": write_bundle(tmp_path / "b"),
+        "--data": data,
+        "--scores": tmp_path / "s.csv",
+        "--alerts": tmp_path / "a.ndjson",
+    }
+    flat = [str(part) for pair in arguments.items() for part in pair]
+    assert main(["replay", *flat]) == 0
+    lines = (tmp_path / "a.ndjson").read_text().splitlines()
+    assert {json.loads(line)["labels"]["team"] for line in lines} == {"core"}
+
+
 def test_rows_with_a_value_that_is_infinite_are_dropped_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,10 +16,10 @@ import pytest
 
 from detector.errors import ConfigError, Permanent, Transient
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
+from detector.notify.labels import Labelling
 from detector.notify.payload import OutgoingPost, idempotency_key, post_key
 from detector.notify.receivers.settings import ReceiverSettings
 from detector.notify.receivers.webhook import Webhook
-from detector.notify.routes import Labelling
 from tests.fakes import FakeClock
 
 P = Partition("metrics", 0)
