@@ -109,18 +109,19 @@ class Daemon:
             zones=zones,
             probe_engine=runtime,
         )
+        decoder = make_decoder(bundle, settings, self._first.unknown_field)
         self._loop = Loop(
             self._pipeline,
             self._keeper,
             self.metrics,
             self._clock,
+            decoder.decode,
             bundle.digest,
             manifest.state_size,
             settings.recovery.interval,
             settings.kafka.max_poll_records,
             settings.model.evict_after,
         )
-        self._decoder = make_decoder(bundle, settings, self._first.unknown_field)
         self._delivery = Delivery(
             self._outbox, receivers, self._dead, settings.alerting, self.metrics
         )
@@ -208,7 +209,7 @@ class Daemon:
         while not self._stop.is_set():
             self._loop.vitals.last_turn = self._clock.monotonic()
             try:
-                return KafkaSource(self._settings.kafka, self._decoder, self._loop)
+                return KafkaSource(self._settings.kafka, self._loop)
             except Transient as error:
                 if not said:
                     self._log.warning("waiting_for_broker", cause=str(error))

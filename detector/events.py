@@ -44,6 +44,44 @@ class RejectedRecord:
     value: bytes | None = None
 
 
+class TimestampType(enum.IntEnum):
+    """Who set the timestamp of a Kafka record; the numbers are the protocol's."""
+
+    CREATE_TIME = 0  # the producer
+    LOG_APPEND_TIME = 1  # the broker, when it appended the record
+
+
+Headers = Sequence[tuple[str, bytes | None]]  # a key may repeat
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """One partition's share of a poll, not decoded: n > 0 records, one column each.
+
+    Attributes:
+        offsets: rising; gaps are compacted or aborted records.
+        timestamps: the records' own, in epoch milliseconds.
+        timestamp_types: who set them, a :class:`TimestampType` or its number.
+        keys, values: None where the record has none; a null value is a tombstone.
+    """
+
+    partition: Partition
+    offsets: Sequence[int]
+    timestamps: Sequence[int]
+    timestamp_types: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last record."""
+        return self.offsets[-1] + 1
+
+
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
     """One partition's share of a poll after decoding: n records that can be scored, and

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from detector.events import Alert, Partition, RecordBatch, RejectedRecord
+from detector.events import Alert, Partition, RawBatch, RejectedRecord
 
 
 class Assignments(Protocol):
@@ -32,10 +32,12 @@ class Assignments(Protocol):
 
 
 class Source(Protocol):
-    """Where records come from."""
+    """Where records come from, as they are: whoever reads them decodes them."""
 
-    def poll(self, max_records: int, timeout: float) -> Sequence[RecordBatch]:
-        """At most ``max_records`` decoded records, waiting at most ``timeout`` seconds.
+    def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
+        """At most ``max_records`` records of started partitions, one batch for each.
+
+        Waits at most ``timeout`` seconds; without a record there is no batch.
         Raises Transient.
         """
         ...

@@ -30,8 +30,10 @@ from detector.events import (
     SINGLE_METRIC,
     Alert,
     Partition,
+    RawBatch,
     RecordBatch,
     RejectedRecord,
+    TimestampType,
 )
 from detector.model.bundle import (
     GRAPH,
@@ -282,6 +284,42 @@ class ScoreRows:
             zip(offsets.tolist(), decided.threshold.tolist(), strict=True)
         )
         self.phases.update(zip(offsets.tolist(), decided.phase.tolist(), strict=True))
+
+
+def raw_batch(
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None] | bytes | None = None,
+    first: int = 0,
+    partition: Partition | None = None,
+    timestamp: int = 0,
+) -> RawBatch:
+    """A poll of these values; one key for all, or one each; offsets from ``first``."""
+    count = len(values)
+    repeated = [keys] * count if keys is None or isinstance(keys, bytes) else keys
+    return RawBatch(
+        partition=partition or Partition("metrics", 0),
+        offsets=range(first, first + count),
+        timestamps=[timestamp] * count,
+        timestamp_types=[TimestampType.CREATE_TIME] * count,
+        keys=repeated,
+        values=values,
+        headers=[()] * count,
+    )
+
+
+def raw_points(
+    names: Sequence[str],
+    times: Sequence[float],
+    values: Sequence[Sequence[float]],
+    first: int = 0,
+    partition: Partition | None = None,
+) -> RawBatch:
+    """A poll of JSON records with the features cpu and mem, keyed by stream."""
+    records = [
+        msgspec.json.encode({"timestamp": time, "cpu": cpu, "mem": mem})
+        for time, (cpu, mem) in zip(times, values, strict=True)
+    ]
+    return raw_batch(records, [name.encode() for name in names], first, partition)
 
 
 def columns(

@@ -18,7 +18,7 @@ lock is never held while the client is called, which may need that same thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ import structlog
 
 from detector.clock import Clock
 from detector.errors import StoreError, Transient
-from detector.events import Partition, RecordBatch
+from detector.events import Partition, RawBatch, RecordBatch
 from detector.metrics import Metrics
 from detector.pipeline.pipeline import Pipeline
 from detector.ports import Source
@@ -82,6 +82,7 @@ class Loop:
         keeper: StoreWorker,
         metrics: Metrics,
         clock: Clock,
+        decode: Callable[[RawBatch], RecordBatch],
         bundle: str,
         width: int,
         interval: float,
@@ -92,6 +93,7 @@ class Loop:
         self._keeper = keeper
         self._metrics = metrics
         self._clock = clock
+        self._decode = decode
         self._bundle = bundle
         self._width = width
         self._interval = interval
@@ -179,7 +181,7 @@ class Loop:
         self.vitals.last_turn = self._clock.monotonic()
         try:
             self._begin(source)
-            polled = source.poll(self._records, POLL_TIMEOUT)
+            fetched = source.poll(self._records, POLL_TIMEOUT)
         except Transient as error:
             self._metrics.source_errors.inc()
             if not self.vitals.source_fault:
@@ -190,6 +192,7 @@ class Loop:
         if self.vitals.source_fault:
             self._log.info("broker_back")
             self.vitals.source_fault = ""
+        polled = [self._decode(raw) for raw in fetched]
         self._pace(polled)
         if not self._process(source, polled, generation):
             stop.wait(_RETRY)

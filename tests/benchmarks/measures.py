@@ -24,7 +24,7 @@ from detector.clock import SystemClock
 from detector.consumer.loop import Loop
 from detector.events import F32, RecordBatch
 from detector.ingest.formats.json_wide import Decoder
-from detector.ingest.sources.kafka_python import KafkaSource, _raw
+from detector.ingest.sources.kafka_python import KafkaSource, raw_batch
 from detector.kafka.settings import KafkaSettings
 from detector.model.bundle import Bundle, Feature, Manifest
 from detector.model.engine import clock_input
@@ -342,7 +342,7 @@ def _bare(bootstrap: str, topic: str, count: int, decoder: Decoder | None) -> fl
         for tp, records in polled.items():
             seen += len(records)
             if decoder is not None:
-                decoder.columns(_raw(tp, records))
+                decoder.decode(raw_batch(tp, records))
     rate = seen / (time.perf_counter() - start)
     consumer.close()
     return rate
@@ -356,6 +356,7 @@ def _daemon(bootstrap: str, topic: str, count: int, made, folder: Path) -> float
         keeper,
         house._metrics,
         SystemClock(),
+        Decoder(made.feature_names).decode,
         made.digest,
         made.manifest.state_size,
         10.0,
@@ -364,7 +365,7 @@ def _daemon(bootstrap: str, topic: str, count: int, made, folder: Path) -> float
     settings = KafkaSettings(
         bootstrap_servers=(bootstrap,), topics=(topic,), group_id=folder.name
     )
-    source = KafkaSource(settings, Decoder(made.feature_names), loop)
+    source = KafkaSource(settings, loop)
     stop = Event()
     start = 0.0
 

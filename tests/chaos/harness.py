@@ -48,7 +48,7 @@ SETTINGS: Final = {
     "KAFKA__SESSION_TIMEOUT_MS": "3000",
     "KAFKA__MAX_POLL_RECORDS": "300",
     "ALERTING__RETRY_FIRST": "0.05",
-    "ALERTING__RETRY_MOST": "0.3",
+    "ALERTING__RETRY_MAX": "0.3",
     "ALERTING__WEBHOOK_TIMEOUT": "0.5",
     "RECOVERY__INTERVAL": "0.1",
     # between two shares of the feed, so streams leave memory and come back all the time

@@ -11,7 +11,6 @@ import numpy as np
 
 from detector.alerting.policy import AlertTuning, alert_policy
 from detector.events import F32, F64, Alert, Partition
-from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -23,7 +22,7 @@ from detector.pipeline.pipeline import Pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
 from detector.recovery.store import Store
-from tests.fakes import DeadLetterList
+from tests.fakes import DeadLetterList, raw_batch
 
 # fingerprint, startsAt, reason: what a receiver tells notifications apart by
 Identity = tuple[str, str, str]
@@ -61,19 +60,8 @@ def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
     for partition, log in logs.items():
         pipeline.assign(partition, Restored((), (), 0))
         keys, values = zip(*log, strict=True)
-        pipeline.process(
-            [
-                decoder.columns(
-                    RawBatch(
-                        partition,
-                        list(range(len(log))),
-                        [0] * len(log),
-                        list(keys),
-                        list(values),
-                    )
-                )
-            ]
-        )
+        raw = raw_batch(values, keys, partition=partition)
+        pipeline.process([decoder.decode(raw)])
         pages = pipeline.capture(partition)
         assert pages is not None
         for rows, _, _ in pages.rows:

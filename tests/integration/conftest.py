@@ -83,7 +83,7 @@ def start(
         "MODEL__BUNDLE": str(bundle),
         "ALERTING__WEBHOOK_URL": receiver.url,
         "ALERTING__RETRY_FIRST": "0.05",
-        "ALERTING__RETRY_MOST": "0.2",
+        "ALERTING__RETRY_MAX": "0.2",
         "RECOVERY__INTERVAL": "0.5",
     }
     if "topic" in request.fixturenames:

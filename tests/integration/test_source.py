@@ -16,7 +16,6 @@ from kafka.admin import MemberToRemove
 from deploy.harness.broker import Broker
 from detector.errors import Transient
 from detector.events import Partition
-from detector.ingest.formats.json_wide import Decoder
 from detector.ingest.sources.kafka_python import KafkaSource
 from detector.kafka.settings import KafkaSettings
 from tests.integration.stage import eventually
@@ -64,7 +63,7 @@ def join(broker: Broker, topic: str) -> Iterator[Join]:
                 group_instance_id=name,
                 session_timeout_ms=6000,
             )
-            source = KafkaSource(settings, Decoder(["cpu"]), held)
+            source = KafkaSource(settings, held)
             stack.callback(source.close, timeout=1)
             return source, held
 

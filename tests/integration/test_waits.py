@@ -94,7 +94,8 @@ from detector.kafka.settings import KafkaSettings
 source_kafka._BOOTSTRAP_MS = 200
 for attempt in range(3):
     try:
-        source_kafka.KafkaSource(KafkaSettings(bootstrap_servers=("127.0.0.1:1",), topics=("none",)), None, None)
+        settings = KafkaSettings(bootstrap_servers=("127.0.0.1:1",), topics=("none",))
+        source_kafka.KafkaSource(settings, None)
     except Transient:
         print(threading.active_count())
 """

@@ -15,7 +15,6 @@ import pytest
 
 from detector.alerting.policy import alert_policy
 from detector.events import Alert, Partition, Phase
-from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle, load_bundle
@@ -28,7 +27,13 @@ from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from detector.replay.replay import replay
 from detector.settings.alerting import AlertingSettings
-from tests.fakes import DeadLetterList, ScoreRows, fake_bundle, write_bundle
+from tests.fakes import (
+    DeadLetterList,
+    ScoreRows,
+    fake_bundle,
+    raw_batch,
+    write_bundle,
+)
 
 P = Partition("metrics", 0)
 SETTINGS = AlertingSettings(
@@ -92,20 +97,8 @@ def over_json(
     decoder = Decoder(bundle.feature_names)
     for start in range(0, len(rows), poll):
         values = [json.dumps(row).encode() for row in rows[start : start + poll]]
-        count = len(values)
-        pipeline.process(
-            [
-                decoder.columns(
-                    RawBatch(
-                        P,
-                        range(start, start + count),
-                        [0] * count,
-                        [None] * count,
-                        values,
-                    )
-                )
-            ]
-        )
+        raw = raw_batch(values, first=start, partition=P)
+        pipeline.process([decoder.decode(raw)])
     status = [
         Phase(found.phases.get(i, Phase.DROPPED)).name.lower() for i in range(len(rows))
     ]

@@ -21,8 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detector.events import Partition, RecordBatch
-from detector.ingest.formats.batch import RawBatch
+from detector.events import Partition, RawBatch, RecordBatch
 from detector.ingest.formats.json_wide import F32_MOST, MAX_UNKNOWN, Decoder
 
 _STAMPS = frozenset((float, int, str, type(None)))
@@ -54,7 +53,7 @@ class EachMetricDecoder(Decoder):
         self._named: set[str] = set()
         super().__init__((), max_bytes, on_unknown)
 
-    def columns(self, raw: RawBatch) -> RecordBatch:
+    def decode(self, raw: RawBatch) -> RecordBatch:
         """Every record is either rows of the columns, one for each of its metrics, or
         one of their ``rejected``.
         """

@@ -23,8 +23,7 @@ import msgspec
 import numpy as np
 
 from detector.errors import BadRecord, RejectReason
-from detector.events import F64, Partition, RecordBatch, RejectedRecord
-from detector.ingest.formats.batch import RawBatch
+from detector.events import F64, Partition, RawBatch, RecordBatch, RejectedRecord
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
 
 MAX_UNKNOWN = 64
@@ -54,12 +53,12 @@ class Decoder:
         self._strict = True
         self._build()
 
-    def columns(self, raw: RawBatch) -> RecordBatch:
+    def decode(self, raw: RawBatch) -> RecordBatch:
         """Every record is either a row of the columns or one of their ``rejected``."""
-        decode = self._decode
+        learnt = self._decode
         rows, kept, rejected = self._rows(raw)
         # it learnt a field on the way: the whole poll again, as one struct
-        if decode is not self._decode:
+        if learnt is not self._decode:
             rows, kept, rejected = self._rows(raw)
         times, bad_times = self._times(rows, raw, kept)
         values = self._values(rows)

@@ -5,7 +5,7 @@ it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,22 @@ import pytest
 from detector.alerting.policy import AlertTuning, alert_policy
 from detector.consumer.loop import Loop
 from detector.errors import Transient
-from detector.events import Partition, RecordBatch
+from detector.events import Partition, RawBatch, RecordBatch
+from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.store_thread import StoreWorker
 from detector.state.table import PAGE
-from tests.fakes import DeadLetterList, FakeClock, MemoryStore, columns, fake_bundle
+from tests.fakes import (
+    DeadLetterList,
+    FakeClock,
+    MemoryStore,
+    fake_bundle,
+    raw_batch,
+    raw_points,
+)
 
 P = Partition("metrics", 0)
 Q = Partition("metrics", 1)
@@ -30,7 +38,7 @@ Q = Partition("metrics", 1)
 class ListSource:
     """Polls what a test scripted. Implements Source."""
 
-    def __init__(self, *polls: Sequence[RecordBatch] | Exception) -> None:
+    def __init__(self, *polls: Sequence[RawBatch] | Exception) -> None:
         self.polls = list(polls)
         self.committed: list[dict[Partition, int]] = []
         self.sought: list[tuple[Partition, int]] = []
@@ -40,7 +48,7 @@ class ListSource:
         self.asked: list[int] = []
         self.refusals: dict[Partition, int] = {}
 
-    def poll(self, max_records: int, timeout: float) -> Sequence[RecordBatch]:
+    def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
         self.asked.append(max_records)
         for action in self.during_poll:
             assert callable(action)
@@ -79,7 +87,11 @@ class ListSource:
 
 
 class House:
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        decode: Callable[[RawBatch], RecordBatch] | None = None,
+    ) -> None:
         bundle = fake_bundle(path)
         manifest = bundle.manifest
         self.metrics = Metrics()
@@ -103,6 +115,7 @@ class House:
             self.keeper,
             self.metrics,
             self.clock,
+            decode or Decoder(bundle.feature_names).decode,
             bundle.digest,
             manifest.state_size,
             10.0,
@@ -147,9 +160,9 @@ def house(tmp_path: Path) -> Iterator[House]:
     made.keeper.close(timeout=5)
 
 
-def poll(first: int = 0, partition: Partition = P) -> list[RecordBatch]:
+def poll(first: int = 0, partition: Partition = P) -> list[RawBatch]:
     return [
-        columns(
+        raw_points(
             ["a", "b"],
             [60.0 + first, 60.0 + first],
             [[1, 1], [2, 2]],
@@ -171,9 +184,11 @@ def test_a_partition_gives_records_once_its_pages_are_read_and_then_it_is_ready(
     assert house.loop.vitals.ready
 
 
-def test_fewer_records_are_asked_for_where_each_holds_many_points(house: House) -> None:
-    one = poll()[0]
-    thousand = RecordBatch(
+def five_hundred_points_each(raw: RawBatch) -> RecordBatch:
+    """Two records without a key hold 500 points each; others hold one."""
+    if raw.keys[0] is not None:
+        return Decoder(("cpu", "mem")).decode(raw)
+    return RecordBatch(
         P,
         ["a"] * 1000,
         np.repeat(np.arange(2), 500),
@@ -181,10 +196,19 @@ def test_fewer_records_are_asked_for_where_each_holds_many_points(house: House) 
         np.zeros((1000, 2), np.float32),
         2,
     )
+
+
+def test_fewer_records_are_asked_for_where_each_holds_many_points(
+    tmp_path: Path,
+) -> None:
+    house = House(tmp_path, five_hundred_points_each)
+    one = poll()[0]
+    thousand = raw_batch([b"", b""])
     source = ListSource([thousand], [one], [], [thousand, thousand], [one])
     for _ in range(6):
         house.turn(source)
     assert source.asked == [500, 1, 500, 500, 1, 500]  # of 500 points a poll
+    house.keeper.close(timeout=5)
 
 
 def test_offsets_are_committed_after_the_pages_are_durable(house: House) -> None:
@@ -314,14 +338,14 @@ def test_records_of_an_evicted_stream_wait_until_its_page_can_be_read(
     house.stop.set()  # the pause between tries ends at once
     house.assign(P)
     names = [f"s{i}" for i in range(PAGE)]
-    source = ListSource([columns(names, [60.0] * PAGE, [[1, 1]] * PAGE)])
+    source = ListSource([raw_points(names, [60.0] * PAGE, [[1, 1]] * PAGE)])
     house.turn(source)
     for _ in range(2):
         house.clock.now += 100  # more than the stream may be silent
         house.checkpoint(source)
     assert house.value("detector_streams_evicted") == PAGE
     house.store.failing = True
-    point = [columns(["s3"], [120.0], [[1, 1]], first=PAGE)]
+    point = [raw_points(["s3"], [120.0], [[1, 1]], first=PAGE)]
     source.polls = [point, point]
     house.turn(source)
     assert source.sought == [(P, PAGE)]
@@ -385,7 +409,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_start_with_the_states_it_ha
     house.turn(ListSource(poll(500)))
     house.loop.revoked([P])
     assert house.assign(P, log=(0, 4)) == [(P, 0)]
-    house.turn(ListSource([columns(["a", "b"], [900.0, 900.0], [[1, 1], [2, 2]])]))
+    house.turn(ListSource([raw_points(["a", "b"], [900.0, 900.0], [[1, 1], [2, 2]])]))
     assert house.value("detector_scored_total") == 4
     assert house.loop.revoked([P]) == {P: 2}
     assert house.assign(P, log=(0, 4)) == [(P, 2)]

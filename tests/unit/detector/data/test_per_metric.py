@@ -18,7 +18,6 @@ from detector.cli.main import main
 from detector.data.per_metric import read_metrics
 from detector.errors import BundleError, DataError, RejectReason
 from detector.events import Alert, Partition
-from detector.ingest.formats.batch import RawBatch
 from detector.ingest.formats.json_per_metric import EachMetricDecoder
 from detector.metrics import Metrics
 from detector.model.bundle import MANIFEST, Manifest, load_bundle
@@ -30,6 +29,7 @@ from detector.recovery.snapshot import Restored
 from tests.fakes import (
     DeadLetterList,
     MemoryStore,
+    raw_batch,
     write_bundle,
     write_each_metric_bundle,
 )
@@ -266,16 +266,8 @@ class House:
     def feed(self, *records: Mapping[str, object], first: int = 0) -> None:
         """Offsets are counted from ``first``."""
         values = [json.dumps(record).encode() for record in records]
-        offsets = range(first, first + len(values))
-        self.pipeline.process(
-            [
-                self.decoder.columns(
-                    RawBatch(
-                        P, offsets, [0] * len(values), [b"host"] * len(values), values
-                    )
-                )
-            ]
-        )
+        raw = raw_batch(values, b"host", first, P)
+        self.pipeline.process([self.decoder.decode(raw)])
 
     def value(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0

@@ -12,26 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import RejectReason
-from detector.events import Partition, RecordBatch
-from detector.ingest.formats.batch import RawBatch
+from detector.events import Partition, RawBatch, RecordBatch
 from detector.ingest.formats.json_per_metric import EachMetricDecoder
 from detector.ingest.formats.json_wide import MAX_UNKNOWN
+from tests.fakes import raw_batch
 
 P = Partition("metrics", 3)
 
 
 def raw(*values: bytes | None, key: bytes | None = b"host-1") -> RawBatch:
-    return RawBatch(
-        P,
-        range(70, 70 + len(values)),
-        [1_700_000_000_000] * len(values),
-        [key] * len(values),
-        values,
-    )
+    return raw_batch(values, key, 70, P, timestamp=1_700_000_000_000)
 
 
 def decode(*values: bytes | None, key: bytes | None = b"host-1") -> RecordBatch:
-    return EachMetricDecoder(1000).columns(raw(*values, key=key))
+    return EachMetricDecoder(1000).decode(raw(*values, key=key))
 
 
 def record(**fields: object) -> bytes:
@@ -128,10 +122,9 @@ def test_a_field_that_is_no_number_is_named_once_ignored_and_always_counted(
     said: list[tuple[str, Partition, int]] = []
     decoder = EachMetricDecoder(on_unknown=lambda *what: said.append(what))
     assert (
-        decoder.columns(raw(record(cpu=1), record(cpu=1, odd=value))).unknown_fields
-        == 1
+        decoder.decode(raw(record(cpu=1), record(cpu=1, odd=value))).unknown_fields == 1
     )
-    columns = decoder.columns(raw(record(cpu=1, odd=value), record(cpu=1, odd=value)))
+    columns = decoder.decode(raw(record(cpu=1, odd=value), record(cpu=1, odd=value)))
     assert (columns.unknown_fields, list(columns.names)) == (2, ["host-1/cpu"] * 2)
     assert said == [("odd", P, 71)]
 
@@ -141,7 +134,7 @@ def test_endless_new_fields_are_named_up_to_a_bound() -> None:
     decoder = EachMetricDecoder(
         on_unknown=lambda field, partition, offset: said.append(field)
     )
-    columns = decoder.columns(
+    columns = decoder.decode(
         raw(*(record(cpu=1, **{f"x{k}": "text"}) for k in range(2 * MAX_UNKNOWN)))
     )
     assert (columns.unknown_fields, len(said)) == (2 * MAX_UNKNOWN, MAX_UNKNOWN)
@@ -211,7 +204,7 @@ def test_the_rows_of_a_record_are_its_numbers_whatever_they_are_called(
         for name, value in numbers.items()
         if name not in ("timestamp", "stream")
     } | {"cpu": 1}
-    columns = EachMetricDecoder().columns(raw(json.dumps(numbers).encode()))
+    columns = EachMetricDecoder().decode(raw(json.dumps(numbers).encode()))
     assert dict(zip(columns.names, columns.values[:, 0].tolist(), strict=True)) == {
         f"host-1/{name}": value for name, value in numbers.items()
     }

@@ -10,18 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import RejectReason
-from detector.events import Partition, RecordBatch
-from detector.ingest.formats.batch import RawBatch
+from detector.events import Partition, RawBatch, RecordBatch
 from detector.ingest.formats.json_wide import Decoder
+from tests.fakes import raw_batch
 
 P = Partition("metrics", 3)
 
 
 def raw(*values: bytes | None, key: bytes | None = b"host-1") -> RawBatch:
-    count = len(values)
-    return RawBatch(
-        P, range(70, 70 + count), [1_700_000_000_000] * count, [key] * count, values
-    )
+    return raw_batch(values, key, 70, P, timestamp=1_700_000_000_000)
 
 
 def decode(
@@ -30,7 +27,7 @@ def decode(
     features: tuple[str, ...] = ("cpu", "mem"),
     max_bytes: int = 1000,
 ) -> RecordBatch:
-    return Decoder(features, max_bytes).columns(raw(*values, key=key))
+    return Decoder(features, max_bytes).decode(raw(*values, key=key))
 
 
 def record(**fields: object) -> bytes:
@@ -124,8 +121,8 @@ def test_an_unknown_field_is_named_once_ignored_and_always_counted() -> None:
     said: list[tuple[str, Partition, int]] = []
     decoder = Decoder(("cpu",), on_unknown=lambda *what: said.append(what))
     value = record(timestamp=5, cpu=1, region={"name": "x"})
-    assert decoder.columns(raw(value, record(timestamp=6, cpu=2))).unknown_fields == 1
-    assert decoder.columns(raw(value, value)).unknown_fields == 2
+    assert decoder.decode(raw(value, record(timestamp=6, cpu=2))).unknown_fields == 1
+    assert decoder.decode(raw(value, value)).unknown_fields == 2
     assert said == [("region", P, 70)]
 
 
@@ -133,7 +130,7 @@ def test_a_topic_with_endless_new_fields_is_still_decoded() -> None:
     decoder = Decoder(("cpu",))
     for k in range(100):
         assert (
-            len(decoder.columns(raw(record(timestamp=5, cpu=1, **{f"x{k}": k}))).names)
+            len(decoder.decode(raw(record(timestamp=5, cpu=1, **{f"x{k}": k}))).names)
             == 1
         )
 
