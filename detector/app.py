@@ -79,6 +79,7 @@ class Daemon:
         self.metrics.threshold.labels("warning").set(thresholds.warning)
         self.metrics.threshold.labels("critical").set(thresholds.critical)
         self.metrics.budget.set(settings.alerting.false_alarms_per_week)
+        self.metrics.checkpoint_interval.set(settings.recovery.interval)
         writer = secrets.randbits(63)
         self._keeper = StoreWorker(store)
         self._outbox = Outbox(

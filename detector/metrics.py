@@ -125,6 +125,16 @@ class Metrics:
             "Seconds since the last durable checkpoint.",
             registry=registry,
         )
+        self.checkpoint_interval = Gauge(
+            "detector_checkpoint_interval_seconds",
+            "Seconds between checkpoints, as configured.",
+            registry=registry,
+        )
+        self.ready = Gauge(
+            "detector_ready",
+            "1 while partitions are assigned and their states restored, as /-/ready.",
+            registry=registry,
+        )
         self.threshold = Gauge(
             "detector_threshold",
             "The fleet's level for the budget, at the bundle's tick: a stream's own also follows from its tick, its age, its past and its incidents.",

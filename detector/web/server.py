@@ -89,6 +89,7 @@ class WebServer:
 
     async def _show_metrics(self, request: Request) -> Response:
         self._refresh()
+        self._metrics.ready.set(self._serves())
         return Response(
             generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST
         )
@@ -111,13 +112,16 @@ class WebServer:
         )
 
     async def _ready(self, request: Request) -> Response:
-        ready = self._vitals.ready and not self._vitals.stopping
+        ready = self._serves()
         return PlainTextResponse(
             "ready\n"
             if ready
             else "not ready: no partitions, or states not restored yet\n",
             200 if ready else 503,
         )
+
+    def _serves(self) -> bool:
+        return self._vitals.ready and not self._vitals.stopping
 
     async def _status(self, request: Request) -> Response:
         return _json(self._view.status)

@@ -83,10 +83,13 @@ def test_it_is_ready_once_partitions_are_restored_and_not_while_it_stops(
     house: House,
 ) -> None:
     assert house.get("/-/ready")[0] == 503
+    assert "detector_ready 0.0\n" in house.get("/metrics")[1]
     house.vitals.ready = True
     assert house.get("/-/ready")[:2] == (200, "ready\n")
+    assert "detector_ready 1.0\n" in house.get("/metrics")[1]
     house.vitals.stopping = True
     assert house.get("/-/ready")[0] == 503
+    assert "detector_ready 0.0\n" in house.get("/metrics")[1]
 
 
 def test_it_is_healthy_while_the_loop_moves(house: House) -> None:
