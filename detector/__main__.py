@@ -2,6 +2,6 @@
 
 import sys
 
-from detector.cli.main import main
+from detector.cli.main import main_of_module
 
-sys.exit(main())
+sys.exit(main_of_module())

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
+import click
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
+from detector.cli.command_group import OPERATOR_MUST_ACT
+from detector.cli.options import config_option
 from detector.clock import SystemClock
 from detector.compose import make_receivers, make_store, open_bundle
 from detector.errors import ConfigError, DetectorError, StoreError
@@ -15,7 +19,35 @@ from detector.kafka.client import connected
 from detector.model.onnx_engine import OnnxEngine
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import examine
-from detector.settings.load import Settings
+from detector.settings.load import Settings, load, names_and_values
+
+
+@click.command()
+@config_option
+def check(config: Path | None) -> int:
+    """Test settings, bundle, broker, topics and store.
+
+    It prints the effective settings with secrets masked, and one sentence on standard
+    error for each fault. It changes nothing: it creates no directory and no topic, and
+    sends no alert. It says `configuration OK` only if it found no fault.
+
+    \b
+    Examples:
+      streamwarden check --config streamwarden.toml
+      DETECTOR_KAFKA__TOPICS=metrics streamwarden check && streamwarden run
+    """
+    settings = load(config)
+    for name, value in names_and_values(settings):
+        click.echo(f"{name}={value}")
+    found = list(faults(settings))
+    for fault in found:
+        click.echo(f"streamwarden: {fault}", err=True)
+    for remark in remarks(settings):
+        click.echo(remark)
+    if found:
+        return OPERATOR_MUST_ACT
+    click.echo("configuration OK")
+    return 0
 
 
 def faults(settings: Settings) -> Iterator[str]:

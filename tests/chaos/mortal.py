@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from detector import log
 from detector.app import Daemon
-from detector.cli.main import run_until_signalled
+from detector.cli.run import run_until_signalled
 from detector.clock import SystemClock
 from detector.compose import make_store
 from detector.events import Partition

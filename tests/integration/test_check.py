@@ -62,7 +62,7 @@ def test_all_is_well(check: Check, topic: str, broker: Broker) -> None:
     assert (status, err) == (0, "")
     assert f"DETECTOR_KAFKA__TOPICS={topic}\n" in out
     assert f"DETECTOR_KAFKA__BOOTSTRAP_SERVERS={broker.bootstrap}\n" in out
-    assert "all is well" in out
+    assert "configuration OK" in out
 
 
 def test_the_zone_in_force_is_shown_wherever_it_comes_from(

@@ -341,7 +341,7 @@ def contest(
 def _refusal(held_out: Comparison) -> str:
     return (
         f"{held_out.sentence}; nothing was written: give it more history or --steps, fit the baseline with --detector {held_out.best_baseline.name}, "
-        "or write it all the same with --accept"
+        "or write it all the same with --allow-worse"
     )
 
 

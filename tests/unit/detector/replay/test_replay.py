@@ -56,7 +56,7 @@ def test_there_is_one_row_for_each_input_row_in_its_order(
     said = capsys.readouterr().out
     assert "200 scored, 2 dropped; 1 incidents, 1 resolved" in said
     assert "dropped: 1 no_features, 1 late" in said
-    assert "no stream was watched for a day" in said
+    assert "no stream has a day of points" in said
 
 
 def test_alerts_have_the_configured_labels(

@@ -180,10 +180,10 @@ def test_a_network_that_is_worse_is_written_only_when_it_is_accepted(
     assert training(arguments) == 2
     shown = capsys.readouterr()
     assert "is worse than the best baseline" in shown.err
-    assert "--accept" in shown.err
+    assert "--allow-worse" in shown.err
     assert all(f"  {name}" in shown.out for name in ("lstm", "ewma", "gaussian", "pca"))
     assert not (tmp_path / "b").exists()
-    assert training([*arguments, "--accept"]) == 0
+    assert training([*arguments, "--allow-worse"]) == 0
     recorded = load_bundle(tmp_path / "b").manifest.provenance["held_out"]
     assert set(recorded["detectors"]) == {"lstm", "ewma", "gaussian", "pca"}
     assert set(recorded["detectors"]["lstm"]["vus_pr_by_kind"]) == set(KINDS)

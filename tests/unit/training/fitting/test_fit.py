@@ -357,7 +357,7 @@ def test_a_lean_bundle_of_one_metric_is_half_as_wide_and_runs(tmp_path: Path) ->
                 "--out",
                 str(tmp_path / "b"),
                 "--lean",
-                "--accept",
+                "--allow-worse",
                 *QUICK,
             ]
         )

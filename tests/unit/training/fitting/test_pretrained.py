@@ -94,7 +94,7 @@ def test_a_short_history_of_one_metric_has_about_the_levels_of_the_package(
                 str(tmp_path / "bundle"),
                 "--steps",
                 "2",
-                "--accept",
+                "--allow-worse",
             ]
         )
         == 0

@@ -1,0 +1,151 @@
+"""``replay``: the daemon's pipeline over files."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from detector.cli.command_group import on_terminal
+from detector.cli.options import A_BUNDLE, FILE, BundleType, config_option, data_option
+from detector.compose import open_bundle
+from detector.errors import ConfigError, DataError
+from detector.model.bundle import load_bundle
+from detector.replay.replay import ExplainRequest, Summary
+from detector.replay.replay import replay as replay_files
+from detector.settings.load import load
+from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
+
+Progress = Callable[[int, int], None]
+
+
+@click.command()
+@click.option(
+    "--bundle",
+    type=BundleType(),
+    metavar="DIR",
+    help=f"A {A_BUNDLE}.  [default: the one that is set, else `builtin`]",
+)
+@data_option
+@click.option(
+    "--scores",
+    type=FILE,
+    metavar="FILE",
+    required=True,
+    help="CSV to write: one row for each input row, or for each of its metrics.",
+)
+@click.option(
+    "--alerts",
+    type=FILE,
+    metavar="FILE",
+    help="NDJSON to write: one alert a line, as a receiver gets it.",
+)
+@click.option(
+    "--explain",
+    metavar="STREAM@TIME",
+    help="Say why this point did or did not alert; time in ISO 8601 or epoch seconds.",
+)
+@config_option
+def replay(
+    bundle: Path | None,
+    data: Path,
+    scores: Path,
+    alerts: Path | None,
+    explain: str | None,
+    config: Path | None,
+) -> None:
+    """Run the daemon's pipeline over files: what it would have scored and raised.
+
+    \b
+    Examples:
+      streamwarden replay --data history.csv --scores scores.csv
+      streamwarden replay --data history/ --scores scores.csv \\
+        --alerts alerts.ndjson --explain host-1@2026-03-01T12:00:00Z
+    """
+    settings = load(config)
+    opened = load_bundle(bundle) if bundle else open_bundle(settings)
+    request = None if explain is None else explain_request(explain)
+    with _row_progress() as progress:
+        summary = replay_files(
+            opened,
+            data,
+            scores,
+            alerts,
+            settings.alerting,
+            progress,
+            request,
+            settings.model,
+        )
+    for line in _summary_lines(summary, settings.alerting.false_alarms_per_week):
+        click.echo(line)
+    if request is None:
+        return
+    if not request.answer:
+        raise DataError(
+            f"--explain: {request.stream} has no point at or before that time"
+            f" in {data}: name a later one"
+        )
+    click.echo(request.answer)
+
+
+def explain_request(text: str) -> ExplainRequest:
+    """Read ``STREAM@TIME``, time in ISO 8601 (UTC without an offset) or epoch seconds.
+
+    Raises ConfigError.
+    """
+    stream, _, at = text.rpartition("@")
+    try:
+        time = seconds(at)
+    except ValueError:
+        time = math.nan
+    if not EARLIEST < time < LATEST:
+        raise ConfigError(
+            f"--explain {text}: name a stream and a time, as in"
+            f" host-1@2026-03-01T12:00:00Z or host-1@1772366400{unit_hint(time)}"
+        )
+    return ExplainRequest(stream, time)
+
+
+@contextlib.contextmanager
+def _row_progress() -> Iterator[Progress]:
+    """A bar over rows on standard error if it is a terminal, nothing elsewhere."""
+    with click.progressbar(
+        length=1, label="rows", file=sys.stderr, hidden=not on_terminal(), show_pos=True
+    ) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        yield show
+
+
+def _summary_lines(summary: Summary, budget: float) -> Iterator[str]:
+    lost = summary.rows - summary.scored
+    yield (
+        f"{summary.rows:,} rows of {summary.streams:,} streams:"
+        f" {summary.scored:,} scored, {lost:,} dropped;"
+        f" {summary.fired} incidents, {summary.resolved} resolved"
+    )
+    if summary.dropped:
+        counts = ", ".join(
+            f"{count:,} {reason}" for reason, count in summary.dropped.items()
+        )
+        remedy = "; sort the data by time" if summary.dropped.get("late") else ""
+        yield f"dropped: {counts}{remedy}"
+    rates = summary.rates
+    if not rates.streams:
+        yield (
+            "incidents a stream-week: no rate yet, since no stream has a day of points"
+        )
+        return
+    shares = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.shares.items())
+    yield (
+        f"incidents a stream-week: {rates.mean:.3g}"
+        f" (budget: {budget:g} false alarms);"
+        f" over the {rates.streams:,} streams with at least a day of points: {shares}"
+    )
