@@ -15,21 +15,22 @@ from collections.abc import Callable
 import structlog
 
 from detector.alerting.incident_rates import incident_rates
-from detector.alerting.policy import alert_policy, fleet_thresholds
+from detector.alerting.policy import fleet_thresholds
 from detector.clock import Clock, SystemClock
 from detector.compose import make_decoder, make_receivers, make_store, open_bundle
 from detector.consumer.first_seen import FirstOccurrenceLog
 from detector.consumer.loop import Loop
 from detector.dead_letters import DeadLetterFile
 from detector.errors import ConfigError, DetectorError, Transient
-from detector.events import Alert
 from detector.history.incident_log import IncidentLog
 from detector.ingest.sources.kafka_python import KafkaSource
 from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.delivery import Delivery
 from detector.notify.outbox import Outbox
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.alert_log import AlertLog
+from detector.pipeline.build import build_pipeline
+from detector.pipeline.observer import Observers
 from detector.recovery.store import Store
 from detector.recovery.store_thread import StoreWorker
 from detector.settings.load import Settings
@@ -66,9 +67,6 @@ class Daemon:
         bundle = open_bundle(settings)
         manifest = bundle.manifest
         tuning = settings.alerting.tuning()
-        rules = alert_policy(
-            tuning, manifest.tail, manifest.tick_interval, manifest.warm_up
-        )
         runtime = OnnxEngine(bundle)
         zones = settings.model.zones(bundle)
         store = store or make_store(settings, self._clock)
@@ -95,17 +93,14 @@ class Daemon:
             settings.alerting.labelling(),
         )
         view = IncidentLog(bundle, settings.alerting)
-        self._pipeline = Pipeline(
+        self._pipeline = build_pipeline(
             bundle,
             runtime,
-            rules,
-            self._outbox,
-            self.metrics,
-            self._dead,
-            settings.model.max_streams,
-            on_rejected=self._first.rejected,
-            on_alert=lambda alert: self._alerted(alert, view),
-            on_split=self._first.split,
+            tuning,
+            observer=Observers(self._dead, self._first, AlertLog(), view),
+            outbox=self._outbox,
+            metrics=self.metrics,
+            max_streams=settings.model.max_streams,
             writer=writer,
             zones=zones,
             probe_engine=runtime,
@@ -240,15 +235,3 @@ class Daemon:
             self._log.error(
                 "cleanup_failed", part=what, cause=f"{type(error).__name__}: {error}"
             )
-
-    def _alerted(self, alert: Alert, view: IncidentLog) -> None:
-        self._log.warning(
-            "alert",
-            status="firing" if alert.firing else "resolved",
-            reason=alert.reason.label,
-            stream=alert.stream,
-            severity=alert.severity.label,
-            score=round(alert.score, 2),
-            threshold=round(alert.threshold, 2),
-        )
-        view.alerted(alert)

@@ -20,13 +20,15 @@ from detector.errors import ConfigError
 from detector.events import Alert, RejectedRecord
 from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body
+from detector.pipeline.observer import NullObserver
 
 KEPT = 4096
 
 
-class DeadLetterFile:
-    """Implements DeadLetters. Thread-safe. Raises ConfigError where it can't be opened;
-    a disk that fails later stops nothing.
+class DeadLetterFile(NullObserver):
+    """Implements DeadLetters and Observer. Thread-safe.
+
+    Raises ConfigError if it can't be opened; a disk that fails later stops nothing.
     """
 
     def __init__(self, path: Path, max_bytes: int, labelling: Labelling) -> None:
@@ -47,19 +49,19 @@ class DeadLetterFile:
             ) from None
         self._log = structlog.get_logger("deadletter")
 
-    def record(self, rejected: RejectedRecord) -> None:
+    def rejected(self, record: RejectedRecord) -> None:
         where = {
-            "topic": rejected.partition.topic,
-            "partition": rejected.partition.number,
-            "offset": rejected.offset,
+            "topic": record.partition.topic,
+            "partition": record.partition.number,
+            "offset": record.offset,
         }
         self._write(
             {
                 "kind": "record",
-                "reason": rejected.reason.value,
-                "detail": rejected.detail[:500],
+                "reason": record.reason.value,
+                "detail": record.detail[:500],
                 **where,
-                **_bytes(rejected),
+                **_bytes(record),
             }
         )
 
@@ -93,21 +95,6 @@ class DeadLetterFile:
         full = self._file
         self._file = self._path.open("ab")
         full.close()
-
-
-class NoDeadLetters:
-    """For replay: its rows are still in the file they came from. Implements
-    DeadLetters.
-    """
-
-    def record(self, rejected: RejectedRecord) -> None:
-        """Nothing to keep."""
-
-    def notification(self, alert: Alert, cause: str) -> None:
-        """Nothing to keep."""
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def _bytes(rejected: RejectedRecord) -> dict[str, str | None]:

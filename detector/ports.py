@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from detector.events import Alert, Partition, RawBatch, RejectedRecord
+from detector.events import Alert, Partition, RawBatch
 
 
 class Assignments(Protocol):
@@ -17,7 +17,7 @@ class Assignments(Protocol):
     """
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
-        """They are ours and give no records until ``Source.start`` is called for each."""
+        """They are ours, and give no records until ``Source.start`` is called."""
         ...
 
     def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
@@ -49,7 +49,7 @@ class Source(Protocol):
         ...
 
     def first_offset(self, partition: Partition) -> int:
-        """Where to read a partition from that was never checkpointed. Raises Transient."""
+        """Where to begin a partition without a checkpoint. Raises Transient."""
         ...
 
     def start(self, partition: Partition, offset: int) -> None:
@@ -94,9 +94,7 @@ class SpillStore(Protocol):
 
 
 class DeadLetters(Protocol):
-    """Where what can't be used is kept for a person to look at."""
-
-    def record(self, rejected: RejectedRecord) -> None: ...
+    """Where notifications are kept that no receiver takes, for a person to look at."""
 
     def notification(self, alert: Alert, cause: str) -> None: ...
 

@@ -20,13 +20,10 @@ import msgspec
 import numpy as np
 import onnx.parser
 
-from detector.alerting.decide import Decisions
 from detector.alerting.thresholds import FEEDBACK
 from detector.errors import Permanent, StoreError, Transient
 from detector.events import (
-    F32,
     F64,
-    I64,
     SINGLE_METRIC,
     Alert,
     Partition,
@@ -46,9 +43,9 @@ from detector.model.bundle import (
     load_bundle,
     sha256,
 )
-from detector.model.engine import StepOutput
 from detector.model.tail import TailFit
 from detector.notify.payload import OutgoingPost
+from detector.pipeline.observer import NullObserver, ScoredBatch
 from detector.recovery.snapshot import Head, Page
 
 GRAPH_TEXT = """
@@ -229,11 +226,7 @@ class MemoryStore:
 class DeadLetterList:
     """Implements DeadLetters."""
 
-    records: list[RejectedRecord] = field(default_factory=list)
     notifications: list[tuple[Alert, str]] = field(default_factory=list)
-
-    def record(self, rejected: RejectedRecord) -> None:
-        self.records.append(rejected)
 
     def notification(self, alert: Alert, cause: str) -> None:
         self.notifications.append((alert, cause))
@@ -264,26 +257,41 @@ class ScriptedReceiver:
 
 
 @dataclass
-class ScoreRows:
-    """Every score by offset. Implements ScoreSink."""
+class PipelineRecorder(NullObserver):
+    """Keeps what it saw; scores, thresholds, phases by offset. Implements Observer."""
 
     scores: dict[int, float] = field(default_factory=dict)
-    levels: dict[int, float] = field(default_factory=dict)
+    thresholds: dict[int, float] = field(default_factory=dict)
     phases: dict[int, int] = field(default_factory=dict)
+    alerts: list[Alert] = field(default_factory=list)
+    rejects: list[RejectedRecord] = field(default_factory=list)
 
-    def wave(
-        self,
-        partition: Partition,
-        offsets: I64,
-        x: F32,
-        step: StepOutput,
-        decided: Decisions,
-    ) -> None:
-        self.scores.update(zip(offsets.tolist(), step.score.tolist(), strict=True))
-        self.levels.update(
-            zip(offsets.tolist(), decided.threshold.tolist(), strict=True)
-        )
-        self.phases.update(zip(offsets.tolist(), decided.phase.tolist(), strict=True))
+    def scored(self, batch: ScoredBatch) -> None:
+        offsets = batch.offsets.tolist()
+        decisions = batch.decisions
+        self.scores.update(zip(offsets, batch.step.score.tolist(), strict=True))
+        self.thresholds.update(zip(offsets, decisions.threshold.tolist(), strict=True))
+        self.phases.update(zip(offsets, decisions.phase.tolist(), strict=True))
+
+    def alerted(self, alert: Alert) -> None:
+        self.alerts.append(alert)
+
+    def rejected(self, record: RejectedRecord) -> None:
+        self.rejects.append(record)
+
+
+# stream, start in event time, reason: what tells one notification from another
+Incident = tuple[str, float, str]
+
+
+@dataclass
+class IncidentSet(NullObserver):
+    """Keeps each alert once, as a receiver does after restarts. Implements Observer."""
+
+    found: set[Incident]
+
+    def alerted(self, alert: Alert) -> None:
+        self.found.add((alert.stream, alert.starts_at, alert.reason.label))
 
 
 def raw_batch(

@@ -6,11 +6,12 @@ import structlog
 
 from detector.errors import RejectReason
 from detector.events import Partition, RejectedRecord
+from detector.pipeline.observer import NullObserver
 
 
-class FirstOccurrenceLog:
+class FirstOccurrenceLog(NullObserver):
     """Logs the first rejected record of each reason, the first split stream, and each
-    unknown field once; the rest is counted.
+    unknown field once; the rest is counted. Implements Observer.
     """
 
     def __init__(self) -> None:

@@ -224,7 +224,7 @@ class Loop:
                     self._pipeline.process(polled, self._clock.monotonic())
             else:
                 again = {
-                    c.partition: self._pipeline.applied.get(
+                    c.partition: self._pipeline.checkpoints.applied.get(
                         c.partition, _first_offset(c)
                     )
                     for c in polled
@@ -238,7 +238,7 @@ class Loop:
         """Bring back the pages of streams that had fallen silent; False where the store
         fails: the records are read again then.
         """
-        for partition, number in self._pipeline.missing_pages(polled):
+        for partition, number in self._pipeline.checkpoints.missing_pages(polled):
             try:
                 rows = self._keeper.page(partition, number).result()
             except StoreError as error:
@@ -251,7 +251,7 @@ class Loop:
                     page=number,
                     more="its streams start anew and are counted",
                 )
-            self._pipeline.add_page(partition, number, rows)
+            self._pipeline.checkpoints.add_page(partition, number, rows)
         if not self._restoring:
             self.vitals.restore_fault = ""
         return True
@@ -402,7 +402,7 @@ class Loop:
             captures = [
                 c
                 for p in partitions
-                if (c := self._pipeline.capture(p, before)) is not None
+                if (c := self._pipeline.checkpoints.capture(p, before)) is not None
                 and self._has_changes(c)
             ]
         self._writing = _Writing(self._keeper.write(captures), self._tried)
@@ -432,9 +432,9 @@ class Loop:
         began = self._writing.began
         self._writing = None
         for capture in written.written:
-            self._pipeline.captured(capture)
+            self._pipeline.checkpoints.captured(capture)
         for capture in written.failed:
-            self._pipeline.uncaptured(capture)
+            self._pipeline.checkpoints.uncaptured(capture)
         self._metrics.checkpoints.labels("written").inc(len(written.durable))
         self._metrics.checkpoints.labels("failed").inc(len(written.failed))
         self._durable.update(
@@ -478,7 +478,10 @@ class Loop:
                 )
 
     def _report(self, source: Source) -> None:
-        lags = [source.lag(p, o) for p, o in dict(self._pipeline.applied).items()]
+        lags = [
+            source.lag(p, o)
+            for p, o in dict(self._pipeline.checkpoints.applied).items()
+        ]
         self._metrics.lag.set(sum(lag for lag in lags if lag is not None))
 
     def checkpoint_age(self) -> float:

@@ -13,13 +13,14 @@ from detector.alerting.policy import fleet_thresholds
 from detector.events import Alert
 from detector.model.bundle import Bundle
 from detector.notify.payload import AlertBody, alert_body
+from detector.pipeline.observer import NullObserver
 from detector.settings.alerting import AlertingSettings
 
 RECENT = 200
 
 
-class IncidentLog:
-    """Written by the loop, read by the HTTP thread."""
+class IncidentLog(NullObserver):
+    """Written by the loop, read by the HTTP thread. Implements Observer."""
 
     def __init__(self, bundle: Bundle, alerting: AlertingSettings) -> None:
         manifest = bundle.manifest

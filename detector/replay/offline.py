@@ -1,56 +1,40 @@
-"""offline."""
+"""The daemon's pipeline without a daemon: nothing is posted, and nothing is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from detector.alerting.policy import alert_policy
-from detector.dead_letters import NoDeadLetters
-from detector.events import Alert
+from detector.alerting.policy import AlertTuning
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.engine import Engine
 from detector.model.settings import ModelSettings
-from detector.notify.outbox import Outbox
+from detector.pipeline.build import build_pipeline
+from detector.pipeline.observer import Observer
 from detector.pipeline.pipeline import Pipeline
-from detector.pipeline.sink import ScoreSink
 from detector.recovery.snapshot import Restored
 from detector.replay.chunks import PARTITION
-from detector.settings.alerting import AlertingSettings
 
 
 def offline_pipeline(
     bundle: Bundle,
     engine: Engine,
-    alerting: AlertingSettings,
-    on_alert: Callable[[Alert], None],
-    sink: ScoreSink | None = None,
+    tuning: AlertTuning,
+    observer: Observer,
+    *,
     metrics: Metrics | None = None,
     model: ModelSettings | None = None,
     probe_engine: Engine | None = None,
 ) -> Pipeline:
-    """The daemon's pipeline with no daemon around it, one partition assigned: nothing
-    is posted and nothing is kept.
+    """A pipeline with one partition, :data:`PARTITION`, and no limit on streams.
 
-    ``model`` says where streams live; without it they do where the bundle's did.
+    ``model`` says which time zones streams follow; without it they follow the bundle's.
     """
-    manifest = bundle.manifest
-    rules = alert_policy(
-        alerting.tuning(), manifest.tail, manifest.tick_interval, manifest.warm_up
-    )
-    counted = Metrics() if metrics is None else metrics
-    zones = (model or ModelSettings()).zones(bundle)
-    pipeline = Pipeline(
+    pipeline = build_pipeline(
         bundle,
         engine,
-        rules,
-        Outbox(),
-        counted,
-        NoDeadLetters(),
-        max_streams=1 << 40,
-        on_alert=on_alert,
-        sink=sink,
-        zones=zones,
+        tuning,
+        observer=observer,
+        metrics=metrics,
+        zones=(model or ModelSettings()).zones(bundle),
         probe_engine=probe_engine,
     )
     pipeline.assign(PARTITION, Restored((), (), 0))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -17,7 +17,7 @@ import numpy as np
 from detector.alerting.decide import Decisions
 from detector.alerting.incident_rates import IncidentRates, incident_rates
 from detector.errors import ConfigError, DataError, RejectReason
-from detector.events import F32, I64, TRANSITIONS, Alert, Partition, Phase, Reason
+from detector.events import F32, I64, Alert, Phase, Reason
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.engine import StepOutput
@@ -25,6 +25,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
 from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body, timestamp
+from detector.pipeline.observer import NullObserver, ScoredBatch
 from detector.pipeline.pipeline import Pipeline
 from detector.replay.chunks import Chunk, FileSource, LastPoint
 from detector.replay.explain_point import Point, explained
@@ -50,15 +51,15 @@ class Summary:
     rates: IncidentRates
 
 
-class _Rows:
-    """Collects a stretch's outcome by row, whatever wave it came in, and of all of them
-    the alerts and what is asked. Implements ScoreSink.
+class _Rows(NullObserver):
+    """Collects a chunk's outcome by row, whatever wave it came in, all alerts, and the
+    point to explain. Implements Observer.
     """
 
     def __init__(self, width: int, question: ExplainRequest | None) -> None:
         self._width = width
         self._question = question
-        self._new: list[Alert] = []
+        self._raising: Iterator[int] = iter(())
         self._raised: list[tuple[int, Alert]] = []
 
     def begin(self, stretch: Chunk) -> None:
@@ -69,29 +70,19 @@ class _Rows:
         self.phases = np.full(count, Phase.DROPPED, np.uint8)
         self.contributions = np.zeros((count, self._width), np.float32)
 
-    def alert(self, alert: Alert) -> None:
-        """One of the wave that comes next, in the order of its rows."""
-        self._new.append(alert)
-
-    def wave(
-        self,
-        partition: Partition,
-        offsets: I64,
-        x: F32,
-        step: StepOutput,
-        decided: Decisions,
-    ) -> None:
-        rows = self._stretch.rows(offsets)
-        self.scores[rows] = step.score
-        self.levels[rows] = decided.threshold
-        self.phases[rows] = decided.phase
-        self.contributions[rows] = step.contribution
-        if self._new:
-            changed = self._stretch.first + rows[np.isin(decided.reason, TRANSITIONS)]
-            self._raised.extend(zip(changed.tolist(), self._new, strict=True))
-            self._new.clear()
+    def scored(self, batch: ScoredBatch) -> None:
+        rows = self._stretch.rows(batch.offsets)
+        self.scores[rows] = batch.step.score
+        self.levels[rows] = batch.decisions.threshold
+        self.phases[rows] = batch.decisions.phase
+        self.contributions[rows] = batch.step.contribution
+        in_data = self._stretch.first + rows
+        self._raising = iter(in_data[batch.transitions].tolist())
         if self._question is not None:
-            self._question.look(self._stretch.first + rows, x, step, decided)
+            self._question.look(in_data, batch.x, batch.step, batch.decisions)
+
+    def alerted(self, alert: Alert) -> None:
+        self._raised.append((next(self._raising), alert))
 
     @property
     def raised(self) -> list[Alert]:
@@ -133,11 +124,11 @@ class ExplainRequest:
         row = decided.rows[i]
         score = float(step.score[i])
         most = int(step.contribution[i].argmax())
-        deviations = pipeline.deviations(
+        deviations = pipeline.alerts.deviations(
             self.stream, x[i], step.expected[i], step.contribution[i]
         )
         reason = Reason(decided.reason[i])
-        per_week = pipeline.incident_rate(score, row)
+        per_week = pipeline.alerts.incident_rate(score, row)
         stood = float(self._last.unchanged_for[most])
         point = Point(
             self.stream,
@@ -156,7 +147,7 @@ class ExplainRequest:
             if before
             else ""
         )
-        self.answer = note + explained(point, pipeline.rules)
+        self.answer = note + explained(point, pipeline.alerts.policy)
 
 
 def replay(
@@ -191,7 +182,13 @@ def replay(
     metrics = Metrics()
     runtime = OnnxEngine(bundle)
     pipeline = offline_pipeline(
-        bundle, runtime, alerting, rows.alert, rows, metrics, model, runtime
+        bundle,
+        runtime,
+        alerting.tuning(),
+        rows,
+        metrics=metrics,
+        model=model,
+        probe_engine=runtime,
     )
     try:
         with scores.open("w", newline="") as out:

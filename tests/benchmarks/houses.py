@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from detector.alerting.policy import AlertTuning, alert_policy
-from detector.dead_letters import NoDeadLetters
+from detector.alerting.policy import AlertTuning
 from detector.events import F32, Partition, RecordBatch
-from detector.metrics import Metrics
 from detector.model.bundle import Bundle, Feature, Manifest
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
-from detector.notify.outbox import Outbox
+from detector.pipeline.build import build_pipeline
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from training.fitting.export import graph
@@ -71,9 +69,8 @@ def bundle(size: Size) -> Bundle:
 
 
 def pipeline(made: Bundle, partitions: int = 1, max_streams: int = 200_000) -> Pipeline:
-    rules = alert_policy(AlertTuning(), made.manifest.tail, 60.0, 120)
-    found = Pipeline(
-        made, OnnxEngine(made), rules, Outbox(), Metrics(), NoDeadLetters(), max_streams
+    found = build_pipeline(
+        made, OnnxEngine(made), AlertTuning(), max_streams=max_streams
     )
     for number in range(partitions):
         found.assign(Partition(P.topic, number), Restored((), (), 0))

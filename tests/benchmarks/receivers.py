@@ -17,9 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from deploy.harness.broker import free_ports
-from detector.alerting.policy import alert_policy
 from detector.clock import SystemClock
-from detector.dead_letters import NoDeadLetters
 from detector.events import RecordBatch
 from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
@@ -29,14 +27,14 @@ from detector.notify.outbox import Outbox
 from detector.notify.receivers.settings import ReceiverSettings
 from detector.notify.receivers.webhook import Webhook
 from detector.notify.routes import Routing
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.snapshot import Restored
 from detector.recovery.store_local import LocalStore
 from detector.recovery.store_thread import StoreWorker
 from detector.settings.alerting import AlertingSettings
 from tests.benchmarks.houses import P
 from tests.benchmarks.measures import Row, alternated
-from tests.fakes import fake_bundle
+from tests.fakes import DeadLetterList, fake_bundle
 
 STREAMS = 1024
 TICKS = 2400
@@ -104,12 +102,15 @@ def _measure(url: str | None) -> Callable[[], float]:
             hooks = {} if url is None else {"hook": _webhook(url)}
             outbox = Outbox(Routing(list(hooks)), SystemClock(), keeper)
             metrics = Metrics(list(hooks))
-            rules = alert_policy(settings.tuning(), made.manifest.tail, 60.0, 3)
-            house = Pipeline(
-                made, OnnxEngine(made), rules, outbox, metrics, NoDeadLetters(), 200_000
+            house = build_pipeline(
+                made,
+                OnnxEngine(made),
+                settings.tuning(),
+                outbox=outbox,
+                metrics=metrics,
             )
             house.assign(P, Restored((), (), 0))
-            delivery = Delivery(outbox, hooks, NoDeadLetters(), settings, metrics)
+            delivery = Delivery(outbox, hooks, DeadLetterList(), settings, metrics)
             delivery.start()
             for poll in polls[:WARM_UP]:
                 house.process([poll])

@@ -66,7 +66,9 @@ def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
         _touch(house, tick)
         began = time.perf_counter()
         captures = [
-            c for c in map(house.capture, house.table.partitions()) if c is not None
+            c
+            for c in map(house.checkpoints.capture, house.table.partitions())
+            if c is not None
         ]
         pauses.append(time.perf_counter() - began)
         written = keeper.write(captures).result()

@@ -9,20 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.alerting.policy import AlertTuning, alert_policy
+from detector.alerting.policy import AlertTuning
 from detector.events import F32, F64, Alert, Partition
 from detector.ingest.formats.json_wide import Decoder
-from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.labels import Labelling
-from detector.notify.outbox import Outbox
 from detector.notify.payload import alert_body
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
 from detector.recovery.store import Store
-from tests.fakes import DeadLetterList, raw_batch
+from tests.fakes import PipelineRecorder, raw_batch
 
 # fingerprint, startsAt, reason: what a receiver tells notifications apart by
 Identity = tuple[str, str, str]
@@ -40,20 +38,9 @@ class Outcome:
 
 
 def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
-    raised: list[Alert] = []
-    manifest = bundle.manifest
-    rules = alert_policy(
-        AlertTuning(), manifest.tail, manifest.tick_interval, manifest.warm_up
-    )
-    pipeline = Pipeline(
-        bundle,
-        OnnxEngine(bundle),
-        rules,
-        Outbox(),
-        Metrics(),
-        DeadLetterList(),
-        1 << 20,
-        on_alert=raised.append,
+    recorder = PipelineRecorder()
+    pipeline = build_pipeline(
+        bundle, OnnxEngine(bundle), AlertTuning(), observer=recorder
     )
     decoder = Decoder(bundle.feature_names)
     states = dict[str, Row]()
@@ -62,11 +49,11 @@ def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
         keys, values = zip(*log, strict=True)
         raw = raw_batch(values, keys, partition=partition)
         pipeline.process([decoder.decode(raw)])
-        pages = pipeline.capture(partition)
+        pages = pipeline.checkpoints.capture(partition)
         assert pages is not None
         for rows, _, _ in pages.rows:
             states.update(_rows(partition, rows.names, rows.times, rows.states))
-    return Outcome(frozenset(map(identity_of, raised)), states)
+    return Outcome(frozenset(map(identity_of, recorder.alerts)), states)
 
 
 def identity_of(alert: Alert) -> Identity:

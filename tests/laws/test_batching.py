@@ -12,15 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.policy import AlertTuning, alert_policy
+from detector.alerting.policy import AlertTuning
 from detector.events import Alert, Partition
-from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
-from detector.notify.outbox import Outbox
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.snapshot import Restored
-from tests.fakes import DeadLetterList, ScoreRows, columns, fake_bundle
+from tests.fakes import PipelineRecorder, columns, fake_bundle
 
 P = Partition("metrics", 0)
 STREAMS = 5
@@ -62,26 +60,9 @@ def run(bundle: Bundle, records: Sequence[Record], sizes: Sequence[int]) -> Foun
     """Score and phase of each stream's k-th record, and the alerts, where polls take
     ``sizes`` in turn.
     """
-    manifest = bundle.manifest
-    rules = alert_policy(
-        AlertTuning(cooldown_ticks=2, min_gap=0),
-        manifest.tail,
-        manifest.tick_interval,
-        manifest.warm_up,
-    )
-    rows = ScoreRows()
-    raised = set[Alert]()
-    pipeline = Pipeline(
-        bundle,
-        OnnxEngine(bundle),
-        rules,
-        Outbox(),
-        Metrics(),
-        DeadLetterList(),
-        1000,
-        on_alert=raised.add,
-        sink=rows,
-    )
+    tuning = AlertTuning(cooldown_ticks=2, min_gap=0)
+    recorder = PipelineRecorder()
+    pipeline = build_pipeline(bundle, OnnxEngine(bundle), tuning, observer=recorder)
     pipeline.assign(P, Restored((), (), 0))
     start = turn = 0
     while start < len(records):
@@ -103,7 +84,10 @@ def run(bundle: Bundle, records: Sequence[Record], sizes: Sequence[int]) -> Foun
     for name, _, _ in records:
         places.append((name, count.setdefault(name, 0)))
         count[name] += 1
-    return {places[o]: (rows.scores[o], rows.phases[o]) for o in rows.scores}, raised
+    points = {
+        places[o]: (recorder.scores[o], recorder.phases[o]) for o in recorder.scores
+    }
+    return points, set(recorder.alerts)
 
 
 def same(one: Found, other: Found) -> None:

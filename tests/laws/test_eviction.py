@@ -9,17 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.policy import AlertTuning, alert_policy
-from detector.events import Alert, Partition, RecordBatch
+from detector.alerting.policy import AlertTuning
+from detector.events import Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
-from detector.notify.outbox import Outbox
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import to_rows
 from detector.state.table import PAGE
-from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
+from tests.fakes import Incident, IncidentSet, MemoryStore, columns, fake_bundle
 
 P = Partition("metrics", 0)
 STREAMS = 3 * PAGE + 20
@@ -71,59 +70,46 @@ class Life:
         self,
         bundle: Bundle,
         store: MemoryStore,
-        raised: set[tuple[str, float, str]],
+        raised: set[Incident],
         idle: float,
         now: float = 0.0,
     ) -> None:
-        manifest = bundle.manifest
-        rules = alert_policy(
-            AlertTuning(cooldown_ticks=0, clear_steps=2, min_gap=0),
-            manifest.tail,
-            manifest.tick_interval,
-            manifest.warm_up,
-        )
         self.store = store
         self.idle = idle
         self.metrics = Metrics()
 
-        def note(alert: Alert) -> None:
-            raised.add((alert.stream, alert.starts_at, alert.reason.label))
-
-        self.pipeline = Pipeline(
+        self.pipeline = build_pipeline(
             bundle,
             OnnxEngine(bundle),
-            rules,
-            Outbox(),
-            self.metrics,
-            DeadLetterList(),
-            10_000,
-            on_alert=note,
+            AlertTuning(cooldown_ticks=0, clear_steps=2, min_gap=0),
+            observer=IncidentSet(raised),
+            metrics=self.metrics,
         )
-        restored = restore(bundle.digest, *store.load(P), manifest.state_size)
+        restored = restore(bundle.digest, *store.load(P), bundle.manifest.state_size)
         self.pipeline.assign(P, restored, now)
         self.offset = restored.offset or 0
 
     def read(self, poll: RecordBatch, now: float, durable: bool = True) -> None:
         assert self.offset in (poll.offsets[0], poll.next_offset)
-        for partition, number in self.pipeline.missing_pages([poll]):
-            self.pipeline.add_page(
+        for partition, number in self.pipeline.checkpoints.missing_pages([poll]):
+            self.pipeline.checkpoints.add_page(
                 partition, number, to_rows(self.store.pages[partition][number])
             )
         self.pipeline.process([poll], now)
-        capture = self.pipeline.capture(P, now - self.idle)
+        capture = self.pipeline.checkpoints.capture(P, now - self.idle)
         assert capture is not None
         if durable:
             self.store.write(capture.head, capture.pages())
-            self.pipeline.captured(capture)
+            self.pipeline.checkpoints.captured(capture)
         else:
-            self.pipeline.uncaptured(capture)
+            self.pipeline.checkpoints.uncaptured(capture)
         self.offset = poll.next_offset
 
 
 def uninterrupted(
     bundle: Bundle,
-) -> tuple[set[tuple[str, float, str]], dict[str, tuple[list[float], float]]]:
-    raised: set[tuple[str, float, str]] = set()
+) -> tuple[set[Incident], dict[str, tuple[list[float], float]]]:
+    raised: set[Incident] = set()
     life = Life(bundle, MemoryStore(), raised, idle=float("inf"))
     for t, poll in enumerate(HISTORY):
         life.read(poll, float(t))
@@ -158,7 +144,7 @@ def test_no_score_state_or_alert_depends_on_what_was_evicted(
 ) -> None:
     expected, states = uninterrupted(bundle)
     store = MemoryStore()
-    raised = set[tuple[str, float, str]]()
+    raised = set[Incident]()
     most = 0
     life = Life(bundle, store, raised, IDLE)
     t = 0
@@ -220,10 +206,10 @@ def test_a_stream_whose_page_is_gone_starts_anew_and_is_counted(bundle: Bundle) 
     life.read(columns(names, [60.0] * PAGE, [[1.0, 1.0]] * PAGE), 0.0)
     life.read(columns(["other"], [120.0], [[1.0, 1.0]], first=PAGE), 10.0)
     assert life.pipeline.table.evicted == PAGE
-    ((partition, number),) = life.pipeline.missing_pages(
+    ((partition, number),) = life.pipeline.checkpoints.missing_pages(
         [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)]
     )
-    life.pipeline.add_page(partition, number, None)
+    life.pipeline.checkpoints.add_page(partition, number, None)
     life.pipeline.process(
         [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)], 11.0
     )

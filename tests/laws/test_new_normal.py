@@ -15,7 +15,7 @@ from detector.model.settings import ModelSettings
 from detector.pipeline.pipeline import Pipeline
 from detector.replay.chunks import PARTITION
 from detector.replay.offline import offline_pipeline
-from detector.settings.alerting import AlertingSettings
+from tests.fakes import PipelineRecorder
 
 TICK = 300.0
 DAY = 288
@@ -35,9 +35,9 @@ def fed(
     model: ModelSettings | None = None,
 ) -> tuple[list[Alert], Pipeline]:
     """Streams [T, N], a point each tick: what was raised, and the pipeline afterwards."""
-    raised: list[Alert] = []
+    recorder = PipelineRecorder()
     pipeline = offline_pipeline(
-        bundle, OnnxEngine(bundle), AlertingSettings(), raised.append, model=model
+        bundle, OnnxEngine(bundle), AlertTuning(), recorder, model=model
     )
     count = values.shape[1]
     names = [f"host-{i}/cpu" for i in range(count)]
@@ -55,7 +55,7 @@ def fed(
                 )
             ]
         )
-    return raised, pipeline
+    return recorder.alerts, pipeline
 
 
 def rhythms(days: int, count: int, seed: int) -> F32:

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.policy import AlertTuning, alert_policy
+from detector.alerting.policy import AlertTuning
 from detector.events import Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Routing
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
-from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
+from tests.fakes import MemoryStore, PipelineRecorder, columns, fake_bundle
 
 P = Partition("metrics", 0)
 STREAMS = 7
@@ -55,33 +55,24 @@ class Run:
     """
 
     def __init__(self, bundle: Bundle, store: MemoryStore, raised: list[Alert]) -> None:
-        manifest = bundle.manifest
-        rules = alert_policy(
-            AlertTuning(cooldown_ticks=0, min_gap=0),
-            manifest.tail,
-            manifest.tick_interval,
-            manifest.warm_up,
-        )
         self.bundle = bundle
         self.store = store
         self.outbox = Outbox(Routing(["hook"]))
         self.metrics = Metrics()
-        self.pipeline = Pipeline(
+        self.pipeline = build_pipeline(
             bundle,
             OnnxEngine(bundle),
-            rules,
-            self.outbox,
-            self.metrics,
-            DeadLetterList(),
-            max_streams=10_000,
-            on_alert=raised.append,
+            AlertTuning(cooldown_ticks=0, min_gap=0),
+            observer=PipelineRecorder(alerts=raised),
+            outbox=self.outbox,
+            metrics=self.metrics,
         )
-        restored = restore(bundle.digest, *store.load(P), manifest.state_size)
+        restored = restore(bundle.digest, *store.load(P), bundle.manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0
 
     def checkpoint(self) -> None:
-        capture = self.pipeline.capture(P)
+        capture = self.pipeline.checkpoints.capture(P)
         if capture is not None:
             self.store.write(capture.head, capture.pages())
 

@@ -9,21 +9,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detector.alerting.policy import AlertTuning, alert_policy
-from detector.events import Alert, Partition, RecordBatch
-from detector.metrics import Metrics
+from detector.alerting.policy import AlertTuning
+from detector.events import Partition, RecordBatch
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
-from detector.notify.outbox import Outbox
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.state.table import PAGE
-from tests.fakes import DeadLetterList, MemoryStore, columns, fake_bundle
+from tests.fakes import Incident, IncidentSet, MemoryStore, columns, fake_bundle
 
 P = Partition("metrics", 0)
 STREAMS = 2 * PAGE + 40
 POLLS = 14
-Incident = tuple[str, float, str]
 States = dict[str, tuple[list[float], float, int]]
 
 
@@ -72,34 +69,17 @@ class Life:
     def __init__(
         self, bundle: Bundle, store: MemoryStore, raised: set[Incident]
     ) -> None:
-        manifest = bundle.manifest
-        rules = alert_policy(
-            AlertTuning(
-                false_alarms_per_week=2,
-                cooldown_ticks=0,
-                clear_steps=2,
-                min_gap=0,
-            ),
-            manifest.tail,
-            manifest.tick_interval,
-            manifest.warm_up,
+        tuning = AlertTuning(
+            false_alarms_per_week=2,
+            cooldown_ticks=0,
+            clear_steps=2,
+            min_gap=0,
         )
         self.store = store
-
-        def note(alert: Alert) -> None:
-            raised.add((alert.stream, alert.starts_at, alert.reason.label))
-
-        self.pipeline = Pipeline(
-            bundle,
-            OnnxEngine(bundle),
-            rules,
-            Outbox(),
-            Metrics(),
-            DeadLetterList(),
-            10_000,
-            on_alert=note,
+        self.pipeline = build_pipeline(
+            bundle, OnnxEngine(bundle), tuning, observer=IncidentSet(raised)
         )
-        restored = restore(bundle.digest, *store.load(P), manifest.state_size)
+        restored = restore(bundle.digest, *store.load(P), bundle.manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0
 
@@ -126,7 +106,7 @@ class Life:
                 self.offset = c.next_offset
 
     def checkpoint(self) -> None:
-        capture = self.pipeline.capture(P)
+        capture = self.pipeline.checkpoints.capture(P)
         if capture is not None:
             self.store.write(capture.head, capture.pages())
 

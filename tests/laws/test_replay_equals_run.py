@@ -13,23 +13,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.alerting.policy import alert_policy
-from detector.events import Alert, Partition, Phase
+from detector.events import Partition, Phase
 from detector.ingest.formats.json_wide import Decoder
-from detector.metrics import Metrics
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings, TimezoneSettings
 from detector.notify.labels import Labelling
-from detector.notify.outbox import Outbox
 from detector.notify.payload import alert_body
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.snapshot import Restored
 from detector.replay.replay import replay
 from detector.settings.alerting import AlertingSettings
 from tests.fakes import (
-    DeadLetterList,
-    ScoreRows,
+    PipelineRecorder,
     fake_bundle,
     raw_batch,
     write_bundle,
@@ -74,24 +70,13 @@ def over_json(
     bundle: Bundle, rows: Rows, poll: int, model: ModelSettings | None = None
 ) -> tuple[dict[int, float], list[str], list[bytes]]:
     """Score by row, status of each row, alerts."""
-    manifest = bundle.manifest
-    found = ScoreRows()
-    raised = list[Alert]()
-    rules = alert_policy(
-        SETTINGS.tuning(), manifest.tail, manifest.tick_interval, manifest.warm_up
-    )
-    zones = (model or ModelSettings()).zones(bundle)
-    pipeline = Pipeline(
+    recorder = PipelineRecorder()
+    pipeline = build_pipeline(
         bundle,
         OnnxEngine(bundle),
-        rules,
-        Outbox(),
-        Metrics(),
-        DeadLetterList(),
-        1000,
-        on_alert=raised.append,
-        sink=found,
-        zones=zones,
+        SETTINGS.tuning(),
+        observer=recorder,
+        zones=(model or ModelSettings()).zones(bundle),
     )
     pipeline.assign(P, Restored((), (), 0))
     decoder = Decoder(bundle.feature_names)
@@ -100,12 +85,15 @@ def over_json(
         raw = raw_batch(values, first=start, partition=P)
         pipeline.process([decoder.decode(raw)])
     status = [
-        Phase(found.phases.get(i, Phase.DROPPED)).name.lower() for i in range(len(rows))
+        Phase(recorder.phases.get(i, Phase.DROPPED)).name.lower()
+        for i in range(len(rows))
     ]
     return (
-        found.scores,
+        recorder.scores,
         status,
-        sorted(msgspec.json.encode(alert_body(a, Labelling())) for a in raised),
+        sorted(
+            msgspec.json.encode(alert_body(a, Labelling())) for a in recorder.alerts
+        ),
     )
 
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.alerting.decide import Decisions
 from detector.data.per_metric import read_metrics
 from detector.data.tables import Table, read_tables
-from detector.events import F32, F64, I64, Alert, Partition
+from detector.events import F32, F64, Alert
 from detector.model.bundle import Bundle
 from detector.model.engine import StepOutput
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
+from detector.pipeline.observer import NullObserver, ScoredBatch
 from detector.replay.chunks import Chunk
 from detector.replay.offline import offline_pipeline
 from detector.settings.alerting import AlertingSettings
@@ -127,9 +127,9 @@ def shared(of: Sequence[StreamRows], most: int) -> list[list[StreamRows]]:
     return [s for s in shares if s]
 
 
-class _Recorder:
+class _Recorder(NullObserver):
     """Runs the graph, keeps a poll's answers for the other budgets, and files them by
-    row. Implements Engine and ScoreSink.
+    row. Implements Engine and Observer.
     """
 
     def __init__(self, runtime: OnnxEngine, stretch: Chunk, width: int) -> None:
@@ -137,6 +137,7 @@ class _Recorder:
         self._stretch = stretch
         rows = len(stretch)
         self.steps: list[StepOutput] = []
+        self.alerts: list[Alert] = []
         self.scores = np.full(rows, np.nan, np.float32)
         self.levels = np.full(rows, np.nan, np.float32)
         self.expected = np.full((rows, width), np.nan, np.float32)
@@ -146,43 +147,36 @@ class _Recorder:
         self.steps.append(self._runtime.step(x, clock, state))
         return self.steps[-1]
 
-    def wave(
-        self,
-        partition: Partition,
-        offsets: I64,
-        x: F32,
-        step: StepOutput,
-        decided: Decisions,
-    ) -> None:
-        rows = self._stretch.rows(offsets)
-        self.scores[rows] = step.score
-        self.levels[rows] = decided.threshold
-        self.contribution[rows] = step.contribution
-        self.expected[rows] = step.expected
+    def scored(self, batch: ScoredBatch) -> None:
+        rows = self._stretch.rows(batch.offsets)
+        self.scores[rows] = batch.step.score
+        self.levels[rows] = batch.decisions.threshold
+        self.contribution[rows] = batch.step.contribution
+        self.expected[rows] = batch.step.expected
+
+    def alerted(self, alert: Alert) -> None:
+        self.alerts.append(alert)
 
 
-class _Again:
+class _Again(NullObserver):
     """Hands out what another engine answered to the same questions, and files the
-    levels in force. Implements Engine and ScoreSink.
+    levels in force. Implements Engine and Observer.
     """
 
     def __init__(self, stretch: Chunk) -> None:
         self._stretch = stretch
         self.answers: Iterator[StepOutput] = iter(())
+        self.alerts: list[Alert] = []
         self.levels = np.full(len(stretch), np.nan, np.float32)
 
     def step(self, x: F32, clock: F32, state: F32) -> StepOutput:
         return next(self.answers)
 
-    def wave(
-        self,
-        partition: Partition,
-        offsets: I64,
-        x: F32,
-        step: StepOutput,
-        decided: Decisions,
-    ) -> None:
-        self.levels[self._stretch.rows(offsets)] = decided.threshold
+    def scored(self, batch: ScoredBatch) -> None:
+        self.levels[self._stretch.rows(batch.offsets)] = batch.decisions.threshold
+
+    def alerted(self, alert: Alert) -> None:
+        self.alerts.append(alert)
 
 
 def backtest(
@@ -198,14 +192,13 @@ def backtest(
     """
     stretch = _laid(of)
     recorder = _Recorder(OnnxEngine(bundle), stretch, len(bundle.manifest.features))
-    raised = [list[Alert]() for _ in alerting]
     repeaters = [_Again(stretch) for _ in alerting[1:]]
     first = offline_pipeline(
-        bundle, recorder, alerting[0], raised[0].append, recorder, model=model
+        bundle, recorder, alerting[0].tuning(), recorder, model=model
     )
     others = [
-        offline_pipeline(bundle, a, s, r.append, a, model=model)
-        for a, s, r in zip(repeaters, alerting[1:], raised[1:], strict=True)
+        offline_pipeline(bundle, repeater, settings.tuning(), repeater, model=model)
+        for repeater, settings in zip(repeaters, alerting[1:], strict=True)
     ]
     done = 0
     for columns in stretch.polls():
@@ -216,7 +209,8 @@ def backtest(
         recorder.steps.clear()
         tell(columns.next_offset - done)
         done = columns.next_offset
-    found = [_incidents(r) for r in raised]
+    raised = [recorder.alerts, *(r.alerts for r in repeaters)]
+    found = [_incidents(alerts) for alerts in raised]
     in_force = [recorder.levels, *(r.levels for r in repeaters)]
     ends = np.cumsum([len(t) for t in of]).tolist()
     return [

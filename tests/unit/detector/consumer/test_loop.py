@@ -11,19 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.alerting.policy import AlertTuning, alert_policy
+from detector.alerting.policy import AlertTuning
 from detector.consumer.loop import Loop
 from detector.errors import Transient
 from detector.events import Partition, RawBatch, RecordBatch
 from detector.ingest.formats.json_wide import Decoder
 from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
-from detector.notify.outbox import Outbox
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.store_thread import StoreWorker
 from detector.state.table import PAGE
 from tests.fakes import (
-    DeadLetterList,
     FakeClock,
     MemoryStore,
     fake_bundle,
@@ -97,17 +95,8 @@ class House:
         self.metrics = Metrics()
         self.store = MemoryStore()
         self.clock = FakeClock()
-        rules = alert_policy(
-            AlertTuning(), manifest.tail, manifest.tick_interval, manifest.warm_up
-        )
-        self.pipeline = Pipeline(
-            bundle,
-            OnnxEngine(bundle),
-            rules,
-            Outbox(),
-            self.metrics,
-            DeadLetterList(),
-            1000,
+        self.pipeline = build_pipeline(
+            bundle, OnnxEngine(bundle), AlertTuning(), metrics=self.metrics
         )
         self.keeper = StoreWorker(self.store)
         self.loop = Loop(

@@ -13,22 +13,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.alerting.policy import AlertTuning, alert_policy
+from detector.alerting.policy import AlertTuning
 from detector.cli.main import main
 from detector.data.per_metric import read_metrics
 from detector.errors import BundleError, DataError, RejectReason
-from detector.events import Alert, Partition
+from detector.events import Partition
 from detector.ingest.formats.json_per_metric import EachMetricDecoder
 from detector.metrics import Metrics
 from detector.model.bundle import MANIFEST, Manifest, load_bundle
 from detector.model.onnx_engine import OnnxEngine
-from detector.notify.outbox import Outbox
-from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
 from tests.fakes import (
-    DeadLetterList,
     MemoryStore,
+    PipelineRecorder,
     raw_batch,
     write_bundle,
     write_each_metric_bundle,
@@ -242,23 +241,13 @@ class House:
     def __init__(self, path: Path) -> None:
         self.bundle = load_bundle(path)
         self.metrics = Metrics()
-        self.dead = DeadLetterList()
-        self.raised = list[Alert]()
-        rules = alert_policy(
-            AlertTuning(),
-            self.bundle.manifest.tail,
-            self.bundle.manifest.tick_interval,
-            self.bundle.manifest.warm_up,
-        )
-        self.pipeline = Pipeline(
+        self.recorder = PipelineRecorder()
+        self.pipeline = build_pipeline(
             self.bundle,
             OnnxEngine(self.bundle),
-            rules,
-            Outbox(),
-            self.metrics,
-            self.dead,
-            1000,
-            on_alert=self.raised.append,
+            AlertTuning(),
+            observer=self.recorder,
+            metrics=self.metrics,
         )
         self.pipeline.assign(P, Restored((), (), 0))
         self.decoder = EachMetricDecoder()
@@ -308,7 +297,7 @@ def test_a_point_that_one_metric_has_already_is_dropped_alone_and_says_whose_it_
         {"timestamp": 120, "cpu": 1, "mem": 2},
         {"timestamp": 60, "mem": 2},
     )
-    assert [(r.offset, r.reason, r.key) for r in house.dead.records] == [
+    assert [(r.offset, r.reason, r.key) for r in house.recorder.rejects] == [
         (2, RejectReason.DUPLICATE, b"host/cpu"),
         (3, RejectReason.LATE, b"host/mem"),
     ]
@@ -324,7 +313,7 @@ def test_a_restart_skips_what_each_metric_has_seen_and_no_more(path: Path) -> No
         for t in range(20)
     ]
     before.feed(*records[:10])
-    capture = before.pipeline.capture(P)
+    capture = before.pipeline.checkpoints.capture(P)
     assert capture is not None
     store.write(capture.head, capture.pages())
     before.feed(*records[10:], first=10)
@@ -341,7 +330,7 @@ def test_a_restart_skips_what_each_metric_has_seen_and_no_more(path: Path) -> No
             for h in (before, after)
         )
         assert np.array_equal(ours, theirs)
-    assert not after.dead.records
+    assert not after.recorder.rejects
 
 
 def test_an_alert_is_of_the_metrics_own_stream_and_names_the_metric(path: Path) -> None:
@@ -356,7 +345,7 @@ def test_an_alert_is_of_the_metrics_own_stream_and_names_the_metric(path: Path) 
             for t in range(150)
         )
     )
-    fired, resolved = house.raised
+    fired, resolved = house.recorder.alerts
     assert {fired.stream, resolved.stream} == {"host/disk/sda"}
     assert [d.name for d in fired.deviations] == ["sda"]
     assert (fired.firing, resolved.firing) == (True, False)

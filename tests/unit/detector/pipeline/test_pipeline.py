@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.alerting.policy import AlertTuning, alert_policy
+from detector.alerting.policy import AlertTuning
 from detector.alerting.thresholds import effective_budget
 from detector.errors import RejectReason
 from detector.events import (
     F32,
     F64,
     I64,
-    Alert,
     AnomalyKind,
     Partition,
     Phase,
@@ -32,12 +31,13 @@ from detector.model.engine import Engine, StepOutput
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Routing
-from detector.pipeline.pipeline import TOP_FEATURES, Pipeline
+from detector.pipeline.alerts import TOP_FEATURES
+from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
 from detector.state.decisions import fresh_decisions
 from detector.state.table import PAGE
-from tests.fakes import DeadLetterList, MemoryStore, ScoreRows, columns, fake_bundle
+from tests.fakes import MemoryStore, PipelineRecorder, columns, fake_bundle
 
 P = Partition("metrics", 0)
 Q = Partition("metrics", 1)
@@ -53,29 +53,18 @@ class House:
         cooldown: float = 0,
         asked_again: Engine | None = None,
     ) -> None:
-        manifest = bundle.manifest
-        rules = alert_policy(
-            AlertTuning(cooldown_ticks=cooldown, min_gap=0),
-            manifest.tail,
-            manifest.tick_interval,
-            manifest.warm_up,
-        )
         self.bundle = bundle
         self.outbox = Outbox(Routing(["hook"]))
         self.metrics = Metrics()
-        self.dead = DeadLetterList()
-        self.rows = ScoreRows()
-        self.raised = list[Alert]()
-        self.pipeline = Pipeline(
+        self.recorder = PipelineRecorder()
+        self.pipeline = build_pipeline(
             bundle,
             engine or OnnxEngine(bundle),
-            rules,
-            self.outbox,
-            self.metrics,
-            self.dead,
-            max_streams,
-            on_alert=self.raised.append,
-            sink=self.rows,
+            AlertTuning(cooldown_ticks=cooldown, min_gap=0),
+            observer=self.recorder,
+            outbox=self.outbox,
+            metrics=self.metrics,
+            max_streams=max_streams,
             probe_engine=asked_again,
         )
         self.pipeline.assign(P, NEW)
@@ -96,7 +85,7 @@ class House:
 
     def store(self) -> MemoryStore:
         store = MemoryStore()
-        capture = self.pipeline.capture(P)
+        capture = self.pipeline.checkpoints.capture(P)
         assert capture is not None
         store.write(capture.head, capture.pages())
         return store
@@ -125,7 +114,7 @@ def house(bundle: Bundle) -> House:
 def test_a_score_is_the_graphs_with_the_state_carried(house: House) -> None:
     house.feed([2, 2, 2])
     # mean over two features of |x - running mean|
-    assert list(house.rows.scores.values()) == pytest.approx([1.0, 0.9, 0.81])
+    assert list(house.recorder.scores.values()) == pytest.approx([1.0, 0.9, 0.81])
 
 
 def test_several_points_of_a_stream_in_one_poll_are_scored_in_their_order(
@@ -137,8 +126,8 @@ def test_several_points_of_a_stream_in_one_poll_are_scored_in_their_order(
     one.feed(values)
     for i, value in enumerate(values):
         many.feed([value], first=i)
-    assert one.rows.scores == pytest.approx(many.rows.scores)
-    assert one.rows.phases == many.rows.phases
+    assert one.recorder.scores == pytest.approx(many.recorder.scores)
+    assert one.recorder.phases == many.recorder.phases
 
 
 @pytest.mark.parametrize(
@@ -150,11 +139,11 @@ def test_a_late_record_is_counted_and_not_scored(
     house.pipeline.process(
         [columns(["a", "a", "b", "a"], [60.0, second, 59.0, 120.0], [[1, 1]] * 4)]
     )
-    assert sorted(house.rows.scores) == [0, 2, 3]
+    assert sorted(house.recorder.scores) == [0, 2, 3]
     assert house.value("detector_rejected_total", reason=reason.value) == 1
     assert house.value("detector_records_total") == 4
     assert house.value("detector_scored_total") == 3
-    (letter,) = house.dead.records
+    (letter,) = house.recorder.rejects
     assert (letter.offset, letter.key) == (1, b"a")
     assert "60" in letter.detail or "59" in letter.detail
 
@@ -171,7 +160,7 @@ def test_a_new_stream_beyond_the_maximum_is_rejected_and_the_others_go_on(
     assert house.value("detector_rejected_total", reason="capacity") == 2
     assert house.value("detector_scored_total") == PAGE + 1
     assert house.value("detector_streams") == PAGE
-    assert "DETECTOR_MODEL__MAX_STREAMS" in house.dead.records[0].detail
+    assert "DETECTOR_MODEL__MAX_STREAMS" in house.recorder.rejects[0].detail
 
 
 def test_what_the_decoder_rejected_is_counted_kept_and_passed_by(house: House) -> None:
@@ -188,8 +177,8 @@ def test_what_the_decoder_rejected_is_counted_kept_and_passed_by(house: House) -
             )
         ]
     )
-    assert house.dead.records == [rejected]
-    assert house.pipeline.applied == {P: 2}
+    assert house.recorder.rejects == [rejected]
+    assert house.pipeline.checkpoints.applied == {P: 2}
     assert house.value("detector_records_total") == 2
     assert house.value("detector_unknown_fields_total") == 3
 
@@ -203,7 +192,7 @@ def test_a_poll_of_nothing_but_bad_records_moves_on(house: House) -> None:
             )
         ]
     )
-    assert house.pipeline.applied == {P: 5}
+    assert house.pipeline.checkpoints.applied == {P: 5}
 
 
 def test_records_of_a_partition_that_is_not_owned_are_left_to_their_owner(
@@ -211,14 +200,14 @@ def test_records_of_a_partition_that_is_not_owned_are_left_to_their_owner(
 ) -> None:
     house.pipeline.process([columns(["a"], [60.0], [[1, 1]], partition=Q)])
     assert house.value("detector_records_total") == 0
-    assert Q not in house.pipeline.applied
+    assert Q not in house.pipeline.checkpoints.applied
 
 
 def test_an_alert_says_what_was_seen_expected_and_what_contributed_most(
     house: House,
 ) -> None:
     house.feed([0, 0, 0, 0, 40, 40])
-    (alert,) = house.raised
+    (alert,) = house.recorder.alerts
     assert (alert.stream, alert.reason, alert.severity) == (
         "a",
         Reason.FIRED,
@@ -238,7 +227,7 @@ def test_an_alert_names_the_top_features_and_no_missing_one(tmp_path: Path) -> N
     house = House(fake_bundle(tmp_path, names, warm_up=0))
     values = [np.nan, 1, 9, 2, 8, 3, 7, 30]
     house.pipeline.process([columns(["s", "s"], [60.0, 120.0], [values, values])])
-    (alert,) = house.raised
+    (alert,) = house.recorder.alerts
     assert [d.name for d in alert.deviations] == ["h", "c", "e", "g", "f"]
     assert len(alert.deviations) == TOP_FEATURES
 
@@ -250,7 +239,7 @@ def test_an_incident_is_counted_while_it_is_open(house: House) -> None:
         house.value("detector_alerts_total", status="firing", severity="critical") == 1
     )
     house.feed([4] * 8, first=6)
-    assert [a.reason for a in house.raised] == [Reason.FIRED, Reason.RECOVERED]
+    assert [a.reason for a in house.recorder.alerts] == [Reason.FIRED, Reason.RECOVERED]
     assert house.value("detector_streams_firing") == 0
 
 
@@ -271,9 +260,9 @@ def test_a_restored_pipeline_goes_on_with_the_same_scores(house: House) -> None:
     again = house.restored_from(house.store())
     house.feed(values[25:], first=25)
     again.feed(values[25:], first=25)
-    later = {k: v for k, v in house.rows.scores.items() if k >= 25}
-    assert again.rows.scores == later
-    assert again.rows.phases == {k: house.rows.phases[k] for k in later}
+    later = {k: v for k, v in house.recorder.scores.items() if k >= 25}
+    assert again.recorder.scores == later
+    assert again.recorder.phases == {k: house.recorder.phases[k] for k in later}
 
 
 def test_records_that_a_restored_page_has_seen_are_skipped_and_counted(
@@ -282,7 +271,7 @@ def test_records_that_a_restored_page_has_seen_are_skipped_and_counted(
     house.feed([1, 2, 3, 4])
     again = house.restored_from(house.store())
     again.feed([1, 2, 3, 4, 5])
-    assert list(again.rows.scores) == [4]
+    assert list(again.recorder.scores) == [4]
     assert again.value("detector_skipped_total") == 4
     assert again.value("detector_rejected_total", reason="late") == 0
 
@@ -290,34 +279,34 @@ def test_records_that_a_restored_page_has_seen_are_skipped_and_counted(
 def test_only_pages_that_changed_are_captured_again(house: House) -> None:
     names = [f"s{i}" for i in range(PAGE + 1)]
     house.pipeline.process([columns(names, [60.0] * len(names), [[1, 1]] * len(names))])
-    first = house.pipeline.capture(P)
+    first = house.pipeline.checkpoints.capture(P)
     assert first is not None
     assert [p.number for p in first.pages()] == [0, 1]
     house.pipeline.process([columns(["s0"], [120.0], [[1, 1]], first=len(names))])
-    second = house.pipeline.capture(P)
+    second = house.pipeline.checkpoints.capture(P)
     assert second is not None
     assert [p.number for p in second.pages()] == [0]
     assert {number: stamp.offset for number, stamp in second.head.stamps.items()} == {
         0: PAGE + 2,
         1: PAGE + 1,
     }
-    third = house.pipeline.capture(P)
+    third = house.pipeline.checkpoints.capture(P)
     assert third is not None
     assert third.rows == ()
 
 
 def test_a_capture_that_was_not_written_is_captured_again(house: House) -> None:
     house.feed([1])
-    capture = house.pipeline.capture(P)
+    capture = house.pipeline.checkpoints.capture(P)
     assert capture is not None
-    house.pipeline.uncaptured(capture)
-    again = house.pipeline.capture(P)
+    house.pipeline.checkpoints.uncaptured(capture)
+    again = house.pipeline.checkpoints.capture(P)
     assert again is not None
     assert [p.number for p in again.pages()] == [0]
 
 
 def test_a_partition_nothing_was_read_from_has_nothing_to_write(house: House) -> None:
-    assert house.pipeline.capture(P) is None
+    assert house.pipeline.checkpoints.capture(P) is None
 
 
 def test_a_page_that_stays_clean_is_not_read_again_however_often_it_restarts(
@@ -329,12 +318,12 @@ def test_a_page_that_stays_clean_is_not_read_again_however_often_it_restarts(
     offset = len(names)
     for restart in range(4):
         again = house.restored_from(store)
-        assert again.pipeline.applied == {P: offset}
+        assert again.pipeline.checkpoints.applied == {P: offset}
         again.pipeline.process(
             [columns(["s256"], [120.0 + restart], [[1, 1]], first=offset)]
         )
         offset += 1
-        capture = again.pipeline.capture(P)
+        capture = again.pipeline.checkpoints.capture(P)
         assert capture is not None
         assert [p.number for p in capture.pages()] == [1]
         store.write(capture.head, capture.pages())
@@ -346,14 +335,14 @@ def test_undelivered_alerts_are_in_their_page_until_they_are_settled(
     house.feed([0, 0, 0, 0, 40, 40])
     store = house.store()
     assert [(w.alert, w.pending_receivers) for w in store.pages[P][0].alerts] == [
-        (a, ("hook",)) for a in house.raised
+        (a, ("hook",)) for a in house.recorder.alerts
     ]
     again = house.restored_from(store)
     parcel = again.outbox.take("hook", timeout=0)
     assert parcel is not None
-    assert parcel.post.alerts == (house.raised[0],)
+    assert parcel.post.alerts == (house.recorder.alerts[0],)
     again.outbox.settle(parcel)
-    capture = again.pipeline.capture(P)
+    capture = again.pipeline.checkpoints.capture(P)
     assert capture is not None
     assert [p.alerts for p in capture.pages()] == [()]
 
@@ -388,17 +377,22 @@ def test_a_row_whose_score_is_no_number_starts_again_and_its_neighbour_does_not_
         [columns(["a", "b"], [180.0, 180.0], [[1, 1], [1, 1]], first=4)]
     )
     assert house.value("detector_state_resets_total") == 1
-    assert (house.rows.scores[4], house.rows.scores[5]) == pytest.approx((1.0, 0.81))
+    assert (house.recorder.scores[4], house.recorder.scores[5]) == pytest.approx(
+        (1.0, 0.81)
+    )
     house.pipeline.process(
         [columns(["a", "b"], [240.0, 240.0], [[1, 1], [1, 1]], first=6)]
     )
-    assert (house.rows.phases[6], house.rows.phases[7]) == (Phase.WARMING, Phase.OK)
+    assert (house.recorder.phases[6], house.recorder.phases[7]) == (
+        Phase.WARMING,
+        Phase.OK,
+    )
 
 
 def test_an_open_incident_ends_even_if_its_row_starts_again(bundle: Bundle) -> None:
     house = House(bundle, engine=Breaking(bundle))
     house.feed([0, 0, 0, 0, 40, 40, 666, *[0] * 12])
-    assert [a.reason for a in house.raised] == [Reason.FIRED, Reason.RECOVERED]
+    assert [a.reason for a in house.recorder.alerts] == [Reason.FIRED, Reason.RECOVERED]
     assert house.value("detector_streams_firing") == 0
 
 
@@ -431,7 +425,7 @@ def test_a_trained_stream_may_alert_at_once(tmp_path: Path) -> None:
     house.pipeline.process(
         [columns(["known", "new"] * 2, [60.0, 60.0, 120.0, 120.0], [[40, 40]] * 4)]
     )
-    assert [a.stream for a in house.raised] == ["known"]
+    assert [a.stream for a in house.recorder.alerts] == ["known"]
 
 
 def test_a_revoked_partition_takes_its_notifications_to_its_next_owner(
@@ -439,7 +433,7 @@ def test_a_revoked_partition_takes_its_notifications_to_its_next_owner(
 ) -> None:
     house.feed([0, 0, 0, 0, 40, 40])
     house.pipeline.revoke(P)
-    assert house.pipeline.applied == {}
+    assert house.pipeline.checkpoints.applied == {}
     assert house.value("detector_streams") == 0
     assert len(house.outbox) == 0
 
@@ -452,8 +446,8 @@ def test_a_wave_larger_than_a_batch_is_scored_whole(bundle: Bundle) -> None:
     house.pipeline.process(
         [RecordBatch(P, names, offsets, times, np.ones((5000, 2), np.float32), 5000)]
     )
-    assert len(house.rows.scores) == 5000
-    assert set(house.rows.scores.values()) == {1.0}
+    assert len(house.recorder.scores) == 5000
+    assert set(house.recorder.scores.values()) == {1.0}
 
 
 def test_a_stream_on_two_partitions_of_a_topic_is_counted_once_and_is_two_rows(
@@ -488,7 +482,7 @@ def test_what_is_rare_on_a_slow_stream_is_commoner_on_a_fast_one(
     rates = []
     for tick in (60.0, 6.0):
         row["tick"] = tick
-        rates.append(pipeline.incident_rate(8.0, row))
+        rates.append(pipeline.alerts.incident_rate(8.0, row))
     assert effective_budget(rates[1]) == pytest.approx(
         10 * effective_budget(rates[0]), rel=0.01
     )
@@ -532,8 +526,11 @@ def test_an_alert_says_what_is_odd_where_it_is_not_the_value(
     silent = House(bundle, engine=engine)
     for one in (house, silent):
         one.feed([1, 2, 1, 2, 1, 2, *tail])
-    assert [d.kind for d in house.raised[0].deviations] == [odd, AnomalyKind.VALUE]
-    assert {d.kind for d in silent.raised[0].deviations} == {AnomalyKind.VALUE}
-    assert house.rows.scores == silent.rows.scores
+    assert [d.kind for d in house.recorder.alerts[0].deviations] == [
+        odd,
+        AnomalyKind.VALUE,
+    ]
+    assert {d.kind for d in silent.recorder.alerts[0].deviations} == {AnomalyKind.VALUE}
+    assert house.recorder.scores == silent.recorder.scores
     # what it was asked again leaves no trace
     assert np.array_equal(house.pipeline.table.states, silent.pipeline.table.states)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.events import Alert
+from detector.alerting.policy import AlertTuning
 from detector.model.bundle import BUILTIN, GRAPH, MANIFEST, STREAMS, load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.replay.chunks import FileSource
 from detector.replay.offline import offline_pipeline
-from detector.settings.alerting import AlertingSettings
+from tests.fakes import PipelineRecorder
 from training.fitting import builtin_bundle as universal
 from training.fitting.build_bundle import STATED
 from training.fitting.pretrained import NETWORK
@@ -106,18 +106,19 @@ def test_a_metric_that_nobody_trained_on_fires_soon_after_the_warm_up_and_resolv
         )
     (tmp_path / "history.csv").write_text("\n".join(rows) + "\n")
     bundle = load_bundle(BUILTIN)
-    raised = list[Alert]()
+    recorder = PipelineRecorder()
     pipeline = offline_pipeline(
         bundle,
         OnnxEngine(bundle),
-        AlertingSettings(false_alarms_per_week=10),
-        raised.append,
+        AlertTuning(false_alarms_per_week=10),
+        recorder,
     )
     (stretch,) = FileSource(
         tmp_path / "history.csv", bundle.feature_names, each_metric=True
     ).chunks()
     for columns in stretch.polls():
         pipeline.process([columns])
+    raised = recorder.alerts
     assert {alert.stream for alert in raised} == {"host-1/load"}
     assert 1.7e9 + 30 * fault.start <= raised[0].starts_at <= 1.7e9 + 30 * fault.stop
     assert raised[0].firing

@@ -1,0 +1,96 @@
+"""The one place that puts a pipeline together: for the daemon, replay, training's
+backtest, the benchmarks and the tests.
+
+It is here and not in :mod:`detector.compose`, because it names no adapter: replay and
+training need no Kafka client.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detector.alerting.policy import AlertTuning, alert_policy
+from detector.alerting.thresholds import penalty_for_short_history
+from detector.metrics import Metrics
+from detector.model.bundle import Bundle
+from detector.model.engine import Engine
+from detector.model.local_time import UTC, Zones
+from detector.notify.outbox import Outbox
+from detector.pipeline.alerts import AlertComposer
+from detector.pipeline.causes import CauseClassifier
+from detector.pipeline.checkpoint import PartitionCheckpoints
+from detector.pipeline.observer import NullObserver, Observer
+from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.scoring import BatchScorer
+from detector.state.initial_state import InitialStates
+from detector.state.table import StreamTable
+
+UNBOUNDED = 1 << 40  # streams
+
+
+def build_pipeline(
+    bundle: Bundle,
+    engine: Engine,
+    tuning: AlertTuning,
+    *,
+    observer: Observer | None = None,
+    outbox: Outbox | None = None,
+    metrics: Metrics | None = None,
+    zones: Zones = UTC,
+    max_streams: int = UNBOUNDED,
+    writer: int = 0,
+    probe_engine: Engine | None = None,
+) -> Pipeline:
+    """A pipeline without partitions. By default nobody observes it, nothing is
+    delivered, and its metrics are its own.
+
+    Args:
+        zones: those whose local time the streams follow.
+        max_streams: held in memory; new streams beyond this are rejected.
+        writer: a number that no other process writes pages under.
+        probe_engine: used only to classify the cause of an incident; without it the
+            cause is always VALUE.
+    """
+    manifest = bundle.manifest
+    policy = alert_policy(
+        tuning, manifest.tail, manifest.tick_interval, manifest.warm_up
+    )
+    outbox = Outbox() if outbox is None else outbox
+    metrics = Metrics() if metrics is None else metrics
+    states = initial_states(bundle, policy.initial_penalty)
+    table = StreamTable(states, max_streams, zones.zone_of)
+    scorer = BatchScorer(
+        table=table,
+        engine=engine,
+        policy=policy,
+        zones=zones,
+        tick_interval=manifest.tick_interval,
+        causes=CauseClassifier(probe_engine, policy.score_scale),
+    )
+    return Pipeline(
+        table=table,
+        scorer=scorer,
+        alerts=AlertComposer(bundle, policy),
+        checkpoints=PartitionCheckpoints(table, outbox, metrics, bundle.digest, writer),
+        outbox=outbox,
+        metrics=metrics,
+        observer=NullObserver() if observer is None else observer,
+    )
+
+
+def initial_states(bundle: Bundle, initial_penalty: float) -> InitialStates:
+    """What streams start from. ``initial_penalty`` is the alarm penalty that a stream
+    has at first if training has not seen it.
+    """
+    known = len(bundle.trained)
+    middles = np.full(known, -np.inf)
+    if len(bundle.began):
+        middles = bundle.began + bundle.seen / 2
+    return InitialStates(
+        bundle.initial,
+        bundle.rows,
+        bundle.trained,
+        penalty_for_short_history(bundle.seen, known, initial_penalty),
+        bundle.first,
+        middles,
+    )

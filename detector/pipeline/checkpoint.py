@@ -1,0 +1,178 @@
+"""The checkpoint side of the assigned partitions: copy out what a checkpoint must make
+durable, and take over what was restored.
+
+State, decisions, undelivered notifications and the applied offset leave together or not
+at all: they are one fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from detector.events import OpenIncident, Partition, PendingNotification, RecordBatch
+from detector.metrics import Metrics
+from detector.notify.outbox import Outbox
+from detector.recovery.snapshot import SCHEMA, CheckpointData, Head, Restored, Stamp
+from detector.state.page_rows import PageRows
+from detector.state.table import StreamTable
+
+CapturedPage = tuple[
+    PageRows, tuple[PendingNotification, ...], tuple[OpenIncident, ...]
+]
+
+
+class PartitionCheckpoints:
+    """Belongs to the pipeline's thread.
+
+    ``digest`` is the bundle's; ``writer`` is a number that no other process writes
+    pages under. ``applied`` has, for each partition that was read from, the offset up
+    to which its records are in the table.
+    """
+
+    def __init__(
+        self,
+        table: StreamTable,
+        outbox: Outbox,
+        metrics: Metrics,
+        digest: str,
+        writer: int,
+    ) -> None:
+        self._table = table
+        self._outbox = outbox
+        self._metrics = metrics
+        self._digest = digest
+        self._writer = writer
+        self.applied: dict[Partition, int] = {}
+        self._stamps: dict[Partition, dict[int, Stamp]] = {}
+
+    def assign(self, partition: Partition, restored: Restored) -> None:
+        """Take over a partition as it was restored."""
+        offset = restored.offset or 0
+        self._table.assign(partition, restored.pages, offset, restored.cold)
+        # a page without a stamp is written at the next checkpoint
+        self._stamps[partition] = dict(restored.stamps)
+        if restored.offset is not None:
+            self.applied[partition] = restored.offset
+        self._outbox.restore(
+            partition, restored.alerts, restored.open, restored.segments
+        )
+        self.report()
+
+    def revoke(self, partition: Partition) -> None:
+        """Let go of a partition. Undelivered notifications are in its pages for the
+        next owner, or raised again from its records.
+        """
+        self._table.revoke(partition)
+        self._outbox.forget(partition)
+        self.applied.pop(partition, None)
+        self._stamps.pop(partition, None)
+        self.report()
+
+    def advance(self, partition: Partition, next_offset: int) -> None:
+        """All records before ``next_offset`` are applied."""
+        self.applied[partition] = next_offset
+        self._table.clear_pages(partition)
+
+    def report(self) -> None:
+        """Set the gauges of the table."""
+        self._metrics.streams.set(self._table.streams)
+        self._metrics.evicted.set(self._table.evicted)
+
+    # -- checkpoints -------------------------------------------------------------------
+
+    def capture(
+        self, partition: Partition, idle_before: float = -np.inf
+    ) -> CheckpointData | None:
+        """Copies of the pages that changed since the last capture, and the head; None
+        if nothing was read yet.
+
+        Streams that nothing was applied to since monotonic ``idle_before`` are gathered
+        into pages of their own.
+        """
+        offset = self.applied.get(partition)
+        if offset is None:
+            return None
+        changed = self._captured_pages(partition, offset)
+        idle = tuple(self._table.idle(partition, idle_before, offset))
+        stamps = self._stamps[partition]
+        stamps.update({rows.number: Stamp(offset, self._writer) for rows in idle})
+        head = Head(
+            schema=SCHEMA,
+            bundle=self._digest,
+            partition=partition,
+            offset=offset,
+            stamps=dict(stamps),
+            cold=tuple(sorted(self._table.cold(partition))),
+        )
+        return CheckpointData(head, changed, idle)
+
+    def _captured_pages(
+        self, partition: Partition, offset: int
+    ) -> tuple[CapturedPage, ...]:
+        """Pages whose rows or notifications changed, or that were never written."""
+        table = self._table
+        settled = self._outbox.take_changed_pages(partition)
+        stamps = self._stamps[partition]
+        captured: list[CapturedPage] = []
+        for number, page in table.pages(partition):
+            is_dirty = bool(table.page_dirty[page])
+            if not (is_dirty or number in settled or number not in stamps):
+                continue
+            table.page_dirty[page] = False
+            # a restored page may be ahead of its partition
+            applied = max(offset, int(table.page_applied[page]))
+            key = (partition, number)
+            rows = table.copy_page(partition, number, applied)
+            captured.append((rows, self._outbox.waiting(key), self._outbox.opened(key)))
+            stamps[number] = Stamp(applied, self._writer)
+        return tuple(captured)
+
+    def captured(self, capture: CheckpointData) -> None:
+        """The capture is durable: idle streams leave memory."""
+        partition = capture.head.partition
+        if not self._table.owns(partition):
+            return
+        for rows in capture.idle:
+            self._table.evict(partition, rows)
+        self.report()
+
+    def uncaptured(self, capture: CheckpointData) -> None:
+        """The capture was not made durable: its pages are still dirty."""
+        partition = capture.head.partition
+        if not self._table.owns(partition):
+            return
+        pages = dict(self._table.pages(partition))
+        for rows, _, _ in capture.rows:
+            self._table.page_dirty[pages[rows.number]] = True
+        for rows in capture.idle:
+            self._stamps[partition].pop(rows.number, None)
+            self._table.keep(partition, rows)
+
+    # -- pages of streams that fell silent ---------------------------------------------
+
+    def missing_pages(
+        self, polled: Sequence[RecordBatch]
+    ) -> list[tuple[Partition, int]]:
+        """Pages in the store that hold streams of these records: each must be added
+        before the records are processed.
+        """
+        missing = []
+        for batch in polled:
+            if self._table.owns(batch.partition):
+                numbers = self._table.missing_pages(batch.partition, batch.names)
+                missing += [(batch.partition, number) for number in sorted(numbers)]
+        return missing
+
+    def add_page(
+        self, partition: Partition, number: int, rows: PageRows | None
+    ) -> None:
+        """Supply a missing page; None if it is gone: its streams start anew, and are
+        counted.
+        """
+        if rows is None:
+            lost = self._table.drop_page(partition, number)
+            self._metrics.state_resets.inc(lost)
+        else:
+            self._table.add_page(partition, rows)
