@@ -34,6 +34,8 @@ from detector.pipeline.observer import Observers
 from detector.recovery.store import Store
 from detector.recovery.store_thread import StoreWorker
 from detector.settings.load import Settings
+from detector.web.endpoints import Endpoints
+from detector.web.facts import facts_of
 from detector.web.server import WebServer
 
 _BROKER_RETRY = 2.0  # seconds between attempts to reach a broker that is not there yet
@@ -92,7 +94,7 @@ class Daemon:
             settings.kafka.dead_letter_bytes,
             settings.alerting.labelling(),
         )
-        view = IncidentLog(bundle, settings.alerting)
+        view = IncidentLog(settings.alerting.labelling())
         self._pipeline = build_pipeline(
             bundle,
             runtime,
@@ -123,11 +125,14 @@ class Daemon:
         )
         self.web = WebServer(
             settings.web.address,
-            self.metrics,
-            self._loop.vitals,
-            view,
-            self._clock,
-            self._refresh,
+            Endpoints(
+                self.metrics,
+                self._loop.vitals,
+                view,
+                facts_of(bundle, settings.alerting.false_alarms_per_week, thresholds),
+                self._clock,
+                self._refresh,
+            ),
         )
         self._log.info(
             "starting",

@@ -1,42 +1,23 @@
-"""What the page and the API show: the bundle in force, and the incidents that are open
-or recent.
-"""
+"""What the page and the API show: incidents that are open or recent."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from dataclasses import asdict
-from typing import Any
 
-from detector.alerting.policy import fleet_thresholds
 from detector.events import Alert
-from detector.model.bundle import Bundle
+from detector.notify.labels import Labelling
 from detector.notify.payload import AlertBody, alert_body
 from detector.pipeline.observer import NullObserver
-from detector.settings.alerting import AlertingSettings
 
-RECENT = 200
+RECENT = 200  # incidents that ended
 
 
 class IncidentLog(NullObserver):
     """Written by the loop, read by the HTTP thread. Implements Observer."""
 
-    def __init__(self, bundle: Bundle, alerting: AlertingSettings) -> None:
-        manifest = bundle.manifest
-        thresholds = fleet_thresholds(alerting.tuning(), manifest.tail)
-        self._labelling = alerting.labelling()
-        self.status: dict[str, Any] = {
-            "bundle": {
-                "name": manifest.name,
-                "version": manifest.version,
-                "digest": bundle.digest,
-            },
-            "features": [{"name": f.name, "unit": f.unit} for f in manifest.features],
-            "false_alarms_per_week": alerting.false_alarms_per_week,
-            "tick_interval": manifest.tick_interval,
-            "thresholds": asdict(thresholds),
-        }
+    def __init__(self, labelling: Labelling) -> None:
+        self._labelling = labelling
         self._lock = threading.Lock()
         self._open: OrderedDict[tuple[str, str], AlertBody] = OrderedDict()
         self._recent: deque[AlertBody] = deque(maxlen=RECENT)

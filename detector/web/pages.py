@@ -1,54 +1,92 @@
-"""The page at ``/``: what runs, and what is wrong now. Plain HTML; everything that
-comes from a record is escaped.
+"""The page at ``/``: what runs, and which incidents are open or recent.
+
+Everything that comes from a record or from the settings is escaped here, before it is
+put into the template.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from importlib import resources
+from string import Template
+from typing import Final
 
+from detector.notify.labels import OWN_LABELS
 from detector.notify.payload import AlertBody
+from detector.web.facts import Facts
 
-_STYLE = """
-:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}body{max-width:64rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.3rem}h2{font-size:1.05rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
-td,th{text-align:left;padding:.35rem .6rem;border-bottom:1px solid color-mix(in srgb,currentColor 20%,transparent);vertical-align:top}
-.critical{color:#c62828;font-weight:600}.warning{color:#b26a00;font-weight:600}.quiet{opacity:.7}dl{display:flex;gap:2rem;flex-wrap:wrap}
-dt{font-size:.8rem;opacity:.7}dd{margin:0;font-size:1.3rem;font-variant-numeric:tabular-nums}
-"""
+SHOWN: Final = 200  # incidents in each table: a page stays below 100 KB
+_FILES = resources.files("detector.web")
+_PAGE = Template((_FILES / "templates" / "page.html").read_text(encoding="utf-8"))
+STYLE: Final = (_FILES / "static" / "style.css").read_text(encoding="utf-8")
 
 
 def page(
-    status: Mapping[str, Any],
-    alerts: Mapping[str, Sequence[AlertBody]],
+    facts: Facts,
+    incidents: Mapping[str, Sequence[AlertBody]],
     counts: Mapping[str, float],
 ) -> str:
-    bundle = status["bundle"]
-    facts = {
-        "streams": f"{counts['detector_streams']:,.0f}",
-        "points scored": f"{counts['detector_scored_total']:,.0f}",
-        "records behind": f"{counts['detector_lag_records']:,.0f}",
-        "false alarms asked for, per stream and week": f"{status['false_alarms_per_week']:g}",
-        f"the fleet's level, at a point every {status['tick_interval']:g} s": f"{status['thresholds']['warning']:.2f}",
+    """The HTML; ``incidents`` are the lists ``firing`` and ``resolved``."""
+    bundle = facts.bundle
+    return _PAGE.substitute(
+        bundle=escape(f"{bundle.name} {bundle.version}"),
+        facts="\n".join(_facts(facts, counts)),
+        firing_count=len(incidents["firing"]),
+        firing=_table(incidents["firing"], "Nothing is firing."),
+        resolved=_table(incidents["resolved"], "Nothing yet."),
+    )
+
+
+def _facts(facts: Facts, counts: Mapping[str, float]) -> Iterator[str]:
+    threshold = f"fleet threshold, at a point every {facts.tick_interval:g} s"
+    shown = {
+        "streams": _count(counts["detector_streams"]),
+        "points scored": _count(counts["detector_scored_total"]),
+        "records behind": _count(counts["detector_lag_records"]),
+        "budget: false alarms per stream and week": f"{facts.false_alarms_per_week:g}",
+        threshold: f"{facts.thresholds.warning:.2f}",
     }
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<meta http-equiv="refresh" content="5"><title>streamwarden</title><style>{_STYLE}</style>'
-        f'<h1>streamwarden <span class="quiet">{escape(bundle["name"])} {escape(bundle["version"])}</span></h1>'
-        f"<dl>{''.join(f'<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>' for k, v in facts.items())}</dl>"
-        f"<h2>Firing now ({len(alerts['firing'])})</h2>{_table(alerts['firing'], 'Nothing is firing.')}"
-        f"<h2>Resolved since the start</h2>{_table(alerts['resolved'][:50], 'Nothing yet.')}"
-        '<p class="quiet"><a href="/metrics">metrics</a> · <a href="/api/v1/alerts">alerts</a> · <a href="/api/v1/status">status</a></p></html>'
-    )
+    for name, value in shown.items():
+        yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
 
 
-def _table(alerts: Sequence[AlertBody], none: str) -> str:
-    if not alerts:
-        return f'<p class="quiet">{none}</p>'
-    rows = "".join(
-        f'<tr><td class="{escape(a.labels["severity"])}">{escape(a.labels["severity"])}<td>{escape(a.labels["stream"])}'
-        f"<td>{escape(a.startsAt)}<td>{escape(a.annotations['description'])}"
-        for a in alerts
-    )
-    return f"<table><tr><th>severity<th>stream<th>since<th>what{rows}</table>"
+def _count(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:,.0f}"
+
+
+def _table(incidents: Sequence[AlertBody], otherwise: str) -> str:
+    if not incidents:
+        return f'<p class="quiet">{escape(otherwise)}</p>'
+    head = "<tr><th>severity<th>stream<th>since<th>lasted<th>what</tr>"
+    rows = [_row(incident) for incident in incidents[:SHOWN]]
+    left_out = len(incidents) - len(rows)
+    rest = f'<p class="quiet">and {left_out:,} more</p>' if left_out else ""
+    return "\n".join(["<table>", head, *rows, "</table>", rest])
+
+
+def _row(incident: AlertBody) -> str:
+    severity = escape(incident.labels["severity"])
+    cells = [
+        f'<td class="{severity}">{severity}</td>',
+        f"<td>{escape(incident.labels['stream'])}{_labels(incident)}</td>",
+        _cell(incident.startsAt),
+        _cell(incident.annotations.get("duration", "")),
+        _cell(incident.annotations["description"]),
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _labels(incident: AlertBody) -> str:
+    """The configured labels, below the stream's name."""
+    shown = [
+        escape(f"{name}={value}")
+        for name, value in sorted(incident.labels.items())
+        if name not in OWN_LABELS
+    ]
+    return f'<br><span class="quiet">{" ".join(shown)}</span>' if shown else ""
+
+
+def _cell(text: str) -> str:
+    return f"<td>{escape(text)}</td>"

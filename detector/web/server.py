@@ -1,63 +1,80 @@
-"""HTTP: /metrics, /-/healthy, /-/ready, the page and /api/v1, on a thread of its own
-(starlette on uvicorn).
-"""
+"""The HTTP server: starlette on uvicorn, on a thread of its own."""
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-import msgspec
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from detector.clock import Clock
-from detector.consumer.loop import Vitals
 from detector.errors import ConfigError
-from detector.history.incident_log import IncidentLog
-from detector.metrics import Metrics
-from detector.web.pages import page
+from detector.web.endpoints import Endpoints
 
-STALLED = 30.0  # seconds without a turn of the loop: it hangs
+_Handler = Callable[[Endpoints, Request], Awaitable[Response]]
+_STOP_S = 5.0  # seconds that a stop waits for the thread
+_GRACE_S = 2  # seconds of these that answers under way may take
+
+# One table: path, what it answers, and the method that does.
+_TABLE: Final[tuple[tuple[str, str, _Handler], ...]] = (
+    (
+        "/",
+        "A page for people: open and recent incidents, and how far behind it is.",
+        Endpoints.page,
+    ),
+    (
+        "/api/v1/alerts",
+        "Open incidents, newest first, and the last ones that ended, as JSON.",
+        Endpoints.alerts,
+    ),
+    (
+        "/api/v1/status",
+        "The bundle, the budget and the fleet's thresholds, as JSON.",
+        Endpoints.status,
+    ),
+    (
+        "/metrics",
+        "Metrics in Prometheus' text format.",
+        Endpoints.metrics,
+    ),
+    (
+        "/-/healthy",
+        "200 while the loop moves, also if it is degraded; 503 if it hangs.",
+        Endpoints.healthy,
+    ),
+    (
+        "/-/ready",
+        "200 while partitions are assigned and their states restored; else 503.",
+        Endpoints.ready,
+    ),
+    (
+        "/static/style.css",
+        "The style sheet of the page.",
+        Endpoints.style,
+    ),
+)
+
+#: Every path, and what it answers in one sentence.
+ROUTES: Final[dict[str, str]] = {path: answers for path, answers, _ in _TABLE}
 
 
 class WebServer:
-    """Serves one daemon. Raises ConfigError if the address is taken."""
+    """Serves one daemon at ``address``, host and port; port 0 takes a free one.
 
-    def __init__(
-        self,
-        address: tuple[str, int],
-        metrics: Metrics,
-        vitals: Vitals,
-        view: IncidentLog,
-        clock: Clock,
-        refresh: Callable[[], None],
-    ) -> None:
-        self._metrics = metrics
-        self._vitals = vitals
-        self._view = view
-        self._clock = clock
-        self._refresh = refresh
-        try:
-            self._socket = socket.create_server(
-                address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"DETECTOR_WEB__LISTEN: {address[0]}:{address[1]} can't be bound ({error.strerror})"
-            ) from None
+    Raises ConfigError if the address cannot be bound.
+    """
+
+    def __init__(self, address: tuple[str, int], endpoints: Endpoints) -> None:
+        self._socket = _bind(address)
         routes = [
-            Route("/metrics", self._show_metrics),
-            Route("/-/healthy", self._healthy),
-            Route("/-/ready", self._ready),
-            Route("/api/v1/status", self._status),
-            Route("/api/v1/alerts", self._alerts),
-            Route("/", self._page),
+            Route(path, functools.partial(handler, endpoints))
+            for path, _, handler in _TABLE
         ]
         config = uvicorn.Config(
             Starlette(routes=routes),
@@ -65,14 +82,14 @@ class WebServer:
             access_log=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=_GRACE_S,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
 
     @property
     def address(self) -> tuple[str, int]:
-        """host and port in force: port 0 was given a free one."""
+        """Host and port in force."""
         host, port = self._socket.getsockname()[:2]
         return str(host), int(port)
 
@@ -81,69 +98,19 @@ class WebServer:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=_STOP_S)
         self._socket.close()
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
 
-    async def _show_metrics(self, request: Request) -> Response:
-        self._refresh()
-        self._metrics.ready.set(self._serves())
-        return Response(
-            generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST
-        )
 
-    async def _healthy(self, request: Request) -> Response:
-        still = self._clock.monotonic() - self._vitals.last_turn
-        if still > STALLED:
-            return PlainTextResponse(f"the loop has not moved for {still:.0f} s\n", 503)
-        faults = [
-            f
-            for f in (
-                self._vitals.store_fault,
-                self._vitals.restore_fault,
-                self._vitals.source_fault,
-            )
-            if f
-        ]
-        return PlainTextResponse(
-            "".join(f"degraded: {f}\n" for f in faults) or "healthy\n"
-        )
-
-    async def _ready(self, request: Request) -> Response:
-        ready = self._serves()
-        return PlainTextResponse(
-            "ready\n"
-            if ready
-            else "not ready: no partitions, or states not restored yet\n",
-            200 if ready else 503,
-        )
-
-    def _serves(self) -> bool:
-        return self._vitals.ready and not self._vitals.stopping
-
-    async def _status(self, request: Request) -> Response:
-        return _json(self._view.status)
-
-    async def _alerts(self, request: Request) -> Response:
-        return _json(self._view.alerts())
-
-    async def _page(self, request: Request) -> Response:
-        counts = {
-            name: _value(self._metrics, name)
-            for name in (
-                "detector_streams",
-                "detector_scored_total",
-                "detector_lag_records",
-            )
-        }
-        return HTMLResponse(page(self._view.status, self._view.alerts(), counts))
-
-
-def _value(metrics: Metrics, name: str) -> float:
-    return metrics.registry.get_sample_value(name) or 0.0
-
-
-def _json(content: object) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")
+def _bind(address: tuple[str, int]) -> socket.socket:
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"DETECTOR_WEB__LISTEN: cannot bind {host}:{port} ({error.strerror})"
+        ) from None

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class WebSettings(BaseModel):
-    """Where /metrics, health and the page are served."""
+    """Where /metrics, health, the page and the API are served."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

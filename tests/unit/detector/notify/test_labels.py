@@ -15,7 +15,6 @@ from detector.history.incident_log import IncidentLog
 from detector.notify.labels import Labelling
 from detector.notify.payload import OutgoingPost, alert_body, body
 from detector.settings.alerting import AlertingSettings
-from tests.fakes import fake_bundle
 
 ALERT = Alert(
     Partition("metrics", 0),
@@ -66,8 +65,8 @@ def test_the_webhook_has_them() -> None:
     assert body(post, LABELLED).commonLabels == LABELS
 
 
-def test_the_api_has_them(tmp_path: Path) -> None:
-    log = IncidentLog(fake_bundle(tmp_path), ALERTING)
+def test_the_api_has_them() -> None:
+    log = IncidentLog(LABELLED)
     log.alerted(ALERT)
     assert [entry.labels for entry in log.alerts()["firing"]] == [LABELS]
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
 
+from detector.alerting.policy import FleetThresholds
 from detector.consumer.loop import Vitals
 from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
-from detector.settings.alerting import AlertingSettings
-from detector.web.server import STALLED, WebServer
+from detector.notify.labels import Labelling
+from detector.web.endpoints import STALLED, Endpoints
+from detector.web.facts import facts_of
+from detector.web.pages import SHOWN
+from detector.web.server import ROUTES, WebServer
 from tests.fakes import FakeClock, fake_bundle
 
+HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 FIRING = Alert(
     Partition("metrics", 0),
-    "<script>alert(1)</script>",
+    HOSTILE,
     Severity.WARNING,
     Reason.FIRED,
     60.0,
@@ -30,129 +37,179 @@ FIRING = Alert(
     7.0,
     6.0,
 )
+LABELLING = Labelling(
+    fixed={"site": "<b>north</b>"},
+    stream=re.compile(r"(?P<host>host-\d+)/.*"),
+)
 
 
 @dataclass
-class House:
+class Web:
+    """A server on a free port, and what it reads."""
+
     clock: FakeClock
     vitals: Vitals
-    view: IncidentLog
+    incidents: IncidentLog
     metrics: Metrics
+    endpoints: Endpoints
     server: WebServer
     pool: urllib3.PoolManager
 
     def get(self, path: str) -> tuple[int, str, str]:
         host, port = self.server.address
-        answer = self.pool.request(
-            "GET", f"http://{host}:{port}{path}", timeout=10, retries=False
-        )
+        url = f"http://{host}:{port}{path}"
+        answer = self.pool.request("GET", url, timeout=10, retries=False)
         return answer.status, answer.data.decode(), answer.headers["content-type"]
+
+    def alerts(self) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]]
+        found = json.loads(self.get("/api/v1/alerts")[1])
+        return found
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    bundle = fake_bundle(tmp_path)
+def web(tmp_path: Path) -> Iterator[Web]:
     metrics = Metrics()
     clock = FakeClock()
     vitals = Vitals(clock.monotonic())
-    view = IncidentLog(bundle, AlertingSettings())
-    server = WebServer(
-        ("127.0.0.1", 0),
+    incidents = IncidentLog(LABELLING)
+    thresholds = FleetThresholds(warning=3.0, critical=5.0, clear=2.7)
+    endpoints = Endpoints(
         metrics,
         vitals,
-        view,
+        incidents,
+        facts_of(fake_bundle(tmp_path), 1.0, thresholds),
         clock,
         lambda: metrics.checkpoint_age.set(4.0),
     )
+    server = WebServer(("127.0.0.1", 0), endpoints)
     server.start()
     with urllib3.PoolManager() as pool:
-        yield House(clock, vitals, view, metrics, server, pool)
+        yield Web(clock, vitals, incidents, metrics, endpoints, server, pool)
     server.stop()
 
 
-def test_metrics_are_prometheus_text_and_gauges_are_fresh(house: House) -> None:
-    house.metrics.scored.inc(3)
-    status, text, kind = house.get("/metrics")
+def test_metrics_are_prometheus_text_and_gauges_are_fresh(web: Web) -> None:
+    web.metrics.scored.inc(3)
+    status, text, kind = web.get("/metrics")
     assert (status, kind.split(";")[0]) == (200, "text/plain")
     assert "detector_scored_total 3.0\n" in text
     assert 'detector_rejected_total{reason="late"} 0.0\n' in text
     assert "detector_checkpoint_age_seconds 4.0\n" in text
 
 
-def test_it_is_ready_once_partitions_are_restored_and_not_while_it_stops(
-    house: House,
-) -> None:
-    assert house.get("/-/ready")[0] == 503
-    assert "detector_ready 0.0\n" in house.get("/metrics")[1]
-    house.vitals.ready = True
-    assert house.get("/-/ready")[:2] == (200, "ready\n")
-    assert "detector_ready 1.0\n" in house.get("/metrics")[1]
-    house.vitals.stopping = True
-    assert house.get("/-/ready")[0] == 503
-    assert "detector_ready 0.0\n" in house.get("/metrics")[1]
+def test_it_is_ready_from_restored_partitions_to_the_stop(web: Web) -> None:
+    def answers() -> tuple[int, str]:
+        lines = web.get("/metrics")[1].splitlines()
+        (gauge,) = [line for line in lines if line.startswith("detector_ready ")]
+        return web.get("/-/ready")[0], gauge
+
+    assert answers() == (503, "detector_ready 0.0")
+    web.vitals.ready = True
+    assert answers() == (200, "detector_ready 1.0")
+    web.vitals.stopping = True
+    assert answers() == (503, "detector_ready 0.0")
 
 
-def test_it_is_healthy_while_the_loop_moves(house: House) -> None:
-    assert house.get("/-/healthy")[:2] == (200, "healthy\n")
-    house.clock.now += STALLED + 1
-    assert house.get("/-/healthy")[:2] == (503, "the loop has not moved for 31 s\n")
-    house.vitals.last_turn = house.clock.monotonic()
-    assert house.get("/-/healthy")[0] == 200
+def test_it_is_healthy_while_the_loop_moves(web: Web) -> None:
+    assert web.get("/-/healthy")[:2] == (200, "healthy\n")
+    web.clock.now += STALLED + 1
+    assert web.get("/-/healthy")[:2] == (503, "the loop has not moved for 31 s\n")
+    web.vitals.last_turn = web.clock.monotonic()
+    assert web.get("/-/healthy")[0] == 200
 
 
-def test_a_fault_that_is_retried_is_degraded_and_not_dead(house: House) -> None:
-    house.vitals.store_fault = "no space left"
-    house.vitals.source_fault = "no broker"
-    assert house.get("/-/healthy")[:2] == (
-        200,
-        "degraded: no space left\ndegraded: no broker\n",
+def test_a_fault_that_is_retried_is_degraded_and_not_dead(web: Web) -> None:
+    web.vitals.store_fault = "no space left"
+    web.vitals.source_fault = "no broker"
+    status, text, _ = web.get("/-/healthy")
+    assert status == 200
+    assert text == "degraded: no space left\ndegraded: no broker\n"
+
+
+def test_the_page_escapes_names_and_labels(web: Web) -> None:
+    web.incidents.alerted(FIRING)
+    web.incidents.alerted(replace(FIRING, stream=f"other {HOSTILE}"))
+    web.incidents.alerted(
+        replace(FIRING, stream=HOSTILE, reason=Reason.RECOVERED, ends_at=120.0)
     )
-
-
-def test_the_page_escapes_what_comes_from_a_record(house: House) -> None:
-    house.view.alerted(FIRING)
-    _, html, kind = house.get("/")
+    _, html, kind = web.get("/")
     assert kind.startswith("text/html")
     assert "&lt;script&gt;alert(1)" in html
-    assert "<script" not in html
+    assert "site=&lt;b&gt;north&lt;/b&gt;" in html
     assert "Firing now (1)" in html
+    for tag in ("<script", "<img", "<b>"):
+        assert tag not in html
 
 
-def test_an_incident_moves_from_firing_to_resolved(house: House) -> None:
-    house.view.alerted(FIRING)
-    house.view.alerted(
-        replace(FIRING, severity=Severity.CRITICAL, reason=Reason.ESCALATED)
-    )
-    alerts = json.loads(house.get("/api/v1/alerts")[1])
-    assert [a["labels"]["severity"] for a in alerts["firing"]] == ["critical"]
-    house.view.alerted(replace(FIRING, reason=Reason.RECOVERED, ends_at=120.0))
-    alerts = json.loads(house.get("/api/v1/alerts")[1])
+def test_the_page_runs_no_script_even_if_one_slips_in(web: Web) -> None:
+    host, port = web.server.address
+    answer = web.pool.request("GET", f"http://{host}:{port}/")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert 'href="/static/style.css"' in answer.data.decode()
+    assert web.get("/static/style.css")[2].startswith("text/css")
+
+
+def test_the_page_and_the_api_show_configured_labels(web: Web) -> None:
+    web.incidents.alerted(replace(FIRING, stream="host-1/cpu"))
+    (incident,) = web.alerts()["firing"]
+    assert incident["labels"]["host"] == "host-1"
+    assert incident["labels"]["site"] == "<b>north</b>"
+    assert "host=host-1 site=" in web.get("/")[1]
+
+
+def test_the_page_shows_so_many_incidents_and_counts_the_rest(web: Web) -> None:
+    for number in range(SHOWN + 3):
+        web.incidents.alerted(replace(FIRING, stream=f"host-{number}"))
+    html = web.get("/")[1]
+    assert f"Firing now ({SHOWN + 3})" in html
+    assert html.count('<td class="warning">') == SHOWN
+    assert "and 3 more" in html
+
+
+def test_the_page_shows_no_lag_if_nothing_is_assigned(web: Web) -> None:
+    web.metrics.lag.set(float("nan"))
+    assert "<dt>records behind</dt><dd>–</dd>" in web.get("/")[1]
+
+
+def test_an_incident_moves_from_firing_to_resolved(web: Web) -> None:
+    critical = replace(FIRING, severity=Severity.CRITICAL, reason=Reason.ESCALATED)
+    web.incidents.alerted(FIRING)
+    web.incidents.alerted(critical)
+    (incident,) = web.alerts()["firing"]
+    assert incident["labels"]["severity"] == "critical"
+    web.incidents.alerted(replace(critical, reason=Reason.RECOVERED, ends_at=120.0))
+    alerts = web.alerts()
     assert alerts["firing"] == []
-    assert [a["endsAt"] for a in alerts["resolved"]] == ["1970-01-01T00:02:00.000Z"]
+    (incident,) = alerts["resolved"]
+    assert incident["endsAt"] == "1970-01-01T00:02:00.000Z"
 
 
-def test_the_status_tells_bundle_and_levels(house: House) -> None:
-    status = json.loads(house.get("/api/v1/status")[1])
+def test_the_status_shows_bundle_budget_and_thresholds(web: Web) -> None:
+    status = json.loads(web.get("/api/v1/status")[1])
     assert status["bundle"]["name"] == "fake"
+    assert status["features"] == [
+        {"name": "cpu", "unit": ""},
+        {"name": "mem", "unit": ""},
+    ]
+    assert status["false_alarms_per_week"] == 1.0
     assert status["tick_interval"] == 60
-    assert "the fleet&#x27;s level, at a point every 60 s" in house.get("/")[1]
-    assert status["thresholds"] == pytest.approx(
-        {"warning": 3.0, "critical": 5.0, "clear": 2.7}
-    )
+    assert status["thresholds"] == {"warning": 3.0, "critical": 5.0, "clear": 2.7}
+    assert "fleet threshold, at a point every 60 s" in web.get("/")[1]
 
 
 @pytest.mark.parametrize("path", ["/none", "/-/", "/api/v1/../../etc/passwd"])
-def test_there_is_nothing_else(house: House, path: str) -> None:
-    assert house.get(path)[0] == 404
+def test_an_unknown_path_is_not_found(web: Web, path: str) -> None:
+    assert web.get(path)[0] == 404
 
 
-def test_an_address_that_is_taken_is_the_operators_to_mend(house: House) -> None:
+def test_every_route_answers_and_says_what(web: Web) -> None:
+    web.vitals.ready = True
+    for path, answers in ROUTES.items():
+        assert web.get(path)[0] == 200
+        assert answers.endswith(".")
+
+
+def test_an_address_in_use_is_a_configuration_error(web: Web) -> None:
     with pytest.raises(ConfigError, match="DETECTOR_WEB__LISTEN"):
-        WebServer(
-            house.server.address,
-            house.metrics,
-            house.vitals,
-            house.view,
-            house.clock,
-            lambda: None,
-        )
+        WebServer(web.server.address, web.endpoints)

@@ -1,0 +1,96 @@
+"""What each HTTP path answers. The server's table names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from detector.clock import Clock
+from detector.consumer.loop import Vitals
+from detector.history.incident_log import IncidentLog
+from detector.metrics import Metrics
+from detector.web.facts import Facts
+from detector.web.pages import STYLE, page
+
+# Seconds without a turn of the loop until it counts as hung. A poll takes 0.2 s, and
+# restoring or a rebalance at most 15 s.
+STALLED = 30.0
+_SHOWN = ("detector_streams", "detector_scored_total", "detector_lag_records")
+# The page loads its own style sheet, runs no script, and nobody may frame it.
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'"
+}
+
+
+class Endpoints:
+    """Reads one daemon's parts; changes none of them.
+
+    ``refresh`` sets the gauges that are read only on demand.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        vitals: Vitals,
+        incidents: IncidentLog,
+        facts: Facts,
+        clock: Clock,
+        refresh: Callable[[], None],
+    ) -> None:
+        self._metrics = metrics
+        self._vitals = vitals
+        self._incidents = incidents
+        self._facts = facts
+        self._clock = clock
+        self._refresh = refresh
+
+    async def metrics(self, request: Request) -> Response:
+        self._refresh()
+        self._metrics.ready.set(self._is_ready())
+        text = generate_latest(self._metrics.registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    async def healthy(self, request: Request) -> Response:
+        """503 if the loop hangs; a fault that is retried is ``degraded``, not dead."""
+        idle = self._clock.monotonic() - self._vitals.last_turn
+        if idle > STALLED:
+            return PlainTextResponse(f"the loop has not moved for {idle:.0f} s\n", 503)
+        faults = (
+            self._vitals.store_fault,
+            self._vitals.restore_fault,
+            self._vitals.source_fault,
+        )
+        lines = [f"degraded: {fault}\n" for fault in faults if fault]
+        return PlainTextResponse("".join(lines) or "healthy\n")
+
+    async def ready(self, request: Request) -> Response:
+        if self._is_ready():
+            return PlainTextResponse("ready\n")
+        cause = "no partition is assigned, or states are not restored yet"
+        return PlainTextResponse(f"not ready: {cause}\n", 503)
+
+    async def status(self, request: Request) -> Response:
+        return _json(self._facts)
+
+    async def alerts(self, request: Request) -> Response:
+        return _json(self._incidents.alerts())
+
+    async def page(self, request: Request) -> Response:
+        sample = self._metrics.registry.get_sample_value
+        counts = {name: sample(name) or 0.0 for name in _SHOWN}
+        html = page(self._facts, self._incidents.alerts(), counts)
+        return HTMLResponse(html, headers=_PAGE_HEADERS)
+
+    async def style(self, request: Request) -> Response:
+        return Response(STYLE, media_type="text/css")
+
+    def _is_ready(self) -> bool:
+        return self._vitals.ready and not self._vitals.stopping
+
+
+def _json(content: object) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json")
