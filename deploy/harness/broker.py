@@ -158,8 +158,15 @@ class Broker:
     """
 
     def __init__(
-        self, directory: Path | None = None, *, start_timeout: float = 60.0
+        self,
+        directory: Path | None = None,
+        *,
+        start_timeout: float = 60.0,
+        sasl_users: Mapping[str, str] | None = None,
     ) -> None:
+        """``sasl_users``: passwords by name; with them there is a second listener, at
+        :attr:`sasl_bootstrap`, which wants one of them by SASL PLAIN.
+        """
         self._owns_directory = directory is None
         self.directory = (
             Path(tempfile.mkdtemp(prefix="streamwarden-kafka-"))
@@ -168,7 +175,8 @@ class Broker:
         )
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log = self.directory / "broker.log"
-        self.port, self._controller_port = free_ports(2)
+        self.port, self._controller_port, self._sasl_port = free_ports(3)
+        self._sasl_users = sasl_users or {}
         self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._classpath = ""
@@ -177,6 +185,11 @@ class Broker:
     def bootstrap(self) -> str:
         """For ``bootstrap_servers``."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def sasl_bootstrap(self) -> str:
+        """The same broker, for clients that log in."""
+        return f"127.0.0.1:{self._sasl_port}"
 
     @property
     def running(self) -> bool:
@@ -304,6 +317,7 @@ class Broker:
             "advertised.listeners": listeners.partition(",")[0],
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "log.dirs": str(self.directory / "data"),
+            **self._sasl_settings(listeners),
         }
         draft = self.directory / "server.properties.new"
         draft.write_text(
@@ -328,6 +342,24 @@ class Broker:
                 f"Kafka's data directory could not be formatted:\n{done.stdout}{done.stderr}"
             )
         draft.rename(self.directory / "server.properties")
+
+    def _sasl_settings(self, listeners: str) -> dict[str, str]:
+        """A listener called LOGIN beside the others, if there are users."""
+        if not self._sasl_users:
+            return {}
+        login = f"LOGIN://127.0.0.1:{self._sasl_port}"
+        users = "".join(
+            f' user_{name}="{password}"' for name, password in self._sasl_users.items()
+        )
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        protocols = SETTINGS["listener.security.protocol.map"]
+        return {
+            "listeners": f"{listeners},{login}",
+            "advertised.listeners": f"{listeners.partition(',')[0]},{login}",
+            "listener.security.protocol.map": f"{protocols},LOGIN:SASL_PLAINTEXT",
+            "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.login.plain.sasl.jaas.config": f"{module} required{users};",
+        }
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + self._start_timeout
