@@ -1,4 +1,4 @@
-"""``detector check``: what would keep the daemon from running, one sentence each."""
+"""``check``: says what would keep the daemon from running, one sentence for each."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from kafka import KafkaConsumer
-from kafka.errors import KafkaError
 
+from detector.cli.checks.broker import broker_faults
+from detector.cli.checks.places import listen_faults, store_faults
+from detector.cli.checks.receivers import receiver_faults
 from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
-from detector.clock import SystemClock
-from detector.compose import make_receivers, make_store, open_bundle
-from detector.errors import ConfigError, DetectorError, StoreError
-from detector.kafka.client import connected
+from detector.compose import open_bundle
+from detector.errors import DetectorError
 from detector.model.onnx_engine import OnnxEngine
-from detector.recovery.store_kafka import KafkaStore
-from detector.recovery.store_local import examine
 from detector.settings.load import Settings, load, names_and_values
 
 
 @click.command()
 @config_option
 def check(config: Path | None) -> int:
-    """Test settings, bundle, broker, topics and store.
+    """Test settings, bundle, broker, topics, store, receivers and port.
 
     It prints the effective settings with secrets masked, and one sentence on standard
     error for each fault. It changes nothing: it creates no directory and no topic, and
@@ -51,69 +48,39 @@ def check(config: Path | None) -> int:
 
 
 def faults(settings: Settings) -> Iterator[str]:
-    """Sentences for the operator: bundle, graph, topics, broker, store."""
+    """Sentences for the operator, each a fault that exit status 2 stands for."""
+    yield from _bundle_faults(settings)
+    yield from store_faults(settings)
+    yield from listen_faults(settings.web.address)
+    yield from receiver_faults(settings)
+    yield from broker_faults(settings)
+
+
+def remarks(settings: Settings) -> Iterator[str]:
+    """What an operator should know although it is not a fault.
+
+    A bundle that can't be opened yields no remark: :func:`faults` names it.
+    """
+    if settings.model.bundle is None:
+        yield (
+            "bundle: the built-in one, for any single metric;"
+            " each numeric field of a record is a stream"
+        )
+    with contextlib.suppress(DetectorError):
+        zone = settings.model.zone(open_bundle(settings))
+        source = "" if settings.model.timezone else ", the zone of the bundle"
+        yield f"wall clocks: {zone}{source}"
+    if not settings.alerting.destinations():
+        yield (
+            "receivers: none, so alerts are only logged and counted;"
+            " DETECTOR_ALERTING__WEBHOOK_URL names one"
+        )
+
+
+def _bundle_faults(settings: Settings) -> Iterator[str]:
     try:
         bundle = open_bundle(settings)
         OnnxEngine(bundle)
         settings.model.zones(bundle)
     except DetectorError as error:
-        yield str(error)
-    try:
-        make_receivers(settings, SystemClock())
-    except ConfigError as error:
-        yield str(error)
-    try:
-        if settings.recovery.directory is None:
-            make_store(settings, SystemClock()).close()
-        else:
-            examine(settings.recovery.directory)
-    except ConfigError as error:
-        yield str(error)
-    if not settings.kafka.topics:
-        yield "DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex"
-        return
-    yield from _topics(settings)
-
-
-def remarks(settings: Settings) -> Iterator[str]:
-    """What holds by default, and where streams live: nothing of a bundle that can't be
-    opened.
-    """
-    if settings.model.bundle is None:
-        yield "bundle: the package's own, for any single metric; each numeric field of a record is a stream"
-    with contextlib.suppress(DetectorError):
-        yield f"wall clocks: {settings.model.zone(open_bundle(settings))}{'' if settings.model.timezone else ', the zone of the bundle'}"
-
-
-def _topics(settings: Settings) -> Iterator[str]:
-    servers = ", ".join(settings.kafka.bootstrap_servers)
-    try:
-        consumer = connected(
-            KafkaConsumer, **settings.kafka.connection(), bootstrap_timeout_ms=5000
-        )
-    except (KafkaError, OSError) as error:
-        yield f"no broker answers at {servers} ({type(error).__name__}): start it, or set DETECTOR_KAFKA__BOOTSTRAP_SERVERS"
-        return
-    try:
-        present = consumer.topics()
-    except KafkaError as error:
-        yield f"{servers} does not list its topics ({type(error).__name__}): check the TLS and SASL settings"
-        return
-    finally:
-        consumer.close()
-    absent = [
-        topic
-        for topic in settings.kafka.topics
-        if not topic.startswith("^") and topic not in present
-    ]
-    for topic in absent:
-        yield f"topic {topic} does not exist at {servers}: create it, or set DETECTOR_KAFKA__TOPICS"
-    if settings.recovery.topic:
-        yield from _changelog(settings, settings.recovery.topic)
-
-
-def _changelog(settings: Settings, topic: str) -> Iterator[str]:
-    try:
-        KafkaStore(settings.kafka, topic, SystemClock()).examine()
-    except (ConfigError, StoreError) as error:
         yield str(error)

@@ -1,5 +1,5 @@
-"""``detector check`` against a real broker: silence and 0 where the daemon would run, a
-sentence and 2 where it would not.
+"""``check`` against a real broker: status 0 if the daemon would run, else status 2
+and a sentence.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,10 @@ import pytest
 from deploy.harness.broker import Broker
 from detector.cli.main import main
 from tests.fakes import write_bundle
+from tests.unit.detector.cli.checks.listeners import listening
 
+TOKEN = "t0ken-in-path"
 SECRETS = {
-    "ALERTING__WEBHOOK_URL": "https://hooks.example/services/t0ken-in-path",
     "ALERTING__WEBHOOK_SECRET": "hmac-k3y",
     "KAFKA__SASL_PLAIN_PASSWORD": "sasl-pa55",
     "KAFKA__SSL_PASSWORD": "ssl-pa55",
@@ -34,35 +35,42 @@ def check(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Check:
-    """Runs it as configured for this test's topic, but for what is given; status,
-    output and errors.
+) -> Iterator[Check]:
+    """Runs it as configured for this test's topic, but for what is given.
+
+    Gives exit status, output and errors.
     """
     common: Mapping[str, str] = {
         "KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
         "KAFKA__TOPICS": topic,
         "MODEL__BUNDLE": str(bundle),
         "RECOVERY__STORE": f"local:{tmp_path / 'state'}",
+        "WEB__LISTEN": "127.0.0.1:0",
     }
 
     def run(**settings: str) -> tuple[int, str, str]:
         for name in [n for n in os.environ if n.startswith("DETECTOR_")]:
             monkeypatch.delenv(name)
-        for name, value in {**common, **SECRETS, **settings}.items():
+        receiver = {"ALERTING__WEBHOOK_URL": f"http://127.0.0.1:{port}/{TOKEN}"}
+        for name, value in {**common, **SECRETS, **receiver, **settings}.items():
             monkeypatch.setenv(f"DETECTOR_{name}", value)
         status = main(["check"])
         out, err = capsys.readouterr()
         return status, out, err
 
-    return run
+    with listening() as port:
+        yield run
 
 
-def test_all_is_well(check: Check, topic: str, broker: Broker) -> None:
+def test_a_configuration_that_works_is_status_0_and_creates_nothing(
+    check: Check, topic: str, broker: Broker, tmp_path: Path
+) -> None:
     status, out, err = check()
     assert (status, err) == (0, "")
     assert f"DETECTOR_KAFKA__TOPICS={topic}\n" in out
     assert f"DETECTOR_KAFKA__BOOTSTRAP_SERVERS={broker.bootstrap}\n" in out
-    assert "configuration OK" in out
+    assert out.endswith("configuration OK\n")
+    assert not (tmp_path / "state").exists()
 
 
 def test_the_zone_in_force_is_shown_wherever_it_comes_from(
@@ -74,20 +82,27 @@ def test_the_zone_in_force_is_shown_wherever_it_comes_from(
     assert "wall clocks: Europe/Berlin\n" in check(MODEL__TIMEZONE="Europe/Berlin")[1]
 
 
-def test_a_pattern_of_topics_is_no_fault(check: Check) -> None:
+def test_a_pattern_that_matches_a_topic_is_no_fault(check: Check) -> None:
     assert check(KAFKA__TOPICS="^metrics-.*")[0] == 0
+
+
+def test_no_receiver_is_a_remark_and_status_0(check: Check) -> None:
+    status, out, err = check(ALERTING__WEBHOOK_URL="", ALERTING__WEBHOOK_SECRET="")
+    assert (status, err) == (0, "")
+    assert "receivers: none, so alerts are only logged and counted" in out
 
 
 def test_no_secret_is_shown_whatever_is_wrong(check: Check) -> None:
     for settings in (
         {},
         {"KAFKA__TOPICS": "nowhere"},
-        {"ALERTING__WEBHOOK_URL": "ftp://hooks.example/t0ken-in-path"},
+        {"ALERTING__WEBHOOK_URL": f"ftp://hooks.example/{TOKEN}"},
+        {"ALERTING__WEBHOOK_URL": f"http://hooks.invalid/{TOKEN}"},
     ):
         _, out, err = check(**settings)
-        for secret in ("t0ken-in-path", *SECRETS.values()):
+        for secret in (TOKEN, *SECRETS.values()):
             assert secret not in out + err
-    assert check()[1].count("=********\n") == len(SECRETS)
+    assert check()[1].count("=********\n") == len(SECRETS) + 1
 
 
 @pytest.mark.parametrize(
@@ -95,6 +110,11 @@ def test_no_secret_is_shown_whatever_is_wrong(check: Check) -> None:
     [
         ({"KAFKA__TOPICS": "nowhere"}, "topic nowhere does not exist"),
         ({"KAFKA__TOPICS": ""}, "DETECTOR_KAFKA__TOPICS is not set"),
+        ({"KAFKA__TOPICS": "^nothing"}, "matches ^nothing (it has metrics-"),
+        (
+            {"ALERTING__WEBHOOK_URL": "http://hooks.invalid/"},
+            "receiver streamwarden: hooks.invalid does not resolve",
+        ),
         ({"KAFKA__TOPIC": "x"}, "no such setting: DETECTOR_KAFKA__TOPIC"),
         ({"MODEL__BUNDLE": "/nowhere"}, "/nowhere"),
         (
@@ -144,6 +164,79 @@ def test_every_fault_is_named_at_once(check: Check, bundle: Path) -> None:
     assert [line.startswith("streamwarden: ") for line in err.splitlines()] == [
         True
     ] * 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"SECURITY_PROTOCOL": "SSL"},
+            "does not speak TLS: set DETECTOR_KAFKA__SECURITY_PROTOCOL to PLAINTEXT",
+        ),
+        (
+            {"SECURITY_PROTOCOL": "SSL", "SSL_CAFILE": "/no/ca.pem"},
+            "DETECTOR_KAFKA__SSL_CAFILE: /no/ca.pem can't be read",
+        ),
+        (
+            {"SECURITY_PROTOCOL": "SASL_SSL", "SASL_MECHANISM": "PLAIN"},
+            "does not speak TLS: set DETECTOR_KAFKA__SECURITY_PROTOCOL to SASL_PLAIN",
+        ),
+        (
+            {"SECURITY_PROTOCOL": "SASL_PLAINTEXT", "SASL_MECHANISM": "PLAIN"},
+            "does not use SASL: set DETECTOR_KAFKA__SECURITY_PROTOCOL to PLAINTEXT",
+        ),
+    ],
+)
+def test_security_settings_that_the_listener_does_not_have_are_named(
+    check: Check, settings: dict[str, str], sentence: str
+) -> None:
+    user = {"SASL_PLAIN_USERNAME": "alice"} | settings
+    status, _, err = check(**{f"KAFKA__{name}": v for name, v in user.items()})
+    assert status == 2
+    assert len(err.splitlines()) == 1
+    assert sentence in err
+
+
+@pytest.fixture(scope="module")
+def login_broker() -> Iterator[Broker]:
+    with Broker(sasl_users={"alice": "in-w0nderland"}) as broker:
+        broker.create_topic("metrics")
+        yield broker
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, ""),
+        (
+            {"SASL_PLAIN_PASSWORD": "wr0ng"},
+            "refuses the login of alice (KafkaTimeoutError): correct DETECTOR_KAFKA__SASL_",
+        ),
+        (
+            {"SASL_MECHANISM": "SCRAM-SHA-256"},
+            "does not support SCRAM-SHA-256 (it offers: PLAIN)",
+        ),
+        (
+            {"SECURITY_PROTOCOL": "PLAINTEXT"},
+            "wants a login (PLAIN): set DETECTOR_KAFKA__SECURITY_PROTOCOL to SASL_",
+        ),
+    ],
+)
+def test_a_login_that_the_broker_does_not_accept_is_named(
+    check: Check, login_broker: Broker, settings: dict[str, str], sentence: str
+) -> None:
+    login = {
+        "BOOTSTRAP_SERVERS": login_broker.sasl_bootstrap,
+        "TOPICS": "metrics",
+        "SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "SASL_MECHANISM": "PLAIN",
+        "SASL_PLAIN_USERNAME": "alice",
+        "SASL_PLAIN_PASSWORD": "in-w0nderland",
+    }
+    status, _, err = check(**{f"KAFKA__{k}": v for k, v in (login | settings).items()})
+    assert status == (2 if sentence else 0)
+    assert sentence in err
+    assert "w0nderland" not in err
 
 
 def test_a_broker_that_does_not_answer_is_a_sentence_too(
