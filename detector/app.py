@@ -18,8 +18,9 @@ from detector.alerting.incident_rates import incident_rates
 from detector.alerting.policy import fleet_thresholds
 from detector.clock import Clock, SystemClock
 from detector.compose import make_decoder, make_receivers, make_store, open_bundle
+from detector.consumer.build import LoopSettings, build_loop
+from detector.consumer.checkpoints import CheckpointSchedule
 from detector.consumer.first_seen import FirstOccurrenceLog
-from detector.consumer.loop import Loop
 from detector.dead_letters import DeadLetterFile
 from detector.errors import ConfigError, DetectorError, Transient
 from detector.history.incident_log import IncidentLog
@@ -108,17 +109,17 @@ class Daemon:
             probe_engine=runtime,
         )
         decoder = make_decoder(bundle, settings, self._first.unknown_field)
-        self._loop = Loop(
+        schedule = CheckpointSchedule(
+            settings.recovery.interval, settings.model.evict_after
+        )
+        self._loop = build_loop(
+            bundle,
             self._pipeline,
+            decoder.decode,
             self._keeper,
             self.metrics,
             self._clock,
-            decoder.decode,
-            bundle.digest,
-            manifest.state_size,
-            settings.recovery.interval,
-            settings.kafka.max_poll_records,
-            settings.model.evict_after,
+            LoopSettings(settings.kafka.max_poll_records, schedule),
         )
         self._delivery = Delivery(
             self._outbox, receivers, self._dead, settings.alerting, self.metrics
@@ -189,7 +190,7 @@ class Daemon:
                 "delivery", lambda: self._delivery.stop(self._remaining(_DRAIN_SHARE))
             )
         finally:
-            self._loop.checkpoint(source, self._remaining(_CHECKPOINT_SHARE))
+            self._loop.finish(source, self._remaining(_CHECKPOINT_SHARE))
 
     def _remaining(self, share: float = 1.0) -> float:
         """Seconds that one part of the stop may take: at most its share of the
@@ -210,7 +211,7 @@ class Daemon:
         while not self._stop.is_set():
             self._loop.vitals.last_turn = self._clock.monotonic()
             try:
-                return KafkaSource(self._settings.kafka, self._loop)
+                return KafkaSource(self._settings.kafka, self._loop.partitions)
             except Transient as error:
                 if not said:
                     self._log.warning("waiting_for_broker", cause=str(error))
@@ -220,7 +221,7 @@ class Daemon:
 
     def _refresh(self) -> None:
         """Gauges that are read and not counted, when they are asked for."""
-        self.metrics.checkpoint_age.set(self._loop.checkpoint_age())
+        self.metrics.checkpoint_age.set(self._loop.checkpoints.age())
         self.metrics.waiting.set(len(self._outbox))
         self.metrics.spilled.set(self._outbox.in_segments())
         found = incident_rates(self._pipeline.table.decisions)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from detector.errors import RejectReason
+from detector.errors import RejectReason, ResetCause
 from detector.events import SHARES, Reason, Severity
 
 ALERT_STATUSES = ("firing", "escalated", "resolved")
@@ -80,7 +80,9 @@ class Metrics:
         )
         self.state_resets = Counter(
             "detector_state_resets",
-            "Streams restarted because the graph returned what is not a number.",
+            "States that started anew, by cause. Counts streams; counts pages if the "
+            "cause is page_unreadable, and partitions if it is no_checkpoint.",
+            ["cause"],
             registry=registry,
         )
         self.checkpoints = Counter(
@@ -117,7 +119,8 @@ class Metrics:
         )
         self.lag = Gauge(
             "detector_lag_records",
-            "Records between what is applied and the end of the assigned partitions.",
+            "Records between what is applied and the end of the assigned partitions; NaN "
+            "while none is read.",
             registry=registry,
         )
         self.checkpoint_age = Gauge(
@@ -164,8 +167,11 @@ class Metrics:
             buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
             registry=registry,
         )
+        self.lag.set(float("nan"))  # nothing is read yet
         for reason in RejectReason:
             self.rejected.labels(reason.value)
+        for cause in ResetCause:
+            self.state_resets.labels(cause.value)
         for transition in Reason:
             self.decisions.labels(transition.label)
         for severity in (Severity.WARNING, Severity.CRITICAL):

@@ -52,6 +52,10 @@ class Source(Protocol):
         """Where to begin a partition without a checkpoint. Raises Transient."""
         ...
 
+    def committed(self, partition: Partition) -> int | None:
+        """The group's offset; None if it has committed none. Raises Transient."""
+        ...
+
     def start(self, partition: Partition, offset: int) -> None:
         """Let an assigned partition give records, from ``offset`` on."""
         ...

@@ -195,11 +195,15 @@ class MemoryStore:
             raise StoreError("no space left")
         return self.pages.get(partition, {}).get(number)
 
-    def write(self, head: Head, pages: Iterable[Page]) -> None:
+    def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
         self.gate.wait(timeout=30)
         if self.failing:
             raise StoreError("no space left")
-        self.pages.setdefault(head.partition, {}).update({p.number: p for p in pages})
+        self.pages.setdefault(partition, {}).update({p.number: p for p in pages})
+
+    def write_head(self, head: Head) -> None:
+        if self.failing:
+            raise StoreError("no space left")
         self.heads[head.partition] = head
 
     def put(self, partition: Partition, name: str, data: bytes) -> None:

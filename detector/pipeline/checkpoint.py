@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from detector.errors import ResetCause
 from detector.events import OpenIncident, Partition, PendingNotification, RecordBatch
 from detector.metrics import Metrics
 from detector.notify.outbox import Outbox
@@ -173,6 +174,6 @@ class PartitionCheckpoints:
         """
         if rows is None:
             lost = self._table.drop_page(partition, number)
-            self._metrics.state_resets.inc(lost)
+            self._metrics.state_resets.labels(ResetCause.PAGE_GONE.value).inc(lost)
         else:
             self._table.add_page(partition, rows)

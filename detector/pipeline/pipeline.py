@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detector.errors import RejectReason
+from detector.errors import RejectReason, ResetCause
 from detector.events import (
     ENDS,
     I64,
@@ -162,7 +162,9 @@ class Pipeline:
         """Count a batch, and raise its alerts."""
         self._metrics.scored.inc(len(scored.slots))
         if scored.restarted:
-            self._metrics.state_resets.inc(scored.restarted)
+            self._metrics.state_resets.labels(ResetCause.NOT_FINITE.value).inc(
+                scored.restarted
+            )
         self._observer.scored(scored)
         for i in scored.transitions.tolist():
             slot = int(scored.slots[i])

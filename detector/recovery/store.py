@@ -1,4 +1,4 @@
-"""store."""
+"""Where pages survive: the port that the stores implement."""
 
 from __future__ import annotations
 
@@ -10,36 +10,42 @@ from detector.recovery.snapshot import Head, Page
 
 
 class Store(Protocol):
-    """Where pages survive. Used from one thread. All methods raise StoreError."""
+    """Keeps pages, heads and segments. One thread uses it. All methods raise StoreError.
 
-    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]: ...
+    :mod:`detector.consumer.checkpoints` calls :meth:`write_pages` before
+    :meth:`write_head`: a head vouches for its pages.
+    """
 
-    def page(self, partition: Partition, number: int) -> Page | None:
-        """One page as it was last written; None where there is none that is whole."""
+    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
+        """What is there and whole; the rest is logged."""
         ...
 
-    def write(self, head: Head, pages: Iterable[Page]) -> None:
-        """Make the pages durable, in their order, and only then the head that vouches
-        for them.
-        """
+    def page(self, partition: Partition, number: int) -> Page | None:
+        """One page as it was last written; None if none is there and whole."""
+        ...
+
+    def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
+        """All of them are durable when this returns."""
+        ...
+
+    def write_head(self, head: Head) -> None:
+        """It is durable when this returns."""
         ...
 
     def put(self, partition: Partition, name: str, data: bytes) -> None:
-        """Make a segment durable beside the pages; its name is written once and never
-        again.
-        """
+        """Make a segment durable. A name is written once and never again."""
         ...
 
     def names(self, partition: Partition) -> Sequence[str]:
-        """Of the segments there were when the partition was last loaded."""
+        """Names of the segments, as of the partition's last load."""
         ...
 
     def get(self, partition: Partition, name: str) -> bytes | None:
-        """A segment's bytes; None where it was dropped."""
+        """A segment's bytes; None if it was dropped."""
         ...
 
     def drop(self, partition: Partition, name: str) -> None:
-        """A segment that is wanted no more; nothing if it is gone."""
+        """Remove a segment; nothing if it is gone."""
         ...
 
     def close(self) -> None: ...

@@ -1,9 +1,11 @@
-"""Pages in a local directory: a temporary file, fsync, rename, and fsync of the
-directory; the head last.
+"""Pages in a local directory.
 
-The directory is one daemon's: a lock file keeps a second one out, since two members of
-a group never own the same partition but would both think themselves the keeper of what
-they last wrote.
+A file is written whole or not at all: to a temporary file, then fsync, rename, and
+fsync of the directory.
+
+The directory belongs to one daemon, and a lock file keeps a second one out. Two members
+of a group never own the same partition, but each would take the other's pages for its
+own.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _SEGMENT = re.compile(r"segment-(.+)\.swp")
 
 
 class LocalStore:
-    """Implements Store. Raises ConfigError where the directory can't be used at all."""
+    """Implements Store. Raises ConfigError if the directory can't be used at all."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -37,78 +39,68 @@ class LocalStore:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = (directory / "lock").open("w")
         except OSError as error:
-            raise ConfigError(
-                f"state can't be kept in {directory} ({error.strerror}): make it writable or name another"
-            ) from None
-        _lock(self._lock, directory)
+            raise _unusable(directory, str(error.strerror)) from None
+        _take_lock(self._lock, directory)
 
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
-        """What is there and whole; a damaged file is set aside, named in the log, and
-        costs a longer replay.
+        """What is there and whole.
+
+        A damaged file is set aside and named in the log. It costs a longer replay.
         """
         folder = self._folder(partition)
         try:
             files = sorted(folder.iterdir()) if folder.is_dir() else []
-            head = self._read(folder / _HEAD, Head) if folder / _HEAD in files else None
-            pages = [
-                self._read(path, Page) for path in files if _PAGE.fullmatch(path.name)
-            ]
+            head_file = folder / _HEAD
+            head = self._read(head_file, Head) if head_file in files else None
+            page_files = [path for path in files if _PAGE.fullmatch(path.name)]
+            pages = [self._read(path, Page) for path in page_files]
         except OSError as error:
-            raise StoreError(f"{folder} can't be read ({error.strerror})") from error
-        return head, [p for p in pages if p is not None]
+            raise _unreadable(folder, error) from error
+        return head, [page for page in pages if page is not None]
 
     def page(self, partition: Partition, number: int) -> Page | None:
-        path = self._folder(partition) / f"page-{number:06d}.swp"
+        path = self._folder(partition) / _page_name(number)
         try:
             return self._read(path, Page) if path.exists() else None
         except OSError as error:
-            raise StoreError(f"{path} can't be read ({error.strerror})") from error
+            raise _unreadable(path, error) from error
 
-    def write(self, head: Head, pages: Iterable[Page]) -> None:
-        folder = self._folder(head.partition)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for page in pages:
-                self._replace(folder, f"page-{page.number:06d}.swp", encode(page))
-            _sync_directory(folder)
-            self._replace(folder, _HEAD, encode(head))
-            _sync_directory(folder)
-        except OSError as error:
-            raise StoreError(f"{folder} can't be written ({error.strerror})") from error
-
-    def put(self, partition: Partition, name: str, data: bytes) -> None:
+    def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
         folder = self._folder(partition)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._replace(folder, f"segment-{name}.swp", data)
+            for page in pages:
+                self._replace(folder, _page_name(page.number), encode(page))
             _sync_directory(folder)
         except OSError as error:
-            raise StoreError(f"{folder} can't be written ({error.strerror})") from error
+            raise _unwritable(folder, error) from error
+
+    def write_head(self, head: Head) -> None:
+        self._write_one(head.partition, _HEAD, encode(head))
+
+    def put(self, partition: Partition, name: str, data: bytes) -> None:
+        self._write_one(partition, _segment_name(name), data)
 
     def names(self, partition: Partition) -> Sequence[str]:
-        found = (
-            _SEGMENT.fullmatch(path.name)
-            for path in self._folder(partition).glob("segment-*.swp")
-        )
-        return sorted(match[1] for match in found if match is not None)
+        files = self._folder(partition).glob(_segment_name("*"))
+        matches = [_SEGMENT.fullmatch(path.name) for path in files]
+        return sorted(match[1] for match in matches if match is not None)
 
     def get(self, partition: Partition, name: str) -> bytes | None:
+        path = self._folder(partition) / _segment_name(name)
         try:
-            return (self._folder(partition) / f"segment-{name}.swp").read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(
-                f"{error.filename} can't be read ({error.strerror})"
-            ) from error
+            raise _unreadable(path, error) from error
 
     def drop(self, partition: Partition, name: str) -> None:
+        path = self._folder(partition) / _segment_name(name)
         try:
-            (self._folder(partition) / f"segment-{name}.swp").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(
-                f"{error.filename} can't be removed ({error.strerror})"
-            ) from error
+            raise StoreError(f"{path} can't be removed ({error.strerror})") from error
 
     def close(self) -> None:
         self._lock.close()
@@ -125,6 +117,15 @@ class LocalStore:
             self._log.error("page_set_aside", file=str(aside), cause=str(error))
             return None
 
+    def _write_one(self, partition: Partition, name: str, data: bytes) -> None:
+        folder = self._folder(partition)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._replace(folder, name, data)
+            _sync_directory(folder)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+
     def _replace(self, folder: Path, name: str, data: bytes) -> None:
         temporary = folder / f".{name}.tmp"
         with temporary.open("wb") as file:
@@ -135,38 +136,62 @@ class LocalStore:
 
 
 def examine(directory: Path) -> None:
-    """What ``check`` asks: whether a store could be kept there. Nothing is made,
-    neither the directory nor its lock. Raises ConfigError.
+    """Whether a store could be kept there, for ``check``. Raises ConfigError.
+
+    It makes nothing, neither the directory nor its lock.
     """
     path = directory.absolute()
-    there = next(p for p in (path, *path.parents) if os.access(p, os.F_OK))
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise ConfigError(
-            f"state can't be kept in {directory} ({there} is no directory to write in): make it writable or name another"
-        )
+    parents = (path, *path.parents)
+    existing = next(parent for parent in parents if os.access(parent, os.F_OK))
+    is_writable = os.access(existing, os.W_OK | os.X_OK)
+    if not (existing.is_dir() and is_writable):
+        raise _unusable(directory, f"{existing} is not a directory to write in")
     try:
         lock = (directory / "lock").open("r+")
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigError(
-            f"state can't be kept in {directory} ({error.strerror}): make it writable or name another"
-        ) from None
+        raise _unusable(directory, str(error.strerror)) from None
     with lock:
-        _lock(lock, directory)
+        _take_lock(lock, directory)
 
 
-def _lock(file: TextIO, directory: Path) -> None:
-    """Until the file is closed, which it is where another daemon holds it: ConfigError
-    then.
+def _page_name(number: int) -> str:
+    return f"page-{number:06d}.swp"
+
+
+def _segment_name(name: str) -> str:
+    return f"segment-{name}.swp"
+
+
+def _take_lock(file: TextIO, directory: Path) -> None:
+    """Hold the lock until the file is closed.
+
+    If another daemon holds it, closes the file and raises ConfigError.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
         raise ConfigError(
-            f"another daemon keeps its state in {directory}: give each its own DETECTOR_RECOVERY__STORE"
+            f"another daemon keeps its state in {directory}: "
+            "give each its own DETECTOR_RECOVERY__STORE"
         ) from None
+
+
+def _unusable(directory: Path, cause: str) -> ConfigError:
+    return ConfigError(
+        f"state can't be kept in {directory} ({cause}): "
+        "make it writable or name another directory in DETECTOR_RECOVERY__STORE"
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{error.filename or path} can't be read ({error.strerror})")
+
+
+def _unwritable(folder: Path, error: OSError) -> StoreError:
+    return StoreError(f"{folder} can't be written ({error.strerror})")
 
 
 def _sync_directory(folder: Path) -> None:

@@ -1,12 +1,12 @@
-"""The store's own thread: pages are read and written beside the loop, one job after
-another.
+"""The store's own thread: it reads and writes beside the loop, one job after another.
 
-Theory of operation. A store may be a slow disk or a broker far away; neither may keep
-points from being scored. The loop hands over copies and looks at the answer when it
-comes by. One thread and one queue give the order that recovery rests on: what was
-handed over for writing is durable before anything that was asked for later is read. The
-thread is a daemon thread, so a disk that hangs for ever can't keep the process from
-ending; what it had not written is read again from Kafka.
+Theory of operation. A store may be a slow disk or a broker far away. Neither may keep
+points from being scored, so the loop hands jobs over and looks for their results later.
+One thread and one queue give the order that recovery rests on: what is handed over for
+writing is durable before any later job reads.
+
+The thread is a daemon thread, so a disk that hangs for ever does not keep the process
+from ending. What it has not written is read again from Kafka.
 """
 
 from __future__ import annotations
@@ -15,48 +15,23 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
-from detector.errors import StoreError
 from detector.events import Alert, Partition
 from detector.recovery.codec import DamagedPage, decode, encode
 from detector.recovery.restore import restore
-from detector.recovery.snapshot import (
-    SCHEMA,
-    CheckpointData,
-    Restored,
-    Segment,
-    to_rows,
-)
+from detector.recovery.snapshot import SCHEMA, Restored, Segment, to_rows
 from detector.recovery.store import Store
 from detector.state.page_rows import PageRows
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointResult:
-    """What became of a checkpoint.
-
-    Attributes:
-        durable: the offset up to which each partition that was written may be
-            committed.
-        written: the captures that were.
-        failed: the captures that were not written, or not in whole.
-        fault: why, or "".
-    """
-
-    durable: dict[Partition, int] = field(default_factory=dict)
-    written: tuple[CheckpointData, ...] = ()
-    failed: tuple[CheckpointData, ...] = ()
-    fault: str = ""
-
-
 class StoreWorker:
-    """Runs a Store on a thread of its own. Implements Shelf."""
+    """Runs a Store on a thread of its own. Implements SpillStore."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -65,72 +40,55 @@ class StoreWorker:
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
-    def load(self, partition: Partition, bundle: str, width: int) -> Future[Restored]:
-        """The partition as it is stored. The future raises StoreError."""
-        return self._submit(lambda: self._load(partition, bundle, width))
+    def submit(self, job: Callable[[Store], _T]) -> Future[_T]:
+        """Run ``job`` after all that was submitted before.
 
-    def page(self, partition: Partition, number: int) -> Future[PageRows | None]:
-        """One page, None where none is whole. The future raises StoreError."""
-
-        def read() -> PageRows | None:
-            page = self._store.page(partition, number)
-            return None if page is None else to_rows(page)
-
-        return self._submit(read)
-
-    def write(self, captures: Sequence[CheckpointData]) -> Future[CheckpointResult]:
-        """Make each of them durable; the failure of one keeps none of the others back.
-        The future never raises.
+        The future raises what the job raises.
         """
-        return self._submit(lambda: self._write(captures))
+        future: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(job(self._store))
+            except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+                future.set_exception(error)
+
+        self._jobs.put(run)
+        return future
 
     def put(
         self, partition: Partition, name: str, alerts: Sequence[Alert]
     ) -> Future[None]:
         """Make a segment of notifications durable. The future raises StoreError."""
-        return self._submit(
-            lambda: self._store.put(
-                partition, name, encode(Segment(SCHEMA, tuple(alerts)))
-            )
-        )
+        segment = Segment(SCHEMA, tuple(alerts))
+        return self.submit(lambda store: store.put(partition, name, encode(segment)))
 
     def get(self, partition: Partition, name: str) -> Future[tuple[Alert, ...]]:
-        """A segment's notifications; one that is gone or damaged has none, and the log
-        says so. The future raises StoreError.
+        """A segment's notifications. The future raises StoreError.
+
+        A segment that is gone or damaged has none, and the log says so.
         """
-        return self._submit(lambda: self._get(partition, name))
+        return self.submit(
+            lambda store: self._alerts(partition, name, store.get(partition, name))
+        )
 
     def drop(self, partition: Partition, name: str) -> Future[None]:
-        """The future raises StoreError: the segment is delivered again after a restart
-        then.
+        """Remove a segment. If the future raises StoreError, its notifications are
+        delivered again after a restart.
         """
-        return self._submit(lambda: self._store.drop(partition, name))
+        return self.submit(lambda store: store.drop(partition, name))
 
     def close(self, timeout: float) -> None:
-        """End the thread once its jobs are done, and close the store; after ``timeout``
-        seconds it is left behind. Idempotent.
+        """End the thread once its jobs are done, and close the store. Idempotent.
+
+        A thread that still works after ``timeout`` seconds is left behind.
         """
         self._jobs.put(None)
         self._thread.join(timeout)
 
-    def _submit(self, work: Callable[[], _T]) -> Future[_T]:
-        future: Future[_T] = Future()
-
-        def job() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-                future.set_exception(error)
-
-        self._jobs.put(job)
-        return future
-
-    def _load(self, partition: Partition, bundle: str, width: int) -> Restored:
-        restored = restore(bundle, *self._store.load(partition), width)
-        return replace(restored, segments=tuple(self._store.names(partition)))
-
-    def _get(self, partition: Partition, name: str) -> tuple[Alert, ...]:
-        data = self._store.get(partition, name)
+    def _alerts(
+        self, partition: Partition, name: str, data: bytes | None
+    ) -> tuple[Alert, ...]:
         try:
             if data is None:
                 raise DamagedPage("it is not there")
@@ -144,26 +102,35 @@ class StoreWorker:
             )
             return ()
 
-    def _write(self, captures: Sequence[CheckpointData]) -> CheckpointResult:
-        written: list[CheckpointData] = []
-        failed: list[CheckpointData] = []
-        fault = ""
-        for capture in captures:
-            try:
-                self._store.write(capture.head, capture.pages())
-            except StoreError as error:
-                failed.append(capture)
-                fault = str(error)
-            else:
-                written.append(capture)
-        return CheckpointResult(
-            {c.head.partition: c.head.offset for c in written},
-            tuple(written),
-            tuple(failed),
-            fault,
-        )
-
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
         self._store.close()
+
+
+class StateReader:
+    """Reads the states of one bundle from the store; ``width`` is its state size."""
+
+    def __init__(self, worker: StoreWorker, bundle: str, width: int) -> None:
+        self._worker = worker
+        self._bundle = bundle
+        self._width = width
+
+    def load(self, partition: Partition) -> Future[Restored]:
+        """A partition as it is stored. The future raises StoreError or ConfigError."""
+
+        def job(store: Store) -> Restored:
+            head, pages = store.load(partition)
+            restored = restore(self._bundle, head, pages, self._width)
+            return replace(restored, segments=tuple(store.names(partition)))
+
+        return self._worker.submit(job)
+
+    def page(self, partition: Partition, number: int) -> PageRows | None:
+        """Wait for one page; None if none is there and whole. Raises StoreError."""
+
+        def job(store: Store) -> PageRows | None:
+            page = store.page(partition, number)
+            return None if page is None else to_rows(page)
+
+        return self._worker.submit(job).result()

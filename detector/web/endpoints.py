@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from detector.clock import Clock
-from detector.consumer.loop import Vitals
+from detector.consumer.vitals import Vitals
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.web.facts import Facts

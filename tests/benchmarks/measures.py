@@ -21,7 +21,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from deploy.harness.broker import Broker
 from detector.clock import SystemClock
-from detector.consumer.loop import Loop
+from detector.consumer.build import LoopSettings, build_loop
+from detector.consumer.checkpoints import CheckpointSchedule
 from detector.events import F32, RecordBatch
 from detector.ingest.formats.json_wide import Decoder
 from detector.ingest.sources.kafka_python import KafkaSource, raw_batch
@@ -351,21 +352,19 @@ def _bare(bootstrap: str, topic: str, count: int, decoder: Decoder | None) -> fl
 def _daemon(bootstrap: str, topic: str, count: int, made, folder: Path) -> float:  # type: ignore[no-untyped-def]
     house = pipeline(made, partitions=0)
     keeper = StoreWorker(LocalStore(folder))
-    loop = Loop(
+    loop = build_loop(
+        made,
         house,
+        Decoder(made.feature_names).decode,
         keeper,
         house._metrics,
         SystemClock(),
-        Decoder(made.feature_names).decode,
-        made.digest,
-        made.manifest.state_size,
-        10.0,
-        8192,
+        LoopSettings(8192, CheckpointSchedule(10.0)),
     )
     settings = KafkaSettings(
         bootstrap_servers=(bootstrap,), topics=(topic,), group_id=folder.name
     )
-    source = KafkaSource(settings, loop)
+    source = KafkaSource(settings, loop.partitions)
     stop = Event()
     start = 0.0
 

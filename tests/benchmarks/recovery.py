@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deploy.harness.broker import Broker
 from detector.clock import SystemClock
+from detector.consumer.checkpoints import make_all_durable
 from detector.events import Partition
 from detector.kafka.settings import KafkaSettings
 from detector.pipeline.pipeline import Pipeline
@@ -18,7 +20,7 @@ from detector.recovery.snapshot import Restored
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
-from detector.recovery.store_thread import StoreWorker
+from detector.recovery.store_thread import StateReader, StoreWorker
 from tests.benchmarks.houses import SIZES, P, bundle, pipeline, poll
 from tests.benchmarks.measures import Row
 
@@ -71,17 +73,15 @@ def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
             if c is not None
         ]
         pauses.append(time.perf_counter() - began)
-        written = keeper.write(captures).result()
+        written = keeper.submit(partial(make_all_durable, captures)).result()
         writes.append(time.perf_counter() - began)
         assert not written.fault, written.fault
     keeper.close(timeout=60)
     again = StoreWorker(opened())
     fresh = pipeline(made, 0)
     began = time.perf_counter()
-    futures = {
-        p: again.load(p, made.digest, made.manifest.state_size)
-        for p in house.table.partitions()
-    }
+    reader = StateReader(again, made.digest, made.manifest.state_size)
+    futures = {p: reader.load(p) for p in house.table.partitions()}
     for partition, future in futures.items():
         fresh.assign(partition, future.result())
     restored = time.perf_counter() - began

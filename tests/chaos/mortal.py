@@ -73,13 +73,20 @@ class MortalStore:
     def drop(self, partition: Partition, name: str) -> None:
         self._store.drop(partition, name)
 
-    def write(self, head: Head, pages: Iterable[Page]) -> None:
+    def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
         self._count -= 1
-        now = self._count == 0
-        if now and isinstance(self._store, TearingStore):
+        if self._count != 0:
+            self._store.write_pages(partition, pages)
+            return
+        if isinstance(self._store, TearingStore):
             self._store.tear = self._step == "torn"
-        self._store.write(head, self._fatal(pages) if now else pages)
-        if now:
+        self._store.write_pages(partition, self._fatal(pages))
+        if self._step == "headless":
+            die()
+
+    def write_head(self, head: Head) -> None:
+        self._store.write_head(head)
+        if self._count == 0:
             die()
 
     def close(self) -> None:
@@ -90,8 +97,6 @@ class MortalStore:
             if self._step == "before" or (self._step == "among" and number == 1):
                 die()
             yield page
-        if self._step == "headless":
-            die()
 
 
 def main() -> int:

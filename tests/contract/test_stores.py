@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ from detector.clock import SystemClock
 from detector.errors import ConfigError
 from detector.events import Partition
 from detector.kafka.settings import KafkaSettings
+from detector.recovery.changelog_topic import CREATED_WITH
 from detector.recovery.codec import MAGIC, DamagedPage, decode, encode
 from detector.recovery.snapshot import SCHEMA, Head, Page, Stamp, to_page, to_rows
 from detector.recovery.store import Store
-from detector.recovery.store_kafka import CREATED_WITH, KafkaStore
+from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore, examine
 from detector.state.decisions import KNOWN_STEPS, fresh_decisions
 from detector.state.page_rows import PageRows
@@ -54,6 +55,11 @@ def head(offset: int, stamps: dict[int, int]) -> Head:
         offset,
         {number: Stamp(stamp, 7) for number, stamp in stamps.items()},
     )
+
+
+def write(store: Store, head: Head, pages: Sequence[Page]) -> None:
+    store.write_pages(P, pages)
+    store.write_head(head)
 
 
 @pytest.fixture(params=["memory", "local", "kafka"])
@@ -94,7 +100,7 @@ def test_an_unknown_partition_has_nothing(reopened: Callable[[], Store]) -> None
 def test_what_was_written_is_there_after_a_restart(
     reopened: Callable[[], Store],
 ) -> None:
-    reopened().write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
+    write(reopened(), head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     found, pages = reopened().load(P)
     assert found == head(10, {0: 10, 1: 10})
     assert sorted(p.number for p in pages) == [0, 1]
@@ -108,8 +114,8 @@ def test_a_page_that_did_not_change_stays_as_it_was_written(
     reopened: Callable[[], Store],
 ) -> None:
     store = reopened()
-    store.write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
-    store.write(head(20, {0: 20, 1: 10}), [page(0, 20)])
+    write(store, head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
+    write(store, head(20, {0: 20, 1: 10}), [page(0, 20)])
     found, pages = reopened().load(P)
     assert found is not None
     assert found.offset == 20
@@ -118,8 +124,8 @@ def test_a_page_that_did_not_change_stays_as_it_was_written(
 
 def test_one_page_is_read_as_it_was_written_last(reopened: Callable[[], Store]) -> None:
     store = reopened()
-    store.write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
-    store.write(head(20, {0: 20, 1: 10}), [page(0, 20)])
+    write(store, head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
+    write(store, head(20, {0: 20, 1: 10}), [page(0, 20)])
     for opened in (store, reopened()):
         opened.load(P)
         found = [opened.page(P, number) for number in (0, 1, 2)]
@@ -129,7 +135,7 @@ def test_one_page_is_read_as_it_was_written_last(reopened: Callable[[], Store]) 
 
 def test_partitions_do_not_mix(reopened: Callable[[], Store]) -> None:
     store = reopened()
-    store.write(head(10, {0: 10}), [page(0, 10)])
+    write(store, head(10, {0: 10}), [page(0, 10)])
     assert store.load(Partition("metrics", 8)) == (None, [])
 
 
@@ -138,7 +144,8 @@ def test_a_page_far_larger_than_a_brokers_default_is_kept(
 ) -> None:
     names = tuple(f"s{i}" for i in range(256))
     states = np.random.default_rng(1).normal(size=(256, 2000)).astype(np.float32)
-    reopened().write(
+    write(
+        reopened(),
         head(10, {0: 10}),
         [
             to_page(
@@ -182,7 +189,7 @@ def test_segments_stand_beside_pages_and_partitions_do_not_mix_them(
 ) -> None:
     store = reopened()
     store.put(P, "hook.1", b"first")
-    store.write(head(10, {0: 10}), [page(0, 10)])
+    write(store, head(10, {0: 10}), [page(0, 10)])
     store = reopened()
     assert [p.number for p in store.load(P)[1]] == [0]
     assert store.names(P) == ["hook.1"]
@@ -193,7 +200,7 @@ def test_segments_stand_beside_pages_and_partitions_do_not_mix_them(
 
 def test_a_torn_page_is_set_aside_and_the_others_are_loaded(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    store.write(head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
+    write(store, head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     (torn,) = tmp_path.glob("**/page-000001.swp")
     torn.write_bytes(torn.read_bytes()[:-3])
     _, pages = store.load(P)

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detector.alerting.policy import AlertTuning
+from detector.consumer.checkpoints import make_durable
 from detector.events import Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -99,7 +100,7 @@ class Life:
         capture = self.pipeline.checkpoints.capture(P, now - self.idle)
         assert capture is not None
         if durable:
-            self.store.write(capture.head, capture.pages())
+            make_durable(self.store, capture)
             self.pipeline.checkpoints.captured(capture)
         else:
             self.pipeline.checkpoints.uncaptured(capture)
@@ -213,5 +214,10 @@ def test_a_stream_whose_page_is_gone_starts_anew_and_is_counted(bundle: Bundle) 
     life.pipeline.process(
         [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)], 11.0
     )
-    assert life.metrics.registry.get_sample_value("detector_state_resets_total") == PAGE
+    assert (
+        life.metrics.registry.get_sample_value(
+            "detector_state_resets_total", {"cause": "page_gone"}
+        )
+        == PAGE
+    )
     assert life.pipeline.table.evicted == 0

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detector.alerting.policy import AlertTuning
+from detector.consumer.checkpoints import make_durable
 from detector.events import Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -74,7 +75,7 @@ class Run:
     def checkpoint(self) -> None:
         capture = self.pipeline.checkpoints.capture(P)
         if capture is not None:
-            self.store.write(capture.head, capture.pages())
+            make_durable(self.store, capture)
 
     def states(self) -> dict[str, list[float]]:
         table = self.pipeline.table

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detector.alerting.policy import AlertTuning
+from detector.consumer.checkpoints import make_durable
 from detector.events import Partition, RecordBatch
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
@@ -108,7 +109,7 @@ class Life:
     def checkpoint(self) -> None:
         capture = self.pipeline.checkpoints.capture(P)
         if capture is not None:
-            self.store.write(capture.head, capture.pages())
+            make_durable(self.store, capture)
 
     def states(self) -> States:
         table = self.pipeline.table

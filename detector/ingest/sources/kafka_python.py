@@ -161,15 +161,19 @@ class KafkaSource:
 
     def first_offset(self, partition: Partition) -> int:
         first, end = self.bounds(partition)
+        committed = self.committed(partition)
+        if committed is not None and first <= committed <= end:
+            return committed
+        return first if self._from_the_start else end
+
+    def committed(self, partition: Partition) -> int | None:
         try:
             committed = self._consumer.committed(
                 _tp(partition), timeout_ms=_BOOTSTRAP_MS
             )
         except KafkaError as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
-        if committed is not None and first <= committed <= end:
-            return int(committed)
-        return first if self._from_the_start else end
+        return None if committed is None else int(committed)
 
     def seek(self, partition: Partition, offset: int) -> None:
         # it was revoked a moment ago: its next owner reads on

@@ -54,7 +54,7 @@ def test_the_last_checkpoint_is_written_whatever_became_of_the_delivery() -> Non
     written: list[float] = []
     loop = SimpleNamespace(
         vitals=SimpleNamespace(stopping=False),
-        checkpoint=lambda source, seconds: written.append(seconds),
+        finish=lambda source, seconds: written.append(seconds),
     )
     delivery = SimpleNamespace(stop=lambda seconds: failing(ZeroDivisionError())())
     daemon = cast(

@@ -15,6 +15,7 @@ import pytest
 
 from detector.alerting.policy import AlertTuning
 from detector.cli.main import main
+from detector.consumer.checkpoints import make_durable
 from detector.data.per_metric import read_metrics
 from detector.errors import BundleError, DataError, RejectReason
 from detector.events import Partition
@@ -315,7 +316,7 @@ def test_a_restart_skips_what_each_metric_has_seen_and_no_more(path: Path) -> No
     before.feed(*records[:10])
     capture = before.pipeline.checkpoints.capture(P)
     assert capture is not None
-    store.write(capture.head, capture.pages())
+    make_durable(store, capture)
     before.feed(*records[10:], first=10)
     after = House(path)
     after.pipeline.assign(

@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from detector.alerting.policy import FleetThresholds
-from detector.consumer.loop import Vitals
+from detector.consumer.vitals import Vitals
 from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
 from detector.history.incident_log import IncidentLog

@@ -1,0 +1,72 @@
+"""The one place that puts the loop together, for the daemon, benchmarks and tests."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from detector.clock import Clock
+from detector.consumer.checkpoints import Checkpoints, CheckpointSchedule
+from detector.consumer.loop import Loop
+from detector.consumer.partitions import Partitions
+from detector.consumer.poller import Decode, Poller
+from detector.consumer.starts import StartFinder
+from detector.consumer.vitals import Vitals
+from detector.metrics import Metrics
+from detector.model.bundle import Bundle
+from detector.pipeline.pipeline import Pipeline
+from detector.recovery.store_thread import StateReader, StoreWorker
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """What the loop takes from the settings.
+
+    Attributes:
+        max_points: polled at once, about.
+        schedule: of checkpoints.
+    """
+
+    max_points: int
+    schedule: CheckpointSchedule
+
+
+def build_loop(
+    bundle: Bundle,
+    pipeline: Pipeline,
+    decode: Decode,
+    worker: StoreWorker,
+    metrics: Metrics,
+    clock: Clock,
+    settings: LoopSettings,
+) -> Loop:
+    """A loop without partitions."""
+    lock = threading.Lock()
+    vitals = Vitals(clock.monotonic())
+    checkpoints = Checkpoints(
+        pipeline,
+        worker,
+        lock,
+        metrics,
+        clock,
+        vitals,
+        settings.schedule,
+    )
+    partitions = Partitions(
+        pipeline,
+        StateReader(worker, bundle.digest, bundle.manifest.state_size),
+        StartFinder(metrics),
+        checkpoints,
+        lock,
+        clock,
+        vitals,
+    )
+    return Loop(
+        pipeline,
+        Poller(decode, settings.max_points),
+        partitions,
+        checkpoints,
+        lock,
+        metrics,
+        clock,
+    )

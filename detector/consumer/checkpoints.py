@@ -1,0 +1,285 @@
+"""Checkpoints: what the pipeline holds becomes durable, and offsets are committed.
+
+The order is what recovery rests on:
+
+1. copy the dirty pages: the loop stands still for nothing else;
+2. write the copied pages durably, on the store's thread;
+3. write the head durably, which vouches for the pages;
+4. commit the head's offset to the group.
+
+A crash between 2 and 3 leaves pages that are newer than their head: each skips what it
+has seen. A crash between 3 and 4 leaves an old committed offset, which is a hint: the
+head says where reading starts. Each later step happens only if the one before it
+succeeded.
+
+One checkpoint is under way at a time. A later turn of the loop finds that it is done
+and commits. An offset that the group refuses is committed again with the next
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from detector.clock import Clock
+from detector.consumer.vitals import Vitals
+from detector.errors import StoreError, Transient
+from detector.events import Partition
+from detector.metrics import Metrics
+from detector.pipeline.pipeline import Pipeline
+from detector.ports import Source
+from detector.recovery.snapshot import CheckpointData
+from detector.recovery.store import Store
+from detector.recovery.store_thread import StoreWorker
+
+_LEAST_WAIT = 0.5  # seconds for the last commit, whatever is left of the deadline
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSchedule:
+    """When to write, in seconds.
+
+    Attributes:
+        interval: between checkpoints.
+        evict_after: a stream without a point for this long leaves memory.
+    """
+
+    interval: float
+    evict_after: float = float("inf")
+
+
+@dataclass(slots=True)
+class CheckpointResult:
+    """What became of the copies of one checkpoint.
+
+    Attributes:
+        fault: why the failed ones were not written, or "".
+    """
+
+    written: list[CheckpointData] = field(default_factory=list)
+    failed: list[CheckpointData] = field(default_factory=list)
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A checkpoint that the store's thread writes; ``began`` is monotonic."""
+
+    result: Future[CheckpointResult]
+    began: float
+
+
+def make_durable(store: Store, data: CheckpointData) -> None:
+    """Steps 2 and 3 for one partition. Raises StoreError."""
+    store.write_pages(data.head.partition, data.pages())  # step 2
+    store.write_head(data.head)  # step 3
+
+
+def make_all_durable(
+    copies: Sequence[CheckpointData], store: Store
+) -> CheckpointResult:
+    """Steps 2 and 3; a partition that fails does not hold the others back."""
+    result = CheckpointResult()
+    for data in copies:
+        try:
+            make_durable(store, data)
+        except StoreError as error:
+            result.failed.append(data)
+            result.fault = str(error)
+        else:
+            result.written.append(data)
+    return result
+
+
+class Checkpoints:
+    """Steps 1 to 4 for the partitions that the pipeline owns.
+
+    ``lock`` guards the pipeline. :meth:`turn` and :meth:`finish` take it; whoever calls
+    another method holds it. It is never held during a call of the source that waits,
+    because such a call may need the thread that assigns partitions.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        worker: StoreWorker,
+        lock: threading.Lock,
+        metrics: Metrics,
+        clock: Clock,
+        vitals: Vitals,
+        schedule: CheckpointSchedule,
+    ) -> None:
+        self._pipeline = pipeline
+        self._worker = worker
+        self._lock = lock
+        self._metrics = metrics
+        self._clock = clock
+        self._vitals = vitals
+        self._schedule = schedule
+        self._under_way: _UnderWay | None = None
+        self._durable: dict[Partition, int] = {}
+        self._committed: dict[Partition, int] = {}
+        self._tried = clock.monotonic()
+        self._succeeded = clock.monotonic()
+        self._log = structlog.get_logger("checkpoint")
+
+    # -- when --------------------------------------------------------------------------
+
+    def turn(self, source: Source) -> None:
+        """Settle a checkpoint that is done, begin one that is due, commit."""
+        with self._lock:
+            if self._under_way is not None and self._under_way.result.done():
+                self._settle(self._under_way)
+            if self._under_way is None and self._is_due():
+                self._retry_refused(source.refused())
+                self._begin(self._pipeline.table.partitions())
+        self._commit(source)
+
+    def finish(self, source: Source, timeout: float) -> None:
+        """The last one: all that is owned, durable and committed.
+
+        Returns after ``timeout`` seconds at the latest, plus the wait for the commit.
+        """
+        ends = self._clock.monotonic() + timeout
+        with self._lock:
+            self._await_settled(ends)
+            self._begin(self._pipeline.table.partitions())
+            self._await_settled(ends)
+            self._retry_refused(source.refused())
+        self._commit(source, max(_LEAST_WAIT, ends - self._clock.monotonic()))
+
+    def hand_over(
+        self, partitions: Sequence[Partition], timeout: float
+    ) -> Mapping[Partition, int]:
+        """Write partitions that are about to be another member's.
+
+        Returns the offsets that became durable and are to be committed.
+        """
+        ends = self._clock.monotonic() + timeout
+        self._await_settled(ends)
+        self._begin(partitions)
+        self._await_settled(ends)
+        uncommitted = self._uncommitted()
+        return {p: uncommitted[p] for p in partitions if p in uncommitted}
+
+    def forget(self, partitions: Sequence[Partition]) -> None:
+        """They are not ours any more: commit nothing for them."""
+        for partition in partitions:
+            self._durable.pop(partition, None)
+            self._committed.pop(partition, None)
+
+    def age(self) -> float:
+        """Seconds since all that was owned then became durable."""
+        return self._clock.monotonic() - self._succeeded
+
+    def _is_due(self) -> bool:
+        return self._clock.monotonic() - self._tried >= self._schedule.interval
+
+    # -- steps 1 to 3 ------------------------------------------------------------------
+
+    def _begin(self, partitions: Sequence[Partition]) -> None:
+        """Step 1, and hand the copies over for steps 2 and 3.
+
+        Does nothing while a checkpoint is still being written.
+        """
+        if self._under_way is not None:
+            return
+        self._tried = self._clock.monotonic()
+        with self._metrics.checkpoint_seconds.time():
+            copies = self._copy(partitions)  # step 1
+        result = self._worker.submit(partial(make_all_durable, copies))  # 2 and 3
+        self._under_way = _UnderWay(result, self._tried)
+
+    def _copy(self, partitions: Sequence[Partition]) -> list[CheckpointData]:
+        """Of each partition that changed since its last checkpoint."""
+        idle_before = self._tried - self._schedule.evict_after
+        copies = []
+        for partition in partitions:
+            data = self._pipeline.checkpoints.capture(partition, idle_before)
+            if data is not None and self._has_changes(data):
+                copies.append(data)
+        return copies
+
+    def _has_changes(self, data: CheckpointData) -> bool:
+        moved = data.head.offset != self._durable.get(data.head.partition)
+        return bool(data.rows or data.idle or moved)
+
+    def _await_settled(self, ends: float) -> None:
+        """Until the checkpoint under way is settled, or monotonic ``ends``."""
+        if self._under_way is None:
+            return
+        try:
+            self._under_way.result.result(max(0.0, ends - self._clock.monotonic()))
+        except NotInTime:
+            self._log.error(
+                "checkpoint_hangs",
+                note="the records since the last one are read again from Kafka",
+            )
+        else:
+            self._settle(self._under_way)
+
+    def _settle(self, done: _UnderWay) -> None:
+        self._under_way = None
+        result = done.result.result()
+        for data in result.written:
+            self._pipeline.checkpoints.captured(data)
+            if self._pipeline.table.owns(data.head.partition):
+                self._durable[data.head.partition] = data.head.offset
+        for data in result.failed:
+            self._pipeline.checkpoints.uncaptured(data)
+        self._metrics.checkpoints.labels("written").inc(len(result.written))
+        self._metrics.checkpoints.labels("failed").inc(len(result.failed))
+        self._report(result.fault)
+        if not result.fault:
+            self._succeeded = done.began
+
+    def _report(self, fault: str) -> None:
+        """Log a fault of the store when it begins and when it is over."""
+        if fault and not self._vitals.store_fault:
+            remedy = "free or mount the store; scoring goes on, nothing is committed"
+            self._log.error("checkpoint_failed", cause=fault, remedy=remedy)
+        if self._vitals.store_fault and not fault:
+            self._log.info("checkpoint_works_again")
+        self._vitals.store_fault = fault
+
+    # -- step 4 ------------------------------------------------------------------------
+
+    def _uncommitted(self) -> dict[Partition, int]:
+        return {
+            partition: offset
+            for partition, offset in self._durable.items()
+            if offset != self._committed.get(partition)
+        }
+
+    def _commit(self, source: Source, wait: float = 0.0) -> None:
+        """Step 4, for all that became durable since the last time."""
+        with self._lock:
+            offsets = self._uncommitted()
+            self._committed.update(offsets)
+        if not offsets:
+            return
+        try:
+            source.commit(offsets, wait)
+        except Transient as error:
+            self._log.warning(
+                "commit_failed",
+                cause=str(error),
+                note="only a hint: the head says where reading starts",
+            )
+
+    def _retry_refused(self, refused: Mapping[Partition, int]) -> None:
+        """Commit these once more with the next checkpoint.
+
+        The group refuses offsets during a rebalance. If the partition falls silent, no
+        later offset comes.
+        """
+        for partition, offset in refused.items():
+            if self._committed.get(partition) == offset:
+                del self._committed[partition]

@@ -1,0 +1,200 @@
+"""Partitions that come and go, and the pages they bring.
+
+Theory of operation. An assigned partition gives no records until the store's thread
+has read its pages, and until the log is known to hold the records they ask for. If
+pages can't be read, the partition waits: starting without them loses state.
+
+The source assigns and revokes partitions on a thread of its own, at any moment. It
+takes the lock, so it never does so in the middle of a poll. Every change raises
+:attr:`Partitions.generation`: records that were polled under another generation are
+thrown away and read again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from detector.clock import Clock
+from detector.consumer.checkpoints import Checkpoints
+from detector.consumer.starts import Start, StartFinder
+from detector.consumer.vitals import Vitals
+from detector.errors import StoreError
+from detector.events import Partition, RecordBatch
+from detector.pipeline.pipeline import Pipeline
+from detector.ports import Source
+from detector.recovery.snapshot import Restored
+from detector.recovery.store_thread import StateReader
+
+#: Seconds after a failed read of the store until the next one.
+RETRY: Final = 1.0
+#: Seconds that a store may hold up a rebalance. It is below the session timeout, after
+#: which other members take the partitions over.
+REVOKE_TIMEOUT: Final = 15.0
+
+
+@dataclass(slots=True)
+class _Restoring:
+    """An assigned partition whose pages are being read.
+
+    Attributes:
+        retry_at: monotonic time to read them again after a fault, or None.
+    """
+
+    pages: Future[Restored]
+    retry_at: float | None = None
+
+
+class Partitions:
+    """What is assigned to this member. Implements Assignments.
+
+    ``lock`` guards the pipeline; the methods of Assignments and :meth:`start_restored`
+    take it.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        states: StateReader,
+        starts: StartFinder,
+        checkpoints: Checkpoints,
+        lock: threading.Lock,
+        clock: Clock,
+        vitals: Vitals,
+    ) -> None:
+        self._pipeline = pipeline
+        self._states = states
+        self._checkpoints = checkpoints
+        self._lock = lock
+        self._starts = starts
+        self._clock = clock
+        self.vitals = vitals
+        self._restoring: dict[Partition, _Restoring] = {}
+        self.generation = 0
+        self._log = structlog.get_logger("partitions")
+
+    # -- Assignments -------------------------------------------------------------------
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        with self._lock:
+            self.generation += 1
+            for partition in partitions:
+                self._restoring[partition] = _Restoring(self._states.load(partition))
+            self._report_ready()
+
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        with self._lock:
+            self.generation += 1
+            offsets = self._checkpoints.hand_over(partitions, REVOKE_TIMEOUT)
+            self._forget(partitions)
+            return offsets
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        with self._lock:
+            self.generation += 1
+            self._forget(partitions)
+
+    def abandon(self) -> None:
+        """Let go of all of them and write nothing."""
+        with self._lock:
+            self._forget(self._pipeline.table.partitions())
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            self._restoring.pop(partition, None)
+            self._pipeline.revoke(partition)
+        self._checkpoints.forget(partitions)
+        self._report_ready()
+
+    def _report_ready(self) -> None:
+        owned = bool(self._pipeline.table.partitions())
+        self.vitals.ready = owned and not self._restoring
+
+    # -- restoring ---------------------------------------------------------------------
+
+    def start_restored(self, source: Source) -> None:
+        """Let the partitions whose pages are read give records. Raises Transient."""
+        for partition, restoring in list(self._restoring.items()):
+            if restoring.retry_at is not None:
+                self._retry(partition, restoring, restoring.retry_at)
+            elif restoring.pages.done():
+                self._finish(source, partition, restoring)
+
+    def _retry(
+        self, partition: Partition, restoring: _Restoring, retry_at: float
+    ) -> None:
+        if self._clock.monotonic() >= retry_at:
+            restoring.pages = self._states.load(partition)
+            restoring.retry_at = None
+
+    def _finish(
+        self, source: Source, partition: Partition, restoring: _Restoring
+    ) -> None:
+        """Raises Transient, before anything has changed."""
+        try:
+            restored = restoring.pages.result()
+        except StoreError as error:
+            self._report_unreadable(partition, error)
+            restoring.retry_at = self._clock.monotonic() + RETRY
+            return
+        start = self._starts.find(source, partition, restored)
+        with self._lock:
+            if self._restoring.get(partition) is not restoring:
+                return  # revoked a moment ago
+            del self._restoring[partition]
+            self.generation += 1
+            self._pipeline.assign(partition, start.restored, self._clock.monotonic())
+            self.vitals.restore_fault = ""
+            self._report_ready()
+        self._log_started(partition, start)
+        source.start(partition, start.offset)
+
+    def _log_started(self, partition: Partition, start: Start) -> None:
+        self._log.info(
+            "started",
+            partition=str(partition),
+            offset=start.offset,
+            streams=sum(len(rows.names) for rows in start.restored.pages),
+            undelivered=len(start.restored.alerts),
+        )
+
+    # -- pages of idle streams ---------------------------------------------------------
+
+    def add_missing_pages(self, polled: Sequence[RecordBatch]) -> bool:
+        """Bring back the pages of idle streams that these records belong to.
+
+        False if the store fails: the records are to be read again. The caller holds the
+        lock.
+        """
+        for partition, number in self._pipeline.checkpoints.missing_pages(polled):
+            try:
+                rows = self._states.page(partition, number)
+            except StoreError as error:
+                self._report_unreadable(partition, error)
+                return False
+            if rows is None:
+                self._log.error(
+                    "page_gone",
+                    partition=str(partition),
+                    page=number,
+                    note="its streams start anew and are counted",
+                )
+            self._pipeline.checkpoints.add_page(partition, number, rows)
+        if not self._restoring:
+            self.vitals.restore_fault = ""
+        return True
+
+    def _report_unreadable(self, partition: Partition, error: StoreError) -> None:
+        if not self.vitals.restore_fault:
+            self._log.error(
+                "restore_failed",
+                partition=str(partition),
+                cause=str(error),
+                remedy="fix the store; the daemon keeps trying",
+            )
+        self.vitals.restore_fault = str(error)

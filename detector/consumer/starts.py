@@ -1,0 +1,100 @@
+"""Where an assigned partition starts to be read, and what its restart cost.
+
+The store says up to which offset a partition is applied. The log may have moved on
+meanwhile: retention took records, or somebody deleted and created the topic. What is
+lost is logged with its remedy and counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from detector.errors import ResetCause
+from detector.events import Partition
+from detector.metrics import Metrics
+from detector.ports import Source
+from detector.recovery.restore import clamp
+from detector.recovery.snapshot import Restored
+
+_REMEDIES = {
+    ResetCause.OTHER_BUNDLE: "set the bundle of before, or let streams learn anew",
+    ResetCause.PAGE_UNREADABLE: "check the disk or the topic; records are read again "
+    "from the start of the log",
+    ResetCause.NO_CHECKPOINT: "give it the store that the group wrote to before, in "
+    "DETECTOR_RECOVERY__STORE; members of a group share kafka:TOPIC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A partition's states, and the offset from which its records are read."""
+
+    restored: Restored
+    offset: int
+
+
+class StartFinder:
+    """Fits what the store holds to what the log holds."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._log = structlog.get_logger("partitions")
+
+    def find(self, source: Source, partition: Partition, restored: Restored) -> Start:
+        """Raises Transient, before anything is counted."""
+        if restored.offset is None:
+            return self._find_new(source, partition, restored)
+        first, end = source.bounds(partition)
+        clamped = clamp(restored, first, end)
+        offset = clamped.offset or 0
+        if offset < restored.offset:
+            self._report_recreated(partition, restored.offset, end)
+        if offset > restored.offset:
+            self._report_lost(partition, restored.offset, first)
+        for cause, count in restored.resets.items():
+            self._report_reset(partition, cause, count)
+        return Start(clamped, offset)
+
+    def _find_new(
+        self, source: Source, partition: Partition, restored: Restored
+    ) -> Start:
+        """The store knows nothing of it: the group's offset counts, if there is one."""
+        offset = source.first_offset(partition)
+        if source.committed(partition):
+            self._report_reset(partition, ResetCause.NO_CHECKPOINT, 1)
+        return Start(restored, offset)
+
+    def _report_recreated(self, partition: Partition, applied: int, end: int) -> None:
+        self._log.error(
+            "topic_recreated",
+            partition=str(partition),
+            applied=applied,
+            log_ends=end,
+            note="states are kept; the topic is read from its start",
+        )
+
+    def _report_lost(self, partition: Partition, applied: int, first: int) -> None:
+        self._metrics.lost_records.inc(first - applied)
+        self._log.error(
+            "records_lost",
+            partition=str(partition),
+            applied=applied,
+            log_begins=first,
+            records=first - applied,
+            note="streams go on from the states they have",
+            remedy="raise the topic's retention above the longest outage",
+        )
+
+    def _report_reset(
+        self, partition: Partition, cause: ResetCause, count: int
+    ) -> None:
+        self._metrics.state_resets.labels(cause.value).inc(count)
+        self._log.error(
+            "states_reset",
+            partition=str(partition),
+            cause=cause.value,
+            count=count,
+            remedy=_REMEDIES[cause],
+        )

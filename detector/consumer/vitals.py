@@ -1,0 +1,36 @@
+"""Health, readiness and the faults that last: written by the loop, read by HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Vitals:
+    """What the daemon says of itself.
+
+    Attributes:
+        last_turn: monotonic seconds at which the loop last began a turn.
+        ready: partitions are assigned, and the pages of all of them are restored.
+        stopping: the daemon drains and reads no more.
+        store_fault: why the last checkpoint failed, or "".
+        restore_fault: why pages can't be read at present, or "".
+        source_fault: why the broker can't be polled at present, or "".
+    """
+
+    last_turn: float
+    ready: bool = False
+    stopping: bool = False
+    store_fault: str = ""
+    restore_fault: str = ""
+    source_fault: str = ""
+
+    @property
+    def serving(self) -> bool:
+        """Ready, and not about to stop."""
+        return self.ready and not self.stopping
+
+    def faults(self) -> tuple[str, ...]:
+        """The faults that last, one sentence each."""
+        every = (self.store_fault, self.restore_fault, self.source_fault)
+        return tuple(fault for fault in every if fault)

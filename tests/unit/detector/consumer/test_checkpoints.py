@@ -1,0 +1,129 @@
+"""Nothing is committed that is not durable, and a store that fails stops nothing."""
+
+from __future__ import annotations
+
+from tests.unit.detector.consumer.rig import P, Q, Rig, ScriptedSource, poll
+
+
+def test_offsets_are_committed_after_the_pages_are_durable(rig: Rig) -> None:
+    rig.assign(P)
+    source = ScriptedSource(poll())
+    rig.turn(source)
+    rig.turn(source)
+    assert source.commits == []
+    rig.checkpoint(source)
+    assert source.commits == [{P: 2}]
+    assert rig.store.heads[P].offset == 2
+
+
+def test_nothing_is_written_or_committed_twice(rig: Rig) -> None:
+    rig.assign(P)
+    source = ScriptedSource(poll())
+    rig.turn(source)
+    for _ in range(3):
+        rig.checkpoint(source)
+    assert source.commits == [{P: 2}]
+    assert rig.value("detector_checkpoints_total", outcome="written") == 1
+
+
+def test_a_refused_offset_is_committed_with_the_next_checkpoint(
+    rig: Rig,
+) -> None:
+    rig.assign(P)
+    source = ScriptedSource(poll())
+    rig.turn(source)
+    rig.checkpoint(source)
+    source.refusals = {P: 2}  # as in a rebalance
+    rig.turn(source)
+    assert source.commits == [{P: 2}]  # not at once: the rebalance may go on
+    rig.checkpoint(source)
+    assert source.commits == [{P: 2}] * 2
+    rig.checkpoint(source)
+    assert source.commits == [{P: 2}] * 2
+
+
+def test_a_refused_offset_never_replaces_a_later_one(
+    rig: Rig,
+) -> None:
+    rig.assign(P, Q)
+    source = ScriptedSource(poll(), poll(partition=Q))
+    for _ in range(2):
+        rig.turn(source)
+    rig.checkpoint(source)
+    source.polls = [poll(2)]
+    rig.turn(source)
+    rig.checkpoint(source)
+    rig.partitions.revoked([Q])
+    source.refusals = {P: 2, Q: 2}
+    rig.checkpoint(source)
+    assert source.commits == [{P: 2, Q: 2}, {P: 4}]
+
+
+def test_the_last_checkpoint_commits_a_refused_offset(
+    rig: Rig,
+) -> None:
+    rig.assign(P)
+    source = ScriptedSource(poll())
+    rig.turn(source)
+    rig.checkpoint(source)
+    source.refusals = {P: 2}
+    rig.loop.finish(source, timeout=5)
+    assert source.commits == [{P: 2}] * 2
+
+
+def test_points_are_scored_while_a_checkpoint_is_written(rig: Rig) -> None:
+    rig.assign(P)
+    rig.store.gate.clear()
+    source = ScriptedSource(poll(), poll(2), poll(4))
+    rig.clock.now += 11
+    rig.turn(source)
+    rig.clock.now += 11
+    rig.turn(source)
+    rig.turn(source)
+    assert rig.value("detector_scored_total") == 6
+    assert source.commits == []
+    rig.store.gate.set()
+    rig.wait()
+    rig.turn(source)
+    assert source.commits == [{P: 2}]
+
+
+def test_scoring_goes_on_without_commits_while_the_store_fails(rig: Rig) -> None:
+    rig.assign(P)
+    rig.store.failing = True
+    source = ScriptedSource(poll(), [], [], poll(2))
+    rig.turn(source)
+    rig.checkpoint(source)
+    assert source.commits == []
+    assert "no space" in rig.vitals.store_fault
+    assert rig.value("detector_checkpoints_total", outcome="failed") == 1
+    rig.turn(source)
+    assert rig.value("detector_scored_total") == 4
+    assert rig.loop.checkpoints.age() == 11
+    rig.store.failing = False
+    rig.checkpoint(source)
+    assert source.commits == [{P: 4}]
+    assert rig.vitals.store_fault == ""
+    assert {n for p in rig.store.pages[P].values() for n in p.names} == {"a", "b"}
+    assert rig.loop.checkpoints.age() == 0
+
+
+def test_the_last_checkpoint_is_durable_and_committed(
+    rig: Rig,
+) -> None:
+    rig.assign(P)
+    source = ScriptedSource(poll())
+    rig.turn(source)
+    rig.loop.finish(source, timeout=10)
+    assert source.commits == [{P: 2}]
+    assert rig.value("detector_lag_records") == 98
+
+
+def test_a_store_that_hangs_does_not_block_a_stop(rig: Rig) -> None:
+    rig.assign(P)
+    rig.store.gate.clear()
+    source = ScriptedSource(poll())
+    rig.turn(source)
+    rig.loop.finish(source, timeout=0.05)
+    assert source.commits == []
+    rig.store.gate.set()

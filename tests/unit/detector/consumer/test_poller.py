@@ -1,0 +1,39 @@
+"""A poll holds about as many points as the settings say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from detector.events import RawBatch, RecordBatch
+from detector.ingest.formats.json_wide import Decoder
+from tests.fakes import raw_batch
+from tests.unit.detector.consumer.rig import P, Rig, ScriptedSource, poll
+
+
+def five_hundred_points_each(raw: RawBatch) -> RecordBatch:
+    """Two records without a key hold 500 points each; others hold one."""
+    if raw.keys[0] is not None:
+        return Decoder(("cpu", "mem")).decode(raw)
+    return RecordBatch(
+        P,
+        ["a"] * 1000,
+        np.repeat(np.arange(2), 500),
+        np.arange(1000.0),
+        np.zeros((1000, 2), np.float32),
+        2,
+    )
+
+
+def test_records_with_many_points_are_polled_in_smaller_numbers(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, five_hundred_points_each)
+    one = poll()[0]
+    thousand = raw_batch([b"", b""])
+    source = ScriptedSource([thousand], [one], [], [thousand, thousand], [one])
+    for _ in range(6):
+        rig.turn(source)
+    assert source.polled == [500, 1, 500, 500, 1, 500]  # of 500 points a poll
+    rig.close()
