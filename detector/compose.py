@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from detector.clock import Clock
 from detector.errors import ConfigError
 from detector.events import Partition
-from detector.ingest.formats.json_per_metric import EachMetricDecoder
-from detector.ingest.formats.json_wide import Decoder
+from detector.ingest.decoder import Decoder, feature_decoder, metric_decoder
+from detector.ingest.formats.registry import FORMATS
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.notify.receivers.webhook import Webhook
 from detector.recovery.store import Store
@@ -27,14 +28,19 @@ def make_decoder(
     bundle: Bundle,
     settings: Settings,
     on_unknown: Callable[[str, Partition, int], None],
-) -> Decoder:
-    """What reads records for the bundle: of the features that it names, or of any."""
-    most = settings.kafka.max_record_bytes
-    return (
-        EachMetricDecoder(most, on_unknown)
-        if bundle.manifest.each_metric
-        else Decoder(bundle.feature_names, most, on_unknown)
-    )
+) -> Decoder[Any]:
+    """Decodes the configured format, keyed as the bundle asks. Raises ConfigError."""
+    name = settings.kafka.format
+    kind = FORMATS.get(name)
+    if kind is None:
+        known = ", ".join(FORMATS)
+        raise ConfigError(
+            f"DETECTOR_KAFKA__FORMAT: there is no format {name!r}; use one of {known}"
+        )
+    max_bytes = settings.kafka.max_record_bytes
+    if bundle.manifest.each_metric:
+        return metric_decoder(kind, max_bytes, on_unknown)
+    return feature_decoder(kind, bundle.feature_names, max_bytes, on_unknown)
 
 
 def make_store(settings: Settings, clock: Clock) -> Store:
@@ -44,7 +50,8 @@ def make_store(settings: Settings, clock: Clock) -> Store:
         return LocalStore(recovery.directory or Path())
     if recovery.topic in settings.kafka.topics:
         raise ConfigError(
-            f"DETECTOR_RECOVERY__STORE: {recovery.topic} is an input topic: name one that holds nothing else"
+            f"DETECTOR_RECOVERY__STORE: {recovery.topic} is an input topic:"
+            " name one that holds nothing else"
         )
     return KafkaStore(settings.kafka, recovery.topic, clock)
 

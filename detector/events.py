@@ -81,6 +81,18 @@ class RawBatch:
         """The offset after the last record."""
         return self.offsets[-1] + 1
 
+    def take(self, indexes: Sequence[int]) -> RawBatch:
+        """These records alone, perhaps none."""
+        return RawBatch(
+            self.partition,
+            [self.offsets[i] for i in indexes],
+            [self.timestamps[i] for i in indexes],
+            [self.timestamp_types[i] for i in indexes],
+            [self.keys[i] for i in indexes],
+            [self.values[i] for i in indexes],
+            [self.headers[i] for i in indexes],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:

@@ -1,1 +1,5 @@
-"""From a topic's bytes or a file's rows to columns: stream, event time, values."""
+"""From a topic's records to points: sources, formats, checks and keying.
+
+A source yields raw batches. A format turns their bytes into rows. Checks that all
+formats share reject bad records. The keying step turns rows into points of streams.
+"""

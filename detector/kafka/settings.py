@@ -41,6 +41,11 @@ class KafkaSettings(BaseModel):
     auto_offset_reset: Literal["earliest", "latest"] = Field(
         "earliest", description="where a partition without an offset starts"
     )
+    format: str = Field(
+        "json",
+        min_length=1,
+        description="how records are written: a name from docs/formats.md",
+    )
     max_poll_records: int = Field(
         8192,
         ge=1,

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
@@ -24,7 +24,9 @@ from detector.clock import SystemClock
 from detector.consumer.build import LoopSettings, build_loop
 from detector.consumer.checkpoints import CheckpointSchedule
 from detector.events import F32, RecordBatch
-from detector.ingest.formats.json_wide import Decoder
+from detector.ingest.decoder import Decoder, feature_decoder
+from detector.ingest.formats.registry import FORMATS
+from detector.ingest.rows import FeatureValues
 from detector.ingest.sources.kafka_python import KafkaSource, raw_batch
 from detector.kafka.settings import KafkaSettings
 from detector.model.bundle import Bundle, Feature, Manifest
@@ -44,6 +46,10 @@ BATCH = 1024
 WINDOW = 60
 PARTITIONS = 4
 Row = dict[str, float | str]
+
+
+def json_decoder(features: Sequence[str]) -> Decoder[FeatureValues]:
+    return feature_decoder(FORMATS["json"], features)
 
 
 def alternated(rounds: int, *runs: Callable[[], float]) -> list[float]:
@@ -273,7 +279,7 @@ def drain(rounds: int) -> list[Row]:
                     broker.bootstrap,
                     topic,
                     count,
-                    Decoder([f"f{j}" for j in range(size.features)]),
+                    json_decoder([f"f{j}" for j in range(size.features)]),
                 )
 
             def daemon(
@@ -331,7 +337,9 @@ def _fill(bootstrap: str, topic: str, size: Size, count: int) -> None:
     producer.close()
 
 
-def _bare(bootstrap: str, topic: str, count: int, decoder: Decoder | None) -> float:
+def _bare(
+    bootstrap: str, topic: str, count: int, decoder: Decoder[FeatureValues] | None
+) -> float:
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     consumer.assign([TopicPartition(topic, p) for p in range(PARTITIONS)])
     consumer.seek_to_beginning()
@@ -355,7 +363,7 @@ def _daemon(bootstrap: str, topic: str, count: int, made, folder: Path) -> float
     loop = build_loop(
         made,
         house,
-        Decoder(made.feature_names).decode,
+        json_decoder(made.feature_names).decode,
         keeper,
         house._metrics,
         SystemClock(),

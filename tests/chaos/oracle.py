@@ -11,7 +11,8 @@ import numpy as np
 
 from detector.alerting.policy import AlertTuning
 from detector.events import F32, F64, Alert, Partition
-from detector.ingest.formats.json_wide import Decoder
+from detector.ingest.decoder import feature_decoder
+from detector.ingest.formats.registry import FORMATS
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.labels import Labelling
@@ -42,7 +43,7 @@ def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
     pipeline = build_pipeline(
         bundle, OnnxEngine(bundle), AlertTuning(), observer=recorder
     )
-    decoder = Decoder(bundle.feature_names)
+    decoder = feature_decoder(FORMATS["json"], bundle.feature_names)
     states = dict[str, Row]()
     for partition, log in logs.items():
         pipeline.assign(partition, Restored((), (), 0))

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from detector.events import Partition, Phase
-from detector.ingest.formats.json_wide import Decoder
+from detector.ingest.decoder import feature_decoder
+from detector.ingest.formats.registry import FORMATS
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings, TimezoneSettings
@@ -79,7 +80,7 @@ def over_json(
         zones=(model or ModelSettings()).zones(bundle),
     )
     pipeline.assign(P, Restored((), (), 0))
-    decoder = Decoder(bundle.feature_names)
+    decoder = feature_decoder(FORMATS["json"], bundle.feature_names)
     for start in range(0, len(rows), poll):
         values = [json.dumps(row).encode() for row in rows[start : start + poll]]
         raw = raw_batch(values, first=start, partition=P)

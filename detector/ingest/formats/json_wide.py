@@ -1,21 +1,20 @@
-"""From a poll's bytes to columns: wide JSON records by a msgspec struct generated from
-the bundle's features.
+"""Flat JSON records of known features.
 
-Theory of operation. A poll is decoded record by record in C (0.2 us with one feature)
-and turned into columns in three C-level passes; only a record that breaks the contract
-costs Python, to name its own fault. The struct knows the contract's fields and forbids
-others; a field it does not know is reported once, then becomes one of its fields, so
-that ignoring it costs nothing and it is still counted. After :data:`MAX_UNKNOWN` such
-fields, or one whose name no struct can have, the rest is ignored uncounted: a topic may
-not grow the struct without bound.
+Theory of operation. msgspec generates a struct from the bundle's features and decodes a
+record in C: 0.2 µs with one feature. The structs become columns in a few passes in C.
+Only a record that breaks the contract costs Python time, to find its own fault.
+
+The struct forbids fields that it does not know. A field that is new is reported once
+and becomes a field of the struct, so that ignoring it costs nothing and it is still
+counted. After :data:`MAX_UNKNOWN` such fields, or one whose name no struct can have,
+further ones are ignored uncounted: a topic may not grow the struct without bound.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -23,318 +22,134 @@ import msgspec
 import numpy as np
 
 from detector.errors import BadRecord, RejectReason
-from detector.events import F64, Partition, RawBatch, RecordBatch, RejectedRecord
-from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
+from detector.events import F32, I64, RawBatch
+from detector.ingest.format import MAX_UNKNOWN, UnknownFields
+from detector.ingest.formats.json_fields import (
+    STREAM,
+    TIMESTAMP,
+    UNDECODABLE,
+    check,
+    split,
+)
+from detector.ingest.rows import FeatureValues, Rows, to_f32
 
-MAX_UNKNOWN = 64
-F32_MOST = float(np.finfo(np.float32).max)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _NAMEABLE = re.compile(r'[^\\"\x00-\x1f]+')  # what msgspec takes as a field's name
-_AT = re.compile(r" - at `\$\.?(.*)`$")
 
 
-class Decoder:
-    """Decodes wide JSON records of a bundle's features. Not thread-safe: it learns the
-    topic's unknown fields.
-    """
+class JsonWide:
+    """Implements Format. Rows of the features, a missing one where it is not given."""
 
-    def __init__(
-        self,
-        features: Sequence[str],
-        max_bytes: int = 1 << 20,
-        on_unknown: Callable[
-            [str, Partition, int], None
-        ] = lambda field, partition, offset: None,
-    ) -> None:
+    def __init__(self, features: Sequence[str], unknown: UnknownFields) -> None:
         self._features = tuple(features)
-        self._max_bytes = max_bytes
-        self._on_unknown = on_unknown
-        self._unknown: list[str] = []
+        self._known = {TIMESTAMP, STREAM, *features}
+        self._unknown = unknown
+        self._learnt: list[str] = []
         self._strict = True
         self._build()
 
-    def decode(self, raw: RawBatch) -> RecordBatch:
-        """Every record is either a row of the columns or one of their ``rejected``."""
-        learnt = self._decode
-        rows, kept, rejected = self._rows(raw)
-        # it learnt a field on the way: the whole poll again, as one struct
-        if learnt is not self._decode:
-            rows, kept, rejected = self._rows(raw)
-        times, bad_times = self._times(rows, raw, kept)
-        values = self._values(rows)
-        infinite = np.isinf(values).any(axis=1)
-        vacant = np.isnan(values).all(axis=1)
-        streams = self._streams(rows)
-        names = (
-            [
-                raw.keys[i] if name is None else name
-                for i, name in zip(kept, streams, strict=True)
-            ]
-            if None in streams
-            else streams
-        )
-        faults = self._faults(rows, names, bad_times, infinite, vacant)
-        offsets = (
-            np.array([raw.offsets[i] for i in kept], np.int64)
-            if rejected
-            else np.array(raw.offsets, np.int64)
-        )
-        if faults:
-            rejected += [self._reject(raw, kept[j], fault) for j, fault in faults]
-            rejected.sort(key=lambda r: r.offset)
-            good = np.ones(len(rows), np.bool_)
-            good[[j for j, _ in faults]] = False
-            names = list(itertools.compress(names, good))
-            rows = list(itertools.compress(rows, good))
-            offsets = offsets[good]
-            times = times[good]
-            values = values[good]
-        unknown = self._count_unknown(rows)
-        return RecordBatch(
-            raw.partition,
-            names,  # type: ignore[arg-type]  # those without a name were rejected above
-            offsets,
-            times,
-            values,
-            raw.offsets[-1] + 1,
-            rejected,
-            unknown,
+    def rows(self, raw: RawBatch) -> Rows[FeatureValues]:
+        decode = self._decode
+        structs, records, faults = self._structs(raw)
+        if decode is not self._decode:  # it learnt a field: all as structs of one type
+            structs, records, faults = self._structs(raw)
+        return Rows(
+            records=records,
+            names=list(map(attrgetter("stream"), structs)),
+            stamps=list(map(attrgetter("timestamp"), structs)),
+            numbers=FeatureValues(self._features, self._values(structs)),
+            ignored=self._ignored(structs),
+            faults=faults,
         )
 
-    # -- bytes to structs --------------------------------------------------------------
-
-    def _rows(
+    def _structs(
         self, raw: RawBatch
-    ) -> tuple[list[Any], Sequence[int], list[RejectedRecord]]:
-        """The structs, the index of each in ``raw``, and what was none."""
-        values = raw.values
+    ) -> tuple[list[Any], I64, list[tuple[int, BadRecord]]]:
+        """The structs, the record of each, and the records that are none."""
         try:
-            if max(map(len, values)) <= self._max_bytes:  # type: ignore[arg-type]
-                return list(map(self._decode, values)), range(len(values)), []  # type: ignore[arg-type]
-        except (TypeError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            pass
-        rows = []
-        kept = []
-        rejected = []
-        for i, value in enumerate(values):
-            try:
-                rows.append(self._row(value, raw.partition, raw.offsets[i]))
-                kept.append(i)
-            except BadRecord as error:
-                rejected.append(self._reject(raw, i, error))
-        return rows, kept, rejected
+            structs = list(map(self._decode, raw.values))  # type: ignore[arg-type]  # none is None
+        except UNDECODABLE:
+            return self._structs_one_by_one(raw)
+        return structs, np.arange(len(structs)), []
 
-    def _row(self, value: bytes | None, partition: Partition, offset: int) -> Any:
-        """One record, or BadRecord with its own fault."""
-        if not value:
-            raise BadRecord(RejectReason.EMPTY, "the record has no value")
-        if len(value) > self._max_bytes:
-            raise BadRecord(
-                RejectReason.TOO_LARGE,
-                f"{len(value)} bytes, more than {self._max_bytes}",
-            )
+    def _structs_one_by_one(
+        self, raw: RawBatch
+    ) -> tuple[list[Any], I64, list[tuple[int, BadRecord]]]:
+        structs = []
+        records = []
+        faults = []
+        for i, value in enumerate(raw.values):
+            try:
+                structs.append(self._struct(value or b"", raw, i))
+                records.append(i)
+            except BadRecord as fault:
+                faults.append((i, fault))
+        return structs, np.array(records, np.int64), faults
+
+    def _struct(self, value: bytes, raw: RawBatch, record: int) -> Any:
+        """One record. Raises BadRecord with its own fault."""
         while True:
             try:
                 return self._decode(value)
-            except msgspec.ValidationError as error:
-                unknown = _UNKNOWN.match(str(error))
-                if unknown is None:
-                    raise BadRecord(*_fault(str(error))) from None
-                self._learn(unknown[1], partition, offset)
-            except UnicodeDecodeError:
-                raise BadRecord(RejectReason.ENCODING, "it is not UTF-8") from None
-            except (msgspec.DecodeError, RecursionError) as error:
-                raise BadRecord(*_malformed(value, str(error))) from None
+            except UNDECODABLE as error:
+                self._learn_or_raise(value, error, raw, record)
 
-    def _reject(self, raw: RawBatch, i: int, error: BadRecord) -> RejectedRecord:
-        return RejectedRecord(
-            raw.partition,
-            raw.offsets[i],
-            error.reason,
-            error.detail,
-            raw.keys[i],
-            raw.values[i],
-        )
-
-    # -- structs to columns ------------------------------------------------------------
-
-    def _times(
-        self, rows: list[Any], raw: RawBatch, kept: Sequence[int]
-    ) -> tuple[F64, dict[int, str]]:
-        """float64 [n], and the rows whose timestamp can't be read."""
-        stamps = list(map(self._stamp, rows))
-        bad: dict[int, str] = {}
-        try:
-            # None, a timestamp that is absent, becomes NaN
-            times = np.fromiter(stamps, np.float64, len(stamps))
-            for j in np.flatnonzero(np.isnan(times)).tolist():
-                # a text may say "nan"
-                times[j] = (
-                    raw.timestamps[kept[j]] / 1000.0 if stamps[j] is None else math.nan
-                )
-        except ValueError:  # text: the slow way for this poll
-            times = np.empty(len(stamps))
-            for j, stamp in enumerate(stamps):
-                try:
-                    times[j] = (
-                        raw.timestamps[kept[j]] / 1000.0
-                        if stamp is None
-                        else seconds(stamp)
-                    )
-                except ValueError:
-                    times[j] = 0.0
-                    bad[j] = (
-                        f"timestamp {stamp!r} is neither epoch seconds nor ISO 8601"
-                    )
-        outside = ~((times > EARLIEST) & (times < LATEST))
-        for j in np.flatnonzero(outside).tolist():
-            bad.setdefault(
-                j,
-                f"timestamp {times[j]:.17g} is outside 1970 to 2100 in epoch seconds{unit_hint(float(times[j]))}",
-            )
-        return times, bad
-
-    def _values(self, rows: list[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        width = len(self._features)
-        cells = map(self._cells, rows)
-        flat = cells if width == 1 else itertools.chain.from_iterable(cells)
-        # None, a missing value, becomes NaN
-        values = np.fromiter(flat, np.float64, len(rows) * width)
-        with np.errstate(over="ignore"):
-            return values.astype(np.float32).reshape(len(rows), width)
-
-    def _faults(
-        self,
-        rows: list[Any],
-        names: Sequence[str | bytes | None],
-        bad_times: dict[int, str],
-        infinite: np.ndarray[Any, np.dtype[np.bool_]],
-        vacant: np.ndarray[Any, np.dtype[np.bool_]],
-    ) -> list[tuple[int, BadRecord]]:
-        """Rows that are structs but no samples, with the first fault of each."""
-        found = {
-            j: BadRecord(RejectReason.TIMESTAMP, detail)
-            for j, detail in bad_times.items()
-        }
-        for j in np.flatnonzero(vacant).tolist():
-            found.setdefault(j, BadRecord(RejectReason.NO_FEATURES, self._wanted()))
-        for j in np.flatnonzero(infinite).tolist():
-            field = next(
-                f
-                for f, x in self._named_cells(rows[j])
-                if x is not None and abs(x) > F32_MOST
-            )
-            found.setdefault(
-                j,
-                BadRecord(
-                    RejectReason.INFINITE,
-                    f"`{field}` is outside the range of a 32-bit float",
-                ),
-            )
-        if None in names or "" in names or b"" in names:
-            for j, name in enumerate(names):
-                if not name:
-                    found.setdefault(
-                        j,
-                        BadRecord(
-                            RejectReason.NO_STREAM,
-                            "it has neither a `stream` field nor a key",
-                        ),
-                    )
-        for j, name in enumerate(names):
-            if type(name) is bytes and not _is_utf8(name):
-                found.setdefault(
-                    j,
-                    BadRecord(
-                        RejectReason.ENCODING,
-                        "its key, which names the stream, is not UTF-8",
-                    ),
-                )
-        return sorted(found.items())
-
-    def _wanted(self) -> str:
-        return f"none of {_listed(self._features)} is in it"
-
-    def _named_cells(self, row: Any) -> Iterable[tuple[str, float | None]]:
-        cells = self._cells(row)
-        return zip(
-            self._features, (cells,) if len(self._features) == 1 else cells, strict=True
-        )
-
-    # -- unknown fields ----------------------------------------------------------------
-
-    def _learn(self, field: str, partition: Partition, offset: int) -> None:
-        self._on_unknown(field, partition, offset)
-        if _NAMEABLE.fullmatch(field):
-            self._unknown.append(field)
-        else:
-            self._strict = False
+    def _learn_or_raise(
+        self, value: bytes, error: Exception, raw: RawBatch, record: int
+    ) -> None:
+        fields = split(value)
+        check(fields, self._features)
+        new = [name for name in fields if name not in self._known]
+        if not new or not self._strict:  # the struct is stricter than `check`
+            raise BadRecord(RejectReason.TYPE, str(error)) from None
+        for name in new:
+            self._unknown.see(name, raw, record)
+            self._learn(name)
         self._build()
 
-    def _count_unknown(self, rows: list[Any]) -> int:
-        return sum(
-            sum(1 for raw in map(attrgetter(f"u{k}"), rows) if raw)
-            for k in range(len(self._unknown))
-        )
+    def _learn(self, name: str) -> None:
+        if _NAMEABLE.fullmatch(name) and len(self._learnt) < MAX_UNKNOWN:
+            self._learnt.append(name)
+            self._known.add(name)
+        else:
+            self._strict = False
+
+    def _values(self, structs: list[Any]) -> F32:
+        """float32 [n, F]; None becomes NaN."""
+        width = len(self._features)
+        cells = map(self._cells, structs)
+        flat = cells if width == 1 else chain.from_iterable(cells)
+        values = np.fromiter(flat, np.float64, len(structs) * width)
+        return to_f32(values).reshape(len(structs), width)
+
+    def _ignored(self, structs: list[Any]) -> I64 | None:
+        if not self._learnt:
+            return None
+        counts = np.zeros(len(structs), np.int64)
+        for k in range(len(self._learnt)):
+            given = map(bool, map(attrgetter(f"u{k}"), structs))
+            counts += np.fromiter(given, np.bool_, len(structs))
+        return counts
 
     def _build(self) -> None:
-        """The struct: attribute names are ours (a feature may be called anything), the
+        """Make the struct.
+
+        Its attributes have names of ours, since a feature may be called anything; the
         encoded names are the record's.
         """
-        contract = [
-            ("timestamp", float | str | None, None),
-            ("stream", str | None, None),
+        features = {f"f{j}": name for j, name in enumerate(self._features)}
+        learnt = {f"u{k}": name for k, name in enumerate(self._learnt)}
+        fields: list[Any] = [
+            (TIMESTAMP, float | str | None, None),
+            (STREAM, str | None, None),
+            *((attribute, float | None, None) for attribute in features),
+            *((attribute, msgspec.Raw, msgspec.Raw(b"")) for attribute in learnt),
         ]
-        cells = [(f"f{j}", float | None, None) for j in range(len(self._features))]
-        ignored = [
-            (f"u{k}", msgspec.Raw, msgspec.Raw(b"")) for k in range(len(self._unknown))
-        ]
-        encoded = {f"f{j}": name for j, name in enumerate(self._features)} | {
-            f"u{k}": name for k, name in enumerate(self._unknown)
-        }
-        strict = self._strict and len(self._unknown) < MAX_UNKNOWN
-        fields: list[Any] = [*contract, *cells, *ignored]
         struct = msgspec.defstruct(
-            "Record", fields, rename=encoded, gc=False, forbid_unknown_fields=strict
+            "Record",
+            fields,
+            rename=features | learnt,
+            gc=False,
+            forbid_unknown_fields=self._strict,
         )
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
-        self._stamp: Callable[[Any], float | str | None] = attrgetter("timestamp")
-        self._cells = attrgetter(*(f"f{j}" for j in range(len(self._features))))
-        self._stream = attrgetter("stream")
-
-    def _streams(self, rows: list[Any]) -> list[str | None]:
-        return list(map(self._stream, rows))
-
-
-def _fault(message: str) -> tuple[RejectReason, str]:
-    """A validation error of msgspec as a reason and a sentence that names the field in
-    the record's own words.
-    """
-    at = _AT.search(message)
-    if at is None:
-        return RejectReason.MALFORMED, f"it is not one JSON object ({message})"
-    if "out of range" in message:
-        return RejectReason.INFINITE, message
-    return RejectReason.TYPE, message
-
-
-def _malformed(value: bytes, message: str) -> tuple[RejectReason, str]:
-    if not _is_utf8(value):
-        return RejectReason.ENCODING, "it is not UTF-8"
-    if "out of range" in message:
-        return RejectReason.INFINITE, message
-    return RejectReason.MALFORMED, f"it is not one JSON object ({message})"
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{n}`" for n in names[:5]) + (
-        f" and {len(names) - 5} more" if len(names) > 5 else ""
-    )
+        self._decode = msgspec.json.Decoder(struct).decode
+        self._cells = attrgetter(*features)

@@ -10,7 +10,8 @@ from detector.alerting.policy import AlertTuning
 from detector.consumer.build import LoopSettings, build_loop
 from detector.consumer.checkpoints import CheckpointSchedule
 from detector.events import Partition, RawBatch, RecordBatch
-from detector.ingest.formats.json_wide import Decoder
+from detector.ingest.decoder import feature_decoder
+from detector.ingest.formats.registry import FORMATS
 from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
@@ -104,7 +105,8 @@ class Rig:
         self.loop = build_loop(
             self.bundle,
             self.pipeline,
-            decode or Decoder(self.bundle.feature_names).decode,
+            decode
+            or feature_decoder(FORMATS["json"], self.bundle.feature_names).decode,
             self.worker,
             self.metrics,
             self.clock,

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from detector.events import RawBatch, RecordBatch
-from detector.ingest.formats.json_wide import Decoder
+from detector.ingest.decoder import feature_decoder
+from detector.ingest.formats.registry import FORMATS
 from tests.fakes import raw_batch
 from tests.unit.detector.consumer.rig import P, Rig, ScriptedSource, poll
 
@@ -15,7 +16,7 @@ from tests.unit.detector.consumer.rig import P, Rig, ScriptedSource, poll
 def five_hundred_points_each(raw: RawBatch) -> RecordBatch:
     """Two records without a key hold 500 points each; others hold one."""
     if raw.keys[0] is not None:
-        return Decoder(("cpu", "mem")).decode(raw)
+        return feature_decoder(FORMATS["json"], ("cpu", "mem")).decode(raw)
     return RecordBatch(
         P,
         ["a"] * 1000,

@@ -19,7 +19,8 @@ from detector.consumer.checkpoints import make_durable
 from detector.data.per_metric import read_metrics
 from detector.errors import BundleError, DataError, RejectReason
 from detector.events import Partition
-from detector.ingest.formats.json_per_metric import EachMetricDecoder
+from detector.ingest.decoder import metric_decoder
+from detector.ingest.formats.registry import FORMATS
 from detector.metrics import Metrics
 from detector.model.bundle import MANIFEST, Manifest, load_bundle
 from detector.model.onnx_engine import OnnxEngine
@@ -251,7 +252,7 @@ class House:
             metrics=self.metrics,
         )
         self.pipeline.assign(P, Restored((), (), 0))
-        self.decoder = EachMetricDecoder()
+        self.decoder = metric_decoder(FORMATS["json"])
 
     def feed(self, *records: Mapping[str, object], first: int = 0) -> None:
         """Offsets are counted from ``first``."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from detector.errors import RejectReason
 from detector.events import Partition, RawBatch, RecordBatch
-from detector.ingest.formats.json_wide import Decoder
+from detector.ingest.decoder import feature_decoder
+from detector.ingest.formats.registry import FORMATS
 from tests.fakes import raw_batch
 
 P = Partition("metrics", 3)
@@ -27,7 +28,9 @@ def decode(
     features: tuple[str, ...] = ("cpu", "mem"),
     max_bytes: int = 1000,
 ) -> RecordBatch:
-    return Decoder(features, max_bytes).decode(raw(*values, key=key))
+    return feature_decoder(FORMATS["json"], features, max_bytes).decode(
+        raw(*values, key=key)
+    )
 
 
 def record(**fields: object) -> bytes:
@@ -119,7 +122,9 @@ def test_a_key_that_is_not_text_is_rejected() -> None:
 
 def test_an_unknown_field_is_named_once_ignored_and_always_counted() -> None:
     said: list[tuple[str, Partition, int]] = []
-    decoder = Decoder(("cpu",), on_unknown=lambda *what: said.append(what))
+    decoder = feature_decoder(
+        FORMATS["json"], ("cpu",), on_unknown=lambda *what: said.append(what)
+    )
     value = record(timestamp=5, cpu=1, region={"name": "x"})
     assert decoder.decode(raw(value, record(timestamp=6, cpu=2))).unknown_fields == 1
     assert decoder.decode(raw(value, value)).unknown_fields == 2
@@ -127,7 +132,7 @@ def test_an_unknown_field_is_named_once_ignored_and_always_counted() -> None:
 
 
 def test_a_topic_with_endless_new_fields_is_still_decoded() -> None:
-    decoder = Decoder(("cpu",))
+    decoder = feature_decoder(FORMATS["json"], ("cpu",))
     for k in range(100):
         assert (
             len(decoder.decode(raw(record(timestamp=5, cpu=1, **{f"x{k}": k}))).names)

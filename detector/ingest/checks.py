@@ -1,0 +1,182 @@
+"""What every format checks: each reason to reject a record, in one place.
+
+What only one format can find (its syntax, its types) is found there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector.errors import BadRecord, RejectReason
+from detector.events import F64, RawBatch, RejectedRecord
+from detector.ingest.keying import Names, stream_names
+from detector.ingest.rows import Flags, Numbers, Rows
+from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
+
+Faults = dict[int, BadRecord]  # by row, the first of each
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The streams and times of n rows.
+
+    Attributes:
+        names: of the rows; those of rows that are not good mean nothing.
+        times: float64 [n], event time in epoch seconds.
+        good: bool [n], rows without a fault; None: all of them.
+        rejected: the records that have a fault.
+    """
+
+    names: Names
+    times: F64
+    good: Flags | None
+    rejected: Sequence[RejectedRecord]
+
+
+def admit(raw: RawBatch, max_bytes: int) -> tuple[RawBatch, list[RejectedRecord]]:
+    """The records that a format may read: with a value of at most ``max_bytes``."""
+    values = raw.values
+    if all(values) and max(map(len, values)) <= max_bytes:  # type: ignore[arg-type]  # none is None
+        return raw, []
+    kept = []
+    rejected = []
+    for i, value in enumerate(values):
+        fault = _fault_of_size(value, max_bytes)
+        if fault is None:
+            kept.append(i)
+        else:
+            rejected.append(_reject(raw, i, fault))
+    return raw.take(kept), rejected
+
+
+def check(raw: RawBatch, rows: Rows[Numbers], wanted: str) -> Checked:
+    """Find the rows that can be scored, and reject each record that has a fault.
+
+    A fault of one row rejects its record with all its rows. A row without a number is a
+    fault only if its record has no other; ``wanted`` says then what is missing.
+    """
+    faults: Faults = {}
+    times = _event_times(raw, rows, faults)
+    empty = rows.numbers.empty()
+    _find_empty(rows, empty, wanted, faults)
+    _find_infinite(rows, faults)
+    names = stream_names(raw, rows)
+    _find_nameless(names, faults)
+    if not faults and not rows.faults:
+        good = ~empty if empty.any() else None
+        return Checked(names, times, good, ())
+    of_records = dict(rows.faults)
+    for row in sorted(faults):
+        of_records.setdefault(int(rows.records[row]), faults[row])
+    rejected = [_reject(raw, i, of_records[i]) for i in sorted(of_records)]
+    bad = np.isin(rows.records, list(of_records))
+    return Checked(names, times, ~(bad | empty), rejected)
+
+
+def infinite(field: str) -> BadRecord:
+    detail = f"`{field}` is outside the range of a 32-bit float"
+    return BadRecord(RejectReason.INFINITE, detail)
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _fault_of_size(value: bytes | None, max_bytes: int) -> BadRecord | None:
+    if not value:
+        return BadRecord(RejectReason.EMPTY, "the record has no value")
+    if len(value) > max_bytes:
+        detail = f"{len(value)} bytes, more than {max_bytes}"
+        return BadRecord(RejectReason.TOO_LARGE, detail)
+    return None
+
+
+def _reject(raw: RawBatch, i: int, fault: BadRecord) -> RejectedRecord:
+    return RejectedRecord(
+        partition=raw.partition,
+        offset=raw.offsets[i],
+        reason=fault.reason,
+        detail=fault.detail,
+        key=raw.keys[i],
+        value=raw.values[i],
+    )
+
+
+def _event_times(raw: RawBatch, rows: Rows[Numbers], faults: Faults) -> F64:
+    """float64 [n]; 0 if a timestamp can't be read."""
+    times = _seconds(rows.stamps, faults)
+    for row in np.flatnonzero(np.isnan(times)).tolist():
+        if rows.stamps[row] is None:  # text may say "nan"
+            times[row] = raw.timestamps[rows.records[row]] / 1000.0
+    outside = ~((times > EARLIEST) & (times < LATEST))
+    for row in np.flatnonzero(outside).tolist():
+        time = float(times[row])
+        detail = f"timestamp {time:.17g} is outside 1970 to 2100 in epoch seconds"
+        fault = BadRecord(RejectReason.TIMESTAMP, detail + unit_hint(time))
+        faults.setdefault(row, fault)
+    return times
+
+
+def _seconds(stamps: Sequence[float | str | None], faults: Faults) -> F64:
+    """float64 [n], NaN if there is no timestamp."""
+    try:
+        # None becomes NaN
+        return np.fromiter(stamps, np.float64, len(stamps))
+    except (ValueError, OverflowError):
+        pass
+    times = np.full(len(stamps), np.nan)
+    for row, stamp in enumerate(stamps):
+        if stamp is None:
+            continue
+        try:
+            times[row] = seconds(stamp)
+        except OverflowError:
+            times[row] = np.inf
+        except ValueError:
+            detail = f"timestamp {stamp!r} is neither epoch seconds nor ISO 8601"
+            faults[row] = BadRecord(RejectReason.TIMESTAMP, detail)
+            times[row] = 0.0
+    return times
+
+
+def _find_empty(rows: Rows[Numbers], empty: Flags, wanted: str, faults: Faults) -> None:
+    if not empty.any():
+        return
+    with_numbers = set(rows.records[~empty].tolist())
+    for row in np.flatnonzero(empty).tolist():
+        if int(rows.records[row]) not in with_numbers:
+            faults.setdefault(row, BadRecord(RejectReason.NO_FEATURES, wanted))
+
+
+def _find_infinite(rows: Rows[Numbers], faults: Faults) -> None:
+    for row in np.flatnonzero(rows.numbers.infinite()).tolist():
+        faults.setdefault(row, infinite(rows.numbers.infinite_field(row)))
+
+
+def _find_nameless(names: Names, faults: Faults) -> None:
+    if not all(names):
+        fault = BadRecord(
+            RejectReason.NO_STREAM, "it has neither a `stream` field nor a key"
+        )
+        for row, name in enumerate(names):
+            if not name:
+                faults.setdefault(row, fault)
+    if not _are_utf8(names):
+        fault = BadRecord(
+            RejectReason.ENCODING, "its key, which names the stream, is not UTF-8"
+        )
+        for row, name in enumerate(names):
+            if isinstance(name, bytes) and not is_utf8(name):
+                faults.setdefault(row, fault)
+
+
+def _are_utf8(names: Iterable[str | bytes | None]) -> bool:
+    """Whether all names that are keys are UTF-8; a zero byte keeps them apart."""
+    return is_utf8(b"\0".join(name for name in names if type(name) is bytes))

@@ -1,0 +1,105 @@
+"""From raw batches to points: format, checks and keying, composed.
+
+Theory of operation. The steps work on whole batches. First, records without a value or
+with too long a one are rejected. Then the format turns the others into rows. Checks
+that all formats share find rows that can't be scored, and keying turns the rest into
+points of streams. Each record ends up as points or as a rejected record, never both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from detector.events import F64, I64, Partition, RawBatch, RecordBatch
+from detector.ingest.checks import Checked, admit, check
+from detector.ingest.format import Format, FormatKind, UnknownFields
+from detector.ingest.keying import ByMetric, ByStream, Keying, Points
+from detector.ingest.pick_features import PickFeatures
+from detector.ingest.rows import (
+    FeatureValues,
+    Flags,
+    NamedValues,
+    Numbers,
+    Rows,
+)
+
+MAX_RECORD_BYTES = 1 << 20
+OnUnknown = Callable[[str, Partition, int], None]
+_NumbersT = TypeVar("_NumbersT", bound=Numbers)
+_Column = TypeVar("_Column", F64, I64)
+
+
+class Decoder(Generic[_NumbersT]):
+    """Decodes the records of a topic. Not thread-safe: its format may learn fields."""
+
+    def __init__(
+        self,
+        format_: Format[_NumbersT],
+        keying: Keying[_NumbersT],
+        max_bytes: int = MAX_RECORD_BYTES,
+    ) -> None:
+        self._format = format_
+        self._keying = keying
+        self._max_bytes = max_bytes
+
+    def decode(self, raw: RawBatch) -> RecordBatch:
+        """The points of a batch, and its rejected records by offset."""
+        admitted, rejected = admit(raw, self._max_bytes)
+        rows = self._format.rows(admitted)
+        checked = check(admitted, rows, self._keying.wanted)
+        if checked.rejected:
+            rejected = sorted([*rejected, *checked.rejected], key=lambda r: r.offset)
+        points = self._keying.points(checked.names, rows.numbers, checked.good)
+        offsets = np.array(admitted.offsets, np.int64)[rows.records]
+        return RecordBatch(
+            partition=raw.partition,
+            names=points.names,
+            offsets=_of_points(offsets, checked, points),
+            times=_of_points(checked.times, checked, points),
+            values=points.values,
+            next_offset=raw.next_offset,
+            rejected=rejected,
+            unknown_fields=_ignored(rows, checked.good),
+        )
+
+
+def feature_decoder(
+    kind: FormatKind,
+    features: Sequence[str],
+    max_bytes: int = MAX_RECORD_BYTES,
+    on_unknown: OnUnknown = lambda field, partition, offset: None,
+) -> Decoder[FeatureValues]:
+    """For a bundle of features: a row is one point of its stream."""
+    unknown = UnknownFields(on_unknown)
+    format_: Format[FeatureValues]
+    if kind.of_features is not None:
+        format_ = kind.of_features(features, unknown)
+    else:
+        format_ = PickFeatures(kind.all_numbers(unknown), features, unknown)
+    return Decoder(format_, ByStream(features), max_bytes)
+
+
+def metric_decoder(
+    kind: FormatKind,
+    max_bytes: int = MAX_RECORD_BYTES,
+    on_unknown: OnUnknown = lambda field, partition, offset: None,
+) -> Decoder[NamedValues]:
+    """For a bundle of any single metric: each number is a point of its own stream."""
+    unknown = UnknownFields(on_unknown)
+    return Decoder(kind.all_numbers(unknown), ByMetric(), max_bytes)
+
+
+def _of_points(column: _Column, checked: Checked, points: Points) -> _Column:
+    """A column of rows [n] as one of points [k]."""
+    if checked.good is not None:
+        column = column[checked.good]
+    return column if points.per_row is None else np.repeat(column, points.per_row)
+
+
+def _ignored(rows: Rows[Numbers], good: Flags | None) -> int:
+    if rows.ignored is None:
+        return 0
+    return int((rows.ignored if good is None else rows.ignored[good]).sum())

@@ -1,0 +1,128 @@
+"""Which stream a row belongs to, and which points its numbers are.
+
+There are two ways to key. A bundle of features scores a vector: a row is one point of
+its stream. A bundle for any single metric scores each number: a row with m numbers is
+one point each of m streams, ``<stream>/<metric>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from detector.events import F32, I64, RawBatch
+from detector.ingest.rows import FeatureValues, Flags, NamedValues, Numbers, Rows
+from detector.phrases import listed
+
+HOST = "host"  # the tag that agents name a machine by
+_LISTED = 5  # features that a sentence lists
+# str: the row names its stream; bytes: the record's key does, which the stream table
+# resolves once for each stream; None: nothing does
+Names = Sequence[str | bytes | None]
+_NumbersT_contra = TypeVar("_NumbersT_contra", bound=Numbers, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The points of the good ones of n rows.
+
+    Attributes:
+        names: stream of each of k points.
+        values: float32 [k, F].
+        per_row: int64, how many points each good row has; None: one each.
+    """
+
+    names: Sequence[str | bytes]
+    values: F32
+    per_row: I64 | None = None
+
+
+class Keying(Protocol[_NumbersT_contra]):
+    """Turns rows into points of streams."""
+
+    @property
+    def wanted(self) -> str:
+        """What is wrong with a record without a point."""
+        ...
+
+    def points(
+        self, names: Names, numbers: _NumbersT_contra, good: Flags | None
+    ) -> Points:
+        """The points of the good rows, which all have a name; None: all are good."""
+        ...
+
+
+class ByStream:
+    """A row is one point of its stream. Implements Keying."""
+
+    def __init__(self, features: Sequence[str]) -> None:
+        quoted = [f"`{name}`" for name in features]
+        self.wanted = f"none of {listed(quoted, _LISTED)} is in it"
+
+    def points(
+        self, names: Names, numbers: FeatureValues, good: Flags | None
+    ) -> Points:
+        if good is None:
+            return Points(names, numbers.values)  # type: ignore[arg-type]  # good rows have a name
+        kept = list(compress(names, good))
+        return Points(kept, numbers.values[good])  # type: ignore[arg-type]  # as above
+
+
+class ByMetric:
+    """Each number of a row is a point of a stream of its own. Implements Keying."""
+
+    wanted = "it has no field that is a number"
+
+    def points(self, names: Names, numbers: NamedValues, good: Flags | None) -> Points:
+        metrics = numbers.names
+        values = numbers.values
+        counts = numbers.counts
+        if good is not None:
+            names = list(compress(names, good))
+            metrics = list(compress(metrics, good))
+            values = values[np.repeat(good, counts)]
+            counts = counts[good]
+        streams: list[str] = []
+        for name, of_row in zip(names, metrics, strict=True):
+            prefix = name.decode() if isinstance(name, bytes) else name
+            streams.extend([f"{prefix}/{metric}" for metric in of_row])
+        return Points(streams, values[:, None], counts)
+
+
+def stream_names(raw: RawBatch, rows: Rows[Numbers]) -> Names:
+    """The stream of each row.
+
+    By its tags, if the format has tags; else by its own name; else by the record's key.
+    """
+    if rows.tags is not None:
+        return [
+            series_name(name or "", tags)
+            for name, tags in zip(rows.names, rows.tags, strict=True)
+        ]
+    unnamed = rows.names.count(None)
+    if not unnamed:
+        return rows.names
+    keys = raw.keys
+    if unnamed == len(keys) and not rows.faults:  # each record has one row
+        return keys
+    return [
+        keys[i] if name is None else name
+        for i, name in zip(rows.records.tolist(), rows.names, strict=True)
+    ]
+
+
+def series_name(measurement: str, tags: Mapping[str, str]) -> str:
+    """``host/measurement,tag=value,…``: the host first, then other tags by their key.
+
+    All tags are part of it, since any of them may tell two series apart. Without a
+    ``host`` tag the name begins with the measurement. The record's key is no part of
+    it: agents often choose it at random.
+    """
+    others = [f",{key}={tags[key]}" for key in sorted(tags) if key != HOST]
+    host = tags.get(HOST)
+    prefix = f"{host}/" if host else ""
+    return f"{prefix}{measurement}{''.join(others)}"

@@ -1,0 +1,61 @@
+"""A row becomes one point of its stream, or one of each of its numbers' streams."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detector.ingest.keying import ByMetric, ByStream, series_name, stream_names
+from detector.ingest.rows import FeatureValues, Rows, named_values
+from tests.fakes import raw_batch
+
+VECTORS = FeatureValues(("cpu", "mem"), np.array([[1, 2], [3, 4]], np.float32))
+NAMED = named_values([["cpu", "mem"], ["disk"]], [[1, 2], [3]])
+
+
+def test_a_vector_is_one_point_of_its_stream() -> None:
+    points = ByStream(("cpu", "mem")).points(["a", b"b"], VECTORS, None)
+    assert (list(points.names), points.per_row) == (["a", b"b"], None)
+    assert points.values.tolist() == [[1, 2], [3, 4]]
+
+
+def test_only_good_vectors_are_points() -> None:
+    good = np.array([False, True])
+    points = ByStream(("cpu", "mem")).points([None, "b"], VECTORS, good)
+    assert (list(points.names), points.values.tolist()) == (["b"], [[3, 4]])
+
+
+def test_each_number_is_a_point_of_the_stream_of_its_metric() -> None:
+    points = ByMetric().points(["a", b"b"], NAMED, None)
+    assert list(points.names) == ["a/cpu", "a/mem", "b/disk"]
+    assert points.values.tolist() == [[1], [2], [3]]
+    assert points.per_row is not None
+    assert points.per_row.tolist() == [2, 1]
+
+
+def test_only_numbers_of_good_rows_are_points() -> None:
+    points = ByMetric().points([None, "b"], NAMED, np.array([False, True]))
+    assert (list(points.names), points.values.tolist()) == (["b/disk"], [[3]])
+
+
+@pytest.mark.parametrize(
+    ("tags", "name"),
+    [
+        ({}, "cpu"),
+        ({"host": "a"}, "a/cpu"),
+        ({"host": "a", "core": "0"}, "a/cpu,core=0"),
+        ({"zone": "z", "rack": "r"}, "cpu,rack=r,zone=z"),
+        ({"rack": "r", "zone": "z"}, "cpu,rack=r,zone=z"),
+    ],
+)
+def test_a_series_is_named_by_its_host_its_measurement_and_all_its_tags(
+    tags: dict[str, str], name: str
+) -> None:
+    assert series_name("cpu", tags) == name
+
+
+def test_a_row_without_a_name_is_named_by_its_record_s_key() -> None:
+    raw = raw_batch([b"x", b"y"], [b"key-0", b"key-1"])
+    numbers = named_values([[], [], []], [[], [], []])
+    rows = Rows(np.array([0, 1, 1]), ["a", None, "c"], [None] * 3, numbers)
+    assert list(stream_names(raw, rows)) == ["a", b"key-1", "c"]
