@@ -17,15 +17,19 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from detector.cli.main import streamwarden
 from detector.errors import RejectReason
 from detector.events import AnomalyKind, Phase, Reason
 from detector.metrics import Metrics
 from detector.notify.payload import ANNOTATIONS, AlertBody, Body
 from detector.settings.load import PREFIX, Settings
+from detector.web.server import ROUTES
 
+HELP_WIDTH = 88  # columns of a command's help
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 _NOTE = "<!-- Made by `make docs` from the code. Change the code, not this page. -->"
 
@@ -35,7 +39,9 @@ def pages() -> dict[str, str]:
     made: dict[str, Callable[[], Iterator[str]]] = {
         "settings": settings_page,
         "metrics": metrics_page,
+        "api": api_page,
         "payload": payload_page,
+        "cli": cli_page,
     }
     return {name: "\n".join([_NOTE, "", *page()]) + "\n" for name, page in made.items()}
 
@@ -160,6 +166,20 @@ def metrics_page() -> Iterator[str]:
         yield f"| `{name}` | {family.type} | {help_text} | {shown} |"
 
 
+# -- the HTTP API ----------------------------------------------------------------------
+
+
+def api_page() -> Iterator[str]:
+    yield "# HTTP endpoints"
+    yield ""
+    yield "They listen on `DETECTOR_WEB__LISTEN`, have no authentication, and only read."
+    yield ""
+    yield "| path | what it answers |"
+    yield "| --- | --- |"
+    for path, what in ROUTES.items():
+        yield f"| `GET {path}` | {_cell(what)} |"
+
+
 # -- the payload -----------------------------------------------------------------------
 
 
@@ -221,6 +241,33 @@ def member_comments(kind: type[Enum]) -> Mapping[str, str]:
             row -= 1
         found[node.targets[0].id] = beside or " ".join(above)
     return found
+
+
+# -- the command line -----------------------------------------------------------------
+
+
+def cli_page() -> Iterator[str]:
+    yield "# Commands"
+    yield ""
+    yield "`streamwarden` is installed with the package."
+    yield "`python -m detector` and `python -m training` run the same commands."
+    root = click.Context(streamwarden, info_name="streamwarden")
+    yield from _help(streamwarden, root, "streamwarden")
+    for name in streamwarden.list_commands(root):
+        command = streamwarden.get_command(root, name)
+        assert command is not None
+        context = click.Context(command, parent=root, info_name=name)
+        yield from _help(command, context, f"streamwarden {name}")
+
+
+def _help(command: click.Command, context: click.Context, title: str) -> Iterator[str]:
+    context.max_content_width = context.terminal_width = HELP_WIDTH
+    yield ""
+    yield f"## `{title}`"
+    yield ""
+    yield "```"
+    yield from (line.rstrip() for line in command.get_help(context).splitlines())
+    yield "```"
 
 
 # -- words -----------------------------------------------------------------------------

@@ -7,13 +7,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from prometheus_client import generate_latest
 
 from deploy import reference
+from detector.cli.main import streamwarden
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.metrics import Metrics
 from detector.model.bundle import BUILTIN, load_bundle
@@ -77,6 +80,33 @@ def test_every_named_make_target_exists(path: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)`", path.read_text())) <= targets
+
+
+def commands_in(path: Path) -> list[list[str]]:
+    """The arguments of each ``streamwarden`` command that a page shows."""
+    text = path.read_text().replace("\\\n", " ")
+    shown = re.findall(rf"(?<![\w-])streamwarden ((?:{NAMES})\b[^`#\n]*)", text)
+    return [shlex.split(arguments) for arguments in shown]
+
+
+NAMES = "|".join(streamwarden.list_commands(click.Context(streamwarden)))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_every_shown_command_parses(path: Path) -> None:
+    if path.parent.name == "reference":
+        return
+    root = click.Context(streamwarden)
+    for name, *arguments in commands_in(path):
+        command = streamwarden.get_command(root, name)
+        assert command is not None
+        context = click.Context(command, parent=root)
+        command.make_parser(context).parse_args(arguments)
+
+
+def test_the_pages_show_every_command() -> None:
+    shown = {name for path in PAGES for name, *_ in commands_in(path)}
+    assert shown >= set(NAMES.split("|"))
 
 
 def test_the_readme_is_short() -> None:
