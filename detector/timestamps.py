@@ -10,7 +10,7 @@ HOUR = 3_600.0
 DAY = 86_400.0
 WEEK = 604_800.0
 
-# The years 1970 to 2100, in epoch seconds. A time outside is in a wrong unit, most often
+# The years 1970 to 2100, in epoch seconds. A time outside is in a wrong unit, mostly
 # milliseconds.
 EARLIEST = 0.0
 LATEST = 4_102_444_800.0
@@ -33,8 +33,19 @@ def seconds(stamp: float | str) -> float:
     return moment.timestamp()
 
 
+def seconds_of_any_unit(number: int) -> float:
+    """Epoch seconds of a whole number of seconds, or of milli-, micro- or nanoseconds.
+
+    The magnitude tells the unit: it is the largest that puts the time before 2100.
+    """
+    for units_a_second in (1, 1_000, 1_000_000):
+        if number < units_a_second * LATEST:
+            return number / units_a_second
+    return number / 1_000_000_000
+
+
 def rfc3339(time: float, digits: int = 3) -> str:
-    """Epoch seconds as RFC 3339 in UTC, rounded to ``digits`` decimal places: 0 or 3."""
+    """Epoch seconds as RFC 3339 in UTC, rounded to ``digits`` decimals: 0 or 3."""
     moment = datetime.datetime.fromtimestamp(round(time, digits), datetime.UTC)
     timespec = "milliseconds" if digits else "seconds"
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")

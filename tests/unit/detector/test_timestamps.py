@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from detector.timestamps import LATEST, rfc3339, seconds, unit_hint
+from detector.timestamps import (
+    LATEST,
+    rfc3339,
+    seconds,
+    seconds_of_any_unit,
+    unit_hint,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +44,20 @@ def test_a_time_in_another_unit_gets_the_divisor(power: int, unit: str) -> None:
 
 def test_a_possible_time_gets_no_hint() -> None:
     assert unit_hint(LATEST - 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "time"),
+    [
+        (1_700_000_000, 1.7e9),
+        (1_700_000_000_500, 1.7e9 + 0.5),
+        (1_700_000_000_500_000, 1.7e9 + 0.5),
+        (1_700_000_000_500_000_000, 1.7e9 + 0.5),
+        (4_102_444_799, 4_102_444_799.0),
+        (4_102_444_800, 4_102_444.8),
+        (-1, -1.0),
+        (2**63 - 1, 9_223_372_036.854775807),
+    ],
+)
+def test_the_magnitude_tells_the_unit(number: int, time: float) -> None:
+    assert seconds_of_any_unit(number) == time
