@@ -122,7 +122,7 @@ class Daemon:
             LoopSettings(settings.kafka.max_poll_records, schedule),
         )
         self._delivery = Delivery(
-            self._outbox, receivers, self._dead, settings.alerting, self.metrics
+            self._outbox, receivers, self._dead, settings.alerting.retry(), self.metrics
         )
         self.web = WebServer(
             settings.web.address,

@@ -12,7 +12,7 @@ from detector.events import Partition
 from detector.ingest.decoder import Decoder, feature_decoder, metric_decoder
 from detector.ingest.formats.registry import FORMATS
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
-from detector.notify.receivers.webhook import Webhook
+from detector.notify.receiver import Receiver, ReceiverContext
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
@@ -56,11 +56,8 @@ def make_store(settings: Settings, clock: Clock) -> Store:
     return KafkaStore(settings.kafka, recovery.topic, clock)
 
 
-def make_receivers(settings: Settings, clock: Clock) -> dict[str, Webhook]:
+def make_receivers(settings: Settings, clock: Clock) -> dict[str, Receiver]:
     """By name. Raises ConfigError."""
     alerting = settings.alerting
-    labelled = alerting.labelling()
-    return {
-        r.name: Webhook(r, labelled, alerting.external_url, clock)
-        for r in alerting.destinations()
-    }
+    context = ReceiverContext(alerting.labelling(), alerting.external_url, clock)
+    return {r.name: r.receiver(context) for r in alerting.destinations()}

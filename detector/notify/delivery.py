@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -24,7 +25,14 @@ from detector.metrics import Metrics
 from detector.notify.outbox import DeliveryAttempt, Outbox
 from detector.notify.receiver import Receiver
 from detector.ports import DeadLetters
-from detector.settings.alerting import AlertingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Pauses between attempts, in seconds: ``first`` doubles up to ``longest``."""
+
+    first: float = 0.5
+    longest: float = 60.0
 
 
 class Delivery:
@@ -35,7 +43,7 @@ class Delivery:
         outbox: Outbox,
         receivers: Mapping[str, Receiver],
         dead: DeadLetters,
-        settings: AlertingSettings,
+        retry: RetryPolicy,
         metrics: Metrics,
         seed: int | None = None,
     ) -> None:
@@ -43,8 +51,7 @@ class Delivery:
         self._receivers = receivers
         self._dead = dead
         self._metrics = metrics
-        self._first = settings.retry_first
-        self._most = settings.retry_max
+        self._retry = retry
         self._jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
         self._stopping = threading.Event()
         self._threads = [
@@ -99,7 +106,7 @@ class Delivery:
                     waiting=len(self._outbox),
                 )
             backoff = self._jitter.uniform(
-                0, min(self._most, self._first * 2 ** min(attempt, 20))
+                0, min(self._retry.longest, self._retry.first * 2 ** min(attempt, 20))
             )
             return max(backoff, error.retry_after or 0.0, 0.05)
         except Permanent as error:

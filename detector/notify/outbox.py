@@ -83,7 +83,7 @@ class Outbox:
         """
         with self._lock:
             targets = self._routing.targets(alert)
-            if self._routing.remembers:
+            if self._routing.tracks_open:
                 targets = self._remembered(page, alert, targets)
             self._orders[page[0]] = order = self._orders.get(page[0], 0) + 1
             self._hold(page, alert, order, targets)
@@ -98,9 +98,9 @@ class Outbox:
         """What its pages held, by number of the page, and the names of its segments."""
         with self._lock:
             self._restore_segments(partition, segments)
-            for number, incident in opened if self._routing.remembers else ():
+            for number, incident in opened if self._routing.tracks_open else ():
                 self._incidents.restore(
-                    (partition, number), incident, self._routing.interval
+                    (partition, number), incident, self._routing.repeat_interval
                 )
             for number, one in sorted(waiting, key=lambda found: found[1].order):
                 self._orders[partition] = max(self._orders.get(partition, 0), one.order)
@@ -259,13 +259,13 @@ class Outbox:
         now = self._clock.wall()
         with self._lock:
             for entry in parcel.batch.entries:
-                if entry.alert.firing and self._routing.remembers:
+                if entry.alert.firing and self._routing.tracks_open:
                     page = self._incidents.acknowledged(
                         entry.stream,
                         entry.alert,
                         receiver,
                         now,
-                        self._routing.interval(entry.alert, receiver),
+                        self._routing.repeat_interval(entry.alert, receiver),
                     )
                     self._changed |= {page} if page is not None else set()
                 self._release(entry, receiver)

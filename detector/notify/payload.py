@@ -9,9 +9,7 @@ Alertmanager does it. Format:
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 """
 
-import datetime
 import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +18,7 @@ import msgspec
 from detector.alerting.wording import about, digits, observed_in_words
 from detector.events import Alert, FeatureDeviation, Reason
 from detector.notify.labels import ALERT_NAME, Labelling
+from detector.timestamps import rfc3339
 
 RECEIVER = "streamwarden"
 _NEVER = "0001-01-01T00:00:00Z"
@@ -119,8 +118,8 @@ def alert_body(alert: Alert, labelling: Labelling, external_url: str = "") -> Al
         status="firing" if alert.firing else "resolved",
         labels=labelling(alert),
         annotations=annotations_of(alert),
-        startsAt=timestamp(alert.starts_at),
-        endsAt=_NEVER if alert.ends_at is None else timestamp(alert.ends_at),
+        startsAt=rfc3339(alert.starts_at),
+        endsAt=_NEVER if alert.ends_at is None else rfc3339(alert.ends_at),
         generatorURL=external_url,
         fingerprint=fingerprint(alert.stream),
     )
@@ -152,7 +151,7 @@ def annotations_of(alert: Alert) -> dict[str, str]:
         "expected": _pairs(top, "expected"),
         "contributions": _pairs(top, "contribution"),
         "anomaly_kind": top[0].kind.value if top else "",
-        "at": timestamp(alert.at),
+        "at": rfc3339(alert.at),
     }
 
 
@@ -197,18 +196,3 @@ def post_key(keys: Sequence[str]) -> str:
         else "group-"
         + hashlib.blake2b("\n".join(keys).encode(), digest_size=16).hexdigest()
     )
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    moment = datetime.datetime.fromtimestamp(round(seconds, 3), datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def signature(secret: bytes, sent: int, content: bytes) -> str:
-    """HMAC-SHA256 (RFC 2104) over ``{timestamp}:{body}``, hexadecimal; ``sent`` in
-    epoch seconds stops a replayed post.
-    """
-    return hmac.new(
-        secret, str(sent).encode() + b":" + content, hashlib.sha256
-    ).hexdigest()

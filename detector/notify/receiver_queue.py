@@ -99,7 +99,7 @@ class ReceiverQueue:
         batch.entries.append(entry)
         self._last[entry.stream] = batch
         self.count += 1
-        if len(batch.entries) == target.most:
+        if len(batch.entries) == target.max_alerts:
             del self._open[target.group]
             heapq.heappush(self._due, (-math.inf, batch.number, batch))
 

@@ -1,49 +1,50 @@
 """Which receivers an alert goes to, and which others it shares a post with.
 
-Theory of operation. Routes are tried in their order, as Alertmanager's are: the first
-that takes an alert names its receiver and ends the search, unless it says ``continue``.
-The last one has no conditions, so that no alert is lost between them; a route whose
-receiver is empty says on purpose that nobody is told. Without routes every receiver
-gets every alert, each incident in posts of its own. A receiver that several routes name
-for one alert is told once, by the first.
+Theory of operation. Routes are tried in order, as in Alertmanager: the first one that
+matches names the receiver and ends the search, unless it continues. The last one has no
+conditions, so no alert is lost between them; an empty receiver drops an alert on
+purpose. Without routes every receiver gets every alert, each incident in its own posts.
+If several routes name a receiver for one alert, the first of them counts.
 
-An alert is matched by its labels: its name, severity and stream, the fixed ones of the
-settings, and those that the named groups of one regular expression take out of the
-stream's name. A *group* is a route and the values of the labels it groups by. A group
-of one stream is not gathered: each of its notifications has a post of its own, for
-receivers that look at one alert.
+A route matches by the alert's labels, see :mod:`detector.notify.labels`. A *group* is a
+route and the values of the labels it groups by. A group of a single stream is not
+gathered: each notification has its own post, for receivers that look at one alert.
+
+A receiver may have needs of its own, see :class:`ReceiverNeeds`: one that groups alerts
+itself gets all alerts of a route in common posts, and one whose alerts run out gets
+them again in time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from detector.events import Alert
 from detector.notify.labels import Labelling
+from detector.notify.receiver import ReceiverNeeds
 
-# notifications of about 1 kB each: a body under the megabyte that proxies take unless
-# told otherwise
-MOST = 500
+# A notification has about 1 kB, and proxies accept bodies of up to 1 MB by default.
+MAX_ALERTS_PER_POST = 500
 EACH_STREAM = ("alertname", "stream")
+_NO_NEEDS = ReceiverNeeds()
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Conditions, all of which must hold, and what becomes of the alerts that meet
-    them.
+    """Conditions that must all hold, and who gets the alerts they hold for.
 
     Attributes:
-        receiver: a receiver's name, or "": nobody is told.
+        receiver: a receiver's name, or "" for nobody.
         severities: any of these; empty: any at all.
-        like: label -> what its whole value must match.
-        further: whether the routes after this one are tried too.
+        label_patterns: label -> what its whole value must match.
+        continues: whether the routes after this one are tried too.
         group_wait: seconds that the first alert of a group waits for others.
-        repeat_interval: seconds after which an incident that still fires is told again;
-            0: never.
+        repeat_interval: seconds after which an incident that still fires is posted
+            again; 0: never.
     """
 
     receiver: str
@@ -54,31 +55,33 @@ class Route:
     group_wait: float = 0.0
     repeat_interval: float = 0.0
 
-    def takes(self, labelled: Mapping[str, str]) -> bool:
-        if self.severities and labelled["severity"] not in self.severities:
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        if self.severities and labels["severity"] not in self.severities:
             return False
         return all(
-            pattern.fullmatch(labelled.get(name, ""))
+            pattern.fullmatch(labels.get(name, ""))
             for name, pattern in self.label_patterns.items()
         )
 
+    @property
+    def depends_on_severity(self) -> bool:
+        return bool(self.severities) or "severity" in self.label_patterns
+
     def __str__(self) -> str:
-        """Its conditions, as they stand in the key of a group."""
-        severity = (
-            [f'severity=~"{"|".join(sorted(self.severities))}"']
-            if self.severities
-            else []
-        )
-        conditions = severity + [
-            f"{name}=~{_quoted(pattern.pattern)}"
-            for name, pattern in self.label_patterns.items()
-        ]
-        return "{}" + (f"/{{{','.join(conditions)}}}" if conditions else "")
+        """The conditions, as a group's key has them."""
+        conditions = ",".join(self._conditions())
+        return f"{{}}/{{{conditions}}}" if conditions else "{}"
+
+    def _conditions(self) -> Iterator[str]:
+        if self.severities:
+            yield f'severity=~"{"|".join(sorted(self.severities))}"'
+        for name, pattern in self.label_patterns.items():
+            yield f"{name}=~{_quoted(pattern.pattern)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Alerts of one of these may leave in one post: the key names the route as well."""
+    """Alerts that may share a post; the key names the route as well."""
 
     key: str
     labels: tuple[tuple[str, str], ...]
@@ -86,13 +89,19 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One receiver of one alert, and how many at most share its post."""
+    """One receiver of one alert.
+
+    Attributes:
+        wait: seconds that the first alert of a group waits for others.
+        repeat_interval: seconds until a firing alert is sent again; 0: never.
+        max_alerts: how many alerts share a post at most.
+    """
 
     receiver: str
     group: Group
     wait: float
-    repeat: float
-    most: int
+    repeat_interval: float
+    max_alerts: int
 
 
 class Routing:
@@ -100,77 +109,84 @@ class Routing:
 
     def __init__(
         self,
-        receivers: Sequence[str],
+        receivers: Collection[str],
         routes: Sequence[Route] = (),
-        labelled: Labelling | None = None,
+        labelling: Labelling | None = None,
+        needs: Mapping[str, ReceiverNeeds] | None = None,
     ) -> None:
+        """``needs`` by receiver; those that are not in it have none."""
         self.receivers = tuple(receivers)
-        self.labelled = labelled or Labelling()
-        self._routes = tuple(routes) or tuple(
-            Route(name, continues=True) for name in receivers
-        )
-        #: Whether an incident must be remembered while it is open: to repeat it, or to
-        #: tell its end to those who heard of its beginning.
-        self.remembers = any(
-            route.repeat_interval
-            or route.severities
-            or "severity" in route.label_patterns
-            for route in self._routes
+        self.labelling = labelling or Labelling()
+        self._needs = needs or {}
+        to_all = (Route(name, continues=True) for name in receivers)
+        self._routes = tuple(routes) or tuple(to_all)
+
+    @property
+    def tracks_open(self) -> bool:
+        """Whether open incidents must be remembered.
+
+        They must be if one is sent again while it lasts. They must be if a receiver may
+        hear of the beginning and not be on the route of the end.
+        """
+        refreshed = any(need.refresh_interval for need in self._needs.values())
+        return refreshed or any(
+            route.repeat_interval or route.depends_on_severity for route in self._routes
         )
 
     def targets(self, alert: Alert) -> tuple[Target, ...]:
         """Each receiver at most once, in the order of the routes."""
-        labelled = self.labelled(alert)
+        labels = self.labelling(alert)
         found: dict[str, Target] = {}
         for route in self._routes:
-            if route.takes(labelled):
-                if route.receiver and route.receiver not in found:
-                    found[route.receiver] = _target(route, labelled)
-                if not route.continues:
-                    break
+            if not route.matches(labels):
+                continue
+            if route.receiver and route.receiver not in found:
+                found[route.receiver] = self._target(route, labels)
+            if not route.continues:
+                break
         return tuple(found.values())
 
     def targets_for(self, alert: Alert, receivers: Sequence[str]) -> tuple[Target, ...]:
-        """Those that are owed it whatever the routes say now; those of the routes too
-        where one that was owed it is no receiver any more.
+        """Those receivers, whatever the routes say now.
+
+        If one of them does not exist any more, the routes' receivers are added.
         """
         routed = {target.receiver: target for target in self.targets(alert)}
-        known = [name for name in receivers if name in self.receivers]
-        names = (
-            known
-            if len(known) == len(receivers) > 0
-            else [*known, *(name for name in routed if name not in known)]
-        )
+        names = [name for name in receivers if name in self.receivers]
+        if not receivers or len(names) < len(receivers):
+            names += [name for name in routed if name not in names]
         return tuple(routed.get(name) or self._default(alert, name) for name in names)
 
-    def interval(self, alert: Alert, receiver: str) -> float:
-        """Seconds after which the receiver is told of it again; 0: never."""
-        return next(
-            (
-                target.repeat
-                for target in self.targets(alert)
-                if target.receiver == receiver
-            ),
-            0.0,
-        )
+    def repeat_interval(self, alert: Alert, receiver: str) -> float:
+        """Seconds until the receiver gets a firing alert again; 0: never."""
+        for target in self.targets(alert):
+            if target.receiver == receiver:
+                return target.repeat_interval
+        # A warning's receiver may not be on the route of the critical alert that it
+        # became. Its alert must not run out all the same.
+        return self._needs_of(receiver).refresh_interval
 
     def _default(self, alert: Alert, receiver: str) -> Target:
-        route = next(
-            (r for r in self._routes if r.receiver == receiver), Route(receiver)
+        routes = (route for route in self._routes if route.receiver == receiver)
+        route = next(routes, Route(receiver))
+        return self._target(route, self.labelling(alert))
+
+    def _needs_of(self, receiver: str) -> ReceiverNeeds:
+        return self._needs.get(receiver, _NO_NEEDS)
+
+    def _target(self, route: Route, labels: Mapping[str, str]) -> Target:
+        needs = self._needs_of(route.receiver)
+        group_by = () if needs.groups_alerts else route.group_by
+        values = tuple((name, labels[name]) for name in group_by if name in labels)
+        listed = ", ".join(f"{name}={_quoted(value)}" for name, value in values)
+        intervals = (route.repeat_interval, needs.refresh_interval)
+        return Target(
+            receiver=route.receiver,
+            group=Group(f"{route}:{{{listed}}}", values),
+            wait=route.group_wait,
+            repeat_interval=min(filter(None, intervals), default=0.0),
+            max_alerts=1 if "stream" in group_by else MAX_ALERTS_PER_POST,
         )
-        return _target(route, self.labelled(alert))
-
-
-def _target(route: Route, labelled: Mapping[str, str]) -> Target:
-    by = tuple((name, labelled[name]) for name in route.group_by if name in labelled)
-    key = f"{route}:{{{', '.join(f'{name}={_quoted(value)}' for name, value in by)}}}"
-    return Target(
-        route.receiver,
-        Group(key, by),
-        route.group_wait,
-        route.repeat_interval,
-        1 if "stream" in route.group_by else MOST,
-    )
 
 
 def _quoted(text: str) -> str:

@@ -24,13 +24,14 @@ from detector.model.engine import StepOutput
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
 from detector.notify.labels import Labelling
-from detector.notify.payload import alert_body, timestamp
+from detector.notify.payload import alert_body
 from detector.pipeline.observer import NullObserver, ScoredBatch
 from detector.pipeline.pipeline import Pipeline
 from detector.replay.chunks import Chunk, FileSource, LastPoint
 from detector.replay.explain_point import Point, explained
 from detector.replay.offline import offline_pipeline
 from detector.settings.alerting import AlertingSettings
+from detector.timestamps import rfc3339
 
 _LONG_BEFORE = 2  # ticks
 _NAMED = 5  # streams, of those that may have been meant
@@ -118,7 +119,7 @@ class ExplainRequest:
         if self._last is None:
             return
         if self._met is None:
-            self.answer = f"{self.stream} at {timestamp(self._last.time)}: it was not scored: late, repeated, or without a value."
+            self.answer = f"{self.stream} at {rfc3339(self._last.time)}: it was not scored: late, repeated, or without a value."
             return
         i, x, step, decided = self._met
         row = decided.rows[i]
@@ -143,7 +144,7 @@ class ExplainRequest:
         )
         before = self.at - self._last.time >= _LONG_BEFORE * float(row["tick"])
         note = (
-            f"{self.stream} has no point at {timestamp(self.at)}; its last one before that:\n"
+            f"{self.stream} has no point at {rfc3339(self.at)}; its last one before that:\n"
             if before
             else ""
         )

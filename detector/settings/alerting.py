@@ -15,92 +15,21 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from detector.alerting.policy import AlertTuning
+from detector.notify.delivery import RetryPolicy
 from detector.notify.labels import OWN_LABELS, Labelling
 from detector.notify.payload import RECEIVER
-from detector.notify.receivers.settings import ReceiverSettings, address, faulty
-from detector.notify.routes import EACH_STREAM, Route, Routing
-from detector.setting_types import Listed
+from detector.notify.receivers.http_settings import check_address, fault_sentence
+from detector.notify.receivers.settings import ReceiverSettings
+from detector.notify.receivers.webhook import WebhookSettings
+from detector.notify.routes import Route, Routing
+from detector.notify.settings import RouteSettings, check_routes, compiled
 from detector.timestamps import HOUR
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _DEFAULT = AlertTuning()
-
-
-class RouteSettings(BaseModel):
-    """Conditions, all of which must hold, and what becomes of the alerts that meet
-    them.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    receiver: str = Field(description="a receiver's name; empty: nobody is told")
-    severity: Listed = Field((), description="warning, critical, or both")
-    match: Mapping[str, str] = Field({}, description="label = value")
-    match_regex: Mapping[str, str] = Field(
-        {}, description="label = what its whole value must match"
-    )
-    continue_: bool = Field(
-        False,
-        alias="continue",
-        description="whether the routes after this one are tried too",
-    )
-    group_by: Listed = Field(
-        EACH_STREAM,
-        description="labels whose values the alerts of one post have in common",
-    )
-    group_wait: float = Field(
-        0.0,
-        ge=0,
-        le=3600,
-        description="seconds that the first alert of a group waits for others",
-    )
-    repeat_interval: float = Field(
-        0.0,
-        ge=0,
-        description="seconds after which an alert that still fires is posted again; 0: never",
-    )
-
-    @field_validator("severity")
-    @classmethod
-    def _known(cls, severities: tuple[str, ...]) -> tuple[str, ...]:
-        strange = [s for s in severities if s not in ("warning", "critical")]
-        if strange:
-            raise ValueError(f"{strange[0]!r} is no severity: warning or critical")
-        return severities
-
-    @field_validator("match_regex")
-    @classmethod
-    def _patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
-        for name, pattern in patterns.items():
-            compiled(pattern, f"of {name}")
-        return patterns
-
-    def route(self) -> Route:
-        exact = {
-            name: re.compile(re.escape(value)) for name, value in self.match.items()
-        }
-        like = {name: re.compile(pattern) for name, pattern in self.match_regex.items()}
-        return Route(
-            receiver=self.receiver,
-            severities=frozenset(self.severity),
-            label_patterns=exact | like,
-            continues=self.continue_,
-            group_by=self.group_by,
-            group_wait=self.group_wait,
-            repeat_interval=self.repeat_interval,
-        )
-
-
-def compiled(pattern: str, what: str) -> re.Pattern[str]:
-    """Raises ValueError."""
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(
-            f"the pattern {what} is not a regular expression: {error}"
-        ) from None
 
 
 class AlertingSettings(BaseModel):
@@ -212,114 +141,85 @@ class AlertingSettings(BaseModel):
 
     @field_validator("webhook_url")
     @classmethod
-    def _address(cls, value: SecretStr | None) -> SecretStr | None:
-        return (
-            address(value) if value is not None and value.get_secret_value() else None
-        )
+    def _check_webhook_url(cls, url: SecretStr | None) -> SecretStr | None:
+        return check_address(url) if url and url.get_secret_value() else None
+
+    @field_validator("external_url")
+    @classmethod
+    def _check_external_url(cls, url: str) -> str:
+        if url:
+            check_address(SecretStr(url))
+        return url
 
     @model_validator(mode="after")
-    def _usable(self) -> AlertingSettings:
-        self._check_receivers()
-        self._check_labels()
-        self._check_routes()
-        return self
-
-    def _check_receivers(self) -> None:
+    def _check_whole(self) -> AlertingSettings:
         names = [receiver.name for receiver in self.destinations()]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"two receivers are called {twice}")
-
-    def _check_routes(self) -> None:
-        if not self.routes:
-            return
-        names = {receiver.name for receiver in self.destinations()}
-        labels = {*OWN_LABELS, *self.labels, *self._stream_groups()}
-        for number, route in enumerate(self.routes):
-            if route.receiver and route.receiver not in names:
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two receivers are called {name}")
+        labels = (*self.labels, *self._stream_groups())
+        for label in labels:
+            if not _LABEL.fullmatch(label) or label in OWN_LABELS:
                 raise ValueError(
-                    f"routes.{number}: no receiver is called {route.receiver}; there are: {', '.join(sorted(names)) or 'none'}"
+                    f"{label!r} cannot be a label: letters, digits and underscores, "
+                    f"and none of {', '.join(OWN_LABELS)}"
                 )
-            both = sorted(route.match.keys() & route.match_regex.keys())
-            if both:
-                raise ValueError(
-                    f"routes.{number}: match and match_regex both name {both[0]}"
-                )
-            strange = [
-                name
-                for name in (*route.match, *route.match_regex, *route.group_by)
-                if name not in labels
-            ]
-            if strange:
-                raise ValueError(
-                    f"routes.{number}: no alert has a label {strange[0]}; there are: {', '.join(sorted(labels))}"
-                )
-        idle = names - {route.receiver for route in self.routes}
-        if idle:
-            raise ValueError(
-                f"routes: none leads to receiver {', '.join(sorted(idle))}"
-            )
-        last = self.routes[-1]
-        if last.severity or last.match or last.match_regex:
-            raise ValueError(
-                'routes: the last one has conditions, so alerts may match none: end with one without (receiver = "" tells nobody)'
-            )
-
-    def _check_labels(self) -> None:
-        for name in (*self.labels, *self._stream_groups()):
-            if not _LABEL.fullmatch(name) or name in OWN_LABELS:
-                raise ValueError(
-                    f"{name!r} can be no label: letters, digits and underscores, and none of {', '.join(OWN_LABELS)}"
-                )
+        if self.routes:
+            check_routes(self.routes, names, {*OWN_LABELS, *labels})
+        return self
 
     def _stream_groups(self) -> tuple[str, ...]:
         pattern = compiled(self.stream_labels, "of stream_labels")
         if self.stream_labels and not pattern.groupindex:
             raise ValueError(
-                "stream_labels: the pattern has no named group, as in (?P<cluster>[^/]+)/.*"
+                "stream_labels: the pattern has no named group, "
+                "as in (?P<cluster>[^/]+)/.*"
             )
         return tuple(pattern.groupindex)
 
-    def webhook(self) -> ReceiverSettings | None:
-        """The receiver that the ``webhook_`` settings describe."""
+    def webhook(self) -> WebhookSettings | None:
+        """The receiver that the ``webhook_`` settings describe. Raises ValueError."""
         if self.webhook_url is None:
             return None
-        described = {
-            name: getattr(self, f"webhook_{name}")
-            for name in ReceiverSettings.model_fields
-            if name != "name"
-        }
         try:
-            return ReceiverSettings(name=RECEIVER, **described)
+            return WebhookSettings(
+                name=RECEIVER,
+                url=self.webhook_url,
+                secret=self.webhook_secret,
+                bearer_token=self.webhook_bearer_token,
+                user=self.webhook_user,
+                password=self.webhook_password,
+                headers=self.webhook_headers,
+                tls_ca=self.webhook_tls_ca,
+                tls_certificate=self.webhook_tls_certificate,
+                tls_key=self.webhook_tls_key,
+                tls_verify=self.webhook_tls_verify,
+                timeout=self.webhook_timeout,
+            )
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
-            raise ValueError(
-                "; ".join(
-                    ("webhook_" if e["loc"] else "webhook: ")
-                    + faulty(e["loc"], e["msg"])
-                    for e in faults
-                )
-            ) from None
+            raise ValueError("; ".join(map(_webhook_fault, faults))) from None
 
     def destinations(self) -> tuple[ReceiverSettings, ...]:
         """All receivers, the one of the ``webhook_`` settings first."""
-        simple = self.webhook()
-        return (*((simple,) if simple is not None else ()), *self.receivers)
+        webhook = self.webhook()
+        return self.receivers if webhook is None else (webhook, *self.receivers)
 
     def labelling(self) -> Labelling:
-        return Labelling(
-            dict(self.labels),
-            re.compile(self.stream_labels) if self.stream_labels else None,
-        )
+        pattern = re.compile(self.stream_labels) if self.stream_labels else None
+        return Labelling(dict(self.labels), pattern)
 
     def routing(self) -> Routing:
-        names = [receiver.name for receiver in self.destinations()]
+        needs = {receiver.name: receiver.needs for receiver in self.destinations()}
         routes = [route.route() for route in self.routes]
         to_all = [
             Route(name, continues=True, repeat_interval=self.repeat_interval)
-            for name in names
+            for name in needs
         ]
-        return Routing(names, routes or to_all, self.labelling())
+        return Routing(list(needs), routes or to_all, self.labelling(), needs)
+
+    def retry(self) -> RetryPolicy:
+        return RetryPolicy(self.retry_first, self.retry_max)
 
     def tuning(self) -> AlertTuning:
         """The numbers that detection depends on."""
@@ -332,3 +232,8 @@ class AlertingSettings(BaseModel):
             min_gap=self.min_hours_between_incidents * HOUR,
             max_incident=self.max_incident_hours * HOUR,
         )
+
+
+def _webhook_fault(fault: ErrorDetails) -> str:
+    prefix = "webhook_" if fault["loc"] else "webhook: "
+    return prefix + fault_sentence(fault["loc"], fault["msg"])

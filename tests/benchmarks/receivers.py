@@ -15,17 +15,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from pydantic import SecretStr
 
 from deploy.harness.broker import free_ports
 from detector.clock import SystemClock
 from detector.events import RecordBatch
 from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
-from detector.notify.delivery import Delivery
-from detector.notify.labels import Labelling
+from detector.notify.delivery import Delivery, RetryPolicy
 from detector.notify.outbox import Outbox
-from detector.notify.receivers.settings import ReceiverSettings
-from detector.notify.receivers.webhook import Webhook
+from detector.notify.receiver import ReceiverContext
+from detector.notify.receivers.webhook import Webhook, WebhookSettings
 from detector.notify.routes import Routing
 from detector.pipeline.build import build_pipeline
 from detector.recovery.snapshot import Restored
@@ -110,7 +110,7 @@ def _measure(url: str | None) -> Callable[[], float]:
                 metrics=metrics,
             )
             house.assign(P, Restored((), (), 0))
-            delivery = Delivery(outbox, hooks, DeadLetterList(), settings, metrics)
+            delivery = Delivery(outbox, hooks, DeadLetterList(), RetryPolicy(), metrics)
             delivery.start()
             for poll in polls[:WARM_UP]:
                 house.process([poll])
@@ -133,12 +133,8 @@ def _measure(url: str | None) -> Callable[[], float]:
 
 
 def _webhook(url: str) -> Webhook:
-    return Webhook(
-        ReceiverSettings.model_validate({"name": "hook", "url": url}),
-        Labelling(),
-        "",
-        SystemClock(),
-    )
+    settings = WebhookSettings(name="hook", url=SecretStr(url))
+    return Webhook(settings, ReceiverContext())
 
 
 @contextmanager

@@ -10,18 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from pydantic import SecretStr
 
 from deploy.harness.broker import Broker, free_ports
-from detector.clock import SystemClock
 from detector.events import Alert, Partition, Reason, Severity
 from detector.metrics import Metrics
-from detector.notify.delivery import Delivery
-from detector.notify.labels import Labelling
+from detector.notify.delivery import Delivery, RetryPolicy
 from detector.notify.outbox import Outbox
-from detector.notify.receivers.settings import ReceiverSettings
-from detector.notify.receivers.webhook import Webhook
+from detector.notify.receiver import ReceiverContext
+from detector.notify.receivers.webhook import Webhook, WebhookSettings
 from detector.notify.routes import Routing
-from detector.settings.alerting import AlertingSettings
 from tests.chaos.receiver import MODES, FailingReceiver
 from tests.fakes import DeadLetterList
 from tests.integration.conftest import Start
@@ -44,15 +42,15 @@ def delivering(
     outbox: Outbox, receivers: Sequence[FailingReceiver], metrics: Metrics
 ) -> Iterator[None]:
     settings = [
-        ReceiverSettings.model_validate({"name": f"r{i}", "url": r.url, "timeout": 1})
+        WebhookSettings(name=f"r{i}", url=SecretStr(r.url), timeout=1)
         for i, r in enumerate(receivers)
     ]
-    hooks = {s.name: Webhook(s, Labelling(), "", SystemClock()) for s in settings}
+    hooks = {s.name: Webhook(s, ReceiverContext()) for s in settings}
     delivery = Delivery(
         outbox,
         hooks,
         DeadLetterList(),
-        AlertingSettings(retry_first=0.02, retry_max=0.1),
+        RetryPolicy(0.02, 0.1),
         metrics,
         seed=1,
     )

@@ -163,15 +163,15 @@ def test_the_example_of_a_post_has_the_shape_of_a_post() -> None:
         assert entry[field] == getattr(made.alerts[0], field)
 
 
-def toml_of(page: str) -> str:
-    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    return str(example)
+def tomls_of(page: str) -> list[str]:
+    return re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
 def test_the_example_of_zones_decides_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "example.toml").write_text(toml_of("docs/score.md"))
+    (text,) = tomls_of("docs/score.md")
+    (tmp_path / "example.toml").write_text(text)
     effective(monkeypatch)
     model = settings.load(tmp_path / "example.toml").model
     zones = model.zones(load_bundle(BUILTIN))
@@ -183,12 +183,16 @@ def test_the_example_of_zones_decides_by_name(
     assert hours_ahead == [1, -5, 5.5]
 
 
-def test_the_example_of_receivers_and_routes_loads(
+def test_the_examples_of_receivers_and_routes_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "example.toml").write_text(toml_of("docs/alerts.md"))
-    example = effective(monkeypatch, tmp_path / "example.toml")
-    assert "pager" in example["DETECTOR_ALERTING__RECEIVERS"]
+    found = ""
+    for number, text in enumerate(tomls_of("docs/alerts.md")):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(text)
+        found += effective(monkeypatch, file)["DETECTOR_ALERTING__RECEIVERS"]
+    assert "name: pager" in found
+    assert "kind: alertmanager" in found
 
 
 def test_the_reference_is_what_the_code_says() -> None:

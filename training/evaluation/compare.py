@@ -28,8 +28,8 @@ from rich.table import Table as Shown
 from detector.data.tables import Table
 from detector.model.bundle import load_bundle
 from detector.model.settings import ModelSettings
-from detector.notify.payload import timestamp
 from detector.settings.alerting import AlertingSettings
+from detector.timestamps import rfc3339
 from training.evaluation.backtest import Incident, tables_for
 from training.evaluation.evaluate import Evaluation, events, judge
 from training.history.labels import Labels
@@ -230,7 +230,7 @@ def _list(
         )
         scores = " and ".join(f"{i.score:.2f} (level {i.level:.2f})" for i in row)
         console.print(
-            f"  {timestamp(first.starts_at)}  {first.stream}  {until}, score {scores}: {', '.join(first.metrics[:3])}",
+            f"  {rfc3339(first.starts_at)}  {first.stream}  {until}, score {scores}: {', '.join(first.metrics[:3])}",
             highlight=False,
             soft_wrap=True,
         )

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from detector.errors import Permanent, Transient
 from detector.events import Alert, Partition, Reason, Severity
 from detector.metrics import Metrics
-from detector.notify.delivery import Delivery
+from detector.notify.delivery import Delivery, RetryPolicy
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Route, Routing
-from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList, ScriptedReceiver
 
 P = Partition("metrics", 0)
@@ -48,7 +47,7 @@ class Stage:
             self.outbox,
             self.receivers,
             self.dead,
-            AlertingSettings(retry_first=0.001, retry_max=0.002),
+            RetryPolicy(0.001, 0.002),
             self.metrics,
             seed=1,
         )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from detector.events import Alert, Partition, Reason, Severity
 from detector.notify.outbox import Outbox
 from detector.notify.payload import OutgoingPost
-from detector.notify.routes import MOST, Route, Routing
+from detector.notify.routes import MAX_ALERTS_PER_POST, Route, Routing
 from tests.fakes import FakeClock
 
 P = Partition("metrics", 0)
@@ -219,7 +219,7 @@ def test_a_storm_of_one_group_is_few_posts_with_nothing_left_out() -> None:
     for i in range(10_000):
         outbox.put((P, 0), alert(f"s{i}"))
     posts = delivered(outbox)
-    assert len(posts) == 10_000 / MOST
+    assert len(posts) == 10_000 / MAX_ALERTS_PER_POST
     assert [s for names in streams(posts) for s in names] == [
         f"s{i}" for i in range(10_000)
     ]

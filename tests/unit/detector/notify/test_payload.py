@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
 from detector.notify.labels import Labelling
@@ -20,8 +16,6 @@ from detector.notify.payload import (
     fingerprint,
     idempotency_key,
     post_key,
-    signature,
-    timestamp,
 )
 from detector.notify.routes import Routing
 
@@ -155,32 +149,3 @@ def test_a_posts_key_is_that_of_its_only_alert_or_one_of_all_in_their_order() ->
     assert post_key(keys[:1]) == keys[0]
     assert post_key(keys) == post_key(list(keys))
     assert len({post_key(keys), post_key(keys[::-1]), *keys}) == 4
-
-
-@given(
-    st.binary(min_size=1, max_size=80), st.integers(0, 2**40), st.binary(max_size=80)
-)
-def test_the_signature_is_hmac_sha256_over_time_colon_body(
-    secret: bytes, sent: int, content: bytes
-) -> None:
-    # RFC 2104, written out
-    padded = (secret if len(secret) <= 64 else hashlib.sha256(secret).digest()).ljust(
-        64, b"\0"
-    )
-    inner = hashlib.sha256(
-        bytes(b ^ 0x36 for b in padded) + f"{sent}:".encode() + content
-    ).digest()
-    wanted = hashlib.sha256(bytes(b ^ 0x5C for b in padded) + inner).hexdigest()
-    assert hmac.compare_digest(signature(secret, sent, content), wanted)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.5, "1970-01-01T00:00:00.500Z"),
-        (1.7e9, "2023-11-14T22:13:20.000Z"),
-        (59.9996, "1970-01-01T00:01:00.000Z"),
-    ],
-)
-def test_times_are_rfc_3339_in_utc(seconds: float, text: str) -> None:
-    assert timestamp(seconds) == text

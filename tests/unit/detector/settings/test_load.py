@@ -83,8 +83,8 @@ def test_a_faulty_setting_is_named(
             {"USER": "u", "PASSWORD": "p4ss", "BEARER_TOKEN": "t0ken"},
             "give one of bearer_token",
         ),
-        ({"BEARER_TOKEN": "t0ken\nX: y"}, "what a header can't carry"),
-        ({"HEADERS": '{"a b": "x"}'}, "no name of a header"),
+        ({"BEARER_TOKEN": "t0ken\nX: y"}, "cannot be sent in a header"),
+        ({"HEADERS": '{"a b": "x"}'}, "is not the name of a header"),
         ({"HEADERS": '{"idempotency-key": "x"}'}, "set by the daemon itself"),
         ({"TLS_KEY": "/k"}, "without tls_certificate"),
     ],
@@ -180,7 +180,7 @@ def test_receivers_and_routes_come_from_the_file_and_no_secret_of_them_is_shown(
     )
     routing = settings.alerting.routing()
     assert [
-        (t.receiver, t.repeat, t.wait, dict(t.group.labels))
+        (t.receiver, t.repeat_interval, t.wait, dict(t.group.labels))
         for t in routing.targets(alert)
     ] == [
         ("pager", 3600, 0, {"alertname": "StreamAnomaly", "stream": "eu/host-1"}),
@@ -207,7 +207,7 @@ def test_receivers_and_routes_come_from_the_file_and_no_secret_of_them_is_shown(
         (
             '"critical"',
             '"loud"',
-            r"alerting\.routes\.0\.severity in .*s\.toml: 'loud' is no severity",
+            r"alerting\.routes\.0\.severity in .*s\.toml: 'loud' is not a severity",
         ),
         ('["cluster"]', '["rack"]', r"routes\.1: no alert has a label rack"),
         ("group_wait = 30", 'severity = "warning"', "the last one has conditions"),
@@ -221,7 +221,7 @@ def test_receivers_and_routes_come_from_the_file_and_no_secret_of_them_is_shown(
         (
             'team = "core"}\nstream',
             'severity = "core"}\nstream',
-            "'severity' can be no label",
+            "'severity' cannot be a label",
         ),
         (
             "http://desk/",

@@ -16,8 +16,8 @@ import pytest
 from detector.cli.main import main as detector
 from detector.data.tables import read_tables
 from detector.model.bundle import load_bundle
-from detector.notify.payload import timestamp
 from detector.settings.alerting import AlertingSettings
+from detector.timestamps import rfc3339
 from tests.fakes import write_bundle, write_each_metric_bundle
 from training.cli import main as training
 from training.evaluation import evaluate as evaluation
@@ -104,7 +104,7 @@ def test_the_alerts_are_those_of_replay(
     )
     incidents = [i for s in found for i in s.incidents[BUDGETS.index(budget)]]
     assert {
-        (i.stream, timestamp(i.starts_at), timestamp(i.ended_at))
+        (i.stream, rfc3339(i.starts_at), rfc3339(i.ended_at))
         for i in incidents
         if i.ended_at is not None
     } == replayed

@@ -1,0 +1,128 @@
+"""One post over HTTP, and what its answer means: shared by receivers of every kind.
+
+A 2xx is an acknowledgement as soon as its status line is there. 408, 425, 429, 5xx and
+faults of the connection may pass, but not sooner than ``Retry-After`` says (RFC 9110,
+section 10.2.3). Any other status is a refusal. An address may itself be a secret, so
+messages name its host alone.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import hmac
+
+import urllib3
+
+from detector.clock import Clock
+from detector.errors import Permanent, Transient
+from detector.notify.receivers.http_settings import HttpSettings, host_of
+
+_RETRIED = {408, 425, 429}
+_READ_BYTES = 1 << 16  # of an answer's body, so that the connection can serve again
+_RETRY_AFTER_MAX = 3600.0  # seconds: no receiver silences us for longer
+
+
+class HttpClient:
+    """Posts JSON to the addresses of one receiver, one post at a time."""
+
+    def __init__(self, settings: HttpSettings, clock: Clock) -> None:
+        """Raises ConfigError if a TLS file cannot be used."""
+        secret = settings.secret
+        self._secret = None if secret is None else secret.get_secret_value().encode()
+        self._headers = settings.sent_headers()
+        self._clock = clock
+        self._pool = urllib3.PoolManager(
+            num_pools=len(settings.addresses),
+            maxsize=1,
+            timeout=urllib3.Timeout(total=settings.timeout),
+            retries=False,
+            ssl_context=settings.tls(),
+        )
+
+    def post(self, address: str, content: bytes, key: str) -> None:
+        """Post once under an Idempotency-Key. Raises Transient or Permanent."""
+        host = host_of(address)
+        try:
+            response = self._pool.request(
+                "POST",
+                address,
+                body=content,
+                headers=self._headers_of(content, key),
+                redirect=False,
+                preload_content=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise Transient(f"{host} can't be reached ({_kind(error)})") from None
+        # It was cut off after its first line: every whole answer has a date, a length
+        # or an encoding (RFC 9110).
+        if not response.headers:
+            response.close()
+            raise Transient(f"{host} broke off its answer")
+        _finish(response)
+        self._judge(host, response)
+
+    def _headers_of(self, content: bytes, key: str) -> dict[str, str]:
+        headers = {
+            "User-Agent": "streamwarden",
+            **self._headers,
+            "Content-Type": "application/json",
+            "Idempotency-Key": key,
+        }
+        if self._secret:
+            sent = int(self._clock.wall())
+            digest = signature(self._secret, sent, content)
+            headers["X-Streamwarden-Timestamp"] = str(sent)
+            headers["X-Streamwarden-Signature"] = f"sha256={digest}"
+        return headers
+
+    def _judge(self, host: str, response: urllib3.BaseHTTPResponse) -> None:
+        status = response.status
+        if 200 <= status < 300:
+            return
+        if status in _RETRIED or status >= 500:
+            pause = self._retry_after(response.headers.get("Retry-After"))
+            raise Transient(f"{host} answered {status}", pause)
+        raise Permanent(f"{host} refused it with {status}")
+
+    def _retry_after(self, value: str | None) -> float | None:
+        """Seconds to wait, of a number or a date; None if it is neither."""
+        if value is None:
+            return None
+        try:
+            if value.isdecimal():
+                asked = float(value)
+            else:
+                date = email.utils.parsedate_to_datetime(value)
+                asked = date.timestamp() - self._clock.wall()
+        except (ValueError, OverflowError):
+            return None
+        return min(max(0.0, asked), _RETRY_AFTER_MAX)
+
+
+def signature(secret: bytes, sent: int, content: bytes) -> str:
+    """HMAC-SHA256 (RFC 2104) over ``{sent}:{content}``, hexadecimal.
+
+    ``sent`` is wall time in epoch seconds: it lets a receiver refuse a replayed post.
+    """
+    signed = f"{sent}:".encode() + content
+    return hmac.new(secret, signed, hashlib.sha256).hexdigest()
+
+
+def _finish(response: urllib3.BaseHTTPResponse) -> None:
+    """Read a short body, so that the connection serves again; close it otherwise."""
+    try:
+        response.read(_READ_BYTES)
+        if response.read(1):
+            response.close()
+    except urllib3.exceptions.HTTPError:
+        response.close()
+    response.release_conn()
+
+
+def _kind(error: urllib3.exceptions.HTTPError) -> str:
+    """What went wrong, in words without an address."""
+    if not isinstance(error, urllib3.exceptions.SSLError):
+        return type(error).__name__
+    cause = error.args[0]
+    return f"TLS: {getattr(cause, 'verify_message', '') or type(cause).__name__}"
