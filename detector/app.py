@@ -211,7 +211,11 @@ class Daemon:
         while not self._stop.is_set():
             self._loop.vitals.last_turn = self._clock.monotonic()
             try:
-                return KafkaSource(self._settings.kafka, self._loop.partitions)
+                return KafkaSource(
+                    self._settings.kafka,
+                    self._loop.partitions,
+                    self._settings.recovery.topic,
+                )
             except Transient as error:
                 if not said:
                     self._log.warning("waiting_for_broker", cause=str(error))

@@ -15,6 +15,7 @@ from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
 from detector.compose import open_bundle
 from detector.errors import DetectorError
+from detector.kafka.subscription import Subscription
 from detector.model.onnx_engine import OnnxEngine
 from detector.settings.load import Settings, load, names_and_values
 
@@ -70,6 +71,13 @@ def remarks(settings: Settings) -> Iterator[str]:
         zone = settings.model.zone(open_bundle(settings))
         source = "" if settings.model.timezone else ", the zone of the bundle"
         yield f"wall clocks: {zone}{source}"
+    if settings.kafka.topics:
+        inputs = Subscription(settings.kafka.topics, settings.recovery.topic)
+        if inputs.leaves_out_store:
+            yield (
+                f"input topics: {inputs.topics[0]} without {inputs.store_topic},"
+                " which holds the daemon's own state"
+            )
     if not settings.alerting.destinations():
         yield (
             "receivers: none, so alerts are only logged and counted;"

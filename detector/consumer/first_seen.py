@@ -1,6 +1,8 @@
-"""first_seen."""
+"""Logs the first of what may come a million times; the rest is counted only."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import structlog
 
@@ -8,14 +10,17 @@ from detector.errors import RejectReason
 from detector.events import Partition, RejectedRecord
 from detector.pipeline.observer import NullObserver
 
+_LONGEST_NAME: Final = 200  # characters of a stream in a log line
+_LONGEST_FIELD: Final = 100  # characters of a field in a log line
+
 
 class FirstOccurrenceLog(NullObserver):
-    """Logs the first rejected record of each reason, the first split stream, and each
-    unknown field once; the rest is counted. Implements Observer.
+    """The first rejected record of each reason, the first split stream, and each
+    unknown field that the decoder reports. Implements Observer.
     """
 
     def __init__(self) -> None:
-        self._split = False
+        self._has_split = False
         self._seen: set[RejectReason] = set()
         self._log = structlog.get_logger("ingest")
 
@@ -23,38 +28,42 @@ class FirstOccurrenceLog(NullObserver):
         if record.reason in self._seen:
             return
         self._seen.add(record.reason)
-        where = {
-            "topic": record.partition.topic,
-            "partition": record.partition.number,
-            "offset": record.offset,
-        }
         self._log.warning(
             "record_rejected",
             reason=record.reason.value,
             detail=record.detail,
-            **where,
-            more="counted, not logged",
+            **_stream(record),
+            topic=record.partition.topic,
+            partition=record.partition.number,
+            offset=record.offset,
+            note="the first of its kind; later ones are counted, not logged",
         )
 
     def split(self, stream: str, one: Partition, other: Partition) -> None:
-        if not self._split:
-            remedy = (
-                "key records by stream: each partition holds a state of its own for it"
-            )
-            self._log.warning(
-                "stream_on_two_partitions",
-                stream=stream[:200],
-                partitions=f"{one},{other}",
-                remedy=remedy,
-            )
-        self._split = True
+        if self._has_split:
+            return
+        self._has_split = True
+        self._log.warning(
+            "stream_on_two_partitions",
+            stream=stream[:_LONGEST_NAME],
+            partitions=f"{one},{other}",
+            note="each partition keeps its own state of the stream",
+            remedy="key records by stream",
+        )
 
     def unknown_field(self, field: str, partition: Partition, offset: int) -> None:
         self._log.info(
             "unknown_field",
-            field=field[:100],
+            field=field[:_LONGEST_FIELD],
             topic=partition.topic,
             partition=partition.number,
             offset=offset,
-            more="ignored",
+            note="ignored",
         )
+
+
+def _stream(record: RejectedRecord) -> dict[str, str]:
+    """The record's key, which names its stream; nothing if it has none."""
+    if not record.key:
+        return {}
+    return {"stream": record.key.decode(errors="replace")[:_LONGEST_NAME]}

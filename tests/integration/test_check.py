@@ -86,6 +86,16 @@ def test_a_pattern_that_matches_a_topic_is_no_fault(check: Check) -> None:
     assert check(KAFKA__TOPICS="^metrics-.*")[0] == 0
 
 
+def test_a_pattern_that_matches_the_topic_of_the_store_is_a_remark(
+    check: Check,
+) -> None:
+    status, out, err = check(
+        KAFKA__TOPICS="^metrics", RECOVERY__STORE="kafka:metrics-s"
+    )
+    assert (status, err) == (0, "")
+    assert "input topics: ^metrics without metrics-s, which holds" in out
+
+
 def test_no_receiver_is_a_remark_and_status_0(check: Check) -> None:
     status, out, err = check(ALERTING__WEBHOOK_URL="", ALERTING__WEBHOOK_SECRET="")
     assert (status, err) == (0, "")

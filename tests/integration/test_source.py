@@ -70,6 +70,25 @@ def join(broker: Broker, topic: str) -> Iterator[Join]:
         yield joining
 
 
+def test_a_regex_does_not_read_the_topic_of_the_store(
+    broker: Broker, topic: str
+) -> None:
+    state = f"{topic}-state"
+    broker.create_topic(state, 1)
+    held = Assigned()
+    settings = KafkaSettings(
+        bootstrap_servers=(broker.bootstrap,),
+        topics=(f"^{topic}",),
+        group_id=uuid.uuid4().hex,
+    )
+    source = KafkaSource(settings, held, state)
+    try:
+        eventually(lambda: source.poll(1, 0.1) or held.now, "partitions are assigned")
+        assert {partition.topic for partition in held.now} == {topic}
+    finally:
+        source.close(timeout=1)
+
+
 @pytest.fixture
 def membership(join: Join) -> tuple[KafkaSource, Assigned]:
     return join()

@@ -30,6 +30,7 @@ from detector.clock import SystemClock
 from detector.errors import ConfigError, StoreError
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
+from detector.kafka.subscription import Subscription
 from detector.recovery.store_kafka import KafkaStore
 from detector.settings.load import Settings
 
@@ -53,7 +54,8 @@ def broker_faults(settings: Settings) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
         return
-    yield from _topic_faults(settings.kafka, present)
+    inputs = Subscription(settings.kafka.topics, settings.recovery.topic)
+    yield from _topic_faults(settings.kafka, inputs, present)
     if settings.recovery.topic:
         try:
             store = KafkaStore(settings.kafka, settings.recovery.topic, SystemClock())
@@ -233,14 +235,15 @@ def _mechanisms(host: str, port: int) -> tuple[str, ...]:
         return ()
 
 
-def _topic_faults(kafka: KafkaSettings, present: Set[str]) -> Iterator[str]:
+def _topic_faults(
+    kafka: KafkaSettings, inputs: Subscription, present: Set[str]
+) -> Iterator[str]:
     servers = ", ".join(kafka.bootstrap_servers)
-    first = kafka.topics[0]
-    if first.startswith("^"):
-        pattern = re.compile(first)
+    if inputs.pattern is not None:
+        pattern = re.compile(inputs.pattern)
         if not any(pattern.match(topic) for topic in present):
             yield (
-                f"no topic at {servers} matches {first} ({_listed(present)}):"
+                f"no topic at {servers} matches {kafka.topics[0]} ({_listed(present)}):"
                 " create one, or set DETECTOR_KAFKA__TOPICS"
             )
         return

@@ -35,6 +35,7 @@ from detector.errors import Transient
 from detector.events import Partition, RawBatch
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
+from detector.kafka.subscription import Subscription
 from detector.ports import Assignments
 
 # for one attempt to reach a broker: a stop goes unnoticed for as long
@@ -46,9 +47,17 @@ _PATIENCE = 25  # empty polls without a partition before the log says so
 
 
 class KafkaSource:
-    """Implements Source. Raises Transient where the broker can't be reached."""
+    """Implements Source. Raises Transient if the broker can't be reached.
 
-    def __init__(self, settings: KafkaSettings, assignments: Assignments) -> None:
+    ``store_topic`` is never read, even if the ^regex of topics matches it.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        assignments: Assignments,
+        store_topic: str | None = None,
+    ) -> None:
         self._topics = settings.topics
         self._from_the_start = settings.auto_offset_reset == "earliest"
         self._idle = 0
@@ -78,14 +87,23 @@ class KafkaSource:
                 f"no broker answers at {', '.join(settings.bootstrap_servers)} ({type(error).__name__})"
             ) from None
         self._listener = _Listener(self._consumer, assignor, assignments)
-        if settings.topics[0].startswith("^"):
-            self._consumer.subscribe(
-                pattern=settings.topics[0], listener=self._listener
+        self._subscribe(Subscription(settings.topics, store_topic))
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        if subscription.leaves_out_store:
+            self._log.info(
+                "store_topic_left_out",
+                topic=subscription.store_topic,
+                topics=",".join(subscription.topics),
+                note="it holds the daemon's own state and is not read as input",
             )
-        else:
-            self._consumer.subscribe(
-                topics=list(settings.topics), listener=self._listener
-            )
+        pattern = subscription.pattern
+        names = None if pattern else list(subscription.topics)
+        self._consumer.subscribe(
+            topics=names or (),
+            pattern=pattern,
+            listener=self._listener,
+        )
 
     def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
         # it counts only if a poll waits for the answer
@@ -206,7 +224,7 @@ class KafkaSource:
             )
             more = "it is tried again, and a hint only: the snapshot says where reading starts"
             self._log.warning(
-                "commit_failed", cause=f"{type(answer).__name__}: {answer}", more=more
+                "commit_failed", cause=f"{type(answer).__name__}: {answer}", note=more
             )
 
     def lag(self, partition: Partition, offset: int) -> int | None:
