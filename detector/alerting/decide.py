@@ -1,31 +1,36 @@
-"""From a score to a decision: whole waves at once, no Python object until something
-changes.
+"""From a score to a decision, for whole waves at once.
 
-Theory of operation. Each stream walks ok -> pending -> firing -> ok. It is *pending*
-from the first score at or over its level (:mod:`detector.alerting.thresholds`),
-*firing* once ``breaches`` steps in a row were, and recovers when ``calms`` steps in a
-row were under the clearing level, which lies ``hysteresis`` below the level so that a
-score that hovers does not flap, and a quarter of the spacing passed since it was last
-over it, so that what comes in bursts is one incident. A new one begins ``cooldown``
-ticks of event time and the spacing after the last one ended at the earliest: what
-follows so soon is most often the same thing met again, such as a shift that the hours
-of the day have yet to learn. But what is worse than the last incident, and critical, is
-told within the spacing, too: a small incident must not hide the outage after it. An
-incident starts at the event time of its first breach. It is a warning at the level of
-the operator's budget and critical at the level of a tenth of it; it escalates at most
-once and never de-escalates. Ticks are the stream's own, followed in its row.
+Theory of operation. Each stream goes from ok to pending to firing and back to ok. The
+threshold of each is that of :mod:`detector.alerting.thresholds`; the numbers below are
+those of :class:`~detector.alerting.policy.AlertPolicy`.
 
-No stream fires for ever: an incident that lasts for ``accept_after`` seconds is over,
-the state it is in accepted as the new normal. The stream's level then stands above the
-plateau that the score reached, until the score comes down.
+- *Pending*: the score is at or over the threshold, and no incident may be too recent.
+- *Firing*: it was so for ``breach_steps`` points in a row. The incident starts at the
+  event time of the first of them.
+- *Recovered*: the score was under the clearing threshold for ``clear_steps`` points in
+  a row, and a quarter of the minimum gap has passed since it was last over it. The
+  clearing threshold is ``hysteresis`` lower, so a score that hovers does not flap. The
+  quarter makes a burst of peaks one incident.
+- *Cooldown*: the next incident begins ``cooldown_ticks`` and the minimum gap after the
+  last one ended. What follows sooner is most often the same thing again, such as a
+  shift that the stream's past does not hold for every hour yet. A critical incident
+  that is worse than the last one ignores the gap: a small incident must not hide an
+  outage.
+- *Severity*: a warning at the threshold, critical at the threshold of a tenth of the
+  budget. An incident escalates at most once and never de-escalates.
+- *Accepted*: no stream fires for ever. After ``max_incident`` seconds an incident ends
+  and its state is the new normal. The threshold then stays above the *plateau* that the
+  score reached, until the score falls.
 
-The same table is used where the levels are learned: calibration runs :func:`decide`
-over held-out scores at many levels and counts the incidents it opens, so that a level
-means what the daemon will do.
+Ticks are a stream's own: a running mean of the intervals between its points.
+
+Calibration uses the same table. It runs :func:`decide` over held-out scores at many
+thresholds and counts the incidents, so a threshold means what the daemon will do.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,41 +39,49 @@ import numpy.typing as npt
 from detector.alerting.policy import AlertPolicy
 from detector.alerting.thresholds import (
     PENALTY_MEMORY,
+    Bools,
+    clip,
     decay,
-    false_alarm_weight,
     learn_offset,
     min_gap,
     offset_for_age,
     offset_for_tick_and_day,
 )
-from detector.events import F32, F64, U8, Phase, Reason, Severity
-from detector.state.decisions import DECISION, DecisionState
+from detector.alerting.transitions import FIRING, OK, WARMING, Points, step_incidents
+from detector.events import F32, F64, U8, Reason
+from detector.state.decisions import DECISION, DecisionState, opaque
 from detector.timestamps import DAY
 
-_OPAQUE = np.dtype(("V", DECISION.itemsize))
-_WARMING, _OK, _PENDING, _FIRING = (
-    np.uint8(p) for p in (Phase.WARMING, Phase.OK, Phase.PENDING, Phase.FIRING)
-)
-# of numpy: an enum's member is looked up each time
+U32 = npt.NDArray[np.uint32]
+
+# Seconds in which an accepted plateau follows a score that fell. By judgement: a daily
+# pattern returns within a day.
+_PLATEAU_MEMORY = DAY
+
+# The least share of an interval that moves the tick: a mean over the last fifty. The
+# graph tracks its tick with the same constant (training/models/univariate.py).
+_TICK_GAIN = 0.02
+
+# Ticks. Of a longer silence only this much counts as observed.
+_LONGEST_GAP = 10
+
+# Value that the number of points saturates at.
+_MAX_STEPS = np.iinfo(np.uint32).max
+
+# Members as numpy scalars: looking up a member of an enum on each wave is slow.
 _IS_WARMING = np.uint8(Reason.WARMING)
 _IS_BELOW = np.uint8(Reason.BELOW_THRESHOLD)
-Bools = npt.NDArray[np.bool_]
-_SATURATED = np.iinfo(np.uint16).max
-_MOST_STEPS = np.iinfo(np.uint32).max
-_PEAK_FADES = 3600.0  # seconds: one outlier in an incident is not its plateau
-# seconds in which an accepted plateau comes down to a score that came down
-_PLATEAU_FADES = DAY
-_TICK_GAIN = 0.02
-_LONGEST_GAP = 10  # ticks: a stream that fell silent for longer was not watched
-# ticks that an incident lasts at least before it is accepted, where they are long
-_SHORTEST_INCIDENT = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """One wave's outcome: phase uint8 [B] and reason uint8 [B] after the step, the
-    level float32 [B] that the score was held against, and the decision rows [B] to
-    store.
+    """The outcome of one wave of B streams.
+
+    Attributes:
+        phase: uint8 [B], :class:`Phase` after the point.
+        reason: uint8 [B], :class:`Reason` of the decision.
+        threshold: float32 [B], what the score was compared to.
+        rows: DECISION [B], the state to store.
     """
 
     phase: U8
@@ -78,268 +91,157 @@ class Decisions:
 
 
 def decide(
-    rows: DecisionState, times: F64, since: F64, scores: F32, rules: AlertPolicy
+    rows: DecisionState, times: F64, since: F64, scores: F32, policy: AlertPolicy
 ) -> Decisions:
-    """One step for B streams: ``rows`` [B] before it, event ``times`` [B], seconds
-    ``since`` the previous point [B], ``scores`` [B].
+    """One point of each of B streams.
 
-    Pure: returns new rows.
+    Pure: ``rows`` (DECISION [B]) is the state before the point and does not change.
+    ``times`` [B] are event times, ``since`` [B] the seconds since the previous point,
+    and ``scores`` [B] those of the graph.
     """
-    # numpy copies a structured row field by field, twenty times as slow
-    out = rows.view(_OPAQUE).copy().view(DECISION)
     steps = np.ascontiguousarray(rows["steps"])
-    warming = steps < rules.warm_up
     tick = track_interval(rows["tick"], steps, since)
-    lift = np.where(
-        steps == 0,
-        np.float32(rules.initial_penalty),
-        decay(rows["alarm_penalty"], since, PENALTY_MEMORY),
+    penalty = _faded_penalty(rows, steps, since, policy)
+    offset = base_offset(steps, tick, policy)
+    base_threshold = policy.warning + rows["stream_offset"] + penalty + offset
+    threshold = np.maximum(base_threshold, rows["plateau"]).astype(np.float32)
+    points = Points(
+        before=rows,
+        times=times,
+        since=since,
+        scores=scores,
+        tick=tick,
+        threshold=threshold,
+        is_above=scores >= threshold - np.float32(policy.hysteresis),
+        is_warming=steps < policy.warm_up,
     )
-    usually = (
-        rules.warning + rows["stream_offset"] + lift + base_offset(steps, tick, rules)
-    )
-    level = np.maximum(usually, rows["plateau"]).astype(np.float32)
-    over = scores >= level - np.float32(rules.hysteresis)
-
-    out["steps"] = np.minimum(steps, _MOST_STEPS - 1) + 1
-    out["tick"] = tick
-    out["alarm_penalty"] = lift
-    out["observed_seconds"] += np.where(
-        warming, 0.0, np.minimum(since, _LONGEST_GAP * tick)
-    )
-    out["breach_streak"] = out["critical_streak"] = out["clear_streak"] = 0
-    _learn(out, rows, scores, usually, rules)
-
-    phase = np.where(warming, _WARMING, _OK)
-    reason = np.where(warming, _IS_WARMING, _IS_BELOW)
-    accepted = np.zeros(len(rows), np.bool_)
-    busy = np.flatnonzero(over | (rows["phase"] > _OK))
-    # nearly all streams are quiet at nearly every step, and then all is said
-    if len(busy):
-        most = (
-            rules.max_gap
-            if np.ndim(rules.max_gap) == 0
-            else np.asarray(rules.max_gap)[busy]
-        )
-        apart = min_gap(rules.min_gap, tick[busy], most)
-        before = rows.view(_OPAQUE)[busy].view(DECISION)
-        moved = out.view(_OPAQUE)[busy].view(DECISION)
-        reason[busy], accepted[busy] = _incidents(
-            moved,
-            before,
-            apart,
-            times[busy],
-            since[busy],
-            scores[busy],
-            level[busy],
-            over[busy],
-            warming[busy],
-            rules,
-        )
-        out.view(_OPAQUE)[busy] = moved.view(_OPAQUE)
-        phase[busy] = moved["phase"]
-    out["phase"] = phase
-    _follow_plateaus(out, rows, scores, since, accepted, usually, rules)
-    return Decisions(phase, reason, level, out)
+    after = _quiet_rows(points, steps, penalty)
+    _learn(after, points, base_threshold, policy)
+    phase, reason, is_accepted = _step_active(after, points, policy)
+    _follow_plateaus(after, points, is_accepted, base_threshold, policy)
+    return Decisions(phase, reason, threshold, after)
 
 
-def _incidents(
-    out: DecisionState,
-    rows: DecisionState,
-    apart: F64,
-    times: F64,
-    since: F64,
-    scores: F32,
-    level: F32,
-    over: Bools,
-    warming: Bools,
-    rules: AlertPolicy,
-) -> tuple[U8, Bools]:
-    """Of streams that are near their level or in an incident, which ``out`` has the
-    ticks of already: reasons, and whose incident was accepted.
+def _quiet_rows(points: Points, steps: U32, penalty: F32) -> DecisionState:
+    """The rows after the point as if all streams were quiet, DECISION [B]."""
+    after = opaque(points.before).copy().view(DECISION)
+    after["steps"] = np.minimum(steps, _MAX_STEPS - 1) + 1
+    after["tick"] = points.tick
+    after["alarm_penalty"] = penalty
+    observed = np.minimum(points.since, _LONGEST_GAP * points.tick)
+    after["observed_seconds"] += np.where(points.is_warming, 0.0, observed)
+    after["breach_streak"] = after["critical_streak"] = after["clear_streak"] = 0
+    return after
+
+
+def _step_active(
+    after: DecisionState, points: Points, policy: AlertPolicy
+) -> tuple[U8, U8, Bools]:
+    """Step those streams that are near their threshold or in an incident.
+
+    Nearly all streams are quiet at nearly every point and need no more than their
+    phase. Gives phases and reasons, uint8 [B], and which incidents are accepted.
     """
-    was_firing = rows["phase"] == _FIRING
-    breach = (scores >= level) & ~warming
-    calm = ~over & ~warming
-
-    breaches = run_length(rows["breach_streak"], breach)
-    critical = run_length(
-        rows["critical_streak"],
-        (scores >= level + np.float32(rules.critical_above)) & ~warming,
-    )
-    calms = run_length(rows["clear_streak"], calm & was_firing)
-    crossed = np.where(over, times, rows["last_above"])
-
-    worse = scores - level >= np.maximum(
-        rules.critical_above, rows["peak_margin"] + rules.hysteresis
-    )
-    cooling = times < rows["ended"] + np.maximum(
-        rules.cooldown_ticks * out["tick"], np.where(worse, 0.0, apart)
-    )
-    begins = breach & ~was_firing & ~cooling
-    out["onset"] = np.where(begins & (rows["phase"] != _PENDING), times, rows["onset"])
-    fired = begins & (breaches >= rules.breach_steps)
-    recovered = (
-        was_firing & (calms >= rules.clear_steps) & (times >= crossed + apart / 4)
-    )
-    longest = np.maximum(rules.max_incident, _SHORTEST_INCIDENT * out["tick"])
-    accepted = was_firing & ~recovered & (times - rows["onset"] >= longest)
-    ends = recovered | accepted
-    escalated = (
-        was_firing
-        & ~ends
-        & (rows["severity"] == Severity.WARNING)
-        & (critical >= rules.breach_steps)
-    )
-    firing = (was_firing & ~ends) | fired
-
-    out["phase"] = np.where(
-        firing, _FIRING, np.where(begins, _PENDING, np.where(warming, _WARMING, _OK))
-    )
-    reason = np.full(len(rows), _IS_BELOW)
-    for where, why in (
-        (warming, Reason.WARMING),
-        (breach & ~was_firing & cooling, Reason.COOLDOWN),
-        (begins, Reason.UNCONFIRMED),
-        (was_firing, Reason.STILL_FIRING),
-        (was_firing & calm, Reason.CLEARING),
-        (fired, Reason.FIRED),
-        (escalated, Reason.ESCALATED),
-        (recovered, Reason.RECOVERED),
-        (accepted, Reason.ACCEPTED),
-    ):
-        reason[where] = why
-
-    out["severity"] = np.where(
-        firing, np.maximum(rows["severity"], Severity.WARNING), Severity.NONE
-    )
-    out["severity"][escalated | (fired & (critical >= rules.breach_steps))] = (
-        Severity.CRITICAL
-    )
-    out["breach_streak"] = breaches
-    out["critical_streak"] = critical
-    out["clear_streak"] = calms
-    out["last_above"] = crossed
-    out["incidents"] += fired
-    if ends.any():
-        out["ended"] = np.where(ends, times, rows["ended"])
-        out["alarm_penalty"] += np.where(
-            ends,
-            np.float32(rules.alarm_penalty)
-            * false_alarm_weight(rows["peak_margin"], rules.score_scale),
-            np.float32(0),
-        )
-    _follow_peaks(out, rows, scores, since, fired, level)
-    return reason, accepted
+    phase = np.where(points.is_warming, WARMING, OK)
+    reason = np.where(points.is_warming, _IS_WARMING, _IS_BELOW)
+    is_accepted = np.zeros(len(phase), np.bool_)
+    active = np.flatnonzero(points.is_above | (points.before["phase"] > OK))
+    if len(active):
+        limit = policy.max_gap
+        if np.ndim(limit):  # calibration has one for each row
+            limit = np.asarray(limit)[active]
+        chosen = points.at(active)
+        gap = min_gap(policy.min_gap, chosen.tick, limit)
+        moved = opaque(after)[active].view(DECISION)
+        reason[active], is_accepted[active] = step_incidents(moved, chosen, gap, policy)
+        opaque(after)[active] = opaque(moved)
+        phase[active] = moved["phase"]
+    after["phase"] = phase
+    return phase, reason, is_accepted
 
 
-def base_offset(steps: npt.NDArray[np.uint32], tick: F64, rules: AlertPolicy) -> F64:
-    """What a stream's tick [B] and age [B] move its level by."""
-    moved = offset_for_tick_and_day(
-        tick, rules.tick, steps * tick, rules.first_day_offset, rules.score_scale
+def base_offset(steps: U32, tick: F64, policy: AlertPolicy) -> F64:
+    """What tick, first day and age add to the fleet's threshold, float64 [B].
+
+    ``steps`` [B] are the points that a stream has had, ``tick`` [B] is in seconds.
+    """
+    offset = offset_for_tick_and_day(
+        tick, policy.tick, steps * tick, policy.first_day_offset, policy.score_scale
     )
-    if rules.cold_start_ages and (steps < rules.cold_start_ages[-1]).any():
-        moved = moved + offset_for_age(
+    ages = policy.cold_start_ages
+    if ages and (steps < ages[-1]).any():
+        offset = offset + offset_for_age(
             steps.astype(np.float64),
-            np.array(rules.cold_start_ages),
-            np.array(rules.cold_start_offsets),
+            np.array(ages),
+            np.array(policy.cold_start_offsets),
         )
-    return moved
+    return offset
+
+
+def track_interval(tick: F32, steps: U32, since: F64) -> F64:
+    """Each stream's tick in seconds after one more point, float64 [B].
+
+    A running mean in which an interval counts as half to twice the tick, so a gap moves
+    it little. The first interval is a placeholder, so the second replaces it.
+    """
+    bounded = clip(since, 0.5 * tick, 2.0 * tick)
+    gain = np.maximum(1.0 / (steps + 1.0), _TICK_GAIN)
+    has_no_tick = (tick == 0) | (steps <= 1)
+    return np.where(has_no_tick, since, tick + gain * (bounded - tick))
+
+
+# -- the threshold's moving parts ------------------------------------------------------
+
+
+def _faded_penalty(
+    rows: DecisionState, steps: U32, since: F64, policy: AlertPolicy
+) -> F32:
+    """The alarm penalty at this point; a stream's first point sets the initial one."""
+    faded = decay(rows["alarm_penalty"], since, PENALTY_MEMORY)
+    return np.where(steps == 0, np.float32(policy.initial_penalty), faded)
 
 
 def _learn(
-    out: DecisionState,
-    rows: DecisionState,
-    scores: F32,
-    usually: F64,
-    rules: AlertPolicy,
+    after: DecisionState, points: Points, base_threshold: F64, policy: AlertPolicy
 ) -> None:
-    """The stream's own evidence, from points that are no part of an incident."""
-    if not np.isnan(rules.reference_score):
-        counts = (
-            (rows["steps"] >= rules.warm_up)
-            & (rows["phase"] != _FIRING)
-            & (scores < usually - rules.hysteresis)
-        )
-        out["stream_offset"], out["evidence"] = learn_offset(
-            rows["stream_offset"],
-            rows["evidence"],
-            scores,
-            counts,
-            rules.reference_score,
-            rules.score_scale,
-        )
-
-
-def _follow_peaks(
-    out: DecisionState,
-    rows: DecisionState,
-    scores: F32,
-    since: F64,
-    fired: Bools,
-    level: F32,
-) -> None:
-    """How high the score of open incidents stands, and how far over its level it stood
-    at most.
-    """
-    during = fired | (rows["phase"] == _FIRING)
-    if during.any():
-        fades = (1 - np.exp(-since / _PEAK_FADES)).astype(np.float32)
-        peak = np.where(
-            scores >= rows["peak"],
-            scores,
-            rows["peak"] + fades * (scores - rows["peak"]),
-        )
-        out["peak"] = np.where(fired, scores, np.where(during, peak, rows["peak"]))
-        excess = scores - level
-        out["peak_margin"] = np.where(
-            fired,
-            excess,
-            np.where(
-                during, np.maximum(rows["peak_margin"], excess), rows["peak_margin"]
-            ),
-        )
-
-
-def _follow_plateaus(
-    out: DecisionState,
-    rows: DecisionState,
-    scores: F32,
-    since: F64,
-    accepted: Bools,
-    usually: F64,
-    rules: AlertPolicy,
-) -> None:
-    """The plateau where one was accepted, which holds while the score is there and then
-    comes down.
-    """
-    standing = np.isfinite(rows["plateau"])
-    if standing.any() or accepted.any():
-        stood = np.where(standing, rows["plateau"], scores)
-        lower = scores + decay(stood - scores, since, _PLATEAU_FADES)
-        stands = np.where(scores < usually - rules.hysteresis, lower, stood)
-        stands = np.where(
-            accepted, out["peak"] + np.float32(2 * rules.hysteresis), stands
-        )
-        out["plateau"] = np.where(
-            (standing | accepted) & (stands > usually), stands, -np.inf
-        )
-
-
-def track_interval(tick: F32, steps: npt.NDArray[np.uint32], since: F64) -> F64:
-    """Each stream's tick interval [B] in seconds after one more point: a running mean
-    that a gap moves little.
-
-    What stands in for the time since a point before the first is forgotten.
-    """
-    held = np.clip(since, 0.5 * tick, 2.0 * tick)
-    return np.where(
-        (tick == 0) | (steps <= 1),
-        since,
-        tick + np.maximum(1.0 / (steps + 1.0), _TICK_GAIN) * (held - tick),
+    """Move the stream's own offset, by points that are not part of an incident."""
+    if math.isnan(policy.reference_score):
+        return
+    before = points.before
+    is_calm = before["phase"] != FIRING
+    is_below = points.scores < base_threshold - policy.hysteresis
+    after["stream_offset"], after["evidence"] = learn_offset(
+        before["stream_offset"],
+        before["evidence"],
+        points.scores,
+        ~points.is_warming & is_calm & is_below,
+        policy.reference_score,
+        policy.score_scale,
     )
 
 
-def run_length(before: npt.NDArray[np.uint16], now: Bools) -> npt.NDArray[np.uint16]:
-    """Length of the run of True that ends at this step, saturating."""
-    return np.where(now, np.minimum(before, _SATURATED - 1) + 1, 0).astype(np.uint16)
+def _follow_plateaus(
+    after: DecisionState,
+    points: Points,
+    is_accepted: Bools,
+    base_threshold: F64,
+    policy: AlertPolicy,
+) -> None:
+    """Set the plateau of an accepted incident; lower it once the score falls.
+
+    It vanishes when the base threshold is at least as high.
+    """
+    before = points.before["plateau"]
+    scores = points.scores
+    has_plateau = np.isfinite(before)
+    if not (has_plateau.any() or is_accepted.any()):
+        return
+    held = np.where(has_plateau, before, scores)
+    lower = scores + decay(held - scores, points.since, _PLATEAU_MEMORY)
+    has_fallen = scores < base_threshold - policy.hysteresis
+    followed = np.where(has_fallen, lower, held)
+    # above the peak by more than the hysteresis, so that the plateau itself is quiet
+    above_peak = after["peak"] + np.float32(2 * policy.hysteresis)
+    plateau = np.where(is_accepted, above_peak, followed)
+    is_in_force = (has_plateau | is_accepted) & (plateau > base_threshold)
+    after["plateau"] = np.where(is_in_force, plateau, -np.inf)

@@ -1,200 +1,258 @@
-"""The level in force for each stream: the fleet's, the stream's own evidence, a lift
-after each incident, an accepted plateau.
+"""The threshold of each stream: the fleet's, its own offsets, penalties and a plateau.
 
-Theory of operation. The bundle says at which score its fleet raises so many incidents a
-stream-week. What one stream's level adds to that:
+Theory of operation. A bundle says how many incidents a stream-week its fleet raises at
+each score. One *scale* is the score that makes incidents e times as rare. The parts
+below are added to the fleet's threshold, in scales.
 
-- *own*: streams of one fleet differ, so the score that :data:`SHARE` of a stream's own
-points pass is tracked by stochastic approximation
-  (Robbins & Monro 1951; the gain is that of an exponential tail), starting from the
-  fleet's, which counts as :data:`PRIOR` points of evidence. Its distance from the
-  fleet's moves the level. Only points under the level count, at most :data:`MOST`
-  scales either way: an anomaly, however long, teaches little. Alarms are no evidence,
-  since most of them may be true.
-- *lift*: each incident that ends lifts the level, and the lift fades within
-:data:`MEMORY`, by so much that at a rate of the budget it
-  is :data:`FEEDBACK` *scales* in the end, a scale being the score that makes incidents
-  e times as rare. It is negative feedback: the level is taken for 3.5 = exp(1.25) times
-  the budget (:func:`lifted_budget`), so a stream that is new or noisy alarms more at
-  first and settles at the budget. A budget of less than one a week lifts as one a week
-  does, and is taken for less. The budget is one of false alarms, and nobody says which
-  were: but what chance makes seldom stands far over a level. Under an exponential tail
-  that excess is exponential with a mean of a scale, so an incident counts 2 exp(-excess
-  / scale), which is 1 on average where nothing is wrong, and next to nothing for an
-  outage (:func:`by_chance`).
-- *tick*: what is rare is rare by the point, so a stream with a tenth of the fleet's
-tick has ten times as many of them in a week: its level
-  stands ln(10) scales higher. One with a longer tick stays where it is and alarms less:
-  few points are no reason to alarm on less.
-- *young*: a stream that training has not seen scores higher while its own past is
-short. By how much, by the number of its points, is in the
-  bundle. It also begins with a lift of :data:`START` scales, since e^{FEEDBACK} times
-  the budget is no welcome for ten thousand new streams, and stands :data:`FIRST_DAY`
-  scales higher until it has seen a day, less and less in its second: whatever rhythm it
-  has is news till then. News comes by the hour and chance by the point, and their rates
-  add up: a stream that stands high for its tick stands little higher for its first day.
-  One that training saw for less than a week begins with part of the lift
-  (:func:`for_short_history`): what comes on other days is news, too.
-- *plateau*: where an incident lasted so long that it was accepted as the new normal,
-the level stands above what the score reached
-  until the score comes down, and then follows it down.
+- **Stream offset.** Streams of one fleet differ. Each stream tracks the score that a
+  share :data:`REFERENCE_SHARE` of its own points pass. It does so by stochastic
+  approximation (Robbins & Monro 1951) with the gain of an exponential tail. It starts
+  at the fleet's reference score, which counts as :data:`PRIOR_POINTS` points. The
+  distance between the two moves the threshold by at most :data:`MAX_OFFSET`. Only
+  points under the threshold count, so a long anomaly teaches little. Incidents are not
+  evidence, since most of them may be true.
+- **Alarm penalty.** Each incident that ends raises the threshold, and the penalty fades
+  within :data:`PENALTY_MEMORY`. This is negative feedback: a stream that raises as many
+  incidents as its budget ends up :data:`FEEDBACK` scales higher. The fleet's threshold
+  is therefore taken for exp(FEEDBACK) = 3.5 times the budget
+  (:func:`effective_budget`). A new or noisy stream alerts more at first and settles at
+  the budget. A budget under one a week has the penalty of one a week, and a smaller
+  factor.
+- **False alarms.** The budget counts false alarms, but nobody labels incidents. Chance
+  seldom exceeds a threshold by much: under an exponential tail the margin is
+  exponential with a mean of one scale. So an incident counts 2 exp(-margin / scale).
+  That is 1 on average if all incidents are chance, and almost 0 for an outage.
+- **Tick.** Chance acts per point. A stream with a tenth of the fleet's tick has ten
+  times as many points a week, so its threshold is ln(10) scales higher. A longer tick
+  moves nothing: fewer points are no reason to alert on less.
+- **First day.** Until a new stream has seen a day, its daily pattern looks anomalous.
+  Its threshold is :data:`FIRST_DAY` scales higher in its first day and fades to nothing
+  in its second. Such incidents come by the hour and chance by the point, so the two
+  rates are added, not the two offsets.
+- **Cold start.** The score of a new stream is higher while its past is short. The
+  bundle holds by how much, by the number of points. A new stream also starts with a
+  penalty of :data:`INITIAL_PENALTY` scales. Otherwise ten thousand new streams would
+  alert at 3.5 times the budget. A stream that training saw for less than a week starts
+  with a part of it (:func:`penalty_for_short_history`).
+- **Plateau.** After an incident is accepted as the new normal, the threshold stays
+  above the score that the incident reached. It follows the score down
+  (:mod:`detector.alerting.decide`).
 
-All of it is event time and stored numbers: a replay finds the same levels.
+Everything depends on event time and stored numbers only, so a replay finds the same
+thresholds.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from detector.events import F32, F64
 from detector.timestamps import DAY, WEEK
 
-REFERENCE_SHARE = (
-    0.05  # of the points pass the score that is compared between stream and fleet
-)
-PRIOR_POINTS = 3000.0  # points: about twenty independent stretches of a smoothed score
-# points remembered: what a stream did a month of minutes ago no longer counts
+Float = TypeVar("Float", np.float32, np.float64)
+Bools = npt.NDArray[np.bool_]
+
+# Share of the points that pass the reference score. By judgement: high enough to be the
+# upper tail, low enough to be seen often.
+REFERENCE_SHARE = 0.05
+
+# Points. What the fleet's reference score counts as: about twenty independent stretches
+# of a smoothed score.
+PRIOR_POINTS = 3000.0
+
+# Points. The evidence saturates here, so a stream forgets within a month of minutes.
 MAX_EVIDENCE = 40_000.0
-# scales: own evidence makes incidents at most ten times as rare or as frequent
+
+# Scales. A stream's own evidence makes its incidents at most ten times as rare or as
+# frequent as the fleet's.
 MAX_OFFSET = math.log(10)
-PENALTY_MEMORY = 4 * WEEK  # seconds in which a lift fades
-# of a spacing: shorter, one burst is two incidents; longer, a stream of slow ticks is
-# deaf
-_LEAST_TICKS = 48
-_MOST_TICKS = 144
-INITIAL_PENALTY = math.log(2)
-FIRST_DAY = math.log(4)
-# scales by which a stream that alarms at the rate of its budget is lifted in the end
+
+# Seconds in which a penalty fades to 1/e. By judgement: longer than any work cycle.
+PENALTY_MEMORY = 4 * WEEK
+
+# Scales that a stream at its budget's rate is penalised by in the end.
 FEEDBACK = 1.25
 
+# Scales that a new stream's penalty starts at: half as many incidents. By judgement.
+INITIAL_PENALTY = math.log(2)
 
-def penalty_per_incident(per_week: float, scale: float) -> float:
-    """What one incident adds to the level under a budget of ``per_week``."""
-    return FEEDBACK * scale * (WEEK / PENALTY_MEMORY) / max(1.0, per_week)
+# Scales in the first day: a quarter of the incidents. Seventeen kinds of made-up
+# streams at a tick of a minute then raise 1.2 times their budget in their first day,
+# not 2.4.
+FIRST_DAY = math.log(4)
+
+# Ticks. Bounds of the gap between two incidents, by judgement: if it is shorter, one
+# burst becomes two incidents; if it is longer, streams with slow ticks become deaf.
+_MIN_GAP_TICKS = 48
+_MAX_GAP_TICKS = 144
+
+# Seconds. The shortest tick that counts, so that a tick of 0 divides nothing by zero.
+_SHORTEST_TICK = 1e-3
+
+# The largest ratio of the fleet's tick to a stream's that moves its threshold.
+_MAX_TICK_RATIO = 1e3
+
+# Newton steps of :func:`budget_of_effective`; more change nothing in float64.
+_NEWTON_STEPS = 8
 
 
-def false_alarm_weight(excess: F32, scale: float) -> F32:
-    """How much an incident whose score stood ``excess`` [B] over its level at most
-    counts for the lift: 1 on average where chance made it.
-    """
-    return np.asarray(
-        2.0 * np.exp(np.maximum(excess, 0.0) * np.float32(-1.0 / scale)), np.float32
-    )
+# -- budget and penalties --------------------------------------------------------------
 
 
 def effective_budget(per_week: float) -> float:
-    """The rate that the level is taken for, so that with the lift in its equilibrium
-    incidents come at ``per_week``.
+    """Incidents a week that the fleet's threshold is taken for.
+
+    With the penalty in its equilibrium, incidents then come at ``per_week``.
     """
     return per_week * math.exp(FEEDBACK * min(1.0, per_week))
 
 
 def budget_of_effective(per_week: float) -> float:
-    """The budget that :func:`lifted_budget` makes ``per_week`` of: how often incidents
-    come in the end at a level that begins with so many.
+    """The inverse of :func:`effective_budget`.
+
+    A threshold that starts with ``per_week`` incidents has this many in the end.
     """
-    most = per_week * math.exp(-FEEDBACK)
-    if most >= 1.0:
-        return most
+    above_one = per_week * math.exp(-FEEDBACK)
+    if above_one >= 1.0:
+        return above_one
+    # solves b exp(FEEDBACK b) = per_week by Newton's method, which converges from above
+    # because the function is convex
     budget = min(per_week, 1.0)
-    for _ in range(8):  # Newton's steps on b e^(FEEDBACK b): convex, and from above
-        budget -= (budget - per_week * math.exp(-FEEDBACK * budget)) / (
-            1.0 + FEEDBACK * budget
-        )
+    for _ in range(_NEWTON_STEPS):
+        residual = budget - per_week * math.exp(-FEEDBACK * budget)
+        budget -= residual / (1.0 + FEEDBACK * budget)
     return budget
 
 
+def penalty_per_incident(per_week: float, scale: float) -> float:
+    """The score that one false alarm adds to a threshold under this budget."""
+    return FEEDBACK * scale * (WEEK / PENALTY_MEMORY) / max(1.0, per_week)
+
+
+def false_alarm_weight(margin: F32, scale: float) -> F32:
+    """What an incident counts for as a false alarm, float32 [B].
+
+    ``margin`` [B] is the largest distance of its score over the threshold. The weight
+    is 1 on average if chance makes the incidents.
+    """
+    weight = 2.0 * np.exp(np.maximum(margin, 0.0) * np.float32(-1.0 / scale))
+    return np.asarray(weight, np.float32)
+
+
+def penalty_for_short_history(seen: F64, known: int, initial: float) -> F32:
+    """Penalties that the ``known`` streams of a bundle start with, float32 [N].
+
+    Falls from ``initial`` to 0 as training saw a stream for 0 to 7 days. ``seen`` [N]
+    is in seconds; empty in bundles that do not say, which means longer.
+    """
+    if not len(seen):
+        return np.zeros(known, np.float32)
+    missing_share = np.clip(1.0 - seen / WEEK, 0.0, 1.0)
+    return np.asarray(initial * missing_share, np.float32)
+
+
+def decay(amount: F32, seconds: F64, memory: float) -> F32:
+    """``amount`` [B] after ``seconds`` [B]; it falls to 1/e in ``memory`` seconds."""
+    return amount * np.exp(seconds * (-1.0 / memory)).astype(np.float32)
+
+
+# -- offsets ---------------------------------------------------------------------------
+
+
 def learn_offset(
-    own: F32,
+    offset: F32,
     evidence: F32,
     scores: F32,
-    counts: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    usual: float,
+    counts: Bools,
+    reference_score: float,
     scale: float,
 ) -> tuple[F32, F32]:
-    """``own`` and ``evidence`` [B] after one more point; only where ``counts`` [B]."""
-    above = scores > usual + own
-    gain = np.float32(scale / REFERENCE_SHARE) / (evidence + np.float32(PRIOR_POINTS))
-    moved = np.clip(
-        own + gain * (above - np.float32(REFERENCE_SHARE)),
-        -MAX_OFFSET * scale,
-        MAX_OFFSET * scale,
-    )
-    return np.where(counts, moved, own), np.where(
-        counts, np.minimum(evidence + 1, MAX_EVIDENCE), evidence
-    )
+    """Stream offset and evidence, float32 [B] each, after one more point.
 
-
-def offset_for_tick(tick: F64, reference: float, scale: float) -> F64:
-    """What a stream's ``tick`` [B] moves its level by where the fleet's is
-    ``reference``, in seconds; a reference of 0 is none.
+    Nothing changes in rows that ``counts`` [B] leaves out.
     """
-    return scale * np.log(_oftener(tick, reference))
+    is_above = scores > reference_score + offset
+    gain = np.float32(scale / REFERENCE_SHARE) / (evidence + np.float32(PRIOR_POINTS))
+    moved = offset + gain * (is_above - np.float32(REFERENCE_SHARE))
+    bound = MAX_OFFSET * scale
+    learned = clip(moved, -bound, bound)
+    return (
+        np.where(counts, learned, offset),
+        np.where(counts, np.minimum(evidence + 1, MAX_EVIDENCE), evidence),
+    )
+
+
+def offset_for_tick(tick: F64, fleet_tick: float, scale: float) -> F64:
+    """What a stream's ``tick`` [B] adds, float64 [B]; ticks are in seconds.
+
+    A ``fleet_tick`` of 0 means that the fleet's threshold holds for any tick.
+    """
+    return scale * np.log(_tick_ratio(tick, fleet_tick))
 
 
 def offset_for_tick_and_day(
-    tick: F64, reference: float, seen: F64, first_day: float, scale: float
+    tick: F64, fleet_tick: float, seen: F64, first_day: float, scale: float
 ) -> F64:
-    """:func:`for_tick` of streams seen for ``seen`` [B] seconds: ``first_day`` where
-    only that counts, in the first day, and 0 after the second.
+    """:func:`offset_for_tick` of streams that have been seen for ``seen`` [B] seconds.
+
+    At the fleet's tick it is ``first_day`` during the first day and 0 after the second.
     """
-    unseen = np.clip(2.0 - seen / DAY, 0.0, 1.0)
+    unseen = clip(2.0 - seen / DAY, 0.0, 1.0)
     if not first_day or not unseen.any():
-        return offset_for_tick(tick, reference, scale)
-    return scale * np.log(
-        _oftener(tick, reference) + np.expm1(first_day / scale * unseen)
-    )
+        return offset_for_tick(tick, fleet_tick, scale)
+    chance = _tick_ratio(tick, fleet_tick)
+    unknown_pattern = np.expm1(first_day / scale * unseen)
+    return scale * np.log(chance + unknown_pattern)
 
 
-def _oftener(tick: F64, reference: float) -> F64:
-    """How many times as many points as the fleet's a stream with this ``tick`` [B] has;
-    1 where it has fewer.
+def _tick_ratio(tick: F64, fleet_tick: float) -> F64:
+    """How many points a stream has for each of the fleet's, float64 [B], at least 1."""
+    ratio = fleet_tick / np.maximum(tick, _SHORTEST_TICK)
+    return clip(ratio, 1.0, _MAX_TICK_RATIO)
+
+
+def offset_for_age(age: F64, ages: F64, offsets: F64) -> F64:
+    """What a short past adds, float64 [B], to streams that have had ``age`` [B] points.
+
+    ``offsets`` are measured at rising ``ages``; between them the logarithm of the age
+    is interpolated, beyond the last there is none.
     """
-    return np.clip(reference / np.maximum(tick, 1e-3), 1.0, 1e3)
+    log_age = np.log(np.maximum(age, 1))
+    return np.asarray(np.interp(log_age, np.log(ages), offsets, right=0.0))
 
 
-def offset_for_age(steps: F64, ages: F64, offsets: F64) -> F64:
-    """What being young moves the level by, of streams that have had ``steps`` [B]
-    points; ``offsets`` at ``ages`` (rising), none beyond the last.
+def clip(
+    values: npt.NDArray[Float], low: float | F32 | F64, high: float | F32 | F64
+) -> npt.NDArray[Float]:
+    """:func:`numpy.clip` [B] without its argument handling.
+
+    That takes longer than the arithmetic of a wave.
     """
-    return np.interp(np.log(np.maximum(steps, 1)), np.log(ages), offsets, right=0.0)
+    return np.minimum(np.maximum(values, low), high)
 
 
-def penalty_for_short_history(seen: F64, known: int, start: float) -> F32:
-    """What the ``known`` streams of a bundle are lifted by at first, [N]: ``start``,
-    the less of it the longer training saw them, 0 after a week.
+# -- the gap between incidents ---------------------------------------------------------
 
-    ``seen`` [N] in seconds; empty: for long.
+
+def min_gap(wanted: float, tick: F64, limit: float | F64) -> F64:
+    """Seconds from the end of an incident to the stream's next one, float64 [B].
+
+    It is ``wanted``, but 48 to 144 of the stream's ticks [B], and at most ``limit``.
+    A ``wanted`` of 0 means no gap.
     """
-    return (
-        np.asarray(start * np.clip(1.0 - seen / WEEK, 0.0, 1.0), np.float32)
-        if len(seen)
-        else np.zeros(known, np.float32)
-    )
-
-
-def min_gap(spacing: float, tick: F64, most: float | F64) -> F64:
-    """Seconds [B] from the end of an incident of a stream with ``tick`` [B] to the
-    next: ``spacing``, but 48 to 144 ticks, and at most ``most``.
-
-    A spacing of 0 is none.
-    """
-    return (
-        np.minimum(np.clip(spacing, _LEAST_TICKS * tick, _MOST_TICKS * tick), most)
-        if spacing
-        else np.zeros_like(tick)
-    )
+    if not wanted:
+        return np.zeros_like(tick)
+    in_ticks = np.clip(wanted, _MIN_GAP_TICKS * tick, _MAX_GAP_TICKS * tick)
+    return np.asarray(np.minimum(in_ticks, limit))
 
 
 def max_gap(per_week: float | F64) -> float | F64:
-    """Seconds: a quarter of the mean spacing of a budget's incidents, so that the
-    spacing alone never halves what was asked for.
+    """The longest gap in seconds under a budget: a quarter of its mean interval.
+
+    A longer one would hold back a large part of what the budget allows.
     """
     return WEEK / (4 * per_week)
-
-
-def decay(amount: F32, since: F64, memory: float) -> F32:
-    """``amount`` [B] after ``since`` [B] seconds of forgetting."""
-    return amount * np.exp(since * (-1.0 / memory)).astype(np.float32)

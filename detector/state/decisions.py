@@ -1,54 +1,65 @@
-"""decisions."""
+"""The decision state of a stream, as it is kept in the table and in pages."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-#: One stream's decision state; times are event time in seconds, scores those of the
-#: graph. ``onset`` of the incident, ``ended`` when the last one ended, ``crossed`` when
-#: it was last over the clearing level; ``watched`` seconds in which it could alert, and
-#: ``incidents`` in them; ``tick``, its own interval in seconds; ``lift``, ``own`` and
-#: its ``evidence``, ``peak`` of the score in an incident and its ``excess`` over the
-#: level at most, accepted ``plateau`` (-inf: none) as in
-#: :mod:`detector.alerting.thresholds`; ``metric``, ``seen`` and ``meant`` of the last
-#: incident as in
-#: :mod:`detector.alerting.resolution`.
+#: One stream's decision state. Times are event time in epoch seconds, -inf if there was
+#: none; scores and their differences are those of the graph. Pages hold these bytes: a
+#: change of the layout is a change of the schema
+#: (:data:`detector.recovery.snapshot.SCHEMA`).
 DECISION = np.dtype(
     [
-        ("onset", "<f8"),
-        ("ended", "<f8"),
-        ("last_above", "<f8"),
-        ("observed_seconds", "<f8"),
-        ("steps", "<u4"),
-        ("incidents", "<u4"),
-        ("tick", "<f4"),
-        ("alarm_penalty", "<f4"),
-        ("stream_offset", "<f4"),
-        ("evidence", "<f4"),
-        ("peak", "<f4"),
-        ("peak_margin", "<f4"),
-        ("plateau", "<f4"),
-        ("observed", "<f4"),
-        ("expected", "<f4"),
-        ("breach_streak", "<u2"),
-        ("critical_streak", "<u2"),
-        ("clear_streak", "<u2"),
-        ("metric", "<u2"),
-        ("phase", "u1"),
-        ("severity", "u1"),
+        ("onset", "<f8"),  # first breach of the pending, open or last incident
+        ("ended", "<f8"),  # end of the last incident
+        ("last_above", "<f8"),  # when the score was last over the clearing threshold
+        ("observed_seconds", "<f8"),  # time in which the stream could alert
+        ("steps", "<u4"),  # points so far
+        ("incidents", "<u4"),  # incidents in the observed time
+        ("tick", "<f4"),  # the stream's own interval in seconds; 0: not known yet
+        ("alarm_penalty", "<f4"),  # score, what past incidents add to the threshold
+        ("stream_offset", "<f4"),  # score, what the stream's own points add to it
+        ("evidence", "<f4"),  # points that the stream offset rests on
+        ("peak", "<f4"),  # score that the open or last incident has reached
+        ("peak_margin", "<f4"),  # its largest distance over the threshold
+        ("plateau", "<f4"),  # score accepted as the new normal; -inf: none
+        ("observed", "<f4"),  # value of `metric` when the incident fired; NaN: flatline
+        ("expected", "<f4"),  # what was expected of it then
+        ("breach_streak", "<u2"),  # points in a row over the threshold
+        ("critical_streak", "<u2"),  # points in a row over the critical threshold
+        ("clear_streak", "<u2"),  # points in a row under the clearing threshold
+        ("metric", "<u2"),  # index of the feature that contributed most when it fired
+        ("phase", "u1"),  # detector.events.Phase
+        ("severity", "u1"),  # detector.events.Severity
     ]
 )
-#: Steps that a stream counts as having had that training knows.
+
+#: Points that a stream counts as having had if training knows it: never young.
 KNOWN_STEPS = 1_000_000
+
 DecisionState = npt.NDArray[np.void]
+
+_OPAQUE = np.dtype(("V", DECISION.itemsize))
+
+
+def opaque(rows: DecisionState) -> npt.NDArray[Any]:
+    """The same memory as rows of bytes.
+
+    numpy copies structured rows field by field, which is ten to twenty times as slow.
+    """
+    return rows.view(_OPAQUE)
 
 
 def fresh_decisions(count: int, known: bool = False) -> DecisionState:
-    """Decision rows of ``count`` streams that have had no incident: new ones, or such
-    that training knows.
+    """Decision rows of ``count`` streams without an incident.
+
+    ``known``: training knows these streams, so they are not young.
     """
     rows = np.zeros(count, DECISION)
     rows["steps"] = KNOWN_STEPS if known else 0
-    rows["onset"] = rows["ended"] = rows["last_above"] = rows["plateau"] = -np.inf
+    for never in ("onset", "ended", "last_above", "plateau"):
+        rows[never] = -np.inf
     return rows
