@@ -1,23 +1,73 @@
-"""Types that settings share, and which settings are secrets."""
+"""Types that settings share, and what a setting's type says about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, get_args, get_origin
+import re
+from collections.abc import Iterator
+from types import NoneType, UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 
 def _split(value: object) -> object:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip())
-        if isinstance(value, str)
-        else value
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+#: Texts: a list in the TOML file, comma-separated in the environment.
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def compiled(pattern: str, name: str = "") -> re.Pattern[str]:
+    """A regular expression; ``name`` says whose it is, if its setting has several.
+
+    Raises ValueError, with the remedy, if it is not one.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        prefix = f"{name}: " if name else ""
+        raise ValueError(
+            f"{prefix}{pattern!r} is not a regular expression ({error}):"
+            " escape with a backslash what it should take literally"
+        ) from None
+
+
+def types_in(annotation: object) -> Iterator[object]:
+    """An annotation and everything inside its brackets."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from types_in(inner)
+
+
+def models_in(annotation: object) -> list[type[BaseModel]]:
+    """The models of nested tables in an annotation."""
+    return [
+        inner
+        for inner in types_in(annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel)
+    ]
+
+
+def holds_secret(annotation: object) -> bool:
+    """Whether a value of this type is a secret, or has one anywhere in it."""
+    if any(inner is SecretStr for inner in types_in(annotation)):
+        return True
+    return any(
+        holds_secret(field.annotation)
+        for model in models_in(annotation)
+        for field in model.model_fields.values()
     )
 
 
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+def is_plain_secret(annotation: object) -> bool:
+    """Whether it is one secret, or None, and not a table or a list with secrets."""
+    if get_origin(annotation) in (Union, UnionType):
+        return set(get_args(annotation)) <= {SecretStr, NoneType}
+    return annotation is SecretStr
 
 
 def secret_fields(model: type[BaseModel]) -> Iterator[str]:
@@ -26,11 +76,6 @@ def secret_fields(model: type[BaseModel]) -> Iterator[str]:
     Tables with secrets in them are left out: they have no ``_file`` of their own.
     """
     for name, field in model.model_fields.items():
-        kinds = (field.annotation, *get_args(field.annotation))
-        if any(kind is SecretStr for kind in kinds) and not _is_table(field.annotation):
+        listed = get_args(field.annotation) == (SecretStr, Ellipsis)
+        if listed or is_plain_secret(field.annotation):
             yield name
-
-
-def _is_table(annotation: object) -> bool:
-    origin = get_origin(annotation)
-    return isinstance(origin, type) and issubclass(origin, Mapping)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 from pydantic import (
@@ -14,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from detector.setting_types import Listed
+from detector.setting_types import Listed, compiled
 
 
 class KafkaSettings(BaseModel):
@@ -98,12 +97,7 @@ class KafkaSettings(BaseModel):
         if any(t.startswith("^") for t in topics):
             if len(topics) != 1:
                 raise ValueError("name topics, or give one ^regex, not both")
-            try:
-                re.compile(topics[0])
-            except re.error as error:
-                raise ValueError(
-                    f"{topics[0]} is not a regular expression: {error}"
-                ) from None
+            compiled(topics[0])
         return topics
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from detector.errors import ConfigError
 from detector.model.bundle import BUILTIN, Bundle
 from detector.model.local_time import Zones, compile_zones
+from detector.setting_types import compiled
 from detector.timestamps import DAY
 
 UTC = "UTC"
@@ -52,12 +53,7 @@ class TimezoneSettings(BaseModel):
     @field_validator("streams")
     @classmethod
     def _pattern(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(
-                f"{pattern!r} is not a regular expression ({error}): escape what it should take literally with a backslash"
-            ) from None
+        compiled(pattern)
         return pattern
 
     @field_validator("zone")
@@ -129,5 +125,5 @@ class ModelSettings(BaseModel):
         """
         return zones_of(
             self.zone(bundle),
-            tuple((re.compile(own.streams), own.zone) for own in self.timezones),
+            tuple((compiled(own.streams), own.zone) for own in self.timezones),
         )

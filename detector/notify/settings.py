@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from detector.notify.routes import EACH_STREAM, Route
-from detector.setting_types import Listed
+from detector.setting_types import Listed, compiled
 
 SEVERITIES = ("warning", "critical")
 
@@ -56,7 +56,7 @@ class RouteSettings(BaseModel):
     @classmethod
     def _check_patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
         for name, pattern in patterns.items():
-            compiled(pattern, f"of {name}")
+            compiled(pattern, name)
         return patterns
 
     @model_validator(mode="after")
@@ -116,13 +116,3 @@ def check_routes(
             "routes: the last one has conditions, so alerts may match none: "
             'end with one without (receiver = "" notifies nobody)'
         )
-
-
-def compiled(pattern: str, what: str) -> re.Pattern[str]:
-    """Raises ValueError."""
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(
-            f"the pattern {what} is not a regular expression: {error}"
-        ) from None

@@ -25,7 +25,8 @@ from detector.notify.receivers.http_settings import check_address, fault_sentenc
 from detector.notify.receivers.settings import ReceiverSettings
 from detector.notify.receivers.webhook import WebhookSettings
 from detector.notify.routes import Route, Routing
-from detector.notify.settings import RouteSettings, check_routes, compiled
+from detector.notify.settings import RouteSettings, check_routes
+from detector.setting_types import compiled
 from detector.timestamps import HOUR
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -169,7 +170,7 @@ class AlertingSettings(BaseModel):
         return self
 
     def _stream_groups(self) -> tuple[str, ...]:
-        pattern = compiled(self.stream_labels, "of stream_labels")
+        pattern = compiled(self.stream_labels, "stream_labels")
         if self.stream_labels and not pattern.groupindex:
             raise ValueError(
                 "stream_labels: the pattern has no named group, "

@@ -1,16 +1,17 @@
-"""All settings: the rooms' own, composed and cross-checked. The only module that reads
-the environment.
+"""All settings, composed of those of each room; only this module reads the environment.
 
-Environment over a TOML file over defaults. ``DETECTOR_KAFKA__TOPICS`` sets ``topics``
-of ``[kafka]``. Every secret can be given as a file:
-``DETECTOR_ALERTING__WEBHOOK_SECRET_FILE=/run/secrets/webhook``.
+The environment overrides a TOML file, and the file overrides the defaults.
+``DETECTOR_KAFKA__TOPICS`` sets ``topics`` of ``[kafka]``. Every secret can come from a
+file: ``DETECTOR_ALERTING__WEBHOOK_SECRET_FILE=/run/secrets/webhook``. A table or a list
+with secrets in it comes from its file as JSON, as it does from its variable.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,10 @@ from detector.errors import ConfigError
 from detector.kafka.settings import KafkaSettings
 from detector.model.settings import ModelSettings
 from detector.recovery.settings import RecoverySettings
+from detector.setting_types import holds_secret, is_plain_secret
 from detector.settings.alerting import AlertingSettings
+from detector.settings.faults import Places, sentence, suggestion
+from detector.settings.toml_file import read_toml
 from detector.web.settings import WebSettings
 
 PREFIX = "DETECTOR_"
@@ -71,78 +75,100 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        secrets = InitSettingsSource(
-            settings_cls, _secret_files(settings_cls, os.environ)
-        )
+        secrets = _read_secret_files(settings_cls, os.environ)
         return (
-            secrets,
+            InitSettingsSource(settings_cls, secrets),
             _Environment(settings_cls),
             InitSettingsSource(settings_cls, dict(init_settings())),
         )
 
 
 class _Environment(EnvSettingsSource):
-    """The environment without the ``…_FILE`` names, which :func:`_secret_files` reads."""
+    """The environment without the ``…_FILE`` names: see :func:`_read_secret_files`."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
-        files = {f"{name}_FILE".lower() for name, _ in _secrets(settings_cls)}
+        files = {secret.file_variable.lower() for secret in _secrets(settings_cls)}
         self.env_vars = {
-            k: v for k, v in self.env_vars.items() if k.lower() not in files
+            name: value
+            for name, value in self.env_vars.items()
+            if name.lower() not in files
         }
 
 
 def load(path: Path | None = None) -> Settings:
-    """The effective settings. Raises ConfigError, one line for each fault, that names
-    the setting and where it stands.
+    """The effective settings.
+
+    Raises ConfigError: a sentence for each fault, with the setting's name where it was
+    given.
     """
-    known = {f"{PREFIX}{n}" for n in _names(Settings)} | {
-        f"{n}_FILE" for n, _ in _secrets(Settings)
-    }
-    strange = sorted(
-        k for k in os.environ if k.startswith(PREFIX) and k.upper() not in known
-    )
-    if strange:
-        raise ConfigError(
-            f"no such setting: {', '.join(strange)}; README.md lists them under Settings"
-        )
+    return _validated(read_toml(path), path)
+
+
+def load_alerting(table: Mapping[str, Any], path: Path | None) -> AlertingSettings:
+    """The effective settings of alerting, for a command with settings of its own.
+
+    ``table`` is ``[alerting]`` of that command's file ``path``. The environment
+    overrides it, as it does for the daemon. Raises ConfigError as :func:`load` does.
+    """
+    return _validated({"alerting": table} if table else {}, path).alerting
+
+
+def _validated(tables: dict[str, Any], path: Path | None) -> Settings:
+    _check_names(os.environ)
     try:
-        return Settings(**_toml(path))
+        return Settings(**tables)
     except ValidationError as error:
-        raise ConfigError(
-            "; ".join(
-                _fault(e, path)
-                for e in error.errors(include_url=False, include_input=False)
-            )
-        ) from None
+        places = Places(PREFIX, path, os.environ)
+        raise ConfigError(sentence(error, Settings, places)) from None
     except SettingsError as error:
-        unread = getattr(error.__cause__, "doc", None)
-        names = sorted(
-            k
-            for k, value in os.environ.items()
-            if k.startswith(PREFIX) and value == unread
-        )
+        raise ConfigError(_not_json(error)) from None
+
+
+def _check_names(environment: Mapping[str, str]) -> None:
+    """Raises ConfigError if a variable with our prefix is not a setting."""
+    known = {f"{PREFIX}{name}" for name in _names(Settings)}
+    known |= {secret.file_variable for secret in _secrets(Settings)}
+    unknown = sorted(
+        name
+        for name in environment
+        if name.startswith(PREFIX) and name.upper() not in known
+    )
+    if unknown:
+        named = ", ".join(f"{name}{suggestion(name, known)}" for name in unknown)
         raise ConfigError(
-            f"{', '.join(names) or 'the environment'}: it is not JSON, as tables are in the environment: give it in the TOML file"
-        ) from None
+            f"no such setting: {named} (`streamwarden check` lists all settings)"
+        )
+
+
+def _not_json(error: SettingsError) -> str:
+    """A sentence about the variable that was read as JSON and is not."""
+    text = getattr(error.__cause__, "doc", None)
+    names = sorted(
+        name
+        for name, value in os.environ.items()
+        if name.startswith(PREFIX) and value == text
+    )
+    named = ", ".join(names) or "the environment"
+    return f"{named}: give a table as JSON, or in the TOML file"
 
 
 def names_and_values(settings: Settings) -> Iterator[tuple[str, str]]:
     """Every setting's environment name and its effective value, secrets masked."""
     for room in type(settings).model_fields:
         value = getattr(settings, room)
+        variable = f"{PREFIX}{room.upper()}"
         if not isinstance(value, BaseModel):
-            yield f"{PREFIX}{room.upper()}", str(value)
+            yield variable, str(value)
             continue
         for name in type(value).model_fields:
-            yield (
-                f"{PREFIX}{room.upper()}__{name.upper()}",
-                _shown(getattr(value, name)),
-            )
+            yield f"{variable}__{name.upper()}", _shown(getattr(value, name))
 
 
 def _shown(value: object) -> str:
-    """Masked down to the last secret within lists and tables."""
+    """A value as text, with every secret in its lists and tables masked."""
+    if value is None or value == {}:
+        return ""
     if isinstance(value, SecretStr):
         return "********"
     if isinstance(value, tuple):
@@ -150,25 +176,9 @@ def _shown(value: object) -> str:
     if isinstance(value, BaseModel):
         return _shown({name: getattr(value, name) for name in type(value).model_fields})
     if isinstance(value, Mapping):
-        return (
-            "{"
-            + ", ".join(f"{name}: {_shown(held)}" for name, held in value.items())
-            + "}"
-            if value
-            else ""
-        )
-    return "" if value is None else str(value)
-
-
-def _toml(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+        items = ", ".join(f"{name}: {_shown(held)}" for name, held in value.items())
+        return f"{{{items}}}"
+    return str(value)
 
 
 def _names(settings: type[BaseSettings]) -> Iterator[str]:
@@ -180,51 +190,58 @@ def _names(settings: type[BaseSettings]) -> Iterator[str]:
             yield room.upper()
 
 
-def _secrets(settings: type[BaseSettings]) -> Iterator[tuple[str, tuple[str, str]]]:
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """A setting that is a secret, or that has secrets in it."""
+
+    room: str
+    name: str
+    plain: bool  # one secret, and not a table or a list
+
+    @property
+    def variable(self) -> str:
+        return f"{PREFIX}{self.room}__{self.name}".upper()
+
+    @property
+    def file_variable(self) -> str:
+        return f"{self.variable}_FILE"
+
+
+def _secrets(settings: type[BaseSettings]) -> Iterator[_Secret]:
     for room, field in settings.model_fields.items():
         inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            for name, setting in inner.model_fields.items():
-                if "SecretStr" in str(setting.annotation):
-                    yield f"{PREFIX}{room}__{name}".upper(), (room, name)
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            continue
+        for name, setting in inner.model_fields.items():
+            if holds_secret(setting.annotation):
+                yield _Secret(room, name, is_plain_secret(setting.annotation))
 
 
-def _secret_files(
+def _read_secret_files(
     settings: type[BaseSettings], environment: Mapping[str, str]
-) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for variable, (room, name) in _secrets(settings):
-        file = environment.get(f"{variable}_FILE")
+) -> dict[str, dict[str, Any]]:
+    """The secrets that files hold, by room and name. Raises ConfigError."""
+    found: dict[str, dict[str, Any]] = {}
+    for secret in _secrets(settings):
+        file = environment.get(secret.file_variable)
         if file is None:
             continue
-        if variable in environment:
-            raise ConfigError(f"{variable} and {variable}_FILE are both set: keep one")
-        try:
-            found.setdefault(room, {})[name] = Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
+        if secret.variable in environment:
             raise ConfigError(
-                f"{variable}_FILE: {file} can't be read ({getattr(error, 'strerror', 'it is not text')})"
-            ) from None
+                f"{secret.variable} and {secret.file_variable} are both set: keep one"
+            )
+        found.setdefault(secret.room, {})[secret.name] = _read_secret(secret, file)
     return found
 
 
-def _fault(error: Any, path: Path | None) -> str:
-    name = _where([str(part) for part in error["loc"]], path)
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return (
-        f"no such setting: {name}"
-        if error["type"] == "extra_forbidden"
-        else f"{name}: {message}"
-    )
-
-
-def _where(parts: Sequence[str], path: Path | None) -> str:
-    """The name that a setting has where it was given: a variable's, or a key's of the
-    file; a whole room may be given in both.
-    """
-    present = {name.upper() for name in os.environ}
-    setting = f"{PREFIX}{'__'.join(parts[:2])}".upper()
-    if path is None or not present.isdisjoint((setting, f"{setting}_FILE")):
-        return f"{PREFIX}{'__'.join(parts)}".upper()
-    both = any(name.startswith(f"{setting}__") for name in present)
-    return f"{'.'.join(parts)} in {path}{' and the environment' if both else ''}"
+def _read_secret(secret: _Secret, file: str) -> object:
+    try:
+        text = Path(file).read_text().strip()
+        return text if secret.plain else json.loads(text)
+    except OSError as error:
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "it is not text"
+    except json.JSONDecodeError:
+        reason = "it is not JSON"
+    raise ConfigError(f"{secret.file_variable}: {file} can't be read ({reason})")

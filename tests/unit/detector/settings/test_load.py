@@ -4,6 +4,7 @@ secret.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,7 @@ def test_receivers_and_routes_come_from_the_file_and_no_secret_of_them_is_shown(
         (
             '"eu|us"',
             '"(eu"',
-            r"alerting\.routes\.0\.match_regex in .*s\.toml: the pattern of cluster is not a regular expression",
+            r"alerting\.routes\.0\.match_regex in .*s\.toml: cluster: '\(eu' is not a regular",
         ),
         (
             '"critical"',
@@ -401,3 +402,74 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[kafka")
     with pytest.raises(ConfigError, match=r"s\.toml"):
         load(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("DETECTOR_KAFKA__TOPIC", "DETECTOR_KAFKA__TOPICS"),
+        ("DETECTOR_ALERTING__WEBHOOK_ULR", "DETECTOR_ALERTING__WEBHOOK_URL"),
+        ("DETECTOR_WEBHOOK_URL", "DETECTOR_ALERTING__WEBHOOK_URL"),
+    ],
+)
+def test_an_unknown_variable_is_named_with_the_nearest_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(ConfigError, match=rf"no such setting: {name}: .* {nearest}\?"):
+        load()
+
+
+def test_a_variable_like_no_setting_gets_no_suggestion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DETECTOR_XYZZY", "x")
+    with pytest.raises(ConfigError, match=r"no such setting: DETECTOR_XYZZY \("):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "nearest"),
+    [
+        ('[kafka]\ntopic = "a"\n', r"kafka\.topic", "topics"),
+        ("[kafak]\n", "kafak", "kafka"),
+        (ROUTES.replace("group_wait", "group_wate"), "group_wate", "group_wait"),
+        (ROUTES.replace("continue", "continues"), "continues", "continue"),
+    ],
+)
+def test_an_unknown_key_of_the_file_is_named_with_the_nearest(
+    tmp_path: Path, text: str, key: str, nearest: str
+) -> None:
+    text = text if "routes" not in text else RECEIVERS + text
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, text))
+    assert re.search(
+        rf"no such setting: \S*{key} in \S+: did you mean {nearest}\?",
+        str(caught.value),
+    )
+
+
+def test_a_table_of_secrets_comes_from_a_file_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "headers").write_text('{"X-Scope": "sc0pe"}')
+    monkeypatch.setenv("DETECTOR_ALERTING__WEBHOOK_URL", "http://receiver/")
+    variable = "DETECTOR_ALERTING__WEBHOOK_HEADERS_FILE"
+    monkeypatch.setenv(variable, str(tmp_path / "headers"))
+    settings = load()
+    assert settings.alerting.webhook_headers["X-Scope"].get_secret_value() == "sc0pe"
+    (tmp_path / "headers").write_text("X-Scope: sc0pe")
+    with pytest.raises(
+        ConfigError, match=rf"{variable}: .* \(it is not JSON\)"
+    ) as caught:
+        load()
+    assert "sc0pe" not in str(caught.value)
+
+
+def test_receivers_come_from_a_file_since_they_hold_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "receivers").write_text('[{"name": "pager", "url": "http://p/t0ken"}]')
+    monkeypatch.setenv("DETECTOR_ALERTING__RECEIVERS_FILE", f"{tmp_path}/receivers")
+    (receiver,) = load().alerting.destinations()
+    assert (receiver.name, receiver.host) == ("pager", "p")
