@@ -26,6 +26,7 @@ from detector.events import (
     F64,
     SINGLE_METRIC,
     Alert,
+    Headers,
     Partition,
     RawBatch,
     RecordBatch,
@@ -46,6 +47,7 @@ from detector.model.bundle import (
 from detector.model.tail import TailFit
 from detector.notify.payload import OutgoingPost
 from detector.pipeline.observer import NullObserver, ScoredBatch
+from detector.ports import Assignments
 from detector.recovery.snapshot import Head, Page
 
 GRAPH_TEXT = """
@@ -224,6 +226,128 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecord:
+    """A record of a :class:`MemoryTopic`."""
+
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+    headers: Headers = ()
+
+
+@dataclass
+class MemoryTopic:
+    """Partitions in memory, and the consumer group that reads them.
+
+    Attributes:
+        first: of each partition, the offset of its first record; empty: 0.
+        offsets: what the group has committed.
+        member: the group's one member.
+    """
+
+    name: str
+    logs: list[list[MemoryRecord]]
+    timestamp_type: TimestampType = TimestampType.CREATE_TIME
+    first: list[int] = field(default_factory=list)
+    offsets: dict[Partition, int] = field(default_factory=dict)
+    member: object = None
+
+    @property
+    def partitions(self) -> list[Partition]:
+        return [Partition(self.name, number) for number in range(len(self.logs))]
+
+
+class MemorySource:
+    """Reads a MemoryTopic; its first poll joins the group. Implements Source."""
+
+    def __init__(
+        self, topic: MemoryTopic, assignments: Assignments, from_start: bool = True
+    ) -> None:
+        self._topic = topic
+        self._assignments = assignments
+        self._from_start = from_start
+        self._assigned: set[Partition] = set()
+        self._positions: dict[Partition, int] = {}
+        self._refused: dict[Partition, int] = {}
+
+    def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
+        if self._topic.member is None:
+            self._topic.member = self
+            self._assign(self._topic.partitions)
+        batches = []
+        for partition, position in list(self._positions.items()):
+            first, end = self.bounds(partition)
+            if not first <= position <= end:
+                del self._positions[partition]
+                self._assignments.revoked([partition])
+                self._assign([partition])
+                continue
+            taken = min(end - position, max_records)
+            if taken:
+                max_records -= taken
+                self._positions[partition] = position + taken
+                batches.append(self._batch(partition, position, position + taken))
+        return batches
+
+    def bounds(self, partition: Partition) -> tuple[int, int]:
+        number = partition.number
+        first = self._topic.first[number] if self._topic.first else 0
+        return first, len(self._topic.logs[number])
+
+    def first_offset(self, partition: Partition) -> int:
+        first, end = self.bounds(partition)
+        committed = self.committed(partition)
+        if committed is not None and first <= committed <= end:
+            return committed
+        return first if self._from_start else end
+
+    def committed(self, partition: Partition) -> int | None:
+        return self._topic.offsets.get(partition)
+
+    def start(self, partition: Partition, offset: int) -> None:
+        if partition in self._assigned:
+            self._positions[partition] = offset
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        if partition in self._positions:
+            self._positions[partition] = offset
+
+    def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
+        if self._topic.member is self:
+            self._topic.offsets.update(offsets)
+        else:
+            self._refused.update(offsets)
+
+    def refused(self) -> Mapping[Partition, int]:
+        refused = self._refused
+        self._refused = {}
+        return refused
+
+    def lag(self, partition: Partition, offset: int) -> int | None:
+        return max(0, self.bounds(partition)[1] - offset)
+
+    def close(self, timeout: float) -> None:
+        if self._topic.member is self:
+            self._topic.member = None
+
+    def _assign(self, partitions: Sequence[Partition]) -> None:
+        self._assigned.update(partitions)
+        self._assignments.assigned(partitions)
+
+    def _batch(self, partition: Partition, start: int, end: int) -> RawBatch:
+        records = self._topic.logs[partition.number][start:end]
+        return RawBatch(
+            partition=partition,
+            offsets=range(start, end),
+            timestamps=[r.timestamp for r in records],
+            timestamp_types=[self._topic.timestamp_type] * len(records),
+            keys=[r.key for r in records],
+            values=[r.value for r in records],
+            headers=[r.headers for r in records],
+        )
 
 
 @dataclass

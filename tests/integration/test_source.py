@@ -135,28 +135,6 @@ def test_every_partition_is_assigned_however_short_the_polls(
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_a_commit_that_the_group_refuses_is_told(
-    membership: tuple[KafkaSource, Assigned], topic: str
-) -> None:
-    source, held = membership
-    eventually(
-        lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS, "all partitions"
-    )
-    source.commit({Partition(topic, 0): 0, Partition(topic, 1): 0})
-    source.poll(100, 0.2)
-    assert source.refused() == {}
-    # as the client does when the group no longer knows it
-    source._consumer._coordinator.reset_generation()
-    source.commit({Partition(topic, 0): 0, Partition(topic, 1): 0})
-    eventually(
-        lambda: source.poll(100, 0.2) or len(held.now) == PARTITIONS,
-        "all partitions once more",
-    )
-    assert source.refused() == {Partition(topic, 0): 0, Partition(topic, 1): 0}
-    assert source.refused() == {}
-
-
-@pytest.mark.parametrize("partitions", [PARTITIONS])
 def test_partitions_that_a_static_member_gave_up_just_before_it_died_find_their_new_owner(
     join: Join,
 ) -> None:
