@@ -30,7 +30,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.notify.delivery import Delivery
 from detector.notify.outbox import Outbox
 from detector.pipeline.alert_log import AlertLog
-from detector.pipeline.build import build_pipeline
+from detector.pipeline.build import alert_composer, build_pipeline
 from detector.pipeline.observer import Observers
 from detector.recovery.store import Store
 from detector.recovery.store_thread import StoreWorker
@@ -95,7 +95,9 @@ class Daemon:
             settings.kafka.dead_letter_bytes,
             settings.alerting.labelling(),
         )
-        view = IncidentLog(settings.alerting.labelling())
+        view = IncidentLog(
+            settings.alerting.labelling(), alert_composer(bundle, tuning)
+        )
         self._pipeline = build_pipeline(
             bundle,
             runtime,

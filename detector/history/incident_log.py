@@ -1,42 +1,189 @@
-"""What the page and the API show: incidents that are open or recent."""
+"""What the page and the API show: incidents that are open or recent.
+
+Theory of operation. The log follows the state. A partition that is assigned brings the
+incidents that its decision rows say are open, and a partition that is revoked takes
+its incidents along. Between the two, alerts open and close incidents.
+
+An incident is shown at its peak: the point furthest over its threshold, with what was
+observed and expected there. After a restart the peak is known from the last
+notification, if the outbox or its list of open incidents still holds it. Otherwise the
+decision row is all that is known, until a later point exceeds the old peak.
+
+Memory is bounded: at most :data:`LISTED` open incidents are listed, the rest is
+counted.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
-from detector.events import Alert
+import msgspec
+import numpy as np
+
+from detector.events import Alert, Partition, Phase, Reason
+from detector.history.entries import Incident, entry
+from detector.history.peaks import NO_PLACE, NO_SLOT, Peak, Peaks
 from detector.notify.labels import Labelling
-from detector.notify.payload import AlertBody, alert_body
-from detector.pipeline.observer import NullObserver
+from detector.notify.payload import AlertBody
+from detector.pipeline.alerts import AlertComposer
+from detector.pipeline.observer import NullObserver, ScoredBatch
+from detector.recovery.snapshot import Restored
 
-RECENT = 200  # incidents that ended
+# Open incidents: one answer of the API stays at about 1 MB.
+LISTED: Final = 1_000
+RECENT: Final = 200  # incidents that ended
+
+_decoder = msgspec.msgpack.Decoder(Alert)
+
+
+class Incidents(msgspec.Struct, frozen=True):
+    """The answer of ``/api/v1/alerts``.
+
+    Attributes:
+        firing: open incidents, those that began last first.
+        resolved: incidents that ended since the start, those that ended last first.
+        not_listed: how many open incidents ``firing`` leaves out; it has at most
+            :data:`LISTED`.
+    """
+
+    firing: list[AlertBody]
+    resolved: list[AlertBody]
+    not_listed: int = 0
+
+
+@dataclass(slots=True)
+class _Listed:
+    """An open incident and its place among the peaks."""
+
+    incident: Incident
+    place: int
 
 
 class IncidentLog(NullObserver):
     """Written by the loop, read by the HTTP thread. Implements Observer."""
 
-    def __init__(self, labelling: Labelling) -> None:
+    def __init__(self, labelling: Labelling, composer: AlertComposer) -> None:
         self._labelling = labelling
+        self._composer = composer
         self._lock = threading.Lock()
-        self._open: OrderedDict[tuple[str, str], AlertBody] = OrderedDict()
-        self._recent: deque[AlertBody] = deque(maxlen=RECENT)
+        self._open: dict[Partition, dict[str, _Listed]] = {}
+        self._firing: dict[Partition, int] = {}
+        self._recent: deque[tuple[Incident, Peak | None]] = deque(maxlen=RECENT)
+        self._peaks = Peaks(LISTED)
+        self._slots: Iterator[int] = iter(())  # of the alerts that follow a batch
+
+    # -- the loop's side ---------------------------------------------------------------
+
+    def assigned(self, partition: Partition, restored: Restored) -> None:
+        """List the incidents that were open when the partition was last written."""
+        alerts = _last_notifications(restored)
+        with self._lock:
+            self._drop(partition)
+            for stream, row in _firing_rows(restored):
+                self._count(partition, 1)
+                alert = alerts.get((stream, float(row["onset"])))
+                self._list(partition, Incident.restored(partition, stream, row, alert))
+
+    def revoked(self, partition: Partition) -> None:
+        """Another member has its incidents now."""
+        with self._lock:
+            self._drop(partition)
+
+    def scored(self, batch: ScoredBatch) -> None:
+        self._slots = iter(batch.slots[batch.transitions].tolist())
+        with self._lock:
+            listed = self._open.get(batch.partition)
+            if listed:
+                self._peaks.follow(batch, lambda name: _place(listed.get(name)))
 
     def alerted(self, alert: Alert) -> None:
-        entry = alert_body(alert, self._labelling)
+        slot = next(self._slots, NO_SLOT)
         with self._lock:
-            if alert.firing:
-                self._open[str(alert.partition), alert.stream] = entry
+            if not alert.firing:
+                self._end(alert)
+            elif alert.reason is Reason.FIRED:
+                self._count(alert.partition, 1)
+                self._list(alert.partition, Incident.of(alert), slot)
             else:
-                self._open.pop((str(alert.partition), alert.stream), None)
-                self._recent.append(entry)
+                self._escalate(alert)
 
-    def alerts(self) -> dict[str, list[AlertBody]]:
-        """Open incidents, newest first, and the last :data:`RECENT` that ended since
-        this process started.
-        """
+    def _list(
+        self, partition: Partition, incident: Incident, slot: int = NO_SLOT
+    ) -> None:
+        """Unless as many are listed as may be."""
+        listed = self._open.setdefault(partition, {})
+        before = listed.pop(incident.alert.stream, None)
+        if before is not None:
+            self._peaks.close(before.place)
+        place = self._peaks.open(incident.alert.starts_at, slot)
+        if place != NO_PLACE:
+            listed[incident.alert.stream] = _Listed(incident, place)
+
+    def _escalate(self, alert: Alert) -> None:
+        listed = self._open.get(alert.partition, {}).get(alert.stream)
+        if listed is not None:
+            listed.incident = listed.incident.critical(
+                self._composer.policy.critical_above
+            )
+
+    def _end(self, alert: Alert) -> None:
+        self._count(alert.partition, -1)
+        listed = self._open.get(alert.partition, {}).pop(alert.stream, None)
+        peak = None
+        incident = Incident.unlisted(alert)
+        if listed is not None:
+            peak = self._peaks.peak(listed.place)
+            incident = listed.incident.ended(alert)
+            self._peaks.close(listed.place)
+        self._recent.append((incident, peak))
+
+    def _drop(self, partition: Partition) -> None:
+        for listed in self._open.pop(partition, {}).values():
+            self._peaks.close(listed.place)
+        self._firing.pop(partition, None)
+
+    def _count(self, partition: Partition, more: int) -> None:
+        self._firing[partition] = max(0, self._firing.get(partition, 0) + more)
+
+    # -- the HTTP thread's side --------------------------------------------------------
+
+    def alerts(self, limit: int = LISTED) -> Incidents:
+        """What is open, at most ``limit`` incidents, and what ended lately."""
         with self._lock:
-            return {
-                "firing": list(reversed(self._open.values())),
-                "resolved": list(reversed(self._recent)),
-            }
+            listed = [one for of in self._open.values() for one in of.values()]
+            firing = [(one.incident, self._peaks.peak(one.place)) for one in listed]
+            resolved = list(reversed(self._recent))
+            count = sum(self._firing.values())
+        firing.sort(key=lambda found: found[0].alert.starts_at, reverse=True)
+        firing = firing[:limit]
+        return Incidents(
+            firing=[self._entry(*found) for found in firing],
+            resolved=[self._entry(*found) for found in resolved],
+            not_listed=max(0, count - len(firing)),
+        )
+
+    def _entry(self, incident: Incident, peak: Peak | None) -> AlertBody:
+        return entry(incident, peak, self._composer, self._labelling)
+
+
+def _place(listed: _Listed | None) -> int:
+    return NO_PLACE if listed is None else listed.place
+
+
+def _firing_rows(restored: Restored) -> Iterator[tuple[str, np.void]]:
+    for page in restored.pages:
+        firing = np.flatnonzero(page.decisions["phase"] == Phase.FIRING)
+        for i in firing.tolist():
+            yield page.names[i], page.decisions[i]
+
+
+def _last_notifications(restored: Restored) -> dict[tuple[str, float], Alert]:
+    """By stream and onset, what was last sent or is to be sent of open incidents."""
+    alerts = [_decoder.decode(incident.alert) for _, incident in restored.open]
+    pending = sorted(restored.alerts, key=lambda found: found[1].order)
+    alerts += [waiting.alert for _, waiting in pending]
+    return {(a.stream, a.starts_at): a for a in alerts if a.firing}

@@ -15,7 +15,7 @@ from detector.events import (
     Reason,
     Severity,
 )
-from detector.model.bundle import Bundle
+from detector.model.bundle import Bundle, Feature
 from detector.pipeline.observer import ScoredBatch
 from detector.state.decisions import KNOWN_STEPS
 
@@ -63,6 +63,10 @@ class AlertComposer:
             per_week=self.incident_rate(float(step.score[i]), row),
             deviations=deviations,
         )
+
+    def feature(self, stream: str, index: int) -> Feature:
+        """Name and unit of a stream's feature."""
+        return self._bundle.features_of(stream)[index]
 
     def incident_rate(self, score: float, row: np.void) -> float:
         """Incidents a week of a stream with this decision row if its threshold were at

@@ -52,9 +52,8 @@ def build_pipeline(
             cause is always VALUE.
     """
     manifest = bundle.manifest
-    policy = alert_policy(
-        tuning, manifest.tail, manifest.tick_interval, manifest.warm_up
-    )
+    alerts = alert_composer(bundle, tuning)
+    policy = alerts.policy
     outbox = Outbox() if outbox is None else outbox
     metrics = Metrics() if metrics is None else metrics
     states = initial_states(bundle, policy.initial_penalty)
@@ -70,12 +69,21 @@ def build_pipeline(
     return Pipeline(
         table=table,
         scorer=scorer,
-        alerts=AlertComposer(bundle, policy),
+        alerts=alerts,
         checkpoints=PartitionCheckpoints(table, outbox, metrics, bundle.digest, writer),
         outbox=outbox,
         metrics=metrics,
         observer=NullObserver() if observer is None else observer,
     )
+
+
+def alert_composer(bundle: Bundle, tuning: AlertTuning) -> AlertComposer:
+    """What describes alerts of this bundle's streams."""
+    manifest = bundle.manifest
+    policy = alert_policy(
+        tuning, manifest.tail, manifest.tick_interval, manifest.warm_up
+    )
+    return AlertComposer(bundle, policy)
 
 
 def initial_states(bundle: Bundle, initial_penalty: float) -> InitialStates:

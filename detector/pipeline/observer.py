@@ -7,7 +7,7 @@ and it must not change the arrays that it is given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,7 @@ class ScoredBatch:
     Attributes:
         offsets: int64 [B], of the records that the points came from.
         slots: int64 [B], rows of the stream table; valid until the next poll.
+        names: the stream of each row of the table; valid until the next poll.
         times: float64 [B], event times in epoch seconds.
         x: float32 [B, F], observed values, NaN where missing.
         before: the decision rows [B] as they were before this point.
@@ -38,6 +39,7 @@ class ScoredBatch:
     partition: Partition
     offsets: I64
     slots: I64
+    names: Sequence[str]
     times: F64
     x: F32
     step: StepOutput

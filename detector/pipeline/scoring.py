@@ -94,6 +94,7 @@ class BatchScorer:
             partition=points.partition,
             offsets=points.offsets,
             slots=points.slots,
+            names=self._table.names,
             times=points.times,
             x=points.x,
             step=step,

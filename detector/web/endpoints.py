@@ -14,7 +14,7 @@ from detector.consumer.vitals import Vitals
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.web.facts import Facts
-from detector.web.pages import STYLE, page
+from detector.web.pages import SHOWN, STYLE, page
 
 # Seconds without a turn of the loop until it counts as hung. A poll takes 0.2 s, and
 # restoring or a rebalance at most 15 s.
@@ -82,7 +82,7 @@ class Endpoints:
     async def page(self, request: Request) -> Response:
         sample = self._metrics.registry.get_sample_value
         counts = {name: sample(name) or 0.0 for name in _SHOWN}
-        html = page(self._facts, self._incidents.alerts(), counts)
+        html = page(self._facts, self._incidents.alerts(SHOWN), counts)
         return HTMLResponse(html, headers=_PAGE_HEADERS)
 
     async def style(self, request: Request) -> Response:

@@ -13,6 +13,7 @@ from importlib import resources
 from string import Template
 from typing import Final
 
+from detector.history.incident_log import Incidents
 from detector.notify.labels import OWN_LABELS
 from detector.notify.payload import AlertBody
 from detector.web.facts import Facts
@@ -25,17 +26,17 @@ STYLE: Final = (_FILES / "static" / "style.css").read_text(encoding="utf-8")
 
 def page(
     facts: Facts,
-    incidents: Mapping[str, Sequence[AlertBody]],
+    incidents: Incidents,
     counts: Mapping[str, float],
 ) -> str:
-    """The HTML; ``incidents`` are the lists ``firing`` and ``resolved``."""
+    """The HTML; at most :data:`SHOWN` incidents of each table are in it."""
     bundle = facts.bundle
     return _PAGE.substitute(
         bundle=escape(f"{bundle.name} {bundle.version}"),
         facts="\n".join(_facts(facts, counts)),
-        firing_count=len(incidents["firing"]),
-        firing=_table(incidents["firing"], "Nothing is firing."),
-        resolved=_table(incidents["resolved"], "Nothing yet."),
+        firing_count=f"{len(incidents.firing) + incidents.not_listed:,}",
+        firing=_table(incidents.firing, "Nothing is firing.", incidents.not_listed),
+        resolved=_table(incidents.resolved, "Nothing yet."),
     )
 
 
@@ -56,12 +57,12 @@ def _count(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:,.0f}"
 
 
-def _table(incidents: Sequence[AlertBody], otherwise: str) -> str:
+def _table(incidents: Sequence[AlertBody], otherwise: str, not_listed: int = 0) -> str:
     if not incidents:
         return f'<p class="quiet">{escape(otherwise)}</p>'
     head = "<tr><th>severity<th>stream<th>since<th>lasted<th>what</tr>"
     rows = [_row(incident) for incident in incidents[:SHOWN]]
-    left_out = len(incidents) - len(rows)
+    left_out = len(incidents) - len(rows) + not_listed
     rest = f'<p class="quiet">and {left_out:,} more</p>' if left_out else ""
     return "\n".join(["<table>", head, *rows, "</table>", rest])
 

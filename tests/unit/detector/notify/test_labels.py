@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from detector.alerting.policy import AlertTuning
 from detector.dead_letters import DeadLetterFile
 from detector.events import Alert, Partition, Reason, Severity
 from detector.history.incident_log import IncidentLog
 from detector.notify.labels import Labelling
 from detector.notify.payload import OutgoingPost, alert_body, body
+from detector.pipeline.build import alert_composer
 from detector.settings.alerting import AlertingSettings
+from tests.fakes import fake_bundle
 
 ALERT = Alert(
     Partition("metrics", 0),
@@ -65,10 +68,11 @@ def test_the_webhook_has_them() -> None:
     assert body(post, LABELLED).commonLabels == LABELS
 
 
-def test_the_api_has_them() -> None:
-    log = IncidentLog(LABELLED)
+def test_the_api_has_them(tmp_path: Path) -> None:
+    composer = alert_composer(fake_bundle(tmp_path), AlertTuning())
+    log = IncidentLog(LABELLED, composer)
     log.alerted(ALERT)
-    assert [entry.labels for entry in log.alerts()["firing"]] == [LABELS]
+    assert [entry.labels for entry in log.alerts().firing] == [LABELS]
 
 
 def test_dead_letters_have_them(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import urllib3
 
-from detector.alerting.policy import FleetThresholds
+from detector.alerting.policy import AlertTuning, FleetThresholds
 from detector.consumer.vitals import Vitals
 from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.notify.labels import Labelling
+from detector.pipeline.build import alert_composer
 from detector.web.endpoints import STALLED, Endpoints
 from detector.web.facts import facts_of
 from detector.web.pages import SHOWN
@@ -61,8 +62,8 @@ class Web:
         answer = self.pool.request("GET", url, timeout=10, retries=False)
         return answer.status, answer.data.decode(), answer.headers["content-type"]
 
-    def alerts(self) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]]
+    def alerts(self) -> dict[str, Any]:
+        found: dict[str, Any]
         found = json.loads(self.get("/api/v1/alerts")[1])
         return found
 
@@ -72,13 +73,14 @@ def web(tmp_path: Path) -> Iterator[Web]:
     metrics = Metrics()
     clock = FakeClock()
     vitals = Vitals(clock.monotonic())
-    incidents = IncidentLog(LABELLING)
+    bundle = fake_bundle(tmp_path)
+    incidents = IncidentLog(LABELLING, alert_composer(bundle, AlertTuning()))
     thresholds = FleetThresholds(warning=3.0, critical=5.0, clear=2.7)
     endpoints = Endpoints(
         metrics,
         vitals,
         incidents,
-        facts_of(fake_bundle(tmp_path), 1.0, thresholds),
+        facts_of(bundle, 1.0, thresholds),
         clock,
         lambda: metrics.checkpoint_age.set(4.0),
     )
@@ -180,7 +182,7 @@ def test_an_incident_moves_from_firing_to_resolved(web: Web) -> None:
     assert incident["labels"]["severity"] == "critical"
     web.incidents.alerted(replace(critical, reason=Reason.RECOVERED, ends_at=120.0))
     alerts = web.alerts()
-    assert alerts["firing"] == []
+    assert (alerts["firing"], alerts["not_listed"]) == ([], 0)
     (incident,) = alerts["resolved"]
     assert incident["endsAt"] == "1970-01-01T00:02:00.000Z"
 

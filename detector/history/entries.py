@@ -1,0 +1,157 @@
+"""One incident as the page and the API list it: an alert's body about its peak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import msgspec
+import numpy as np
+
+from detector.events import Alert, AnomalyKind, Partition, Reason, Severity
+from detector.history.peaks import Peak
+from detector.notify.labels import Labelling
+from detector.notify.payload import AlertBody, alert_body
+from detector.phrases import duration
+from detector.pipeline.alerts import AlertComposer
+
+# Annotations about a point. They are left out if that point is not known.
+_OF_A_POINT: Final = (
+    "score",
+    "threshold",
+    "rate_per_week",
+    "observed",
+    "expected",
+    "contributions",
+    "anomaly_kind",
+    "at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What is known of an incident apart from its peak.
+
+    Attributes:
+        alert: its last notification, whose point is its peak until one is higher.
+        is_known: False if there is no such notification, and ``alert`` has no point.
+        row: the decision row that it was restored from.
+    """
+
+    alert: Alert
+    is_known: bool = True
+    row: np.void | None = None
+
+    @classmethod
+    def of(cls, alert: Alert) -> Self:
+        """An incident that begins now."""
+        return cls(alert)
+
+    @classmethod
+    def unlisted(cls, alert: Alert) -> Self:
+        """An incident that ends and was not listed."""
+        return cls(alert, is_known=False)
+
+    @classmethod
+    def restored(
+        cls, partition: Partition, stream: str, row: np.void, last: Alert | None
+    ) -> Self:
+        """An open incident, from its decision row and its last notification, if any."""
+        if last is not None:
+            return cls(last, row=row.copy())
+        alert = Alert(
+            partition=partition,
+            stream=stream,
+            severity=Severity(int(row["severity"])),
+            reason=Reason.FIRED,
+            starts_at=float(row["onset"]),
+            ends_at=None,
+            at=float(row["onset"]),
+            score=np.nan,
+            threshold=np.nan,
+        )
+        return cls(alert, is_known=False, row=row.copy())
+
+    def critical(self, critical_above: float) -> Self:
+        """It became critical, at a threshold that is this much higher."""
+        alert = replace(
+            self.alert,
+            severity=Severity.CRITICAL,
+            reason=Reason.ESCALATED,
+            threshold=self.alert.threshold + critical_above,
+        )
+        return replace(self, alert=alert)
+
+    def ended(self, alert: Alert) -> Self:
+        """It is over: ``alert`` says so, and is about a point that is not its peak."""
+        ended = replace(
+            self.alert,
+            reason=alert.reason,
+            ends_at=alert.ends_at,
+            severity=alert.severity,
+        )
+        return replace(self, alert=ended)
+
+
+def entry(
+    incident: Incident, peak: Peak | None, composer: AlertComposer, labelling: Labelling
+) -> AlertBody:
+    """The alert's body with score, threshold, metrics and time of the peak.
+
+    An incident that ended has its ``duration``. What is not known is left out.
+    """
+    alert = incident.alert
+    if peak is not None:
+        alert = _at_peak(alert, peak, composer)
+    body = alert_body(alert, labelling)
+    annotations = dict(body.annotations)
+    if peak is None:
+        annotations = _without_peak(incident, annotations, composer)
+    if alert.ends_at is not None:
+        lasted = duration(alert.ends_at - alert.starts_at)
+        annotations["duration"] = lasted
+        annotations["description"] += f" It lasted {lasted}."
+    annotations["description"] = annotations["description"].strip()
+    return msgspec.structs.replace(body, annotations=annotations)
+
+
+def _at_peak(alert: Alert, peak: Peak, composer: AlertComposer) -> Alert:
+    is_critical = alert.severity is Severity.CRITICAL
+    critical_above = composer.policy.critical_above if is_critical else 0.0
+    kind = alert.deviations[0].kind if alert.deviations else AnomalyKind.VALUE
+    return replace(
+        alert,
+        at=peak.at,
+        score=peak.score,
+        threshold=peak.threshold + critical_above,
+        per_week=composer.incident_rate(peak.score, peak.row),
+        deviations=composer.deviations(
+            alert.stream, peak.observed, peak.expected, peak.contribution, kind
+        ),
+    )
+
+
+def _without_peak(
+    incident: Incident, annotations: dict[str, str], composer: AlertComposer
+) -> dict[str, str]:
+    """What is known if no point was higher since the incident was listed."""
+    sentences = [annotations["description"]]
+    row = incident.row
+    if not incident.is_known:
+        annotations = {k: v for k, v in annotations.items() if k not in _OF_A_POINT}
+        sentences = []
+        if row is not None:
+            sentences = [_when_it_fired(incident.alert.stream, row, composer)]
+    if row is not None:
+        margin = f"{row['peak_margin']:.2f}"
+        annotations["peak_margin"] = margin
+        sentences.append(f"Its score was up to {margin} above its threshold.")
+    return annotations | {"description": " ".join(sentences)}
+
+
+def _when_it_fired(stream: str, row: np.void, composer: AlertComposer) -> str:
+    name = composer.feature(stream, int(row["metric"])).name
+    observed = float(row["observed"])
+    # a flatline is kept as NaN: its value is nothing to come back from
+    seen = "stood still" if np.isnan(observed) else f"was {observed:.4g}"
+    return f"When it fired, {name} {seen} (expected {row['expected']:.4g})."
