@@ -29,6 +29,7 @@ from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.delivery import Delivery
 from detector.notify.outbox import Outbox
+from detector.notify.spill import SpillPolicy
 from detector.pipeline.alert_log import AlertLog
 from detector.pipeline.build import alert_composer, build_pipeline
 from detector.pipeline.observer import Observers
@@ -83,13 +84,8 @@ class Daemon:
         self.metrics.checkpoint_interval.set(settings.recovery.interval)
         writer = secrets.randbits(63)
         self._keeper = StoreWorker(store)
-        self._outbox = Outbox(
-            routing,
-            self._clock,
-            self._keeper,
-            settings.alerting.queue_in_memory,
-            writer,
-        )
+        spill = SpillPolicy(self._keeper, settings.alerting.queue_in_memory, writer)
+        self._outbox = Outbox(routing, self._clock, spill)
         self._dead = DeadLetterFile(
             settings.recovery.dead_letter_directory / "dead-letters.ndjson",
             settings.kafka.dead_letter_bytes,

@@ -2,13 +2,12 @@
 tries until it is settled, and takes the next.
 
 Theory of operation. A post stays at the head of its receiver's queue until the receiver
-acknowledged it, or refused it for good. What time may mend is retried with exponential
-backoff and full jitter
+acknowledged it, or refused it for good. A fault that may pass is retried with
+exponential backoff and full jitter
 (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), never
-sooner than the receiver asked for; what it can't mend is dead-lettered, each
-notification with the reason. The loop only ever appends to the outbox, and no
-receiver's thread waits for another's, so a dead receiver slows neither scoring nor its
-neighbours.
+sooner than the receiver asked for. What is refused is dead-lettered, each notification
+with the reason. The loop only ever appends to the outbox, and no receiver's thread
+waits for another's, so a dead receiver slows neither scoring nor its neighbours.
 """
 
 from __future__ import annotations
@@ -23,8 +22,14 @@ import structlog
 from detector.errors import Permanent, Transient
 from detector.metrics import Metrics
 from detector.notify.outbox import DeliveryAttempt, Outbox
+from detector.notify.payload import OutgoingPost
 from detector.notify.receiver import Receiver
 from detector.ports import DeadLetters
+
+_POLL = 1.0  # seconds until an idle thread looks for repeats
+_SHORTEST_PAUSE = 0.05  # seconds, whatever the jitter
+_MAX_DOUBLINGS = 20  # of the first pause: the longest pause cuts it off long before
+_JOIN = 1.0  # seconds that a stop waits for a thread that is in a post
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ class RetryPolicy:
     first: float = 0.5
     longest: float = 60.0
 
+    def longest_pause(self, attempt: int) -> float:
+        """The upper end of the jitter after so many attempts that failed before."""
+        return float(min(self.longest, self.first * 2 ** min(attempt, _MAX_DOUBLINGS)))
+
 
 class Delivery:
     """All receivers' threads."""
@@ -42,24 +51,20 @@ class Delivery:
         self,
         outbox: Outbox,
         receivers: Mapping[str, Receiver],
-        dead: DeadLetters,
+        dead_letters: DeadLetters,
         retry: RetryPolicy,
         metrics: Metrics,
         seed: int | None = None,
     ) -> None:
+        """``seed`` is that of the jitter."""
         self._outbox = outbox
         self._receivers = receivers
-        self._dead = dead
-        self._metrics = metrics
+        self._dead_letters = dead_letters
         self._retry = retry
-        self._jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
+        self._metrics = metrics
+        self._jitter = random.Random(seed)  # noqa: S311 - spreads retries, no secret
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(
-                target=self._run, args=(name,), name=f"delivery-{name}", daemon=True
-            )
-            for name in receivers
-        ]
+        self._threads = [self._thread(name) for name in receivers]
         self._log = structlog.get_logger("delivery")
 
     def start(self) -> None:
@@ -67,63 +72,76 @@ class Delivery:
             thread.start()
 
     def stop(self, deadline: float) -> None:
-        """Give what waits ``deadline`` seconds to leave; the rest stays in the pages.
-        Idempotent.
+        """Deliver what can be delivered within ``deadline`` seconds. Idempotent.
+
+        The rest stays in the pages.
         """
         if not self._stopping.is_set():
             self._outbox.drain(deadline)
         self._stopping.set()
         self._outbox.close()
         for thread in self._threads:
-            thread.join(timeout=1)
+            thread.join(timeout=_JOIN)
 
-    def _run(self, name: str) -> None:
-        attempt = 0
+    def _thread(self, receiver: str) -> threading.Thread:
+        return threading.Thread(
+            target=self._run,
+            args=(receiver,),
+            name=f"delivery-{receiver}",
+            daemon=True,
+        )
+
+    def _run(self, receiver: str) -> None:
+        failed = 0
         while not self._stopping.is_set():
-            parcel = self._outbox.take(name, timeout=1.0)
-            if parcel is None:
-                attempt = 0
-                continue
-            pause = self._try(parcel, attempt)
-            attempt = 0 if pause is None else attempt + 1
-            if pause is not None:
+            attempt = self._outbox.take(receiver, timeout=_POLL)
+            pause = None if attempt is None else self._try(attempt, failed)
+            if pause is None:
+                failed = 0
+            else:
+                failed += 1
                 self._stopping.wait(pause)
 
-    def _try(self, parcel: DeliveryAttempt, attempt: int) -> float | None:
-        """One attempt; the pause before the next one in seconds, or None where the post
-        is settled.
+    def _try(self, attempt: DeliveryAttempt, failed: int) -> float | None:
+        """One attempt after ``failed`` others.
+
+        The pause before the next one in seconds, or None if the post is settled.
         """
-        post = parcel.post
+        post = attempt.post
         try:
             self._receivers[post.receiver].deliver(post)
-        except Transient as error:
-            self._count(post.receiver, "retried", 1)
-            if attempt == 0:
-                self._log.warning(
-                    "notification_retried",
-                    receiver=post.receiver,
-                    cause=str(error),
-                    waiting=len(self._outbox),
-                )
-            backoff = self._jitter.uniform(
-                0, min(self._retry.longest, self._retry.first * 2 ** min(attempt, 20))
-            )
-            return max(backoff, error.retry_after or 0.0, 0.05)
-        except Permanent as error:
-            self._count(post.receiver, "dead_lettered", len(post.alerts))
-            self._log.error(
-                "notification_dead_lettered",
-                receiver=post.receiver,
-                cause=str(error),
-                notifications=len(post.alerts),
-            )
-            for alert in post.alerts:
-                self._dead.notification(alert, str(error))
+        except Transient as fault:
+            self._count(post, "retried", 1)
+            if not failed:
+                self._log_retry(post, fault)
+            jitter = self._jitter.uniform(0, self._retry.longest_pause(failed))
+            return max(jitter, fault.retry_after or 0.0, _SHORTEST_PAUSE)
+        except Permanent as fault:
+            self._dead_letter(post, fault)
         else:
-            self._count(post.receiver, "delivered", len(post.alerts))
-        self._outbox.settle(parcel)
+            self._count(post, "delivered", len(post.alerts))
+        self._outbox.settle(attempt)
         return None
 
-    def _count(self, receiver: str, outcome: str, notifications: int) -> None:
+    def _log_retry(self, post: OutgoingPost, fault: Transient) -> None:
+        self._log.warning(
+            "notification_retried",
+            receiver=post.receiver,
+            cause=str(fault),
+            waiting=len(self._outbox),
+        )
+
+    def _dead_letter(self, post: OutgoingPost, fault: Permanent) -> None:
+        self._count(post, "dead_lettered", len(post.alerts))
+        self._log.error(
+            "notification_dead_lettered",
+            receiver=post.receiver,
+            cause=str(fault),
+            notifications=len(post.alerts),
+        )
+        for alert in post.alerts:
+            self._dead_letters.notification(alert, str(fault))
+
+    def _count(self, post: OutgoingPost, outcome: str, notifications: int) -> None:
         self._metrics.notifications.labels(outcome).inc(notifications)
-        self._metrics.posts.labels(receiver, outcome).inc()
+        self._metrics.posts.labels(post.receiver, outcome).inc()

@@ -1,16 +1,15 @@
-"""Open incidents that receivers must be told of again: while they go on, and when they
-end.
+"""Open incidents: what receivers get again while they last, and the end at last.
 
-Theory of operation. A route with a ``repeat_interval`` tells again of an incident that
-still fires so many seconds of wall time after its receiver last acknowledged it; what
-was never acknowledged is still in the queue and needs no repeating. A route that looks
-at the severity hears of a beginning and not of the escalation, so whoever heard of the
-beginning is remembered, and is told the end whatever its severity. Both must outlive
-the process: an incident stands in its stream's page from its first notification to its
-last.
+Theory of operation. A route with a ``repeat_interval`` repeats an incident that still
+fires, so many seconds of wall time after its receiver last acknowledged it. What was
+never acknowledged is still in the queue and is not repeated. A route that depends on
+the severity may lead to a receiver at the beginning and not after an escalation. So
+whoever got the beginning is remembered, and gets the end whatever its severity. Both
+must outlive the process: an open incident is in its stream's page from its first
+notification to its last.
 
-The last notification is kept as bytes, a quarter of what the objects take: in the worst
-hour every stream of the fleet is in here.
+The last notification is kept as bytes, which take a quarter of the memory of objects:
+in the worst hour every stream of the fleet is in here.
 """
 
 from __future__ import annotations
@@ -31,8 +30,13 @@ _decoder = msgspec.msgpack.Decoder(Alert)
 
 @dataclass(slots=True)
 class _Incident:
-    """``told`` is wall time of the last acknowledgement, 0 before the first; ``due``
-    when a receiver is told again.
+    """One open incident, in memory.
+
+    Attributes:
+        alert: its last notification while it fires, as msgpack.
+        last_acked: receiver -> wall time of its last acknowledgement, in epoch seconds;
+            0 before the first.
+        due: receiver -> wall time at which it gets the incident again.
     """
 
     page: PageKey
@@ -43,65 +47,64 @@ class _Incident:
 
 
 class OpenIncidents:
-    """Not thread-safe: the outbox's lock is held around it."""
+    """Not thread-safe: the outbox holds its lock."""
 
     def __init__(self) -> None:
         self._open: dict[StreamKey, _Incident] = {}
         self._pages: dict[PageKey, set[StreamKey]] = {}
         self._due: dict[str, list[tuple[float, StreamKey]]] = {}
 
-    def goes_on(self, page: PageKey, alert: Alert, receivers: Sequence[str]) -> None:
-        """It began or got worse, which these receivers are about to be told."""
+    def update(self, page: PageKey, alert: Alert, receivers: Sequence[str]) -> None:
+        """It began or escalated, and these receivers are about to get that."""
         stream = page[0], alert.stream
         incident = self._open.get(stream)
-        if incident is None or (incident.page, incident.starts_at) != (
-            page,
-            alert.starts_at,
-        ):
-            self.ended(stream)
-            incident = self._open[stream] = _Incident(page, alert.starts_at, b"")
-            self._pages.setdefault(page, set()).add(stream)
+        same = incident is not None and incident.starts_at == alert.starts_at
+        if incident is None or not same or incident.page != page:
+            self.end(stream)
+            incident = _Incident(page, alert.starts_at, b"")
+            self._add(stream, incident)
         incident.alert = _encoder.encode(alert)
         for name in receivers:
             incident.last_acked.setdefault(name, 0.0)
 
-    def ended(self, stream: StreamKey) -> tuple[str, ...]:
-        """Who was told of it while it fired, or is about to be."""
+    def end(self, stream: StreamKey) -> tuple[str, ...]:
+        """Remove it: the receivers that got it while it fired, or are about to."""
         incident = self._open.pop(stream, None)
         if incident is None:
             return ()
         self._pages[incident.page].discard(stream)
         return tuple(incident.last_acked)
 
-    def acknowledged(
-        self, stream: StreamKey, alert: Alert, receiver: str, at: float, again: float
+    def acknowledge(
+        self, stream: StreamKey, alert: Alert, receiver: str, at: float, repeat: float
     ) -> PageKey | None:
-        """The receiver acknowledged or refused it at ``at``; it is told again after
-        ``again`` seconds, 0: never. The page that changed.
+        """The receiver acknowledged or refused it at ``at``, in wall time.
+
+        It is due again after ``repeat`` seconds; 0: never. The page that changed.
         """
         incident = self._open.get(stream)
         if incident is None or incident.starts_at != alert.starts_at:
             return None
         incident.last_acked[receiver] = at
-        self._call(stream, incident, receiver, again)
+        self._schedule(stream, receiver, repeat)
         return incident.page
 
-    def still(self, stream: StreamKey, alert: Alert) -> bool:
+    def is_open(self, stream: StreamKey, alert: Alert) -> bool:
         incident = self._open.get(stream)
         return incident is not None and incident.starts_at == alert.starts_at
 
     def next_due(self, receiver: str) -> float:
-        """Wall time of the next repeat; infinite where there is none."""
-        calls = self._due.get(receiver)
-        return calls[0][0] if calls else math.inf
+        """Wall time of the next repeat; infinite if there is none."""
+        schedule = self._due.get(receiver)
+        return schedule[0][0] if schedule else math.inf
 
-    def due(self, receiver: str, now: float) -> Iterator[tuple[PageKey, Alert, float]]:
-        """What to tell the receiver again, with the time at which that was due; each
-        once until it has been told.
-        """
-        calls = self._due.get(receiver, [])
-        while calls and calls[0][0] <= now:
-            at, stream = heapq.heappop(calls)
+    def take_due(
+        self, receiver: str, now: float
+    ) -> Iterator[tuple[PageKey, Alert, float]]:
+        """What the receiver gets again, and when that was due; each once until then."""
+        schedule = self._due.get(receiver, [])
+        while schedule and schedule[0][0] <= now:
+            at, stream = heapq.heappop(schedule)
             incident = self._open.get(stream)
             if incident is not None and incident.due.get(receiver) == at:
                 del incident.due[receiver]
@@ -110,40 +113,42 @@ class OpenIncidents:
     def restore(
         self,
         page: PageKey,
-        restored: OpenIncident,
-        again: Callable[[Alert, str], float],
+        stored: OpenIncident,
+        repeat_interval: Callable[[Alert, str], float],
     ) -> None:
-        """As it was stored; ``again`` says how often a receiver is told by the routes
-        in force.
-        """
-        stream = page[0], restored.stream
-        incident = self._open[stream] = _Incident(
-            page, restored.starts_at, restored.alert, dict(restored.last_acked)
-        )
-        self._pages.setdefault(page, set()).add(stream)
-        alert = _decoder.decode(restored.alert)
-        for receiver, at in restored.last_acked.items():
+        """As it was stored; repeats follow the routes in force now."""
+        stream = page[0], stored.stream
+        last_acked = dict(stored.last_acked)
+        incident = _Incident(page, stored.starts_at, stored.alert, last_acked)
+        self._add(stream, incident)
+        alert = _decoder.decode(stored.alert)
+        for receiver, at in last_acked.items():
             if at:
-                self._call(stream, incident, receiver, again(alert, receiver))
+                self._schedule(stream, receiver, repeat_interval(alert, receiver))
 
-    def opened(self, page: PageKey) -> tuple[OpenIncident, ...]:
-        """What the page holds."""
-        found = ((stream, self._open[stream]) for stream in self._pages.get(page, ()))
-        return tuple(
-            OpenIncident(stream, i.starts_at, i.alert, dict(i.last_acked))
-            for (_, stream), i in found
-        )
+    def of_page(self, page: PageKey) -> tuple[OpenIncident, ...]:
+        """For the page, as it is written."""
+        found = []
+        for key in self._pages.get(page, ()):
+            incident = self._open[key]
+            acked = dict(incident.last_acked)
+            found.append(
+                OpenIncident(key[1], incident.starts_at, incident.alert, acked)
+            )
+        return tuple(found)
 
     def forget(self, partition: Partition) -> None:
-        """Another member tells of them from now on."""
-        for stream in [s for s in self._open if s[0] == partition]:
-            self.ended(stream)
+        """Another member repeats and ends them from now on."""
+        for stream in [key for key in self._open if key[0] == partition]:
+            self.end(stream)
 
-    def _call(
-        self, stream: StreamKey, incident: _Incident, receiver: str, again: float
-    ) -> None:
-        if again:
-            incident.due[receiver] = incident.last_acked[receiver] + again
-            heapq.heappush(
-                self._due.setdefault(receiver, []), (incident.due[receiver], stream)
-            )
+    def _add(self, stream: StreamKey, incident: _Incident) -> None:
+        self._open[stream] = incident
+        self._pages.setdefault(incident.page, set()).add(stream)
+
+    def _schedule(self, stream: StreamKey, receiver: str, interval: float) -> None:
+        if interval:
+            incident = self._open[stream]
+            due = incident.last_acked[receiver] + interval
+            incident.due[receiver] = due
+            heapq.heappush(self._due.setdefault(receiver, []), (due, stream))

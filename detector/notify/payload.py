@@ -1,13 +1,15 @@
 """Alertmanager's webhook body, version 4, so that every receiver that exists
 understands it.
 
-One incident is one alert: its fingerprint follows from its labels without the severity,
-so an escalation updates the incident in place, and ``fingerprint`` with ``startsAt``
-names it across retries, restarts and replays. A post carries one notification or those
-of a group, in order: what all of them have in common is said once more at the top, as
-Alertmanager does it. Format:
+One incident is one alert. Its fingerprint follows from its stream and not from its
+severity, so an escalation updates the incident in place. ``fingerprint`` with
+``startsAt`` names it across retries, restarts and replays. A post has one notification
+or those of a group, in order; what all of them share is repeated at the top, as in
+Alertmanager. Format:
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 """
+
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -126,73 +128,60 @@ def alert_body(alert: Alert, labelling: Labelling, external_url: str = "") -> Al
 
 
 def annotations_of(alert: Alert) -> dict[str, str]:
-    """The annotations: what a person reads first: a sentence, then the numbers behind
-    it.
-    """
+    """A sentence for a person, then the numbers behind it."""
     top = [d for d in alert.deviations if d.contribution > 0]
-    score = f"Score {alert.score:.2f}, threshold {alert.threshold:.2f}"
-    rare = f": {about(alert.per_week)} on this stream" if alert.firing else ""
-    young = (
-        f" It is a young stream: confidence {alert.confidence:.0%}."
-        if alert.confidence < 1
-        else ""
-    )
     return {
         "summary": f"{alert.stream} {_state(alert)}",
-        "description": f"{observed_in_words(top)}. {score}{rare}.{young}".removeprefix(
-            ". "
-        ),
+        "description": _description(alert, top),
         "reason": alert.reason.label,
         "score": f"{alert.score:.6g}",
         "threshold": f"{alert.threshold:.6g}",
         "rate_per_week": f"{alert.per_week:.3g}",
         "confidence": f"{alert.confidence:.2g}",
-        "observed": _pairs(top, "observed"),
-        "expected": _pairs(top, "expected"),
-        "contributions": _pairs(top, "contribution"),
+        "observed": " ".join(f"{d.name}={d.observed:.{digits(d)}g}" for d in top),
+        "expected": " ".join(f"{d.name}={d.expected:.{digits(d)}g}" for d in top),
+        "contributions": " ".join(f"{d.name}={d.contribution:.4g}" for d in top),
         "anomaly_kind": top[0].kind.value if top else "",
         "at": rfc3339(alert.at),
     }
 
 
-def _pairs(deviations: Sequence[FeatureDeviation], name: str) -> str:
-    return " ".join(
-        f"{d.name}={getattr(d, name):.{4 if name == 'contribution' else digits(d)}g}"
-        for d in deviations
-    )
+def _description(alert: Alert, deviations: Sequence[FeatureDeviation]) -> str:
+    score = f"Score {alert.score:.2f}, threshold {alert.threshold:.2f}"
+    if alert.firing:
+        score += f": {about(alert.per_week)} on this stream"
+    sentences = [observed_in_words(deviations), score]
+    if alert.confidence < 1:
+        sentences.append(f"The stream is new: confidence {alert.confidence:.0%}")
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
 def _state(alert: Alert) -> str:
     if alert.reason is Reason.ACCEPTED:
         return "stays as it is: accepted as the new normal"
-    return (
-        "does not behave as it did in its history"
-        if alert.firing
-        else "no longer stands out from its own recent past"
-    )
+    if alert.firing:
+        return "does not behave as it did in its history"
+    return "is close to its own recent past again"
 
 
 def fingerprint(stream: str) -> str:
-    """16 hexadecimal digits that name the alert's labels without its severity."""
-    return hashlib.blake2b(
-        f"{ALERT_NAME}\0{stream}".encode(), digest_size=8
-    ).hexdigest()
+    """16 hexadecimal digits that name an incident's stream."""
+    name = f"{ALERT_NAME}\0{stream}".encode()
+    return hashlib.blake2b(name, digest_size=8).hexdigest()
 
 
 def idempotency_key(alert: Alert) -> str:
-    """The same for every attempt and every replay of one notification, and for no
-    other.
-    """
-    return f"{fingerprint(alert.stream)}-{int(alert.starts_at * 1000)}-{alert.reason.label}"
+    """The same for every attempt and every replay of one notification alone."""
+    starts = int(alert.starts_at * 1000)
+    return f"{fingerprint(alert.stream)}-{starts}-{alert.reason.label}"
 
 
 def post_key(keys: Sequence[str]) -> str:
-    """Idempotency-Key of a post from those of its notifications: the only one's own, or
-    a digest of all.
+    """Idempotency-Key of a post, from those of its notifications.
+
+    That of its only notification, or a digest of all in their order.
     """
-    return (
-        keys[0]
-        if len(keys) == 1
-        else "group-"
-        + hashlib.blake2b("\n".join(keys).encode(), digest_size=16).hexdigest()
-    )
+    if len(keys) == 1:
+        return keys[0]
+    digest = hashlib.blake2b("\n".join(keys).encode(), digest_size=16)
+    return f"group-{digest.hexdigest()}"

@@ -1,17 +1,16 @@
 """What waits for one receiver, gathered into posts.
 
-Theory of operation. A *batch* is a post to be: notifications of one group, at most as
-many as its target says, due when the first of them has waited for the route's
-``group_wait``. One batch at a time is taken, and stays what it is until it is settled,
-so that a retry has the same content under the same key; what arrives meanwhile gathers
-in the next ones. A full batch is due at once.
+Theory of operation. A *batch* becomes one post: notifications of one group, at most as
+many as its target allows. It is due when the first of them has waited for the route's
+``group_wait``, or at once when it is full. One batch at a time is taken, and does not
+change until it is settled, so a retry has the same content under the same key. What
+arrives meanwhile gathers in the next batches.
 
-The notifications of one stream must not overtake one another, even where they belong to
-different groups (an incident that became critical may match another route). So a batch
-that takes in a stream's notification while an earlier one of it waits in another batch
-goes after that one, and the earlier one no longer waits for others then. Batches are
-numbered in the order in which they were begun, and only ever go after one with a lower
-number, so nothing waits in a circle.
+Notifications of one stream must not overtake one another, even in different groups: an
+incident that became critical may match another route. A batch that takes in a stream's
+notification goes after every batch that still holds an earlier one of the stream. The
+earlier batch then no longer waits for others. Batches are numbered in the order in
+which they begin, and go only after lower numbers, so nothing waits in a circle.
 """
 
 from __future__ import annotations
@@ -30,13 +29,15 @@ StreamKey = tuple[Partition, str]
 
 @dataclass(eq=False, slots=True)
 class LoadedSegment:
-    """A segment of the store that was read back; it is dropped when none of its
-    notifications is left.
+    """A segment that was read back from the store.
+
+    Attributes:
+        remaining: its notifications that are not settled; at 0 it is dropped.
     """
 
     partition: Partition
     name: str
-    left: int
+    remaining: int
 
 
 @dataclass(eq=False, slots=True)
@@ -44,12 +45,10 @@ class Entry:
     """A notification in memory, one for all its receivers.
 
     Attributes:
-        key: what an attempt and a replay have in common: the Idempotency-Key of a post
-            of its own.
-        owed: the receivers whose lanes hold it.
-        repeats: whether it tells again of an incident that goes on; then no page holds
-            it.
-        loaded: the segment that holds it in its page's stead.
+        key: the same for every attempt and replay: the Idempotency-Key of its own post.
+        pending_receivers: those whose queues hold it.
+        repeats: whether it repeats an incident that lasts; then no page holds it.
+        loaded: the segment that holds it instead of its page.
     """
 
     key: str
@@ -67,7 +66,12 @@ class Entry:
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """A post to be; ``due`` on the monotonic clock."""
+    """The notifications of one post.
+
+    Attributes:
+        due: when it leaves, on the monotonic clock, in seconds.
+        after: batches that must leave before it.
+    """
 
     number: int
     group: Group
@@ -78,18 +82,19 @@ class Batch:
 
 
 class ReceiverQueue:
-    """The queue of one receiver. Not thread-safe: the outbox's lock is held around it."""
+    """The queue of one receiver. Not thread-safe: the outbox holds its lock."""
 
     def __init__(self, receiver: str) -> None:
         self.receiver = receiver
-        self.taken: Batch | None = None
+        self.count = 0
+        self._taken: Batch | None = None
         self._begun = 0
         self._open: dict[Group, Batch] = {}
         self._due: list[tuple[float, int, Batch]] = []
         self._last: dict[StreamKey, Batch] = {}
-        self.count = 0
 
     def add(self, entry: Entry, target: Target, now: float) -> None:
+        """``now`` on the monotonic clock."""
         before = self._last.get(entry.stream)
         batch = self._open.get(target.group)
         if batch is None or (before is not None and before.number > batch.number):
@@ -103,63 +108,77 @@ class ReceiverQueue:
             del self._open[target.group]
             heapq.heappush(self._due, (-math.inf, batch.number, batch))
 
-    def due(self) -> float:
-        """When there is something to take; infinite where nothing waits."""
-        if self.taken is not None:
+    def next_due(self) -> float:
+        """When there is something to take; infinite if nothing waits."""
+        if self._taken is not None:
             return -math.inf
         while self._due and self._due[0][2].settled:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else math.inf
 
     def take(self, now: float) -> Batch | None:
-        """The batch under way, or else the next one that is due."""
-        if self.taken is None and (due := self.due()) <= now and due < math.inf:
-            batch = self._due[0][2]
-            while before := next((b for b in batch.after if not b.settled), None):
-                batch = before
-            if self._open.get(batch.group) is batch:
-                del self._open[batch.group]
-            self.taken = batch
-        return self.taken
+        """The batch that is under way, else the next one that is due."""
+        if self._taken is not None:
+            return self._taken
+        due = self.next_due()
+        if due > now or due == math.inf:
+            return None
+        batch = self._due[0][2]
+        while before := _first_unsettled(batch.after):
+            batch = before
+        self._close(batch)
+        self._taken = batch
+        return batch
 
     def settle(self, batch: Batch) -> None:
-        """Done with it, whatever came of it."""
+        """Remove it: it was delivered, or refused for good."""
         for entry in batch.entries:
-            if self._last.get(entry.stream) is batch:
-                del self._last[entry.stream]
+            self._forget_last(entry, batch)
         self.count -= len(batch.entries)
         batch.settled = True
         batch.entries = []
         batch.after = []
-        if self._open.get(batch.group) is batch:
-            del self._open[batch.group]
-        if self.taken is batch:
-            self.taken = None
+        self._close(batch)
+        if self._taken is batch:
+            self._taken = None
 
-    def leave_out(self, batch: Batch, unwanted: Callable[[Entry], bool]) -> None:
-        """Of what the batch still holds; one that holds nothing then is done with."""
-        gone = [entry for entry in batch.entries if unwanted(entry)]
-        for entry in gone:
-            if self._last.get(entry.stream) is batch:
-                del self._last[entry.stream]
-        if gone:
-            batch.entries = [entry for entry in batch.entries if not unwanted(entry)]
-            self.count -= len(gone)
-        if not batch.entries:
+    def discard(self, batch: Batch, unwanted: Callable[[Entry], bool]) -> None:
+        """Remove such entries from a batch, and the batch if it is empty then."""
+        kept = []
+        for entry in batch.entries:
+            if unwanted(entry):
+                self._forget_last(entry, batch)
+                self.count -= 1
+            else:
+                kept.append(entry)
+        batch.entries = kept
+        if not kept:
             self.settle(batch)
 
     def forget(self, partition: Partition) -> None:
-        """Its notifications are not to be delivered from here."""
-        batches = {batch for _, _, batch in self._due} | (
-            {self.taken} if self.taken is not None else set()
-        )
+        """Another member delivers its notifications from now on."""
+        batches = {batch for _, _, batch in self._due}
+        if self._taken is not None:
+            batches.add(self._taken)
         for batch in batches:
-            self.leave_out(batch, lambda entry: entry.page[0] == partition)
+            self.discard(batch, lambda entry: entry.page[0] == partition)
 
     def _begin(self, target: Target, now: float) -> Batch:
         self._begun += 1
-        batch = self._open[target.group] = Batch(
-            self._begun, target.group, now + target.wait
-        )
+        batch = Batch(self._begun, target.group, now + target.wait)
+        self._open[target.group] = batch
         heapq.heappush(self._due, (batch.due, batch.number, batch))
         return batch
+
+    def _close(self, batch: Batch) -> None:
+        """Nothing more is added to it."""
+        if self._open.get(batch.group) is batch:
+            del self._open[batch.group]
+
+    def _forget_last(self, entry: Entry, batch: Batch) -> None:
+        if self._last.get(entry.stream) is batch:
+            del self._last[entry.stream]
+
+
+def _first_unsettled(batches: list[Batch]) -> Batch | None:
+    return next((batch for batch in batches if not batch.settled), None)

@@ -27,6 +27,7 @@ from detector.notify.outbox import Outbox
 from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.webhook import Webhook, WebhookSettings
 from detector.notify.routes import Routing
+from detector.notify.spill import SpillPolicy
 from detector.pipeline.build import build_pipeline
 from detector.recovery.snapshot import Restored
 from detector.recovery.store_local import LocalStore
@@ -100,7 +101,7 @@ def _measure(url: str | None) -> Callable[[], float]:
             made = fake_bundle(Path(folder) / "bundle", ("value",))
             keeper = StoreWorker(LocalStore(Path(folder) / "state"))
             hooks = {} if url is None else {"hook": _webhook(url)}
-            outbox = Outbox(Routing(list(hooks)), SystemClock(), keeper)
+            outbox = Outbox(Routing(list(hooks)), SystemClock(), SpillPolicy(keeper))
             metrics = Metrics(list(hooks))
             house = build_pipeline(
                 made,

@@ -138,7 +138,7 @@ class HttpSettings(BaseModel):
         return ",".join(map(host_of, self.addresses))
 
     def sent_headers(self) -> dict[str, str]:
-        """Those that every post has. They hold secrets in the clear: log them nowhere."""
+        """Those of every post. They hold secrets in the clear: log them nowhere."""
         sent = {name: value.get_secret_value() for name, value in self.headers.items()}
         if self.bearer_token is not None:
             sent["Authorization"] = f"Bearer {self.bearer_token.get_secret_value()}"

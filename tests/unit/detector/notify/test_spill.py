@@ -23,7 +23,7 @@ from detector.events import (
 )
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Route, Routing
-from detector.notify.spill import SEGMENT, SegmentName
+from detector.notify.spill import SEGMENT, SegmentName, SpillPolicy
 from detector.recovery.store_thread import StoreWorker
 from tests.fakes import FakeClock, MemoryStore
 
@@ -68,9 +68,7 @@ class Life:
         self.outbox = Outbox(
             Routing(["hook"], [more.get("route", GROUPED)]),
             self.clock,
-            self.keeper,
-            BOUND,
-            writer=5,
+            SpillPolicy(self.keeper, BOUND, writer=5),
         )
         for partition in (P, Q):
             self.outbox.restore(

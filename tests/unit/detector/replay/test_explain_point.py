@@ -169,7 +169,7 @@ def test_an_alert_bears_the_sentence_its_rarity_and_how_well_the_stream_is_known
     texts = annotations_of(alert)
     assert texts["description"] == (
         "cpu 93 % (expected 41 %), disk 1.5 (expected 1.2). Score 7.00, threshold 6.00: about once in 5 months on this stream. "
-        "It is a young stream: confidence 25%."
+        "The stream is new: confidence 25%."
     )
     assert (texts["confidence"], texts["rate_per_week"]) == ("0.25", "0.05")
     assert (
