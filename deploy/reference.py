@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from detector.cli.main import streamwarden
 from detector.errors import RejectReason
 from detector.events import AnomalyKind, Phase, Reason
-from detector.metrics import Metrics
+from detector.metrics import declared_metrics
 from detector.notify.payload import ANNOTATIONS, AlertBody, Body
 from detector.settings.load import PREFIX, Settings
 from detector.web.server import ROUTES
@@ -153,17 +153,13 @@ def metrics_page() -> Iterator[str]:
     yield ""
     yield "| metric | type | what it is | labels |"
     yield "| --- | --- | --- | --- |"
-    for family in sorted(Metrics(["NAME"]).registry.collect(), key=lambda f: f.name):
-        counter = family.type == "counter"
-        name = f"{family.name}_total" if counter else family.name
-        labels: dict[str, list[str]] = {}
-        for sample in family.samples:
-            for label, value in sample.labels.items():
-                if label != "le" and value not in labels.setdefault(label, []):
-                    labels[label].append(value)
-        shown = "; ".join(f"`{k}`: {', '.join(v)}" for k, v in labels.items())
-        help_text = _cell(family.documentation)
-        yield f"| `{name}` | {family.type} | {help_text} | {shown} |"
+    for metric in declared_metrics():
+        labels = "; ".join(
+            f"`{label}`: {', '.join(values)}" for label, values in metric.labels.items()
+        )
+        kind = metric.kind.__name__.lower()
+        what = _cell(metric.help)
+        yield f"| `{metric.exposed_name}` | {kind} | {what} | {labels} |"
 
 
 # -- the HTTP API ----------------------------------------------------------------------

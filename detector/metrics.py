@@ -1,188 +1,232 @@
-"""Every metric of the daemon, in one class, every label set created at zero, no label
-per stream.
+"""Every metric of the daemon, declared in one table.
+
+A metric is declared with its name, its help, and all values of each label. Every label
+set exists from the start, at zero, so that ``rate()`` sees the first event. No metric
+has a label for a stream: a hundred thousand of them would not fit Prometheus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from detector.errors import RejectReason, ResetCause
 from detector.events import SHARES, Reason, Severity
 
-ALERT_STATUSES = ("firing", "escalated", "resolved")
-OUTCOMES = ("delivered", "retried", "dead_lettered")
+#: In place of a label's values: the names of the receivers that are configured.
+RECEIVERS: Final = ("the receiver's name",)
+
+_SEVERITIES: Final = (Severity.WARNING.label, Severity.CRITICAL.label)
+_OUTCOMES: Final = ("delivered", "retried", "dead_lettered")
+_Kind = TypeVar("_Kind", Counter, Gauge, Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared(Generic[_Kind]):
+    """One metric before it is made.
+
+    Attributes:
+        kind: counter, gauge or histogram.
+        name: as it is exposed, less the ``_total`` of a counter.
+        help: a sentence.
+        labels: all values of each label.
+        buckets: upper bounds of a histogram, in seconds.
+    """
+
+    kind: type[_Kind]
+    name: str
+    help: str
+    labels: Mapping[str, Sequence[str]]
+    buckets: Sequence[float] = ()
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Metrics, owner: type) -> _Kind: ...
+    def __get__(self, instance: Metrics | None, owner: type) -> Self | _Kind:
+        """Of the class it is the declaration; a :class:`Metrics` has the metric."""
+        if instance is not None:  # never: the instance's own attribute is found first
+            raise AttributeError(self.name)
+        return self
+
+    @property
+    def exposed_name(self) -> str:
+        """What Prometheus calls it."""
+        return f"{self.name}_total" if self.kind is Counter else self.name
+
+    def make(self, registry: CollectorRegistry, receivers: Sequence[str]) -> _Kind:
+        """The metric, with every label set at zero."""
+        options: dict[str, Any] = {"buckets": self.buckets} if self.buckets else {}
+        names = list(self.labels)
+        made = self.kind(self.name, self.help, names, registry=registry, **options)
+        values = [
+            receivers if known is RECEIVERS else known for known in self.labels.values()
+        ]
+        for label_set in itertools.product(*values) if names else ():
+            made.labels(*label_set)
+        return made
+
+
+def _counter(name: str, text: str, **labels: Sequence[str]) -> Declared[Counter]:
+    return Declared(Counter, name, text, labels)
+
+
+def _gauge(name: str, text: str, **labels: Sequence[str]) -> Declared[Gauge]:
+    return Declared(Gauge, name, text, labels)
+
+
+def _histogram(name: str, text: str, buckets: Sequence[float]) -> Declared[Histogram]:
+    return Declared(Histogram, name, text, {}, buckets)
 
 
 class Metrics:
-    """Two daemons in one process have two of these: the registry is its own."""
+    """The metrics of one daemon; two daemons in one process have one each."""
+
+    # what comes in
+    records = _counter("detector_records", "Records read, rejected ones included.")
+    scored = _counter("detector_scored", "Points scored.")
+    rejected = _counter(
+        "detector_rejected",
+        "Records not scored, by reason.",
+        reason=tuple(RejectReason),
+    )
+    unknown_fields = _counter(
+        "detector_unknown_fields",
+        "Fields of scored records that the bundle does not know and that are ignored.",
+    )
+    skipped = _counter(
+        "detector_skipped",
+        "Records read again after a restart that the restored state already includes.",
+    )
+    lost_records = _counter(
+        "detector_lost_records",
+        "Records that retention deleted before they were read.",
+    )
+    split_streams = _counter(
+        "detector_split_streams",
+        "Streams seen on two partitions of a topic. Their producer must key by stream.",
+    )
+    source_errors = _counter(
+        "detector_source_errors",
+        "Faults of the connection to the broker that were retried.",
+    )
+    lag = _gauge(
+        "detector_lag_records",
+        "Records between the last one applied and the end of the assigned partitions."
+        " NaN while none is read.",
+    )
+    ready = _gauge(
+        "detector_ready",
+        "1 while partitions are assigned and their states are restored, as /-/ready.",
+    )
+    poll_seconds = _histogram(
+        "detector_poll_processing_seconds",
+        "Time to score the records of one poll, without decoding them.",
+        buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+    )
+
+    # what is decided
+    decisions = _counter(
+        "detector_decisions",
+        "Decisions about points, by reason.",
+        reason=tuple(reason.label for reason in Reason),
+    )
+    alerts = _counter(
+        "detector_alerts",
+        "Alerts raised, by status and severity.",
+        status=("firing", "escalated", "resolved"),
+        severity=_SEVERITIES,
+    )
+    threshold = _gauge(
+        "detector_threshold",
+        "Base threshold of the budget, at the tick of the bundle. The threshold of a"
+        " stream adds offsets for its past, its age, its tick and its incidents.",
+        severity=_SEVERITIES,
+    )
+    budget = _gauge(
+        "detector_false_alarms_per_week",
+        "Budget of false alarms per stream and week, as configured.",
+    )
+    rate = _gauge(
+        "detector_incidents_per_week",
+        "Incidents per week, true and false, of streams with at least a day of points:"
+        " the mean over streams, and percentiles.",
+        streams=("mean", *SHARES),
+    )
+
+    # what goes out
+    notifications = _counter(
+        "detector_notifications",
+        "Notifications delivered or dead-lettered, one for each receiver, and attempts"
+        " that will be retried.",
+        outcome=_OUTCOMES,
+    )
+    posts = _counter(
+        "detector_posts",
+        "Posts, by receiver and outcome.",
+        receiver=RECEIVERS,
+        outcome=_OUTCOMES,
+    )
+    waiting = _gauge(
+        "detector_notifications_waiting",
+        "Notifications not yet acknowledged, one for each receiver.",
+    )
+    spilled = _gauge(
+        "detector_notifications_spilled",
+        "Notifications that wait in the store only, since the queue in memory is full.",
+    )
+
+    # state
+    streams = _gauge("detector_streams", "Streams in memory.")
+    evicted = _gauge(
+        "detector_streams_evicted",
+        "Idle streams whose state is in the store only, until their next point.",
+    )
+    firing = _gauge("detector_streams_firing", "Streams with an open incident.")
+    state_resets = _counter(
+        "detector_state_resets",
+        "States that started anew, by cause. Counts streams; counts pages if the cause"
+        " is page_unreadable, and partitions if it is no_checkpoint.",
+        cause=tuple(ResetCause),
+    )
+    checkpoints = _counter(
+        "detector_checkpoints",
+        "Checkpoints, by outcome.",
+        outcome=("written", "failed"),
+    )
+    checkpoint_age = _gauge(
+        "detector_checkpoint_age_seconds", "Seconds since the last durable checkpoint."
+    )
+    checkpoint_interval = _gauge(
+        "detector_checkpoint_interval_seconds",
+        "Seconds between checkpoints, as configured.",
+    )
+    checkpoint_seconds = _histogram(
+        "detector_checkpoint_seconds",
+        "Time for which a checkpoint blocked the loop.",
+        buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+    )
 
     def __init__(self, receivers: Sequence[str] = ()) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.records = Counter(
-            "detector_records",
-            "Records read, rejected ones included.",
-            registry=registry,
-        )
-        self.scored = Counter(
-            "detector_scored", "Points that went through the graph.", registry=registry
-        )
-        self.rejected = Counter(
-            "detector_rejected",
-            "Records not scored, by reason.",
-            ["reason"],
-            registry=registry,
-        )
-        self.unknown_fields = Counter(
-            "detector_unknown_fields",
-            "Fields of scored records that the bundle does not know; they are ignored.",
-            registry=registry,
-        )
-        self.skipped = Counter(
-            "detector_skipped",
-            "Records read again after a restart and already in the restored state.",
-            registry=registry,
-        )
-        self.split_streams = Counter(
-            "detector_split_streams",
-            "Streams seen on two partitions of a topic: their producer does not key by stream.",
-            registry=registry,
-        )
-        self.lost_records = Counter(
-            "detector_lost_records",
-            "Records that the log no longer held when they were to be read.",
-            registry=registry,
-        )
-        self.decisions = Counter(
-            "detector_decisions",
-            "Transitions of streams, by reason.",
-            ["reason"],
-            registry=registry,
-        )
-        self.alerts = Counter(
-            "detector_alerts",
-            "Alerts raised, by status and severity.",
-            ["status", "severity"],
-            registry=registry,
-        )
-        self.notifications = Counter(
-            "detector_notifications",
-            "Notifications delivered and dead-lettered, once for each receiver, and attempts that are to be repeated.",
-            ["outcome"],
-            registry=registry,
-        )
-        self.posts = Counter(
-            "detector_posts",
-            "Posts, by receiver and outcome.",
-            ["receiver", "outcome"],
-            registry=registry,
-        )
-        self.state_resets = Counter(
-            "detector_state_resets",
-            "States that started anew, by cause. Counts streams; counts pages if the "
-            "cause is page_unreadable, and partitions if it is no_checkpoint.",
-            ["cause"],
-            registry=registry,
-        )
-        self.checkpoints = Counter(
-            "detector_checkpoints",
-            "Checkpoints, by outcome.",
-            ["outcome"],
-            registry=registry,
-        )
-        self.source_errors = Counter(
-            "detector_source_errors",
-            "Faults of the broker connection that were retried.",
-            registry=registry,
-        )
-        self.streams = Gauge(
-            "detector_streams", "Streams held in memory.", registry=registry
-        )
-        self.evicted = Gauge(
-            "detector_streams_evicted",
-            "Idle streams whose state lies in the store until their next point.",
-            registry=registry,
-        )
-        self.firing = Gauge(
-            "detector_streams_firing", "Streams in an incident.", registry=registry
-        )
-        self.waiting = Gauge(
-            "detector_notifications_waiting",
-            "Notifications not yet acknowledged, once for each receiver.",
-            registry=registry,
-        )
-        self.spilled = Gauge(
-            "detector_notifications_spilled",
-            "Of those waiting, the ones that are in the store alone.",
-            registry=registry,
-        )
-        self.lag = Gauge(
-            "detector_lag_records",
-            "Records between what is applied and the end of the assigned partitions; NaN "
-            "while none is read.",
-            registry=registry,
-        )
-        self.checkpoint_age = Gauge(
-            "detector_checkpoint_age_seconds",
-            "Seconds since the last durable checkpoint.",
-            registry=registry,
-        )
-        self.checkpoint_interval = Gauge(
-            "detector_checkpoint_interval_seconds",
-            "Seconds between checkpoints, as configured.",
-            registry=registry,
-        )
-        self.ready = Gauge(
-            "detector_ready",
-            "1 while partitions are assigned and their states restored, as /-/ready.",
-            registry=registry,
-        )
-        self.threshold = Gauge(
-            "detector_threshold",
-            "The fleet's level for the budget, at the bundle's tick: a stream's own also follows from its tick, its age, its past and its incidents.",
-            ["severity"],
-            registry=registry,
-        )
-        self.budget = Gauge(
-            "detector_false_alarms_per_week",
-            "False alarms a stream-week that were asked for.",
-            registry=registry,
-        )
-        self.rate = Gauge(
-            "detector_incidents_per_week",
-            "Incidents a week, true and false, of streams watched for a day at least: the mean, and what that share of streams stays under.",
-            ["streams"],
-            registry=registry,
-        )
-        self.poll_seconds = Histogram(
-            "detector_poll_processing_seconds",
-            "Time to score one poll, decoding excluded.",
-            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
-            registry=registry,
-        )
-        self.checkpoint_seconds = Histogram(
-            "detector_checkpoint_seconds",
-            "Time the loop stood still for a checkpoint.",
-            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
-            registry=registry,
-        )
-        self.lag.set(float("nan"))  # nothing is read yet
-        for reason in RejectReason:
-            self.rejected.labels(reason.value)
-        for cause in ResetCause:
-            self.state_resets.labels(cause.value)
-        for transition in Reason:
-            self.decisions.labels(transition.label)
-        for severity in (Severity.WARNING, Severity.CRITICAL):
-            self.threshold.labels(severity.label)
-            for status in ALERT_STATUSES:
-                self.alerts.labels(status, severity.label)
-        for name in ("mean", *SHARES):
-            self.rate.labels(name)
-        for outcome in OUTCOMES:
-            self.notifications.labels(outcome)
-            for receiver in receivers:
-                self.posts.labels(receiver, outcome)
-        for outcome in ("written", "failed"):
-            self.checkpoints.labels(outcome)
+        """``receivers``: their names, which :attr:`posts` has as a label."""
+        self.registry = CollectorRegistry()
+        for attribute, declared in _declarations():
+            setattr(self, attribute, declared.make(self.registry, receivers))
+        self.lag.set(math.nan)  # nothing is read yet
+
+
+def declared_metrics() -> list[Declared[Any]]:
+    """Every metric with its help and its labels, by name: for the reference."""
+    declared = [declared for _, declared in _declarations()]
+    return sorted(declared, key=lambda metric: metric.name)
+
+
+def _declarations() -> Iterator[tuple[str, Declared[Any]]]:
+    for attribute, value in vars(Metrics).items():
+        if isinstance(value, Declared):
+            yield attribute, value
