@@ -1,66 +1,72 @@
-"""Logs: state changes only, key=value for people or JSON for machines, to standard
-error.
+"""Logs to standard error: key=value for people, or JSON for machines.
+
+The daemon logs changes of state only. Libraries log through the same renderer, from
+WARNING up.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
+from collections.abc import Sequence
 from typing import TextIO, cast
 
 import structlog
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 
-#: Warns at every start that a topic's metadata is not there yet, and of each refused
-#: connection that is retried anyway.
-_CHATTY = ("kafka.coordinator", "kafka.net", "kafka.cluster")
+#: Loggers that warn of what is normal: of a new topic without metadata yet, and of
+#: each refused connection, which the client retries. Only their errors are shown.
+_NOISY = ("kafka.coordinator", "kafka.net", "kafka.cluster")
+_RETRIED_ERRORS = (KafkaConnectionError, KafkaTimeoutError)
+_QUIET_SECONDS = 60.0  # in which a library's message of one kind is shown once
+_MAX_KINDS = 1000  # of messages that are remembered
+_KIND_LENGTH = 80  # characters of a message that tell its kind
 
-
-_TRANSIENT = (KafkaConnectionError, KafkaTimeoutError)
-_QUIET_FOR = 60.0  # seconds in which a library's message of one kind is shown once
+_Processors = Sequence[structlog.typing.Processor]
 
 
 class RateLimitFilter(logging.Filter):
-    """Libraries repeat themselves (kafka-python ten times a second while a topic does
-    not exist): each kind once a minute.
+    """Shows each kind of message of a library once a minute.
 
-    A kind is a logger and a message before its arguments are filled in.
+    kafka-python logs ten times a second while a topic does not exist. A kind is a
+    logger and a message before its arguments are filled in.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: dict[tuple[str, str], float] = {}
+        self._last_shown: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kind = (record.name, str(record.msg)[:80])
-        if record.created < self._shown.get(kind, float("-inf")) + _QUIET_FOR:
+        kind = (record.name, str(record.msg)[:_KIND_LENGTH])
+        last = self._last_shown.get(kind, -math.inf)
+        if record.created < last + _QUIET_SECONDS:
             return False
-        if len(self._shown) > 1000:
-            self._shown.clear()
-        self._shown[kind] = record.created
+        if len(self._last_shown) > _MAX_KINDS:
+            self._last_shown.clear()
+        self._last_shown[kind] = record.created
         return True
 
 
-def _retried(record: logging.LogRecord) -> bool:
-    """A connection that is refused or lost is tried again, and the daemon says itself
-    what it waits for: to the client an error, here a warning.
+def _warn_of_retries(record: logging.LogRecord) -> bool:
+    """Turns an error about a connection into a warning, since the client retries it.
 
-    A broker that refuses who we are stays an error.
+    The daemon itself logs what it waits for. A broker that refuses a login stays an
+    error.
     """
-    if (
-        record.levelno == logging.ERROR
-        and isinstance(record.args, tuple)
-        and any(isinstance(a, _TRANSIENT) for a in record.args)
-    ):
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    retried = any(isinstance(argument, _RETRIED_ERRORS) for argument in arguments)
+    if record.levelno == logging.ERROR and retried:
         record.levelno = logging.WARNING
-        record.levelname = "WARNING"
+        record.levelname = logging.getLevelName(logging.WARNING)
     return True
 
 
 class LossyStream:
-    """A stream whose disk may be full or whose reader gone: a line of log is lost then,
-    never a point.
+    """A stream that drops what it can't write.
+
+    If a disk is full or a reader is gone, a line of the log is lost and not a point.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -77,33 +83,50 @@ class LossyStream:
 
 
 def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
-    """``form`` is ``text`` or ``json``. Libraries' own records are shown from WARNING
-    up, through the same renderer.
+    """Send the logs of the daemon and of libraries to a stream.
+
+    Args:
+        form: ``text`` or ``json``.
+        level: of the daemon's own lines: debug, info, warning or error.
+        stream: where lines go; a line that can't be written is dropped.
     """
-    unfailing = cast("TextIO", LossyStream(stream))
-    shared: list[structlog.typing.Processor] = [
+    output = cast("TextIO", LossyStream(stream))
+    shared: _Processors = (
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.processors.LogfmtRenderer(
-            key_order=["timestamp", "level", "event"],
-            drop_missing=True,
-            bool_as_flag=False,
-        )
     )
+    renderer = _renderer(form)
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(unfailing),
+        logger_factory=structlog.PrintLoggerFactory(output),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(unfailing)
+    root = logging.getLogger()
+    root.handlers[:] = [_library_handler(output, shared, renderer)]
+    root.setLevel(logging.WARNING)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _renderer(form: str) -> structlog.typing.Processor:
+    if form == "json":
+        return structlog.processors.JSONRenderer()
+    return structlog.processors.LogfmtRenderer(
+        key_order=["timestamp", "level", "event"],
+        drop_missing=True,
+        bool_as_flag=False,
+    )
+
+
+def _library_handler(
+    output: TextIO, shared: _Processors, renderer: structlog.typing.Processor
+) -> logging.Handler:
+    """Renders the records of libraries like the daemon's own lines."""
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -115,9 +138,5 @@ def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
         )
     )
     handler.addFilter(RateLimitFilter())
-    handler.addFilter(_retried)
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    for chatty in _CHATTY:
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    handler.addFilter(_warn_of_retries)
+    return handler

@@ -1,6 +1,4 @@
-"""Libraries that repeat themselves are shown once a minute; different messages are all
-shown.
-"""
+"""A library's message is shown once a minute for each kind; our own are all shown."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ def shown() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-def said(
+def log_as_library(
     minutes: float, template: str = "Topic %s not found", *arguments: object
 ) -> None:
     record = logging.LogRecord(
@@ -45,15 +43,15 @@ def said(
 
 def test_a_message_of_a_library_is_shown_once_a_minute(shown: io.StringIO) -> None:
     for tenth in range(15):
-        said(tenth / 10)
+        log_as_library(tenth / 10)
     assert shown.getvalue().count("Topic metrics not found") == 2
 
 
-def test_another_message_of_the_same_library_is_shown_at_once(
+def test_a_message_of_another_kind_is_shown_at_once(
     shown: io.StringIO,
 ) -> None:
-    said(0)
-    said(0, "Connection lost: %s", "refused")
+    log_as_library(0)
+    log_as_library(0, "Connection lost: %s", "refused")
     assert shown.getvalue().count("event=") == 2
 
 
@@ -65,15 +63,25 @@ def test_another_message_of_the_same_library_is_shown_at_once(
         (SaslAuthenticationFailedError(), "error"),
     ],
 )
-def test_a_connection_that_is_tried_again_is_no_error_and_a_broker_that_refuses_us_is(
+def test_only_a_refused_login_stays_an_error_since_connections_are_retried(
     shown: io.StringIO, error: KafkaError, level: str
 ) -> None:
-    said(0, "%s: Connection lost: %s", "<connection>", error)
+    log_as_library(0, "%s: Connection lost: %s", "<connection>", error)
     assert f"level={level} " in shown.getvalue()
     assert "Connection lost" in shown.getvalue()
 
 
-def test_the_daemons_own_events_are_all_shown(shown: io.StringIO) -> None:
+def test_the_daemons_own_lines_are_all_shown(shown: io.StringIO) -> None:
     for _ in range(3):
         structlog.get_logger("daemon").info("same")
     assert shown.getvalue().count("event=same") == 3
+
+
+def test_a_line_that_cannot_be_written_is_dropped() -> None:
+    class FullDisk(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    stream = log.LossyStream(FullDisk())
+    assert stream.write("lost") == 0
+    stream.flush()
