@@ -1,74 +1,67 @@
-"""The end of the daemon: what may fail while its parts are closed, and what that keeps
-from being closed.
-"""
+"""A stop saves what was scored, whatever else fails."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, cast
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-import structlog
 
 from detector.app import Daemon
-from detector.errors import Transient
+from detector.metrics import Metrics
+from detector.notify.delivery import Delivery, RetryPolicy
+from detector.settings.load import Settings
+from detector.shutdown import Cleanups
+from tests.fakes import FakeClock, MemoryStore
+from tests.unit.detector.consumer.rig import P, ScriptedSource, poll
 
 
-def stop(*parts: Callable[[], None]) -> list[str]:
-    """Close them one after the other, the last one first, as the daemon does; what was
-    logged.
-    """
-    daemon = cast(Any, SimpleNamespace(_log=structlog.get_logger("daemon")))
-    with structlog.testing.capture_logs() as said, contextlib.ExitStack() as cleanups:
-        for part in parts:
-            cleanups.callback(Daemon._run_cleanup, daemon, "part", part)
-    return [line["cause"] for line in said]
+class BrokenDelivery(Delivery):
+    """Fails when it is stopped."""
+
+    def stop(self, deadline: float) -> None:
+        raise ZeroDivisionError
 
 
-def failing(error: Exception) -> Callable[[], None]:
-    def part() -> None:
-        raise error
-
-    return part
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
 
 
-def test_a_disk_that_is_full_and_a_broker_that_is_away_are_said_and_end_nothing() -> (
-    None
-):
-    assert stop(failing(OSError("disk full")), failing(Transient("no broker"))) == [
-        "Transient: no broker",
-        "OSError: disk full",
-    ]
-
-
-def test_a_fault_of_ours_ends_the_command_once_the_other_parts_are_closed() -> None:
-    closed: list[str] = []
-    with pytest.raises(ZeroDivisionError):
-        stop(lambda: closed.append("store"), failing(ZeroDivisionError()))
-    assert closed == ["store"]
-
-
-def test_the_last_checkpoint_is_written_whatever_became_of_the_delivery() -> None:
-    written: list[float] = []
-    loop = SimpleNamespace(
-        vitals=SimpleNamespace(stopping=False),
-        finish=lambda source, seconds: written.append(seconds),
+@pytest.fixture
+def daemon(tmp_path: Path, store: MemoryStore) -> Iterator[Daemon]:
+    settings = Settings.model_validate(
+        {
+            "kafka": {"topics": ("metrics",)},
+            "recovery": {"dead_letters": tmp_path},
+            "web": {"listen": "127.0.0.1:0"},
+        }
     )
-    delivery = SimpleNamespace(stop=lambda seconds: failing(ZeroDivisionError())())
-    daemon = cast(
-        Any,
-        SimpleNamespace(
-            _log=structlog.get_logger("daemon"),
-            _loop=loop,
-            _delivery=delivery,
-            _outbox=(),
-            _remaining=lambda share=1.0: share,
-        ),
+    daemon = Daemon(settings, FakeClock(), store)
+    daemon._parts.web.start()
+    yield daemon
+    daemon._parts.worker.close(timeout=5)
+    daemon._parts.dead_letters.close()
+    daemon._parts.web.stop()
+
+
+def test_the_last_checkpoint_is_written_although_the_delivery_fails(
+    daemon: Daemon, store: MemoryStore
+) -> None:
+    parts = daemon._parts
+    delivery = BrokenDelivery(
+        parts.outbox, {}, parts.dead_letters, RetryPolicy(), Metrics()
     )
-    daemon._run_cleanup = lambda name, part: Daemon._run_cleanup(daemon, name, part)
+    daemon._parts = replace(parts, delivery=delivery)
+    source = ScriptedSource([], poll())
+    parts.loop.partitions.assigned([P])
+    parts.worker.submit(lambda store: None).result(timeout=10)
+    for _ in range(2):
+        parts.loop.turn(source, threading.Event())
     with pytest.raises(ZeroDivisionError):
-        Daemon._drain(daemon, cast(Any, None))
-    assert len(written) == 1
-    assert loop.vitals.stopping
+        daemon._drain(source, Cleanups())
+    assert source.commits == [{P: 2}]
+    assert store.heads[P].offset == 2
+    assert parts.loop.vitals.stopping

@@ -1,0 +1,183 @@
+"""The parts of one daemon, from its settings: the only module that names them all.
+
+Everything that can fail by configuration fails here, before anything live is touched.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from detector.alerting.incident_rates import incident_rates
+from detector.alerting.policy import FleetThresholds, fleet_thresholds
+from detector.clock import Clock
+from detector.compose import make_decoder, make_receivers, make_store, open_bundle
+from detector.consumer.build import LoopSettings, build_loop
+from detector.consumer.checkpoints import CheckpointSchedule
+from detector.consumer.first_seen import FirstOccurrenceLog
+from detector.consumer.loop import Loop
+from detector.dead_letters import DeadLetterFile
+from detector.errors import ConfigError
+from detector.history.incident_log import IncidentLog
+from detector.metrics import Metrics
+from detector.model.bundle import Bundle
+from detector.model.onnx_engine import OnnxEngine
+from detector.notify.delivery import Delivery
+from detector.notify.outbox import Outbox
+from detector.notify.spill import SpillPolicy
+from detector.pipeline.alert_log import AlertLog
+from detector.pipeline.build import alert_composer, build_pipeline
+from detector.pipeline.observer import Observer, Observers
+from detector.pipeline.pipeline import Pipeline
+from detector.recovery.store import Store
+from detector.recovery.store_thread import StoreWorker
+from detector.settings.load import Settings
+from detector.web.endpoints import Endpoints
+from detector.web.facts import facts_of
+from detector.web.server import WebServer
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a daemon starts and stops."""
+
+    worker: StoreWorker
+    dead_letters: DeadLetterFile
+    outbox: Outbox
+    delivery: Delivery
+    loop: Loop
+    web: WebServer
+
+
+def make_parts(settings: Settings, clock: Clock, store: Store | None = None) -> Parts:
+    """Raises ConfigError or BundleError. ``store`` replaces the configured one."""
+    _check_topics(settings)
+    bundle = open_bundle(settings)
+    thresholds = fleet_thresholds(settings.alerting.tuning(), bundle.manifest.tail)
+    receivers = make_receivers(settings, clock)
+    metrics = _make_metrics(settings, thresholds)
+    dead_letters = _make_dead_letters(settings)
+    worker = StoreWorker(store or make_store(settings, clock))
+    writer = secrets.randbits(63)
+    spill = SpillPolicy(worker, settings.alerting.queue_in_memory, writer)
+    outbox = Outbox(settings.alerting.routing(), clock, spill)
+    first_seen = FirstOccurrenceLog()
+    incidents = _make_incident_log(settings, bundle)
+    observer = Observers(dead_letters, first_seen, AlertLog(), incidents)
+    pipeline = _make_pipeline(settings, bundle, outbox, metrics, observer, writer)
+    loop = build_loop(
+        bundle,
+        pipeline,
+        make_decoder(bundle, settings, first_seen.unknown_field).decode,
+        worker,
+        metrics,
+        clock,
+        _loop_settings(settings),
+    )
+    retry = settings.alerting.retry()
+    delivery = Delivery(outbox, receivers, dead_letters, retry, metrics)
+    facts = facts_of(bundle, settings.alerting.false_alarms_per_week, thresholds)
+    endpoints = Endpoints(
+        metrics,
+        loop.vitals,
+        incidents,
+        facts,
+        clock,
+        _refresher(metrics, loop, outbox, pipeline),
+    )
+    web = WebServer(settings.web.address, endpoints)
+    _log_start(settings, bundle, thresholds)
+    return Parts(worker, dead_letters, outbox, delivery, loop, web)
+
+
+def _check_topics(settings: Settings) -> None:
+    """Raises ConfigError if there is no input topic."""
+    if not settings.kafka.topics:
+        raise ConfigError(
+            "DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex"
+        )
+
+
+def _make_metrics(settings: Settings, thresholds: FleetThresholds) -> Metrics:
+    metrics = Metrics(settings.alerting.routing().receivers)
+    metrics.threshold.labels("warning").set(thresholds.warning)
+    metrics.threshold.labels("critical").set(thresholds.critical)
+    metrics.budget.set(settings.alerting.false_alarms_per_week)
+    metrics.checkpoint_interval.set(settings.recovery.interval)
+    return metrics
+
+
+def _make_dead_letters(settings: Settings) -> DeadLetterFile:
+    return DeadLetterFile(
+        settings.recovery.dead_letter_directory / "dead-letters.ndjson",
+        settings.kafka.dead_letter_bytes,
+        settings.alerting.labelling(),
+    )
+
+
+def _make_incident_log(settings: Settings, bundle: Bundle) -> IncidentLog:
+    composer = alert_composer(bundle, settings.alerting.tuning())
+    return IncidentLog(settings.alerting.labelling(), composer)
+
+
+def _make_pipeline(
+    settings: Settings,
+    bundle: Bundle,
+    outbox: Outbox,
+    metrics: Metrics,
+    observer: Observer,
+    writer: int,
+) -> Pipeline:
+    engine = OnnxEngine(bundle)
+    return build_pipeline(
+        bundle,
+        engine,
+        settings.alerting.tuning(),
+        observer=observer,
+        outbox=outbox,
+        metrics=metrics,
+        max_streams=settings.model.max_streams,
+        writer=writer,
+        zones=settings.model.zones(bundle),
+        probe_engine=engine,
+    )
+
+
+def _loop_settings(settings: Settings) -> LoopSettings:
+    interval = settings.recovery.interval
+    schedule = CheckpointSchedule(interval, settings.model.evict_after)
+    return LoopSettings(settings.kafka.max_poll_records, schedule)
+
+
+def _refresher(
+    metrics: Metrics, loop: Loop, outbox: Outbox, pipeline: Pipeline
+) -> Callable[[], None]:
+    """Sets the gauges that are read on demand and not counted."""
+
+    def refresh() -> None:
+        metrics.checkpoint_age.set(loop.checkpoints.age())
+        metrics.waiting.set(len(outbox))
+        metrics.spilled.set(outbox.in_segments())
+        rates = incident_rates(pipeline.table.decisions)
+        metrics.rate.labels("mean").set(rates.mean)
+        for name, rate in rates.shares.items():
+            metrics.rate.labels(name).set(rate)
+
+    return refresh
+
+
+def _log_start(settings: Settings, bundle: Bundle, thresholds: FleetThresholds) -> None:
+    manifest = bundle.manifest
+    receivers = [f"{r.name}@{r.host}" for r in settings.alerting.destinations()]
+    structlog.get_logger("daemon").info(
+        "starting",
+        bundle=f"{manifest.name} {manifest.version}",
+        features="any" if manifest.each_metric else len(manifest.features),
+        receivers=",".join(receivers) or "none",
+        false_alarms_per_week=settings.alerting.false_alarms_per_week,
+        fleet_threshold=round(thresholds.warning, 3),
+        tick=manifest.tick_interval,
+    )
