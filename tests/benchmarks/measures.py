@@ -27,7 +27,8 @@ from detector.events import F32, RecordBatch
 from detector.ingest.decoder import Decoder, feature_decoder
 from detector.ingest.formats.registry import FORMATS
 from detector.ingest.rows import FeatureValues
-from detector.ingest.sources.kafka_python import KafkaSource, raw_batch
+from detector.ingest.sources.kafka_python import KafkaSource
+from detector.ingest.sources.kafka_records import raw_batch
 from detector.kafka.settings import KafkaSettings
 from detector.model.bundle import Bundle, Feature, Manifest
 from detector.model.engine import clock_input

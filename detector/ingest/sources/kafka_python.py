@@ -1,28 +1,19 @@
-"""The consumer group: kafka-python behind the Source port.
+"""The consumer group: kafka-python as a Source.
 
-Offsets are the loop's business: automatic commits and automatic resets are off. A
-partition that is assigned is paused until the loop, having restored its pages, starts
-it where they say; one whose position has left the log's range is handed through the
-same gate again, so that what is missing is found, said and counted in one place. The
-client's listener runs on its own I/O thread, which sends the heartbeats: what it calls
-does its own locking and never calls back into the client but to seek, pause or commit
-without waiting.
+Whoever reads the source owns the offsets: automatic commits and resets are off. An
+assigned partition is paused until it is started at the offset of its restored state.
+A partition whose position leaves the log is revoked and assigned again, so that one
+place finds, logs and counts what is missing.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
-from kafka import (
-    ConsumerRebalanceListener,
-    KafkaConsumer,
-    OffsetAndMetadata,
-    TopicPartition,
-)
-from kafka.consumer.fetcher import ConsumerRecord
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     IllegalStateError,
@@ -33,17 +24,29 @@ from kafka.errors import (
 
 from detector.errors import Transient
 from detector.events import Partition, RawBatch
+from detector.ingest.sources.kafka_rebalance import RebalanceListener
+from detector.ingest.sources.kafka_records import (
+    raw_batch,
+    to_commit,
+    to_partition,
+    to_tp,
+)
+from detector.ingest.sources.kafka_rejoin import Rejoin
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
 from detector.kafka.subscription import Subscription
 from detector.ports import Assignments
 
-# for one attempt to reach a broker: a stop goes unnoticed for as long
+# Milliseconds of one attempt to reach a broker; a stop goes unnoticed for as long.
 _BOOTSTRAP_MS = 3000
-# how long a new partition, or a new topic of a ^regex, goes unnoticed
+# Milliseconds until a new partition, or a new topic of a ^regex, is noticed.
 _METADATA_MS = 30_000
-_JOIN = 1.0  # seconds that a poll waits at most while a join is under way
-_PATIENCE = 25  # empty polls without a partition before the log says so
+# A heartbeat is due three times a session, as Kafka advises, and at most this often.
+_HEARTBEAT_MS = range(300, 3000)
+# Polls without a partition, 5 seconds of them, before the log says so.
+_PATIENCE = 25
+# What the client raises for a partition that was revoked a moment ago.
+_NOT_OURS = (ValueError, KeyError, IllegalStateError)
 
 
 class KafkaSource:
@@ -59,34 +62,14 @@ class KafkaSource:
         store_topic: str | None = None,
     ) -> None:
         self._topics = settings.topics
-        self._from_the_start = settings.auto_offset_reset == "earliest"
-        self._idle = 0
-        self._settled = settings.group_instance_id is None
+        self._from_start = settings.auto_offset_reset == "earliest"
+        self._idle_polls = 0
         self._refused: deque[Mapping[Partition, int]] = deque()
         self._log = structlog.get_logger("kafka")
         assignor = CooperativeStickyAssignor()
-        try:
-            self._consumer = connected(
-                KafkaConsumer,
-                **settings.connection(),
-                bootstrap_timeout_ms=_BOOTSTRAP_MS,
-                group_id=settings.group_id,
-                group_instance_id=settings.group_instance_id,
-                auto_offset_reset="none",
-                enable_auto_commit=False,
-                allow_auto_create_topics=False,
-                partition_assignment_strategy=[assignor],
-                session_timeout_ms=settings.session_timeout_ms,
-                heartbeat_interval_ms=max(
-                    300, min(3000, settings.session_timeout_ms // 3)
-                ),
-                metadata_max_age_ms=_METADATA_MS,
-            )
-        except KafkaError as error:
-            raise Transient(
-                f"no broker answers at {', '.join(settings.bootstrap_servers)} ({type(error).__name__})"
-            ) from None
-        self._listener = _Listener(self._consumer, assignor, assignments)
+        self._consumer = _connect(settings, assignor)
+        self._rejoin = Rejoin(self._consumer, settings.group_instance_id is not None)
+        self._listener = RebalanceListener(self._consumer, assignor, assignments)
         self._subscribe(Subscription(settings.topics, store_topic))
 
     def _subscribe(self, subscription: Subscription) -> None:
@@ -106,100 +89,55 @@ class KafkaSource:
         )
 
     def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
-        # it counts only if a poll waits for the answer
-        if self._consumer._coordinator.rejoining:
-            timeout = max(timeout, _JOIN)
+        seconds = self._rejoin.poll_timeout(timeout)
         try:
             polled = self._consumer.poll(
-                timeout_ms=int(timeout * 1000), max_records=max_records
+                timeout_ms=int(seconds * 1000),
+                max_records=max_records,
             )
         except OffsetOutOfRangeError as error:
             self._listener.reassign(error.args[0])
             return []
-        except NoOffsetForPartitionError:
-            # it is being assigned at this moment: the listener gives it a position
+        except NoOffsetForPartitionError:  # the listener is about to give it a position
             return []
         except KafkaError as error:
-            raise Transient(f"{type(error).__name__}: {error}") from error
-        self._retry_forgotten_join()
-        self._settle()
+            raise _transient(error) from error
+        self._rejoin.after_poll()
         if not polled:
-            self._say_if_unassigned()
+            self._log_if_unassigned()
         return [raw_batch(tp, records) for tp, records in polled.items()]
 
-    def _retry_forgotten_join(self) -> None:
-        """Ask again for a join that the client forgets.
-
-        A join that begins because a topic's metadata changed, and whose answer comes
-        while no poll waits for it, is never completed by kafka-python (3.0.12): it then
-        holds no partition, sends no heartbeat and says nothing, for ever. One in thirty
-        starts did so.
-        """
-        coordinator = self._consumer._coordinator
-        if coordinator.rejoining and not coordinator.need_rejoin():
-            coordinator.request_rejoin()
-
-    def _settle(self) -> None:
-        """Join once more, the first time that a static member has joined.
-
-        One that comes back within its session is handed what it had, and the group does
-        not rebalance. Where it died after it had been told to give partitions up and
-        before it asked for the rebalance that gives them to another, nobody asks for
-        that one, and they are nobody's.
-        """
-        if not self._settled and self._consumer._coordinator.stable():
-            self._settled = True
-            self._consumer._coordinator.request_rejoin()
-
-    def _say_if_unassigned(self) -> None:
-        """The client waits for a topic that does not exist without a word of its own
-        that a person could use.
-        """
-        self._idle = 0 if self._consumer.assignment() else self._idle + 1
-        if self._idle == _PATIENCE:
-            remedy = "it goes on by itself once the topic exists, or a member of the group with partitions to spare leaves"
-            self._log.warning(
-                "no_partitions", topics=",".join(self._topics), remedy=remedy
-            )
-
     def bounds(self, partition: Partition) -> tuple[int, int]:
-        tp = _tp(partition)
-        try:
+        tp = to_tp(partition)
+        with _faults_are_transient():
             first = self._consumer.beginning_offsets([tp], timeout_ms=_BOOTSTRAP_MS)
             end = self._consumer.end_offsets([tp], timeout_ms=_BOOTSTRAP_MS)
-        except KafkaError as error:
-            raise Transient(f"{type(error).__name__}: {error}") from error
         return int(first[tp]), int(end[tp])
 
     def start(self, partition: Partition, offset: int) -> None:
-        # it was revoked a moment ago
-        with contextlib.suppress(ValueError, KeyError, IllegalStateError):
-            self._consumer.seek(_tp(partition), offset)
-            self._consumer.resume(_tp(partition))
+        with contextlib.suppress(*_NOT_OURS):
+            self._consumer.seek(to_tp(partition), offset)
+            self._consumer.resume(to_tp(partition))
 
     def first_offset(self, partition: Partition) -> int:
         first, end = self.bounds(partition)
         committed = self.committed(partition)
         if committed is not None and first <= committed <= end:
             return committed
-        return first if self._from_the_start else end
+        return first if self._from_start else end
 
     def committed(self, partition: Partition) -> int | None:
-        try:
-            committed = self._consumer.committed(
-                _tp(partition), timeout_ms=_BOOTSTRAP_MS
-            )
-        except KafkaError as error:
-            raise Transient(f"{type(error).__name__}: {error}") from error
+        tp = to_tp(partition)
+        with _faults_are_transient():
+            committed = self._consumer.committed(tp, timeout_ms=_BOOTSTRAP_MS)
         return None if committed is None else int(committed)
 
     def seek(self, partition: Partition, offset: int) -> None:
-        # it was revoked a moment ago: its next owner reads on
-        with contextlib.suppress(ValueError, KeyError, IllegalStateError):
-            self._consumer.seek(_tp(partition), offset)
+        with contextlib.suppress(*_NOT_OURS):
+            self._consumer.seek(to_tp(partition), offset)
 
     def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
-        committed = _committed(offsets)
+        committed = to_commit(offsets)
         try:
             if wait:
                 self._consumer.commit(committed, timeout_ms=int(wait * 1000))
@@ -207,7 +145,7 @@ class KafkaSource:
                 self._consumer.commit_async(committed, callback=self._answered)
         except (KafkaError, AssertionError) as error:
             self._refused.append(offsets)
-            raise Transient(f"{type(error).__name__}: {error}") from error
+            raise _transient(error) from error
 
     def refused(self) -> Mapping[Partition, int]:
         refused: dict[Partition, int] = {}
@@ -215,111 +153,79 @@ class KafkaSource:
             refused.update(self._refused.popleft())
         return refused
 
-    def _answered(
-        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], answer: object
-    ) -> None:
-        if isinstance(answer, Exception):
-            self._refused.append(
-                {_partition(tp): committed.offset for tp, committed in offsets.items()}
-            )
-            more = "it is tried again, and a hint only: the snapshot says where reading starts"
-            self._log.warning(
-                "commit_failed", cause=f"{type(answer).__name__}: {answer}", note=more
-            )
-
     def lag(self, partition: Partition, offset: int) -> int | None:
-        end = self._consumer.highwater(_tp(partition))
+        end = self._consumer.highwater(to_tp(partition))
         return None if end is None else max(0, end - offset)
 
     def close(self, timeout: float) -> None:
-        """Leave the group, within ``timeout`` seconds. Raises Transient."""
-        try:
+        """Leave the group within ``timeout`` seconds. Raises Transient."""
+        with _faults_are_transient():
             self._consumer.close(autocommit=False, timeout_ms=int(timeout * 1000))
-        except KafkaError as error:
-            raise Transient(f"{type(error).__name__}: {error}") from error
 
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library's classes are untyped
-    def __init__(
-        self,
-        consumer: KafkaConsumer,
-        assignor: CooperativeStickyAssignor,
-        assignments: Assignments,
+    def _answered(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], answer: object
     ) -> None:
-        self._consumer = consumer
-        self._assignor = assignor
-        self._assignments = assignments
-        self._log = structlog.get_logger("kafka")
-
-    def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        self._await(assigned)
-        self._assignments.assigned([_partition(tp) for tp in assigned])
-        self._log.info("partitions_assigned", partitions=_listed(assigned))
-
-    def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        if not revoked:
+        """The group's answer to a commit that did not wait; an exception refuses it."""
+        if not isinstance(answer, Exception):
             return
-        durable = self._assignments.revoked([_partition(tp) for tp in revoked])
-        if durable:
-            self._consumer.commit_async(_committed(durable))
-        self._log.info("partitions_revoked", partitions=_listed(revoked))
-
-    def on_partitions_lost(self, lost: Sequence[TopicPartition]) -> None:
-        # kafka-python (3.0.12) would claim them when it joins again: kept from others
-        # until it gives them up, which it can't, not having them.
-        self._assignor.member_assignment = None
-        self._assignments.lost([_partition(tp) for tp in lost])
-        self._log.warning("partitions_lost", partitions=_listed(lost))
-
-    def reassign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """The log no longer holds the next record, or was made anew: as if they were
-        taken away and given back.
-        """
-        self._log.warning(
-            "out_of_range",
-            positions=",".join(
-                f"{tp.topic}/{tp.partition}:{offset}"
-                for tp, offset in sorted(positions.items())
-            ),
+        self._refused.append(
+            {to_partition(tp): committed.offset for tp, committed in offsets.items()}
         )
-        self._await(positions)
-        self._assignments.revoked([_partition(tp) for tp in positions])
-        self._assignments.assigned([_partition(tp) for tp in positions])
+        self._log.warning(
+            "commit_failed",
+            cause=f"{type(answer).__name__}: {answer}",
+            note="it is tried again; the snapshot says where reading starts",
+        )
 
-    def _await(self, partitions: Iterable[TopicPartition]) -> None:
-        """Pause them, with a position so that the client does not look for one."""
-        for tp in partitions:
-            self._consumer.seek(tp, 0)
-            self._consumer.pause(tp)
+    def _log_if_unassigned(self) -> None:
+        """Say once that there is no partition.
 
-
-def _committed(
-    offsets: Mapping[Partition, int],
-) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {_tp(p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items()}
-
-
-def raw_batch(tp: TopicPartition, records: Sequence[ConsumerRecord]) -> RawBatch:
-    """The columns of polled records, one or more. They are tuples: this runs in C."""
-    columns = dict(zip(ConsumerRecord._fields, zip(*records, strict=True), strict=True))
-    return RawBatch(
-        partition=_partition(tp),
-        offsets=columns["offset"],
-        timestamps=columns["timestamp"],
-        timestamp_types=columns["timestamp_type"],
-        keys=columns["key"],
-        values=columns["value"],
-        headers=columns["headers"],
-    )
+        The client itself waits silently for a topic that does not exist.
+        """
+        self._idle_polls = 0 if self._consumer.assignment() else self._idle_polls + 1
+        if self._idle_polls == _PATIENCE:
+            self._log.warning(
+                "no_partitions",
+                topics=",".join(self._topics),
+                remedy="create the topic, or have fewer members than partitions;"
+                " reading starts by itself",
+            )
 
 
-def _partition(tp: TopicPartition) -> Partition:
-    return Partition(tp.topic, tp.partition)
+def _connect(
+    settings: KafkaSettings, assignor: CooperativeStickyAssignor
+) -> KafkaConsumer:
+    """Raises Transient."""
+    heartbeat = settings.session_timeout_ms // 3
+    heartbeat = max(_HEARTBEAT_MS.start, min(_HEARTBEAT_MS.stop, heartbeat))
+    try:
+        return connected(
+            KafkaConsumer,
+            **settings.connection(),
+            bootstrap_timeout_ms=_BOOTSTRAP_MS,
+            group_id=settings.group_id,
+            group_instance_id=settings.group_instance_id,
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            allow_auto_create_topics=False,
+            partition_assignment_strategy=[assignor],
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=heartbeat,
+            metadata_max_age_ms=_METADATA_MS,
+        )
+    except KafkaError as error:
+        servers = ", ".join(settings.bootstrap_servers)
+        cause = type(error).__name__
+        raise Transient(f"no broker answers at {servers} ({cause})") from None
 
 
-def _tp(partition: Partition) -> TopicPartition:
-    return TopicPartition(partition.topic, partition.number)
+@contextlib.contextmanager
+def _faults_are_transient() -> Iterator[None]:
+    try:
+        yield
+    except KafkaError as error:
+        raise _transient(error) from error
 
 
-def _listed(partitions: Sequence[TopicPartition]) -> str:
-    return ",".join(f"{tp.topic}/{tp.partition}" for tp in sorted(partitions)) or "none"
+def _transient(error: Exception) -> Transient:
+    return Transient(f"{type(error).__name__}: {error}")
