@@ -34,14 +34,12 @@ _DEFAULT = AlertTuning()
 
 
 class AlertingSettings(BaseModel):
-    """How many false alarms a stream may raise, how an incident begins and ends, and
-    where notifications go.
-    """
+    """When an incident begins and ends, and where notifications go."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     webhook_url: SecretStr | None = Field(
-        None, description="receiver; none: alerts are logged and counted only"
+        None, description="address of a receiver; none: alerts are only logged"
     )
     webhook_secret: SecretStr | None = Field(
         None, description="key of the HMAC-SHA256 signature"
@@ -57,39 +55,40 @@ class AlertingSettings(BaseModel):
         {}, description="further headers of each post; in the environment a JSON object"
     )
     webhook_tls_ca: Path | None = Field(
-        None, description="certificates to trust, PEM; the system's where it is not set"
+        None, description="certificates to trust, PEM; by default the system's"
     )
     webhook_tls_certificate: Path | None = Field(
         None, description="this daemon's certificate, PEM"
     )
     webhook_tls_key: Path | None = Field(None, description="its private key, PEM")
     webhook_tls_verify: bool = Field(
-        True, description="whether the receiver must prove who it is"
+        True, description="whether to verify the receiver's name"
     )
     webhook_timeout: float = Field(
         10.0, gt=0, description="seconds to wait for a connection and for an answer"
     )
     receivers: tuple[ReceiverSettings, ...] = Field(
-        (),
-        description="receivers with a name, in the TOML file: [[alerting.receivers]]",
+        (), description="receivers, in the TOML file: [[alerting.receivers]]"
     )
     routes: tuple[RouteSettings, ...] = Field(
-        (), description="who is told of what, in the TOML file: [[alerting.routes]]"
+        (), description="who gets which alerts, in the TOML file: [[alerting.routes]]"
     )
     labels: Mapping[str, str] = Field({}, description="labels that every alert has")
     stream_labels: str = Field(
         "",
-        description="regular expression over a stream's whole name; its named groups are labels",
+        description="regular expression for a stream's whole name; "
+        "its named groups are labels",
     )
     repeat_interval: float = Field(
         0.0,
         ge=0,
-        description="where there are no routes: seconds after which a firing alert is posted again; 0: never",
+        description="seconds after which a firing alert is posted again, "
+        "if there are no routes; 0: never",
     )
     queue_in_memory: int = Field(
         10_000,
         ge=100,
-        description="notifications that wait in memory for each receiver; more wait in the store",
+        description="notifications in memory for each receiver; more spill to the store",
     )
     retry_first: float = Field(
         0.5, gt=0, description="seconds before the first retry; doubles"
@@ -107,19 +106,19 @@ class AlertingSettings(BaseModel):
     hysteresis: float = Field(
         _DEFAULT.hysteresis,
         ge=0,
-        description="how far under the level the score must fall to clear",
+        description="how far under the threshold the score must fall to clear",
     )
     breaching_steps: int = Field(
         _DEFAULT.breach_steps,
         ge=1,
         le=1000,
-        description="steps in a row over the level before it fires; a score is smoothed over a few points already",
+        description="points in a row over the threshold until an incident begins",
     )
     clearing_steps: int = Field(
         _DEFAULT.clear_steps,
         ge=1,
         le=1000,
-        description="steps in a row under the clearing level before it resolves",
+        description="points in a row under the clearing threshold until it ends",
     )
     cooldown_ticks: float = Field(
         _DEFAULT.cooldown_ticks,
@@ -129,15 +128,17 @@ class AlertingSettings(BaseModel):
     min_hours_between_incidents: float = Field(
         _DEFAULT.min_gap / HOUR,
         ge=0,
-        description="from the end of an incident to its stream's next, 48 to 144 ticks; bursts within a quarter are one",
+        description="minimum gap between a stream's incidents, from 48 to 144 ticks; "
+        "bursts within a quarter of it are one incident",
     )
     max_incident_hours: float = Field(
         _DEFAULT.max_incident / HOUR,
         gt=0,
-        description="how long an incident lasts before its state is accepted as the new normal",
+        description="maximum length of an incident; "
+        "its values then become the new normal",
     )
     external_url: str = Field(
-        "", description="this daemon's address as people reach it, for the payload"
+        "", description="this daemon's address as people reach it, for links in alerts"
     )
 
     @field_validator("webhook_url")

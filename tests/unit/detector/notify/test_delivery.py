@@ -1,43 +1,27 @@
-"""The delivery threads: at least once, in order, one receiver's trouble is its own."""
+"""The delivery threads: at least once, in order, and each receiver for itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from detector.errors import Permanent, Transient
-from detector.events import Alert, Partition, Reason, Severity
 from detector.metrics import Metrics
 from detector.notify.delivery import Delivery, RetryPolicy
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Route, Routing
 from tests.fakes import DeadLetterList, ScriptedReceiver
-
-P = Partition("metrics", 0)
-
-
-def alert(
-    stream: str = "host-1", reason: Reason = Reason.FIRED, ends: float | None = None
-) -> Alert:
-    return Alert(
-        P,
-        stream,
-        Severity.WARNING,
-        reason,
-        1_700_000_000.5,
-        ends,
-        1_700_000_060.0,
-        7.0,
-        6.0,
-    )
+from tests.unit.detector.notify.alerts import P, fired, resolved
 
 
 class Stage:
-    """An outbox, its receivers and what became of the notifications."""
+    """An outbox, its receivers, and what they and the dead letters got."""
 
     def __init__(self, *routes: Route, **receivers: ScriptedReceiver) -> None:
         self.outbox = Outbox(Routing(list(receivers), routes))
-        self.dead = DeadLetterList()
+        self.dead_letters = DeadLetterList()
         self.metrics = Metrics(list(receivers))
         self.receivers = receivers
 
@@ -46,7 +30,7 @@ class Stage:
         delivery = Delivery(
             self.outbox,
             self.receivers,
-            self.dead,
+            self.dead_letters,
             RetryPolicy(0.001, 0.002),
             self.metrics,
             seed=1,
@@ -62,9 +46,9 @@ class Stage:
 def test_notifications_leave_in_order_and_are_retried_until_delivered() -> None:
     hook = ScriptedReceiver([Transient("down"), Transient("down"), Transient("down")])
     stage = Stage(hook=hook)
-    sent = [alert(), alert(reason=Reason.RECOVERED, ends=1.7e9 + 600), alert("host-2")]
-    for one in sent:
-        stage.outbox.put((P, 0), one)
+    sent = [fired("a"), resolved(fired("a")), fired("b")]
+    for alert in sent:
+        stage.outbox.put((P, 0), alert)
     with stage.running():
         assert stage.outbox.drain(10)
     assert hook.delivered == sent
@@ -75,14 +59,14 @@ def test_notifications_leave_in_order_and_are_retried_until_delivered() -> None:
     assert stage.count("detector_notifications_total", outcome="delivered") == 3
 
 
-def test_a_refused_notification_is_dead_lettered_and_the_next_goes_out() -> None:
+def test_a_refused_notification_is_dead_lettered_and_the_next_leaves() -> None:
     hook = ScriptedReceiver([Permanent("404")])
     stage = Stage(hook=hook)
-    stage.outbox.put((P, 0), alert("a"))
-    stage.outbox.put((P, 0), alert("b"))
+    stage.outbox.put((P, 0), fired("a"))
+    stage.outbox.put((P, 0), fired("b"))
     with stage.running():
         assert stage.outbox.drain(10)
-    assert [(a.stream, cause) for a, cause in stage.dead.notifications] == [
+    assert [(a.stream, cause) for a, cause in stage.dead_letters.notifications] == [
         ("a", "404")
     ]
     assert [a.stream for a in hook.delivered] == ["b"]
@@ -94,10 +78,10 @@ def test_a_refused_group_is_dead_lettered_one_by_one() -> None:
         hook=ScriptedReceiver([Permanent("400")]),
     )
     for name in "abc":
-        stage.outbox.put((P, 0), alert(name))
+        stage.outbox.put((P, 0), fired(name))
     with stage.running():
         assert stage.outbox.drain(10)
-    assert [(a.stream, cause) for a, cause in stage.dead.notifications] == [
+    assert [(a.stream, cause) for a, cause in stage.dead_letters.notifications] == [
         ("a", "400"),
         ("b", "400"),
         ("c", "400"),
@@ -109,14 +93,21 @@ def test_a_refused_group_is_dead_lettered_one_by_one() -> None:
     )
 
 
-def test_a_dead_receiver_holds_up_no_other() -> None:
+def test_a_dead_receiver_delays_no_other() -> None:
     dead = ScriptedReceiver([Transient("down", retry_after=3600)])
     live = ScriptedReceiver()
     stage = Stage(dead=dead, live=live)
     for i in range(50):
-        stage.outbox.put((P, 0), alert(f"s{i}"))
+        stage.outbox.put((P, 0), fired(f"s{i}"))
     with stage.running():
         assert not stage.outbox.drain(0.5)
         assert [a.stream for a in live.delivered] == [f"s{i}" for i in range(50)]
     assert len(stage.outbox) == 50
     assert {w.pending_receivers for w in stage.outbox.waiting((P, 0))} == {("dead",)}
+
+
+@pytest.mark.parametrize(
+    ("failed", "longest"), [(0, 0.5), (1, 1.0), (3, 4.0), (9, 60.0), (5000, 60.0)]
+)
+def test_the_longest_pause_doubles_up_to_a_maximum(failed: int, longest: float) -> None:
+    assert RetryPolicy(0.5, 60.0).longest_pause(failed) == longest

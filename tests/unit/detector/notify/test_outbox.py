@@ -1,50 +1,25 @@
-"""Between the loop and the delivery threads: order, once, one receiver independent of
-another, and gone only when it is settled.
+"""Between the loop and the delivery threads: in order, once, each receiver for itself,
+and gone only when settled.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.events import Alert, Partition, Reason, Severity
+from detector.events import Alert, Reason
 from detector.notify.outbox import Outbox
 from detector.notify.payload import OutgoingPost
+from detector.notify.receiver import ReceiverNeeds
 from detector.notify.routes import MAX_ALERTS_PER_POST, Route, Routing
 from tests.fakes import FakeClock
+from tests.unit.detector.notify.alerts import P, Q, escalated, fired, resolved
 
-P = Partition("metrics", 0)
-Q = Partition("metrics", 1)
 NO_CONDITIONS = Route("hook", group_by=("alertname",))
-
-
-def alert(stream: str, partition: Partition = P, starts: float = 60.0) -> Alert:
-    return Alert(
-        partition,
-        stream,
-        Severity.WARNING,
-        Reason.FIRED,
-        starts,
-        None,
-        starts,
-        7.0,
-        6.0,
-    )
-
-
-def resolved(fired: Alert) -> Alert:
-    return replace(
-        fired, reason=Reason.RECOVERED, ends_at=fired.at + 60, at=fired.at + 60
-    )
-
-
-def escalated(fired: Alert) -> Alert:
-    return replace(
-        fired, reason=Reason.ESCALATED, severity=Severity.CRITICAL, at=fired.at + 30
-    )
 
 
 def an_outbox(
@@ -58,9 +33,9 @@ def an_outbox(
 def delivered(outbox: Outbox, receiver: str = "hook") -> list[OutgoingPost]:
     """Take and settle until nothing is due."""
     posts = []
-    while (parcel := outbox.take(receiver, 0)) is not None:
-        posts.append(parcel.post)
-        outbox.settle(parcel)
+    while (attempt := outbox.take(receiver, 0)) is not None:
+        posts.append(attempt.post)
+        outbox.settle(attempt)
     return posts
 
 
@@ -68,16 +43,16 @@ def streams(posts: list[OutgoingPost]) -> list[list[str]]:
     return [[a.stream for a in post.alerts] for post in posts]
 
 
-def test_notifications_leave_in_the_order_they_came_each_in_a_post_of_its_own() -> None:
+def test_notifications_leave_in_order_each_in_its_own_post() -> None:
     outbox = an_outbox()
     for name in "cab":
-        outbox.put((P, 0), alert(name))
+        outbox.put((P, 0), fired(name))
     assert streams(delivered(outbox)) == [["c"], ["a"], ["b"]]
 
 
 def test_a_notification_stays_until_it_is_settled() -> None:
     outbox = an_outbox()
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     first = outbox.take("hook", 0)
     second = outbox.take("hook", 0)
     assert first == second
@@ -89,59 +64,59 @@ def test_a_notification_stays_until_it_is_settled() -> None:
 
 def test_without_receivers_nothing_waits() -> None:
     outbox = Outbox()
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     assert (len(outbox), outbox.waiting((P, 0))) == (0, ())
 
 
 def test_each_page_holds_its_own_notifications() -> None:
     outbox = an_outbox()
-    outbox.put((P, 0), alert("a"))
-    outbox.put((P, 1), alert("b"))
+    outbox.put((P, 0), fired("a"))
+    outbox.put((P, 1), fired("b"))
     assert [w.alert.stream for w in outbox.waiting((P, 1))] == ["b"]
     assert outbox.waiting((Q, 1)) == ()
 
 
-def test_a_page_of_which_less_is_owed_is_named_once_and_to_its_partition() -> None:
+def test_a_page_that_changed_is_named_once_to_its_partition() -> None:
     outbox = an_outbox()
-    outbox.put((P, 3), alert("a"))
-    outbox.put((Q, 4), alert("a", Q))
+    outbox.put((P, 3), fired("a"))
+    outbox.put((Q, 4), fired("a", Q))
     delivered(outbox)
     assert outbox.take_changed_pages(P) == {3}
     assert outbox.take_changed_pages(P) == set()
     assert outbox.take_changed_pages(Q) == {4}
 
 
-def test_the_same_notification_is_queued_once_and_again_after_it_was_settled() -> None:
+def test_a_notification_is_queued_once_and_again_after_it_is_settled() -> None:
     outbox = an_outbox()
-    outbox.put((P, 0), alert("a"))
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
+    outbox.put((P, 0), fired("a"))
     assert len(outbox) == 1
     delivered(outbox)
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     assert len(outbox) == 1
 
 
-def test_a_stream_of_the_same_name_on_another_partition_is_another_incident() -> None:
+def test_a_stream_of_the_same_name_on_another_partition_is_another_one() -> None:
     outbox = an_outbox()
-    outbox.put((P, 0), alert("a", P))
-    outbox.put((Q, 0), alert("a", Q))
+    outbox.put((P, 0), fired("a", P))
+    outbox.put((Q, 0), fired("a", Q))
     assert len(outbox) == 2
 
 
-def test_a_waiting_thread_is_woken_by_a_notification_and_by_the_end() -> None:
+def test_a_thread_that_waits_is_woken_by_a_notification_and_by_the_end() -> None:
     outbox = Outbox(Routing(["hook"]))
     seen = list[str | None]()
 
     def read() -> None:
         for _ in range(2):
-            parcel = outbox.take("hook", timeout=30)
-            seen.append(None if parcel is None else parcel.post.alerts[0].stream)
-            if parcel is not None:
-                outbox.settle(parcel)
+            attempt = outbox.take("hook", timeout=30)
+            seen.append(None if attempt is None else attempt.post.alerts[0].stream)
+            if attempt is not None:
+                outbox.settle(attempt)
 
     reader = threading.Thread(target=read)
     reader.start()
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     assert outbox.drain(10)
     outbox.close()
     reader.join(10)
@@ -149,19 +124,19 @@ def test_a_waiting_thread_is_woken_by_a_notification_and_by_the_end() -> None:
     assert seen == ["a", None]
 
 
-def test_draining_an_outbox_that_does_not_empty_ends_at_its_deadline() -> None:
+def test_draining_ends_at_its_deadline() -> None:
     outbox = an_outbox()
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     assert not outbox.drain(0.01)
 
 
 # -- several receivers -----------------------------------------------------------------
 
 
-def test_a_receiver_that_settles_nothing_holds_up_no_other_and_stays_owed() -> None:
+def test_a_dead_receiver_delays_no_other_and_stays_pending() -> None:
     outbox = an_outbox(receivers=("dead", "live"))
     for name in "ab":
-        outbox.put((P, 0), alert(name))
+        outbox.put((P, 0), fired(name))
     assert streams(delivered(outbox, "live")) == [["a"], ["b"]]
     assert [(w.alert.stream, w.pending_receivers) for w in outbox.waiting((P, 0))] == [
         ("a", ("dead",)),
@@ -170,15 +145,13 @@ def test_a_receiver_that_settles_nothing_holds_up_no_other_and_stays_owed() -> N
     assert len(outbox) == 2
 
 
-def test_after_a_restart_only_those_who_were_owed_are_told_in_the_order_it_was_raised() -> (
-    None
-):
+def test_after_a_restart_only_pending_receivers_get_it_in_order() -> None:
     outbox = an_outbox(receivers=("dead", "live"))
-    fired = alert("a")
-    outbox.put((P, 0), fired)
-    outbox.put((P, 1), alert("b"))
+    first = fired("a")
+    outbox.put((P, 0), first)
+    outbox.put((P, 1), fired("b"))
     delivered(outbox, "live")
-    outbox.put((P, 0), resolved(fired))
+    outbox.put((P, 0), resolved(first))
     again = an_outbox(receivers=("dead", "live"))
     again.restore(P, [(n, w) for n in (1, 0) for w in outbox.waiting((P, n))], ())
     assert [
@@ -189,24 +162,22 @@ def test_after_a_restart_only_those_who_were_owed_are_told_in_the_order_it_was_r
     ] == [[("a", False)]]
 
 
-def test_what_was_owed_to_a_receiver_that_is_no_more_goes_where_the_routes_lead_now() -> (
-    None
-):
+def test_what_a_removed_receiver_missed_goes_where_routes_lead_now() -> None:
     outbox = an_outbox(receivers=("old",))
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     again = an_outbox(receivers=("new",))
     again.restore(P, [(0, w) for w in outbox.waiting((P, 0))], ())
     assert streams(delivered(again, "new")) == [["a"]]
 
 
-def test_a_partition_that_is_given_up_takes_its_notifications_along() -> None:
+def test_a_partition_that_is_given_up_takes_its_notifications() -> None:
     outbox = an_outbox()
-    outbox.put((P, 0), alert("a"))
-    outbox.put((Q, 0), alert("b", Q))
-    under_way = outbox.take("hook", 0)
+    outbox.put((P, 0), fired("a"))
+    outbox.put((Q, 0), fired("b", Q))
+    in_flight = outbox.take("hook", 0)
     outbox.forget(P)
-    assert under_way is not None
-    outbox.settle(under_way)
+    assert in_flight is not None
+    outbox.settle(in_flight)
     assert (len(outbox), outbox.waiting((P, 0))) == (1, ())
     assert streams(delivered(outbox)) == [["b"]]
 
@@ -214,10 +185,10 @@ def test_a_partition_that_is_given_up_takes_its_notifications_along() -> None:
 # -- groups ----------------------------------------------------------------------------
 
 
-def test_a_storm_of_one_group_is_few_posts_with_nothing_left_out() -> None:
+def test_a_storm_of_one_group_is_a_few_posts_with_nothing_left_out() -> None:
     outbox = an_outbox(NO_CONDITIONS)
     for i in range(10_000):
-        outbox.put((P, 0), alert(f"s{i}"))
+        outbox.put((P, 0), fired(f"s{i}"))
     posts = delivered(outbox)
     assert len(posts) == 10_000 / MAX_ALERTS_PER_POST
     assert [s for names in streams(posts) for s in names] == [
@@ -225,68 +196,62 @@ def test_a_storm_of_one_group_is_few_posts_with_nothing_left_out() -> None:
     ]
 
 
-def test_a_group_waits_for_others_from_its_first_notification_on() -> None:
+def test_a_group_gathers_from_its_first_notification_on() -> None:
     clock = FakeClock()
     outbox = an_outbox(replace(NO_CONDITIONS, group_wait=30), clock=clock)
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     clock.now += 29
-    outbox.put((P, 0), alert("b"))
+    outbox.put((P, 0), fired("b"))
     assert delivered(outbox) == []
     clock.now += 1
     assert streams(delivered(outbox)) == [["a", "b"]]
 
 
-def test_a_group_waits_no_more_at_the_end() -> None:
+def test_a_group_no_longer_gathers_while_draining() -> None:
     outbox = an_outbox(replace(NO_CONDITIONS, group_wait=30))
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     outbox.drain(0)
     assert streams(delivered(outbox)) == [["a"]]
 
 
-def test_a_retry_has_the_same_content_under_the_same_key_whatever_came_meanwhile() -> (
-    None
-):
+def test_a_retry_has_the_same_content_and_key_whatever_came_meanwhile() -> None:
     outbox = an_outbox(NO_CONDITIONS)
-    outbox.put((P, 0), alert("a"))
-    outbox.put((P, 0), alert("b"))
+    outbox.put((P, 0), fired("a"))
+    outbox.put((P, 0), fired("b"))
     first = outbox.take("hook", 0)
-    outbox.put((P, 0), alert("c"))
+    outbox.put((P, 0), fired("c"))
     assert outbox.take("hook", 0) == first
     assert streams(delivered(outbox)) == [["a", "b"], ["c"]]
 
 
-def test_a_notification_of_another_group_does_not_overtake_the_one_before_it() -> None:
-    """The warning would wait a minute for others; the critical one would not wait, and
-    hurries it.
-    """
+def test_no_notification_overtakes_an_earlier_one_in_another_group() -> None:
+    """The warning gathers for a minute; the critical one is due, and takes it along."""
     outbox = an_outbox(
         Route("hook", frozenset({"critical"}), group_by=("severity",)),
         Route("hook", group_by=("severity",), group_wait=60),
     )
-    outbox.put((P, 0), escalated(alert("other")))
-    fired = alert("a")
-    outbox.put((P, 0), fired)
-    outbox.put((P, 0), escalated(fired))
-    assert [
-        [(a.stream, a.severity.label) for a in p.alerts] for p in delivered(outbox)
-    ] == [
-        [("other", "critical")],
-        [("a", "warning")],
-        [("a", "critical")],
-    ]
+    outbox.put((P, 0), escalated(fired("other")))
+    first = fired("a")
+    outbox.put((P, 0), first)
+    outbox.put((P, 0), escalated(first))
+    posts = delivered(outbox)
+    assert streams(posts) == [["other"], ["a"], ["a"]]
+    assert [p.alerts[0].reason for p in posts[1:]] == [Reason.FIRED, Reason.ESCALATED]
+
+
+STEPS = {"escalate": escalated, "resolve": resolved}
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 4),
-            st.sampled_from(["fire", "escalate", "resolve", "deliver", "wait"]),
+            st.integers(0, 4), st.sampled_from(["fire", *STEPS, "deliver", "wait"])
         ),
         max_size=60,
     )
 )
-def test_whatever_the_groups_each_streams_notifications_arrive_in_their_order(
+def test_whatever_the_groups_each_stream_keeps_its_order(
     steps: list[tuple[int, str]],
 ) -> None:
     clock = FakeClock()
@@ -295,31 +260,27 @@ def test_whatever_the_groups_each_streams_notifications_arrive_in_their_order(
         Route("hook", group_by=("alertname",), group_wait=7),
         clock=clock,
     )
-    raised: dict[str, list[Alert]] = {}
-    arrived: dict[str, list[Alert]] = {}
+    raised: dict[str, list[Alert]] = defaultdict(list)
+    arrived: dict[str, list[Alert]] = defaultdict(list)
     for number, (stream, step) in enumerate(steps):
-        before = raised.setdefault(f"s{stream}", [])
         if step == "wait":
             clock.now += 3
         elif step == "deliver":
-            parcel = outbox.take("hook", 0)
-            if parcel is not None:
-                outbox.settle(parcel)
-                for a in parcel.post.alerts:
-                    arrived.setdefault(a.stream, []).append(a)
+            attempt = outbox.take("hook", 0)
+            if attempt is not None:
+                outbox.settle(attempt)
+                for one in attempt.post.alerts:
+                    arrived[one.stream].append(one)
         else:
-            new = alert(f"s{stream}", starts=60.0 * number)
-            before.append(
-                {"fire": new, "escalate": escalated(new), "resolve": resolved(new)}[
-                    step
-                ]
-            )
-            outbox.put((P, 0), before[-1])
+            new = fired(f"s{stream}", starts=60.0 * number)
+            alert = new if step == "fire" else STEPS[step](new)
+            raised[alert.stream].append(alert)
+            outbox.put((P, 0), alert)
     outbox.drain(0)
     for post in delivered(outbox):
-        for a in post.alerts:
-            arrived.setdefault(a.stream, []).append(a)
-    assert arrived == {name: alerts for name, alerts in raised.items() if alerts}
+        for one in post.alerts:
+            arrived[one.stream].append(one)
+    assert arrived == raised
 
 
 # -- open incidents --------------------------------------------------------------------
@@ -327,12 +288,10 @@ def test_whatever_the_groups_each_streams_notifications_arrive_in_their_order(
 REPEATED = Route("hook", repeat_interval=100)
 
 
-def test_an_incident_that_goes_on_is_told_again_after_the_interval_under_a_key_of_its_own() -> (
-    None
-):
+def test_an_incident_that_lasts_is_repeated_under_its_own_keys() -> None:
     clock = FakeClock()
     outbox = an_outbox(REPEATED, clock=clock)
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     (first,) = delivered(outbox)
     clock.now += 99
     assert delivered(outbox) == []
@@ -347,33 +306,33 @@ def test_an_incident_that_goes_on_is_told_again_after_the_interval_under_a_key_o
 def test_what_was_not_acknowledged_is_not_repeated() -> None:
     clock = FakeClock()
     outbox = an_outbox(REPEATED, clock=clock)
-    outbox.put((P, 0), alert("a"))
+    outbox.put((P, 0), fired("a"))
     outbox.take("hook", 0)
     clock.now += 1000
     outbox.take("hook", 0)
     assert len(outbox) == 1
 
 
-def test_an_end_is_told_once_and_nothing_is_told_again_after_it() -> None:
+def test_an_end_is_sent_once_and_nothing_is_repeated_after_it() -> None:
     clock = FakeClock()
     outbox = an_outbox(REPEATED, clock=clock)
-    fired = alert("a")
-    outbox.put((P, 0), fired)
+    first = fired("a")
+    outbox.put((P, 0), first)
     delivered(outbox)
     clock.now += 100
     # the repeat, which a dead receiver does not take
-    under_way = outbox.take("hook", 0)
-    assert under_way is not None
-    outbox.put((P, 0), resolved(fired))
+    in_flight = outbox.take("hook", 0)
+    assert in_flight is not None
+    outbox.put((P, 0), resolved(first))
     clock.now += 1000
-    assert [p.alerts for p in delivered(outbox)] == [(resolved(fired),)]
+    assert [p.alerts for p in delivered(outbox)] == [(resolved(first),)]
     assert outbox.opened((P, 0)) == ()
 
 
-def test_repeats_go_on_after_a_restart_from_when_it_was_last_told() -> None:
+def test_repeats_go_on_after_a_restart_from_the_last_acknowledgement() -> None:
     clock = FakeClock()
     outbox = an_outbox(REPEATED, clock=clock)
-    outbox.put((P, 2), alert("a"))
+    outbox.put((P, 2), fired("a"))
     delivered(outbox)
     assert outbox.take_changed_pages(P) == {2}
     clock.now += 60
@@ -382,31 +341,76 @@ def test_repeats_go_on_after_a_restart_from_when_it_was_last_told() -> None:
     assert delivered(again) == []
     clock.now += 40
     assert streams(delivered(again)) == [["a"]]
-    again.put((P, 2), resolved(alert("a")))
+    again.put((P, 2), resolved(fired("a")))
     assert [p.alerts[0].firing for p in delivered(again)] == [False]
     assert again.opened((P, 2)) == ()
 
 
-def test_an_end_is_told_to_whoever_heard_of_the_beginning_and_to_nobody_else() -> None:
-    routes = (
+def test_an_end_goes_to_whoever_got_the_beginning_and_nobody_else() -> None:
+    outbox = an_outbox(
         Route("desk", frozenset({"warning"})),
         Route("pager", frozenset({"critical"})),
         Route(""),
+        receivers=("desk", "pager"),
     )
-    outbox = an_outbox(*routes, receivers=("desk", "pager"))
-    fired = alert("a")
-    end = replace(resolved(fired), severity=Severity.CRITICAL)
-    for one in (fired, escalated(fired), end):
-        outbox.put((P, 0), one)
-    assert [p.alerts[0].reason for p in delivered(outbox, "desk")] == [
-        Reason.FIRED,
-        Reason.RECOVERED,
+    worse = fired("a"), escalated(fired("a")), resolved(escalated(fired("a")))
+    critical = escalated(fired("b")), resolved(escalated(fired("b")))
+    for alert in (*worse, *critical):
+        outbox.put((P, 0), alert)
+
+    def reasons(receiver: str) -> list[tuple[str, Reason]]:
+        posts = delivered(outbox, receiver)
+        return [(post.alerts[0].stream, post.alerts[0].reason) for post in posts]
+
+    assert reasons("desk") == [("a", Reason.FIRED), ("a", Reason.RECOVERED)]
+    assert reasons("pager") == [
+        ("a", Reason.ESCALATED),
+        ("a", Reason.RECOVERED),
+        ("b", Reason.ESCALATED),
+        ("b", Reason.RECOVERED),
     ]
-    assert [p.alerts[0].reason for p in delivered(outbox, "pager")] == [
-        Reason.ESCALATED,
-        Reason.RECOVERED,
-    ]
-    other = escalated(alert("b"))
-    outbox.put((P, 0), other)
-    outbox.put((P, 0), replace(end, stream="b"))
-    assert delivered(outbox, "desk") == []
+
+
+# -- receivers that need refreshes -----------------------------------------------------
+
+REFRESHED = {"hook": ReceiverNeeds(refresh_interval=40, groups_alerts=True)}
+
+
+def refreshing(clock: FakeClock, *routes: Route) -> Outbox:
+    return Outbox(Routing(["hook"], routes, needs=REFRESHED), clock)
+
+
+def test_what_fires_is_refreshed_in_one_post_until_it_ends() -> None:
+    clock = FakeClock()
+    outbox = refreshing(clock)
+    for name in "ab":
+        outbox.put((P, 0), fired(name))
+    assert streams(delivered(outbox)) == [["a", "b"]]
+    clock.now += 40
+    assert streams(delivered(outbox)) == [["a", "b"]]
+    outbox.put((P, 0), resolved(fired("a")))
+    assert [post.alerts for post in delivered(outbox)] == [(resolved(fired("a")),)]
+    clock.now += 40
+    assert streams(delivered(outbox)) == [["b"]]
+
+
+def test_a_repeat_interval_shorter_than_the_refresh_counts() -> None:
+    clock = FakeClock()
+    outbox = refreshing(clock, Route("hook", repeat_interval=10))
+    outbox.put((P, 0), fired("a"))
+    delivered(outbox)
+    clock.now += 10
+    assert streams(delivered(outbox)) == [["a"]]
+
+
+def test_after_a_restart_what_was_escalated_off_its_route_is_refreshed() -> None:
+    clock = FakeClock()
+    routes = Route("hook", frozenset({"warning"})), Route("")
+    outbox = refreshing(clock, *routes)
+    outbox.put((P, 0), fired("a"))
+    outbox.put((P, 0), escalated(fired("a")))
+    delivered(outbox)
+    again = refreshing(clock, *routes)
+    again.restore(P, (), [(0, incident) for incident in outbox.opened((P, 0))])
+    clock.now += 40
+    assert streams(delivered(again)) == [["a"]]

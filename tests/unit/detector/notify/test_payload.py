@@ -51,54 +51,47 @@ def alone(alert: Alert) -> OutgoingPost:
     )
 
 
-def test_severity_status_and_partition_do_not_change_an_incidents_name() -> None:
-    names = {
-        alert_body(a, LABELLING).fingerprint
-        for a in (
-            FIRING,
-            RESOLVED,
-            replace(FIRING, severity=Severity.CRITICAL),
-            replace(FIRING, partition=Partition("m", 9)),
-        )
-    }
+def test_severity_status_and_partition_do_not_change_a_fingerprint() -> None:
+    same_incident = (
+        FIRING,
+        RESOLVED,
+        replace(FIRING, severity=Severity.CRITICAL),
+        replace(FIRING, partition=Partition("m", 9)),
+    )
+    names = {alert_body(alert, LABELLING).fingerprint for alert in same_incident}
     assert names == {fingerprint("host-1")}
     assert fingerprint("host-2") not in names
     assert len(fingerprint("host-1")) == 16
 
 
-def test_a_notification_is_the_same_for_every_attempt_and_no_other() -> None:
-    others = [
+def test_an_idempotency_key_names_one_notification() -> None:
+    different = [
+        FIRING,
         RESOLVED,
         replace(FIRING, reason=Reason.ESCALATED),
         replace(FIRING, stream="host-2"),
         replace(FIRING, starts_at=1.7e9 + 0.001),
     ]
-    assert len({idempotency_key(a) for a in [FIRING, *others]}) == 5
-    assert idempotency_key(
-        replace(FIRING, score=99.0, at=1.8e9, deviations=())
-    ) == idempotency_key(FIRING)
+    assert len({idempotency_key(alert) for alert in different}) == len(different)
+    same = replace(FIRING, score=99.0, at=1.8e9, deviations=())
+    assert idempotency_key(same) == idempotency_key(FIRING)
 
 
-def test_firing_has_no_end_and_resolved_has_one() -> None:
-    assert (
-        alert_body(FIRING, LABELLING).status,
-        alert_body(FIRING, LABELLING).endsAt,
-    ) == (
-        "firing",
-        "0001-01-01T00:00:00Z",
-    )
-    assert (
-        alert_body(RESOLVED, LABELLING).status,
-        alert_body(RESOLVED, LABELLING).endsAt,
-    ) == (
-        "resolved",
-        "2023-11-14T22:23:20.000Z",
-    )
+@pytest.mark.parametrize(
+    ("alert", "status", "end"),
+    [
+        (FIRING, "firing", "0001-01-01T00:00:00Z"),
+        (RESOLVED, "resolved", "2023-11-14T22:23:20.000Z"),
+    ],
+)
+def test_firing_has_no_end_and_resolved_has_one(
+    alert: Alert, status: str, end: str
+) -> None:
+    body = alert_body(alert, LABELLING)
+    assert (body.status, body.endsAt) == (status, end)
 
 
-def test_the_annotations_hold_what_was_seen_and_what_was_expected_of_the_features_that_contributed() -> (
-    None
-):
+def test_annotations_hold_observed_and_expected_values_of_contributors() -> None:
     notes = alert_body(FIRING, LABELLING).annotations
     assert notes["observed"] == "cpu=97 mem=5"
     assert notes["expected"] == "cpu=31 mem=4"
@@ -110,7 +103,7 @@ def test_the_annotations_hold_what_was_seen_and_what_was_expected_of_the_feature
 @pytest.mark.parametrize(
     "stream", ['a"b', "back\\slash", "Zürich 🌊", "a\nb", "{}", "<script>"]
 )
-def test_any_stream_name_comes_through(stream: str) -> None:
+def test_any_stream_name_arrives_as_it_is(stream: str) -> None:
     sent = msgspec.json.decode(
         msgspec.json.encode(body(alone(replace(FIRING, stream=stream)), LABELLING))
     )
@@ -121,7 +114,7 @@ def test_any_stream_name_comes_through(stream: str) -> None:
     )
 
 
-def test_a_post_fires_while_any_of_its_alerts_does_and_says_what_they_share() -> None:
+def test_a_post_fires_while_one_of_its_alerts_does_and_has_what_they_share() -> None:
     other = replace(RESOLVED, stream="host-2")
     post = OutgoingPost("hook", "{}:{}", {"cluster": "eu"}, (FIRING, other), "key")
     made = body(post, Labelling({"cluster": "eu"}), "http://us")
@@ -144,7 +137,7 @@ def test_a_post_fires_while_any_of_its_alerts_does_and_says_what_they_share() ->
     assert body(replace(post, alerts=(RESOLVED, other)), LABELLING).status == "resolved"
 
 
-def test_a_posts_key_is_that_of_its_only_alert_or_one_of_all_in_their_order() -> None:
+def test_a_posts_key_is_that_of_its_only_alert_or_one_of_all_in_order() -> None:
     keys = [idempotency_key(FIRING), idempotency_key(RESOLVED)]
     assert post_key(keys[:1]) == keys[0]
     assert post_key(keys) == post_key(list(keys))

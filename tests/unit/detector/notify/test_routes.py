@@ -1,4 +1,4 @@
-"""Who is told of an alert, and with which others."""
+"""Which receivers get an alert, and what it shares a post with."""
 
 from __future__ import annotations
 
@@ -7,80 +7,74 @@ from dataclasses import replace
 
 import pytest
 
-from detector.events import Alert, Partition, Reason, Severity
+from detector.events import Alert
 from detector.notify.labels import Labelling
+from detector.notify.receiver import ReceiverNeeds
 from detector.notify.routes import Route, Routing
+from tests.unit.detector.notify.alerts import escalated, fired
 
-WARNING = Alert(
-    Partition("metrics", 0),
-    "eu/host-1",
-    Severity.WARNING,
-    Reason.FIRED,
-    60.0,
-    None,
-    60.0,
-    7.0,
-    6.0,
-)
-CRITICAL = replace(WARNING, severity=Severity.CRITICAL)
-LABELLED = Labelling({"team": "core"}, re.compile(r"(?P<cluster>[^/]+)/.*"))
+WARNING = fired("eu/host-1")
+CRITICAL = escalated(WARNING)
+LABELLING = Labelling({"team": "core"}, re.compile(r"(?P<cluster>[^/]+)/.*"))
 CATCH_ALL = Route("desk")
 
 
-def told(alert: Alert, *routes: Route) -> list[str]:
+def receivers_of(alert: Alert, *routes: Route) -> list[str]:
     return [
-        t.receiver for t in Routing(["pager", "desk"], routes, LABELLED).targets(alert)
+        t.receiver for t in Routing(["pager", "desk"], routes, LABELLING).targets(alert)
     ]
 
 
-def test_without_routes_every_receiver_is_told() -> None:
-    assert told(WARNING) == ["pager", "desk"]
+def test_without_routes_every_receiver_gets_it() -> None:
+    assert receivers_of(WARNING) == ["pager", "desk"]
 
 
-def test_the_first_route_that_takes_an_alert_ends_the_search() -> None:
+def test_the_first_route_that_matches_ends_the_search() -> None:
     pager = Route("pager", frozenset({"critical"}))
-    assert told(CRITICAL, pager, CATCH_ALL) == ["pager"]
-    assert told(WARNING, pager, CATCH_ALL) == ["desk"]
+    assert receivers_of(CRITICAL, pager, CATCH_ALL) == ["pager"]
+    assert receivers_of(WARNING, pager, CATCH_ALL) == ["desk"]
 
 
-def test_a_route_that_continues_lets_others_be_told_too_and_each_once() -> None:
+def test_a_route_that_continues_adds_receivers_each_once() -> None:
     pager = Route("pager", frozenset({"critical"}), continues=True)
-    assert told(CRITICAL, pager, pager, CATCH_ALL) == ["pager", "desk"]
+    assert receivers_of(CRITICAL, pager, pager, CATCH_ALL) == ["pager", "desk"]
 
 
-def test_a_route_to_nobody_tells_nobody() -> None:
-    assert told(WARNING, Route("pager", frozenset({"critical"})), Route("")) == []
+def test_a_route_to_nobody_drops_an_alert() -> None:
+    assert (
+        receivers_of(WARNING, Route("pager", frozenset({"critical"})), Route("")) == []
+    )
 
 
 @pytest.mark.parametrize(
-    ("pattern", "taken"),
+    ("pattern", "matches"),
     [("eu", True), ("e.*", True), ("u", False), ("eu|us", True), ("(?!eu).*", False)],
     ids=["exact", "prefix", "part", "or", "not"],
 )
-def test_a_pattern_must_match_the_whole_value(pattern: str, taken: bool) -> None:
-    assert told(
+def test_a_pattern_must_match_the_whole_value(pattern: str, matches: bool) -> None:
+    assert receivers_of(
         WARNING,
         Route("pager", label_patterns={"cluster": re.compile(pattern)}),
         CATCH_ALL,
-    ) == (["pager"] if taken else ["desk"])
+    ) == (["pager"] if matches else ["desk"])
 
 
 def test_a_label_that_an_alert_does_not_have_is_empty() -> None:
-    assert told(
+    assert receivers_of(
         replace(WARNING, stream="nowhere"),
         Route("pager", label_patterns={"cluster": re.compile("")}),
         CATCH_ALL,
     ) == ["pager"]
 
 
-def test_alerts_of_one_group_have_one_key_and_those_of_another_route_another() -> None:
+def test_a_group_has_one_key_and_another_routes_group_another() -> None:
     by_cluster = Routing(
         ["pager", "desk"],
         [
             Route("pager", frozenset({"critical"}), group_by=("cluster",)),
             Route("desk", group_by=("cluster",)),
         ],
-        LABELLED,
+        LABELLING,
     )
     (here,) = by_cluster.targets(WARNING)
     (there,) = by_cluster.targets(replace(WARNING, stream="eu/host-2"))
@@ -93,3 +87,30 @@ def test_alerts_of_one_group_have_one_key_and_those_of_another_route_another() -
         (("cluster", "eu"),),
     )
     assert urgent.group.key == '{}/{severity=~"critical"}:{cluster="eu"}'
+
+
+def test_a_receiver_that_groups_alerts_gets_those_of_a_route_together() -> None:
+    needs = {"pager": ReceiverNeeds(groups_alerts=True)}
+    routing = Routing(["pager"], needs=needs)
+    (one,) = routing.targets(WARNING)
+    (other,) = routing.targets(replace(WARNING, stream="us/host-1"))
+    assert one.group == other.group
+    assert one.max_alerts > 1
+
+
+@pytest.mark.parametrize(
+    ("route", "refresh", "tracked"),
+    [
+        (Route("pager"), 0, False),
+        (Route("pager", repeat_interval=9), 0, True),
+        (Route("pager", frozenset({"critical"})), 0, True),
+        (Route("pager", label_patterns={"severity": re.compile("")}), 0, True),
+        (Route("pager"), 60, True),
+    ],
+    ids=["nothing", "repeats", "severity", "severity's label", "refreshes"],
+)
+def test_open_incidents_are_tracked_if_something_depends_on_them(
+    route: Route, refresh: float, tracked: bool
+) -> None:
+    needs = {"pager": ReceiverNeeds(refresh_interval=refresh)}
+    assert Routing(["pager"], [route], needs=needs).tracks_open is tracked
