@@ -1,1 +1,1 @@
-"""From scores to decisions, and from decisions to delivered notifications."""
+"""From scores to decisions: thresholds, incidents, and the words for them."""

@@ -1,6 +1,4 @@
-"""The false-alarm budget as it turned out: incidents a week, stream by stream, from the
-decision rows themselves.
-"""
+"""Incidents a week, stream by stream: how the false-alarm budget turned out."""
 
 from __future__ import annotations
 
@@ -12,19 +10,19 @@ from detector.events import SHARES
 from detector.state.decisions import DecisionState
 from detector.timestamps import DAY, WEEK
 
-_WATCHED = DAY  # seconds after which a stream's own rate means something
+# Seconds after which a stream's own rate means something: one daily pattern.
+_MIN_OBSERVED = DAY
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentRates:
-    """Incidents a week, true and false ones alike: nobody tells the daemon which were
-    which.
+    """Incidents a week; true and false ones alike, since nobody labels them.
 
     Attributes:
-        streams: how many were watched for a day at least, and are counted.
-        mean: of all of them together: incidents over stream-weeks.
-        shares: by name of :data:`SHARES`, the rate that this share of the streams stays
-            under.
+        streams: how many were observed for at least a day. Only these count.
+        mean: incidents over stream-weeks, of all of them together.
+        shares: by name of :data:`~detector.events.SHARES`, the rate that this share of
+            the streams stays under.
     """
 
     streams: int
@@ -33,16 +31,16 @@ class IncidentRates:
 
 
 def incident_rates(rows: DecisionState) -> IncidentRates:
-    """Of any decision rows [N]."""
-    watched = rows["observed_seconds"]
-    incidents = rows["incidents"]
-    known = watched >= _WATCHED
-    if not known.any():
+    """The rates of any decision rows, DECISION [N]."""
+    observed = rows["observed_seconds"]
+    counts = observed >= _MIN_OBSERVED
+    if not counts.any():
         return IncidentRates(0, 0.0, dict.fromkeys(SHARES, 0.0))
-    weeks = watched[known] / WEEK
-    each = np.quantile(incidents[known] / weeks, list(SHARES.values()))
+    weeks = observed[counts] / WEEK
+    incidents = rows["incidents"][counts]
+    quantiles = np.quantile(incidents / weeks, list(SHARES.values()))
     return IncidentRates(
-        int(known.sum()),
-        float(incidents[known].sum() / weeks.sum()),
-        dict(zip(SHARES, each.tolist(), strict=True)),
+        streams=int(counts.sum()),
+        mean=float(incidents.sum() / weeks.sum()),
+        shares=dict(zip(SHARES, quantiles.tolist(), strict=True)),
     )

@@ -1,81 +1,90 @@
-"""Why a point did or did not alert, in a sentence: what was expected, what was seen, in
-which metrics, and how rare that is.
+"""Sentences about a point: what was observed and expected, and how rare its score is.
 
-*How rare* is the rate at which the fleet's held-out rows raised incidents at such a
-score, read at the stream's own place: its score less what its own evidence and its tick
-moved its level by, and as it is once the lifts after incidents have settled: a score at
-a budget's level is as rare as the budget. Beyond what was counted it follows the tail
-fit, so it is an order of magnitude said as one.
+How rare a score is follows from the rate at which the fleet's held-out rows raised
+incidents at it. It is read for this stream: its own offset and its tick are subtracted
+first. Penalties count as settled, so a score at a budget's threshold is as rare as the
+budget. Beyond what was counted it follows the tail fit. It is an order of magnitude and
+worded as one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-
-import numpy as np
 
 from detector.events import AnomalyKind, FeatureDeviation
 
-# in weeks
+# Name, article and length in weeks, the longest first.
+_YEAR = 365.25 / 7
+_HOUR = 1 / 168
 _SPANS = (
-    ("hour", 1 / 168),
-    ("day", 1 / 7),
-    ("week", 1.0),
-    ("month", 30.4 / 7),
-    ("year", 365.25 / 7),
+    ("year", "a", _YEAR),
+    ("month", "a", 30.4 / 7),
+    ("week", "a", 1.0),
+    ("day", "a", 1 / 7),
+    ("hour", "an", _HOUR),
 )
-_RAREST = 10 * 365.25 / 7  # weeks: beyond it no history bears a figure out
+
+# Share of a span from which a time is worded in it: 6.7 days are a week.
+_NEARLY = 0.95
+
+# Weeks. No history bears out a longer figure.
+_RAREST = 10 * _YEAR
+
+# Metrics that a sentence names.
 _NAMED = 3
-_STILL = "stands still, for longer than it used to, at "
-_COURSE = ", and as odd at that: what stands out is how it moved of late"
+
+# Significant digits of a value; more if they would hide the difference.
+_DIGITS = 4
+_ALL_DIGITS = 9
+
+_FLATLINE = "has not changed for longer than it used to, at "
+_TREND = ", which would be as anomalous: its recent trend is what stands out"
 
 
 def rarity_in_words(per_week: float) -> str:
-    """``once in 3 weeks``, for scores that a stream like this reaches so many times a
-    week.
-    """
-    weeks = 1 / per_week if per_week > 0 else np.inf
+    """``once in 3 weeks``, of a score that a stream reaches ``per_week`` times."""
+    weeks = 1 / per_week if per_week > 0 else math.inf
     if weeks > _RAREST:
         return "less than once in 10 years"
-    if weeks < _SPANS[0][1]:
+    if weeks < _HOUR:
         return "more than once an hour"
-    name, span = max(
-        (s for s in _SPANS if weeks >= 0.95 * s[1]),
-        key=lambda s: s[1],
-        default=_SPANS[0],
-    )
+    name, article, span = next(s for s in _SPANS if weeks >= _NEARLY * s[2])
     count = round(weeks / span)
-    return (
-        f"once in {count} {name}s"
-        if count > 1
-        else f"once {'an' if name == 'hour' else 'a'} {name}"
-    )
+    return f"once in {count} {name}s" if count > 1 else f"once {article} {name}"
 
 
 def about(per_week: float) -> str:
-    """:func:`rarity`, an order of magnitude."""
-    said = rarity_in_words(per_week)
-    return f"about {said}" if said.startswith("once") else said
+    """:func:`rarity_in_words` as an order of magnitude: ``about once in 3 weeks``."""
+    rarity = rarity_in_words(per_week)
+    return f"about {rarity}" if rarity.startswith("once") else rarity
 
 
 def observed_in_words(deviations: Sequence[FeatureDeviation]) -> str:
-    """What was seen against what was expected, of the metrics that contributed most."""
-    top = [d for d in deviations if d.contribution > 0][:_NAMED]
-    return ", ".join(map(_seen, top))
+    """Observed and expected values of the metrics that contributed most.
 
-
-def _seen(of: FeatureDeviation) -> str:
-    still = _STILL * (of.kind is AnomalyKind.FLATLINE)
-    course = _COURSE * (of.kind is AnomalyKind.TREND)
-    return f"{of.name} {still}{number(of, of.observed)} (expected {number(of, of.expected)}{course})"
-
-
-def number(of: FeatureDeviation, value: float) -> str:
-    """With its unit, and so many digits that what was observed differs from what was
-    expected.
+    ``deviations`` are in order of contribution; those without one are left out.
     """
-    return f"{value:.{digits(of)}g}{' ' if of.unit else ''}{of.unit}"
+    contributing = [d for d in deviations if d.contribution > 0]
+    return ", ".join(_deviation_in_words(d) for d in contributing[:_NAMED])
 
 
-def digits(of: FeatureDeviation) -> int:
-    return 4 if f"{of.observed:.4g}" != f"{of.expected:.4g}" else 9
+def _deviation_in_words(deviation: FeatureDeviation) -> str:
+    still = _FLATLINE if deviation.kind is AnomalyKind.FLATLINE else ""
+    trend = _TREND if deviation.kind is AnomalyKind.TREND else ""
+    observed = number(deviation, deviation.observed)
+    expected = number(deviation, deviation.expected)
+    return f"{deviation.name} {still}{observed} (expected {expected}{trend})"
+
+
+def number(deviation: FeatureDeviation, value: float) -> str:
+    """A value of this metric with its unit, so precise that the deviation shows."""
+    text = f"{value:.{digits(deviation)}g}"
+    return f"{text} {deviation.unit}" if deviation.unit else text
+
+
+def digits(deviation: FeatureDeviation) -> int:
+    """Significant digits in which observed and expected differ, if any do."""
+    observed = f"{deviation.observed:.{_DIGITS}g}"
+    expected = f"{deviation.expected:.{_DIGITS}g}"
+    return _DIGITS if observed != expected else _ALL_DIGITS

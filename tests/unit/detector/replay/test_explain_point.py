@@ -65,7 +65,7 @@ def test_what_stands_still_is_told_and_for_how_long() -> None:
     frozen = FeatureDeviation("cpu", "%", 3.2, 3.3, 1.0, AnomalyKind.FLATLINE)
     assert (
         observed_in_words([frozen])
-        == "cpu stands still, for longer than it used to, at 3.2 % (expected 3.3 %)"
+        == "cpu has not changed for longer than it used to, at 3.2 % (expected 3.3 %)"
     )
     row = ROW.copy()
     row["tick"] = 60.0
@@ -86,7 +86,8 @@ def test_an_odd_course_is_told_beside_a_value_that_is_not() -> None:
     wavy = FeatureDeviation("cpu", "%", 3.2, 3.3, 1.0, AnomalyKind.TREND)
     assert (
         observed_in_words([wavy])
-        == "cpu 3.2 % (expected 3.3 %, and as odd at that: what stands out is how it moved of late)"
+        == "cpu 3.2 % (expected 3.3 %, which would be as anomalous: "
+        "its recent trend is what stands out)"
     )
 
 
