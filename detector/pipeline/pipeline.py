@@ -31,7 +31,9 @@ from detector.pipeline.checkpoint import PartitionCheckpoints
 from detector.pipeline.observer import Observer, ScoredBatch
 from detector.pipeline.scoring import BATCH, BatchScorer, Points
 from detector.recovery.snapshot import Restored
-from detector.state.table import NO_SLOT, PAGE_BITS, Slots, StreamTable
+from detector.state.partition_pages import NO_SLOT
+from detector.state.row_memory import PAGE_BITS, Slots
+from detector.state.table import StreamTable
 from detector.state.waves import waves
 
 _STATUS = {

@@ -27,7 +27,8 @@ from detector.model.engine import Engine, StepOutput, clock_input
 from detector.model.local_time import Zones
 from detector.pipeline.causes import CauseClassifier, StepInput
 from detector.pipeline.observer import ScoredBatch
-from detector.state.table import PAGE_BITS, StreamTable
+from detector.state.row_memory import PAGE_BITS
+from detector.state.table import StreamTable
 
 # Rows of one run of the graph: with more the working set leaves the cache, and nothing
 # is gained (make benchmark).

@@ -1,6 +1,4 @@
-"""What a stream starts from: as training left it, as training began with it, or as one
-that nobody has seen.
-"""
+"""What a stream starts from: as training left it, as training began, or unknown."""
 
 from __future__ import annotations
 
@@ -13,45 +11,44 @@ from detector.state.decisions import DecisionState, fresh_decisions
 
 @dataclass(frozen=True, slots=True)
 class InitialStates:
-    """State rows float32 [S], and decision rows.
+    """The first rows of every stream; S floats of state, N streams of training.
 
     Attributes:
-        initial: of a stream that training has not seen.
-        rows: stream -> index into the other four.
-        trained: float32 [N, S], each stream as training left it.
-        lifts: float32 [N], what the level of each is lifted by then.
-        first: float32 [N, S], each stream as training began with it.
-        again: float64 [N], epoch seconds: a stream whose first point lies before them
-            is about to live through most of its training once more.
+        unknown: float32 [S], of a stream that training has not seen.
+        rows: stream -> index into the arrays below.
+        trained: float32 [N, S], each stream at the end of its training data.
+        penalties: float32 [N], the alarm penalty of each at that time.
+        first: float32 [N, S], each stream before its training data.
+        rewind_before: float64 [N], epoch seconds. A stream whose first point is earlier
+            is about to live through most of its training data again.
     """
 
-    initial: F32
+    unknown: F32
     rows: Mapping[str, int]
     trained: F32
-    lifts: F32
+    penalties: F32
     first: F32
-    again: F64
+    rewind_before: F64
 
     def start(self, name: str) -> tuple[F32, DecisionState]:
-        """The rows [S] and [1] of a stream whose time is not known yet."""
-        trained = self.rows.get(name)
-        if trained is None:
-            return self.initial, fresh_decisions(1)
+        """State [S] and decision row [1] of a stream whose time is not known yet."""
+        row = self.rows.get(name)
+        if row is None:
+            return self.unknown, fresh_decisions(1)
         decisions = fresh_decisions(1, known=True)
-        decisions["alarm_penalty"] = self.lifts[trained]
-        return self.trained[trained], decisions
+        decisions["alarm_penalty"] = self.penalties[row]
+        return self.trained[row], decisions
 
     def rewound(self, name: str, time: float) -> tuple[F32, DecisionState] | None:
-        """The rows that :meth:`start` should have given, where they are others now that
-        its first point is known to be at ``time``.
+        """The rows to use instead, if the first point is in the training data.
 
-        A state that has seen what is to come again finds nothing new in it, and counts
-        all of it twice. The middle of what training saw is where less would be lost by
-        that than by beginning anew.
+        ``time`` is that of the point, in epoch seconds. The state at the end of
+        training
+        has seen what follows: it would find nothing new and count all of it twice. The
+        limit is the middle of the training data, where starting over costs as much as
+        going on.
         """
-        trained = self.rows.get(name)
-        return (
-            None
-            if trained is None or time >= self.again[trained]
-            else (self.first[trained], fresh_decisions(1))
-        )
+        row = self.rows.get(name)
+        if row is None or time >= self.rewind_before[row]:
+            return None
+        return self.first[row], fresh_decisions(1)

@@ -10,13 +10,15 @@ from detector.state.decisions import DecisionState
 
 @dataclass(frozen=True, slots=True)
 class PageRows:
-    """The rows of one page, copied out of the table or to be copied in: n streams.
+    """A copy of the rows of one page: n streams.
 
     Attributes:
-        states: float32 [n, S]. decisions: DECISION [n]. times: float64 [n], event time
-            of the last point (-inf: none yet).
-        offset: the partition's records before this offset have been applied to these
-            rows.
+        number: of the page, within its partition.
+        offset: the partition's records before it have been applied to these rows.
+        names: of the n streams.
+        states: float32 [n, S].
+        decisions: DECISION [n].
+        times: float64 [n], event time of the last point; -inf: none yet.
     """
 
     number: int

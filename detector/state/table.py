@@ -1,232 +1,213 @@
-"""The stream table: every stream's state in a few contiguous arrays.
+"""The stream table: the state of every stream of the assigned partitions.
 
-A stream is a slot. Slots come in pages of :data:`PAGE` rows, and a page belongs to one
-input partition: that is the unit that recovery writes, stamps with an offset and loads.
-What a stream remembers follows from its own partition's log alone, so a stream that
-(against the contract) is produced to two partitions is two rows that never touch each
-other.
+A stream is a slot, a row of :class:`RowMemory`. Rows come in pages of :data:`PAGE`, and
+a page belongs to one input partition. Recovery writes, stamps and loads whole pages.
+
+What a stream remembers follows from its own partition's log alone. A stream that is
+produced to two partitions, against the contract, is therefore two rows that never
+touch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from detector.events import F32, F64, I64, Partition, Phase
-from detector.model.local_time import UTC, ZoneNumbers
-from detector.state.cold_pages import ColdPages
-from detector.state.decisions import DECISION, DecisionState, fresh_decisions
+from detector.state.decisions import DecisionState
 from detector.state.initial_state import InitialStates
 from detector.state.page_rows import PageRows
+from detector.state.partition_pages import COLD, NO_SLOT, PartitionPages, SlotIndex
+from detector.state.row_memory import PAGE, RowMemory, Slots
 
-PAGE_BITS = 8
-PAGE = 1 << PAGE_BITS
-NO_SLOT = -1
-COLD = -1
-FREEZE_MOST = 8  # cold pages made at once: the loop stands still meanwhile
-
-Slots = npt.NDArray[np.int64]
+# Cold pages that one checkpoint makes at most: the loop waits for the copies.
+_MAX_IDLE_PAGES = 8
 
 
-class SlotIndex(dict[str | bytes, int]):
-    """Name -> slot for one partition; looking up a new name opens its row, so a whole
-    poll is one ``map``.
-
-    A record's key is looked up as bytes and resolved to its name once a stream, not
-    once a record.
-    """
-
-    def __init__(self, table: StreamTable, partition: Partition) -> None:
-        super().__init__()
-        self._table = table
-        self._partition = partition
-
-    def __missing__(self, name: str | bytes) -> int:
-        slot = (
-            self[name.decode()]
-            if isinstance(name, bytes)
-            else self._table.open_slot(self._partition, name)
-        )
-        if slot != NO_SLOT:
-            self[name] = slot
-        return slot
-
-
-@dataclass(slots=True)
-class _Owned:
-    """One assigned partition.
-
-    Attributes:
-        pages: the table's page indices, in order of page number; COLD for one whose
-            rows are in the store alone.
-        used: rows in use of each of these pages.
-        vacant: numbers of the pages that take new streams, the next one last.
-        spare: numbers of cold pages that no stream is left in: the next new page takes
-            one.
-    """
-
-    index: SlotIndex
-    pages: list[int] = field(default_factory=list)
-    used: list[int] = field(default_factory=list)
-    vacant: list[int] = field(default_factory=list)
-    spare: list[int] = field(default_factory=list)
-    cold: ColdPages = field(default_factory=ColdPages)
-
-    def new_number(self) -> int:
-        """A page number that nothing uses, with its place."""
-        if self.spare:
-            return self.spare.pop()
-        self.pages.append(COLD)
-        self.used.append(0)
-        return len(self.pages) - 1
-
-    def hold(self, number: int, names: Sequence[str]) -> None:
-        """A page whose rows are in the store alone."""
-        if names:
-            self.cold.hold(number, names)
-        else:
-            self.spare.append(number)
-
-    def hot(self) -> list[tuple[int, int]]:
-        """Number and table index of the pages that are here."""
-        return [
-            (number, page) for number, page in enumerate(self.pages) if page != COLD
-        ]
+def _utc(stream: str) -> int:
+    """The number of UTC, as the zone of every stream."""
+    return 0
 
 
 class StreamTable:
-    """All streams of the assigned partitions. Memory is bounded by ``max_streams``
-    rows.
+    """All streams of the assigned partitions, at most ``max_streams`` rows of them.
 
-    ``now`` is monotonic, in seconds, and set by who applies points; ``touched`` is when
-    a row's last point was applied. ``split`` collects streams that were seen on two
-    partitions, with both, for who reports them to take out. ``zones`` are numbers that
-    ``zone_of`` gives by name.
+    Attributes:
+        now: monotonic seconds, set by whoever applies points.
+        split: streams seen on two partitions, with both; whoever reports them clears
+            it.
+        streams: how many are in memory.
     """
 
     def __init__(
         self,
-        seed: InitialStates,
+        initial_states: InitialStates,
         max_streams: int,
-        zone_of: Callable[[str], int] = UTC.zone_of,
+        zone_of: Callable[[str], int] = _utc,
     ) -> None:
-        self._seed = seed
+        """``zone_of`` gives the number of a stream's time zone."""
+        self._initial_states = initial_states
         self._zone_of = zone_of
-        self._max_pages = -(-max_streams // PAGE)
-        self._owned: dict[Partition, _Owned] = {}
-        self._free: list[int] = []
-        self.names: list[str] = []
-        self.states: F32 = np.empty((0, len(seed.initial)), np.float32)
-        self.decisions: DecisionState = np.empty(0, DECISION)
-        self.times: F64 = np.empty(0)
-        self.touched: F64 = np.empty(0)
-        self.zones: ZoneNumbers = np.empty(0, np.int16)
-        self.page_applied: I64 = np.empty(0, np.int64)
-        self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._memory = RowMemory(len(initial_states.unknown), max_streams)
+        self._owned: dict[Partition, PartitionPages] = {}
         self.now = 0.0
         self.split: list[tuple[str, Partition, Partition]] = []
         self.streams = 0
 
-    # -- lookup ------------------------------------------------------------------------
+    # -- columns: see RowMemory --------------------------------------------------------
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self._memory.names
+
+    @property
+    def states(self) -> F32:
+        return self._memory.states
+
+    @property
+    def decisions(self) -> DecisionState:
+        return self._memory.decisions
+
+    @property
+    def times(self) -> F64:
+        return self._memory.times
+
+    @property
+    def touched(self) -> F64:
+        return self._memory.touched
+
+    @property
+    def zones(self) -> npt.NDArray[np.int16]:
+        return self._memory.zones
+
+    @property
+    def page_applied(self) -> I64:
+        return self._memory.page_applied
+
+    @property
+    def page_dirty(self) -> npt.NDArray[np.bool_]:
+        return self._memory.page_dirty
+
+    def store_decisions(self, slots: Slots, rows: DecisionState) -> None:
+        """Write decision rows, DECISION [n], to ``slots`` [n]."""
+        self._memory.store_decisions(slots, rows)
+
+    # -- streams -----------------------------------------------------------------------
 
     def slots(self, partition: Partition, names: Sequence[str | bytes]) -> Slots:
-        """int64 [n]: the row of each name, opened where it is new; NO_SLOT where the
-        table is full.
+        """The row of each name, int64 [n]; new streams get one.
+
+        NO_SLOT if the table is full.
         """
         index = self._owned[partition].index
         return np.fromiter(map(index.__getitem__, names), np.int64, len(names))
 
     def page_of(self, partition: Partition, slot: int) -> int:
         """The number, within its partition, of the page that holds ``slot``."""
-        return self._owned[partition].pages.index(slot >> PAGE_BITS)
+        return self._owned[partition].pages.index(slot // PAGE)
 
     def open_slot(self, partition: Partition, name: str) -> int:
-        """A row for a stream that has none: as the store has it, as training left it,
-        or as an unknown one starts.
+        """A row for a stream that has none, from the store or as a first one.
+
+        NO_SLOT if the table is full.
         """
         owned = self._owned[partition]
-        number = self._vacant(owned)
+        number = self._number_with_room(owned)
         if number is None:
             return NO_SLOT
-        slot = owned.pages[number] * PAGE + owned.used[number]
-        owned.used[number] += 1
+        slot = owned.take_slot(number)
         self.zones[slot] = self._zone_of(name)
-        was = owned.cold.take(name)
-        if was is None:
-            self._start(slot, name)
-            self.split.extend(
-                (name, other, partition) for other in self._elsewhere(partition, name)
-            )
+        cold = owned.cold.take(name)
+        if cold is None:
+            state, decisions = self._initial_states.start(name)
+            self._memory.put(slot, name, state, decisions[0])
+            self._note_split(partition, name)
         else:
-            rows, place = was
-            self.names[slot] = name
-            self.states[slot] = rows.states[place]
-            self.decisions[slot] = rows.decisions[place]
-            self.times[slot] = rows.times[place]
+            rows, i = cold
+            self._memory.put(
+                slot,
+                name,
+                rows.states[i],
+                rows.decisions[i],
+                rows.times[i],
+            )
             if rows.number not in owned.cold.left:
                 owned.spare.append(rows.number)
         self.streams += 1
         return slot
 
-    def _elsewhere(self, partition: Partition, name: str) -> list[Partition]:
-        """Other partitions of the topic that have a stream of this name: its producer
-        does not key by stream.
-        """
-        others = (
-            (p, owned)
-            for p, owned in self._owned.items()
-            if p != partition and p.topic == partition.topic
-        )
-        return [
-            p for p, owned in others if name in owned.index or name in owned.cold.held
-        ]
+    def _number_with_room(self, owned: PartitionPages) -> int | None:
+        """The number of a page with room, a new one if need be; None if full."""
+        number = owned.vacant_number()
+        if number is None:
+            page = self._memory.new_page()
+            number = None if page is None else owned.add(page)
+        return number
 
-    def _vacant(self, owned: _Owned) -> int | None:
-        """The number of a page with room; None where the table is full."""
-        while owned.vacant and owned.used[owned.vacant[-1]] == PAGE:
-            owned.vacant.pop()
-        if not owned.vacant:
-            page = self._new_page()
-            if page is None:
-                return None
-            number = owned.new_number()
-            owned.pages[number] = page
-            owned.used[number] = 0
-            owned.vacant.append(number)
-        return owned.vacant[-1]
+    def _note_split(self, partition: Partition, name: str) -> None:
+        """Note the topic's other partitions with a stream of this name.
+
+        Its producer does not key by stream.
+        """
+        for other, owned in self._owned.items():
+            is_sibling = other != partition and other.topic == partition.topic
+            if is_sibling and (name in owned.index or name in owned.cold.held):
+                self.split.append((name, other, partition))
+
+    def begin(self, slots: Slots, times: F64) -> None:
+        """Streams have their first points, at event ``times`` [n].
+
+        Those that live through their training data again start from its beginning.
+        """
+        for slot, time in zip(slots.tolist(), times.tolist(), strict=True):
+            rewound = self._initial_states.rewound(self.names[slot], time)
+            if rewound is not None:
+                state, decisions = rewound
+                self.states[slot] = state
+                self.decisions[slot] = decisions[0]
+
+    def restart(self, slots: Slots) -> None:
+        """Reset rows for which the graph returned numbers that are not finite.
+
+        They warm up again. An open incident stays open until the score is low, because
+        its receiver waits for the end.
+        """
+        self.states[slots] = self._initial_states.unknown
+        self.decisions["steps"][slots] = 0
+
+    def firing(self) -> int:
+        """How many streams are in an incident."""
+        count = 0
+        for owned in self._owned.values():
+            count += sum(self._memory.firing(page) for _, page in owned.hot())
+        return count
 
     # -- streams that fell silent ------------------------------------------------------
 
     def missing_pages(
         self, partition: Partition, names: Sequence[str | bytes]
     ) -> set[int]:
-        """Numbers of the cold pages that :meth:`supply` must bring before these names
-        are looked up.
-        """
+        """Numbers of the cold pages to :meth:`add_page` before these names are used."""
         owned = self._owned[partition]
-        return (
-            owned.cold.missing_pages(name for name in names if name not in owned.index)
-            if owned.cold.held
-            else set()
-        )
+        if not owned.cold.held:
+            return set()
+        return owned.cold.missing_pages(n for n in names if n not in owned.index)
 
     def add_page(self, partition: Partition, rows: PageRows) -> None:
         self._owned[partition].cold.add_page(rows)
 
     def drop_page(self, partition: Partition, number: int) -> int:
-        """A cold page can't be read any more: its streams start anew. How many they
-        are.
-        """
+        """A cold page can't be read: its streams start anew. Gives how many."""
         owned = self._owned[partition]
         lost = owned.cold.drop_page(number)
         owned.spare.append(number)
         return lost
 
     def clear_pages(self, partition: Partition) -> None:
-        """Forget what was supplied: the poll that wanted it is over."""
+        """Forget the added pages: the poll that needed them is over."""
         self._owned[partition].cold.clear()
 
     def cold(self, partition: Partition) -> frozenset[int]:
@@ -235,96 +216,69 @@ class StreamTable:
 
     @property
     def evicted(self) -> int:
-        """Streams whose rows are in the store alone."""
+        """How many streams have their rows only in the store."""
         return sum(len(owned.cold.held) for owned in self._owned.values())
 
     def idle(self, partition: Partition, before: float, offset: int) -> list[PageRows]:
-        """Full pages of copies of rows that nothing was applied to since ``before``,
-        stamped with ``offset``, under numbers of their own.
+        """Full pages of copies of idle rows, with new numbers, stamped with ``offset``.
 
-        Rows in an incident are none of them, since their next point may end it, nor
-        those of pages ahead of ``offset``.
+        Idle rows have had no point since monotonic ``before``. Rows in an incident do
+        not count, since their next point may end it. Nor do the rows of pages that are
+        ahead of ``offset``.
         """
         owned = self._owned[partition]
+        slots = self._idle_slots(owned, before, offset)
+        pages = min(len(slots) // PAGE, _MAX_IDLE_PAGES)
+        return [
+            self._memory.copy(owned.new_number(), offset, chosen)
+            for chosen in slots[: pages * PAGE].reshape(pages, PAGE)
+        ]
+
+    def _idle_slots(self, owned: PartitionPages, before: float, offset: int) -> Slots:
         hot = [
             (number, page)
             for number, page in owned.hot()
             if self.page_applied[page] <= offset
         ]
         if not hot:
-            return []
-        slots = np.array([page for _, page in hot])[:, None] * PAGE + np.arange(PAGE)
-        used = (
-            np.arange(PAGE)
-            < np.array([owned.used[number] for number, _ in hot])[:, None]
-        )
-        slots = slots[used]
-        idle = slots[
-            (self.touched[slots] < before)
-            & (self.decisions["phase"][slots] <= Phase.OK)
-        ]
-        starts = range(0, min(len(idle) // PAGE, FREEZE_MOST) * PAGE, PAGE)
-        return [
-            self._copied(owned.new_number(), offset, idle[start : start + PAGE])
-            for start in starts
-        ]
-
-    def _copied(self, number: int, offset: int, slots: Slots) -> PageRows:
-        names = tuple(self.names[slot] for slot in slots.tolist())
-        return PageRows(
-            number,
-            offset,
-            names,
-            self.states[slots],
-            self.decisions[slots],
-            self.times[slots],
-        )
+            return np.empty(0, np.int64)
+        starts = np.array([page * PAGE for _, page in hot])
+        used = np.array([owned.used[number] for number, _ in hot])
+        places = np.arange(PAGE)
+        slots = (starts[:, None] + places)[places < used[:, None]]
+        is_idle = self.touched[slots] < before
+        is_calm = self.decisions["phase"][slots] <= Phase.OK
+        return slots[is_idle & is_calm]
 
     def evict(self, partition: Partition, rows: PageRows) -> None:
-        """A page that :meth:`idle` made is durable: rows that nothing was applied to
-        since leave the table.
+        """A page of :meth:`idle` is durable: its streams leave memory.
+
+        Those that have had a point since then stay.
         """
         owned = self._owned[partition]
-        gone = [
-            n
-            for n, at in zip(rows.names, rows.times.tolist(), strict=True)
-            if n in owned.index and self.times[owned.index[n]] == at
-        ]
+        times = dict(zip(rows.names, rows.times.tolist(), strict=True))
+        gone = [name for name in rows.names if self._is_at(owned, name, times[name])]
         for name in gone:
-            self._vacate(owned, name)
+            self._remove(owned, name)
         owned.hold(rows.number, gone)
 
+    def _is_at(self, owned: PartitionPages, name: str, time: float) -> bool:
+        """Whether a stream is in memory, with its last point at ``time``."""
+        return name in owned.index and bool(self.times[owned.index[name]] == time)
+
     def keep(self, partition: Partition, rows: PageRows) -> None:
-        """A page that :meth:`idle` made was not written: its rows stay where they are."""
+        """A page of :meth:`idle` was not written: its rows stay in memory."""
         self._owned[partition].spare.append(rows.number)
 
-    def _vacate(self, owned: _Owned, name: str) -> None:
-        """The last row of its page takes the place of the one that leaves."""
-        slot = owned.index.pop(name)
-        owned.index.pop(name.encode(), None)
-        page = slot >> PAGE_BITS
-        number = owned.pages.index(page)
-        owned.used[number] -= 1
-        last = page * PAGE + owned.used[number]
+    def _remove(self, owned: PartitionPages, name: str) -> None:
+        """Free a stream's row; the last row of its page takes its place."""
+        slot, last = owned.give_back(name)
         if last != slot:
-            moved = self.names[last]
-            for column in (
-                self.states,
-                self.decisions,
-                self.times,
-                self.touched,
-                self.zones,
-            ):
-                column[slot] = column[last]
-            self.names[slot] = moved
-            owned.index.update(
-                {key: slot for key in (moved, moved.encode()) if key in owned.index}
-            )
-        self.names[last] = ""
-        self.page_dirty[page] = True
+            self._memory.move(last, slot)
+            owned.index.move(self.names[slot], slot)
+        self._memory.names[last] = ""
+        self.page_dirty[slot // PAGE] = True
         self.streams -= 1
-        if number not in owned.vacant:
-            owned.vacant.insert(0, number)
 
     # -- partitions --------------------------------------------------------------------
 
@@ -335,38 +289,48 @@ class StreamTable:
         offset: int = 0,
         cold: Set[int] = frozenset(),
     ) -> None:
-        """Take over a partition with its restored pages; ``offset`` is where its
-        records will be read from, ``cold`` the numbers of the pages that stay in the
-        store. A cold page that has seen more than that is brought in like the others.
+        """Take over a partition with its restored pages.
 
-        A page takes new streams only if it has been applied to exactly that offset: a
-        new stream among records that are read again must not land in a page that skips
-        them. Streams of a page that was lost come back under its number: a head from
-        before the loss, which does not know of pages to come, then still vouches for
-        all of them.
+        ``offset`` is where its records will be read from, ``cold`` has the numbers of
+        the pages that stay in the store. A cold page that is ahead of ``offset`` is
+        loaded like the others.
+
+        A page takes new streams only if it has been applied to exactly ``offset``. A
+        new stream among records that are read again must not get into a page that skips
+        them. Streams of a lost page come back under its number: a head from before the
+        loss does not know later pages, and so still covers all of them.
         """
         self.revoke(partition)
-        owned = self._owned[partition] = _Owned(SlotIndex(self, partition))
+        index = SlotIndex(partial(self.open_slot, partition))
+        owned = self._owned[partition] = PartitionPages(index)
         for rows in pages:
             owned.used.append(len(rows.names))
             if rows.number in cold and rows.offset <= offset:
                 owned.pages.append(COLD)
                 owned.hold(rows.number, rows.names)
-                continue
-            page = self._new_page(force=True)
-            assert page is not None
-            owned.pages.append(page)
-            self._fill(page, rows, owned.index)
-        owned.vacant = [
-            number for number, _ in owned.hot() if pages[number].offset == offset
-        ][::-1]
+            else:
+                owned.pages.append(self._load(rows, index))
+        vacant = [number for number, _ in owned.hot() if pages[number].offset == offset]
+        owned.vacant = vacant[::-1]
+
+    def _load(self, rows: PageRows, index: SlotIndex) -> int:
+        """Copy a page into memory; gives its index there."""
+        page = self._memory.new_page(force=True)
+        assert page is not None
+        self._memory.fill(page, rows, self.now)
+        for slot, name in enumerate(rows.names, page * PAGE):
+            self.zones[slot] = self._zone_of(name)
+            index[name] = slot
+        self.streams += len(rows.names)
+        return page
 
     def revoke(self, partition: Partition) -> None:
-        """Let go of a partition's rows; nothing if it is not owned."""
+        """Let go of a partition's rows, if it is owned."""
         owned = self._owned.pop(partition, None)
         if owned is None:
             return
-        self._free.extend(page for _, page in owned.hot())
+        for _, page in owned.hot():
+            self._memory.free_page(page)
         self.streams -= len(set(owned.index.values()))
 
     def owns(self, partition: Partition) -> bool:
@@ -376,107 +340,11 @@ class StreamTable:
         return tuple(self._owned)
 
     def pages(self, partition: Partition) -> Sequence[tuple[int, int]]:
-        """Number and table index of the pages of a partition that are here."""
+        """Number and index of the partition's pages in memory."""
         return self._owned[partition].hot()
-
-    def firing(self) -> int:
-        """How many streams are in an incident."""
-        phases = self.decisions["phase"].reshape(-1, PAGE)
-        return sum(
-            int(np.count_nonzero(phases[page] == Phase.FIRING))
-            for owned in self._owned.values()
-            for _, page in owned.hot()
-        )
 
     def copy_page(self, partition: Partition, number: int, offset: int) -> PageRows:
         """A copy of one page's rows, stamped with ``offset``."""
         owned = self._owned[partition]
-        start = owned.pages[number] * PAGE
-        rows = slice(start, start + owned.used[number])
-        return PageRows(
-            number,
-            offset,
-            tuple(self.names[rows]),
-            self.states[rows].copy(),
-            self.decisions[rows].copy(),
-            self.times[rows].copy(),
-        )
-
-    # -- memory ------------------------------------------------------------------------
-
-    def _new_page(self, force: bool = False) -> int | None:
-        if not self._free:
-            capacity = len(self.page_applied)
-            if capacity >= self._max_pages and not force:
-                return None
-            self._grow(max(1, min(max(4, capacity // 4), self._max_pages - capacity)))
-        page = self._free.pop()
-        self.page_applied[page] = 0
-        self.page_dirty[page] = False
-        self.names[page * PAGE : (page + 1) * PAGE] = [""] * PAGE
-        self.decisions[page * PAGE : (page + 1) * PAGE] = fresh_decisions(PAGE)
-        return page
-
-    def _grow(self, pages: int) -> None:
-        before = len(self.page_applied)
-        rows = pages * PAGE
-        self.states = np.concatenate(
-            [self.states, np.zeros((rows, self.states.shape[1]), np.float32)]
-        )
-        self.decisions = np.concatenate([self.decisions, np.zeros(rows, DECISION)])
-        self.times = np.concatenate([self.times, np.full(rows, -np.inf)])
-        self.touched = np.concatenate([self.touched, np.zeros(rows)])
-        self.zones = np.concatenate([self.zones, np.zeros(rows, np.int16)])
-        self.page_applied = np.concatenate(
-            [self.page_applied, np.zeros(pages, np.int64)]
-        )
-        self.page_dirty = np.concatenate([self.page_dirty, np.zeros(pages, np.bool_)])
-        self.names.extend([""] * rows)
-        self._free.extend(range(before + pages - 1, before - 1, -1))
-
-    def _start(self, slot: int, name: str) -> None:
-        state, decisions = self._seed.start(name)
-        self.names[slot] = name
-        self.states[slot] = state
-        self.decisions[slot] = decisions[0]
-        self.times[slot] = -np.inf
-
-    def begin(self, slots: Slots, times: F64) -> None:
-        """Streams have their first points, at ``times``: those that live through their
-        training once more begin where it began.
-        """
-        for slot, time in zip(slots.tolist(), times.tolist(), strict=True):
-            if (rows := self._seed.rewound(self.names[slot], time)) is not None:
-                self.states[slot] = rows[0]
-                self.decisions[slot] = rows[1][0]
-
-    def _fill(self, page: int, rows: PageRows, index: SlotIndex) -> None:
-        start = page * PAGE
-        count = len(rows.names)
-        self.states[start : start + count] = rows.states
-        self.decisions[start : start + count] = rows.decisions
-        self.times[start : start + count] = rows.times
-        self.touched[start : start + count] = self.now
-        self.page_applied[page] = rows.offset
-        for slot, name in enumerate(rows.names, start):
-            self.names[slot] = name
-            self.zones[slot] = self._zone_of(name)
-            index[name] = slot
-        self.streams += count
-
-    def store_decisions(self, slots: Slots, rows: DecisionState) -> None:
-        """``decisions[slots] = rows``, as opaque bytes: numpy copies a structured row
-        field by field, ten times as slow.
-        """
-        opaque = np.dtype(("V", DECISION.itemsize))
-        self.decisions.view(opaque)[slots] = rows.view(opaque)
-
-    def restart(self, slots: Slots) -> None:
-        """Put rows back to the initial state: for a graph that returned what is not a
-        number.
-
-        They warm up again, but an incident that is open stays open until the score is
-        low: its receiver waits for the end.
-        """
-        self.states[slots] = self._seed.initial
-        self.decisions["steps"][slots] = 0
+        page = owned.pages[number]
+        return self._memory.copy_page(page, owned.used[number], number, offset)

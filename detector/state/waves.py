@@ -1,6 +1,6 @@
-"""The waves that step streams: the k-th point of every stream in a poll is wave k.
+"""Waves: the k-th point of every stream in a poll is in wave k.
 
-Within a wave all streams differ, so a wave is one gather, one step, one scatter.
+All streams of a wave differ, so a wave is one gather, one step and one scatter.
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from detector.events import I64
 
 
 def interleave(slots: I64) -> tuple[I64, I64]:
-    """Indices into ``slots`` [n], the first occurrence of each slot, the second of
-    each, …, in order of arrival; and where each of these ends.
+    """Order the points of a poll by wave.
+
+    Gives indices into ``slots`` [n] (first all first points of a stream, then all
+    second ones, and so on, each in order of arrival), and where each wave ends in them.
     """
     n = len(slots)
-    order = np.argsort(slots, kind="stable")
-    ordered = slots[order]
-    first = np.empty(n, np.bool_)
-    first[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    if first.all():
+    by_slot = np.argsort(slots, kind="stable")
+    ordered = slots[by_slot]
+    is_first = np.empty(n, np.bool_)
+    is_first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    if is_first.all():
         return np.arange(n), np.full(min(n, 1), n)
     position = np.arange(n)
-    rank = position - np.maximum.accumulate(np.where(first, position, 0))
-    return order[np.argsort(rank, kind="stable")], np.cumsum(np.bincount(rank))
+    start_of_slot = np.maximum.accumulate(np.where(is_first, position, 0))
+    wave = position - start_of_slot
+    order = by_slot[np.argsort(wave, kind="stable")]
+    return order, np.cumsum(np.bincount(wave))
 
 
 def waves(slots: I64) -> Iterator[I64]:
-    """Indices into ``slots`` [n], wave by wave: wave k holds the k-th occurrence of
-    each slot, in order of arrival.
-    """
+    """Indices into ``slots`` [n], one array for each wave, in order of arrival."""
     order, ends = interleave(slots)
     start = 0
     for end in ends.tolist():

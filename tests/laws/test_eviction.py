@@ -18,7 +18,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import to_rows
-from detector.state.table import PAGE
+from detector.state.row_memory import PAGE
 from tests.fakes import Incident, IncidentSet, MemoryStore, columns, fake_bundle
 
 P = Partition("metrics", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from detector.errors import ResetCause
-from detector.state.table import PAGE
+from detector.state.row_memory import PAGE
 from tests.fakes import raw_points
 from tests.unit.detector.consumer.rig import P, Q, Rig, ScriptedSource, poll
 

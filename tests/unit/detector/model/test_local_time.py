@@ -20,7 +20,8 @@ from detector.model.engine import clock_input
 from detector.model.local_time import UTC
 from detector.model.settings import ModelSettings, TimezoneSettings, zones_of
 from detector.state.initial_state import InitialStates
-from detector.state.table import PAGE, StreamTable
+from detector.state.row_memory import PAGE
+from detector.state.table import StreamTable
 
 P = Partition("metrics", 0)
 NAMES = (

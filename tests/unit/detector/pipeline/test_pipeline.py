@@ -37,7 +37,7 @@ from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
 from detector.state.decisions import fresh_decisions
-from detector.state.table import PAGE
+from detector.state.row_memory import PAGE
 from tests.fakes import MemoryStore, PipelineRecorder, columns, fake_bundle
 
 P = Partition("metrics", 0)

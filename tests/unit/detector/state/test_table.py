@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from detector.events import Partition
 from detector.state.decisions import KNOWN_STEPS
 from detector.state.initial_state import InitialStates
-from detector.state.table import NO_SLOT, PAGE, StreamTable
+from detector.state.partition_pages import NO_SLOT
+from detector.state.row_memory import PAGE
+from detector.state.table import StreamTable
 from detector.state.waves import waves
 
 P = Partition("metrics", 0)

@@ -1,0 +1,159 @@
+"""The memory of the stream table: a few contiguous arrays that grow by pages."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.events import F32, F64, I64, Phase
+from detector.state.decisions import (
+    DECISION,
+    DecisionState,
+    fresh_decisions,
+    opaque,
+)
+from detector.state.page_rows import PageRows
+
+PAGE_BITS = 8
+PAGE = 1 << PAGE_BITS  # rows
+
+# Pages that the memory grows by at least, and the share of its size.
+_MIN_GROWTH = 4
+_GROWTH_SHARE = 4
+
+Slots = npt.NDArray[np.int64]
+
+
+class RowMemory:
+    """Rows in pages, free or in use. A slot is the index of a row.
+
+    Attributes:
+        names: of each row's stream; "" if the row is free.
+        states: float32 [rows, S].
+        decisions: DECISION [rows].
+        times: float64 [rows], event time of the last point; -inf: none yet.
+        touched: float64 [rows], monotonic seconds at which a point was last applied.
+        zones: int16 [rows], numbers of the streams' time zones.
+        page_applied: int64 [pages], the records before it are applied to all rows.
+        page_dirty: bool [pages], the page has changed since it was last copied.
+    """
+
+    def __init__(self, state_size: int, max_rows: int) -> None:
+        self._max_pages = -(-max_rows // PAGE)
+        self._free: list[int] = []
+        self.names: list[str] = []
+        self.states: F32 = np.empty((0, state_size), np.float32)
+        self.decisions: DecisionState = np.empty(0, DECISION)
+        self.times: F64 = np.empty(0)
+        self.touched: F64 = np.empty(0)
+        self.zones: npt.NDArray[np.int16] = np.empty(0, np.int16)
+        self.page_applied: I64 = np.empty(0, np.int64)
+        self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
+
+    def new_page(self, force: bool = False) -> int | None:
+        """The index of a page for use; None if the memory is full.
+
+        ``force``: grow beyond the limit, since restored rows must go somewhere.
+        """
+        if not self._free:
+            pages = len(self.page_applied)
+            room = self._max_pages - pages
+            if room <= 0 and not force:
+                return None
+            wanted = max(_MIN_GROWTH, pages // _GROWTH_SHARE)
+            self._grow(max(1, min(wanted, room)))
+        page = self._free.pop()
+        rows = slice(page * PAGE, (page + 1) * PAGE)
+        self.page_applied[page] = 0
+        self.page_dirty[page] = False
+        self.names[rows] = [""] * PAGE
+        self.decisions[rows] = fresh_decisions(PAGE)
+        return page
+
+    def free_page(self, page: int) -> None:
+        self._free.append(page)
+
+    def _grow(self, pages: int) -> None:
+        before = len(self.page_applied)
+        rows = pages * PAGE
+        size = self.states.shape[1]
+        self.states = np.concatenate([self.states, np.zeros((rows, size), np.float32)])
+        self.decisions = np.concatenate([self.decisions, np.zeros(rows, DECISION)])
+        self.times = np.concatenate([self.times, np.full(rows, -np.inf)])
+        self.touched = np.concatenate([self.touched, np.zeros(rows)])
+        self.zones = np.concatenate([self.zones, np.zeros(rows, np.int16)])
+        applied = np.zeros(pages, np.int64)
+        self.page_applied = np.concatenate([self.page_applied, applied])
+        self.page_dirty = np.concatenate([self.page_dirty, np.zeros(pages, np.bool_)])
+        self.names.extend([""] * rows)
+        # the lowest index is used first
+        self._free.extend(range(before + pages - 1, before - 1, -1))
+
+    def put(
+        self,
+        slot: int,
+        name: str,
+        state: F32,
+        decisions: np.void,
+        time: float = -np.inf,
+    ) -> None:
+        """Write one row: state float32 [S], a decision row, event time."""
+        self.names[slot] = name
+        self.states[slot] = state
+        self.decisions[slot] = decisions
+        self.times[slot] = time
+
+    def fill(self, page: int, rows: PageRows, now: float) -> None:
+        """Copy a page of rows in; ``now`` is monotonic, in seconds."""
+        start = page * PAGE
+        into = slice(start, start + len(rows.names))
+        self.names[into] = rows.names
+        self.states[into] = rows.states
+        self.decisions[into] = rows.decisions
+        self.times[into] = rows.times
+        self.touched[into] = now
+        self.page_applied[page] = rows.offset
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a row over another one; the source is free then."""
+        self.names[target] = self.names[source]
+        for column in (
+            self.states,
+            self.decisions,
+            self.times,
+            self.touched,
+            self.zones,
+        ):
+            column[target] = column[source]
+
+    def copy(self, number: int, offset: int, slots: Slots) -> PageRows:
+        """Copies of these rows, as the page ``number`` stamped with ``offset``."""
+        return PageRows(
+            number=number,
+            offset=offset,
+            names=tuple(self.names[slot] for slot in slots.tolist()),
+            states=self.states[slots],
+            decisions=opaque(self.decisions)[slots].view(DECISION),
+            times=self.times[slots],
+        )
+
+    def copy_page(self, page: int, used: int, number: int, offset: int) -> PageRows:
+        """A copy of the first ``used`` rows of a page, stamped with ``offset``."""
+        rows = slice(page * PAGE, page * PAGE + used)
+        return PageRows(
+            number=number,
+            offset=offset,
+            names=tuple(self.names[rows]),
+            states=self.states[rows].copy(),
+            decisions=opaque(self.decisions[rows]).copy().view(DECISION),
+            times=self.times[rows].copy(),
+        )
+
+    def store_decisions(self, slots: Slots, rows: DecisionState) -> None:
+        """``decisions[slots] = rows``, quickly."""
+        opaque(self.decisions)[slots] = opaque(rows)
+
+    def firing(self, page: int) -> int:
+        """How many streams of a page are in an incident."""
+        rows = slice(page * PAGE, (page + 1) * PAGE)
+        return int(np.count_nonzero(self.decisions["phase"][rows] == Phase.FIRING))
