@@ -31,6 +31,14 @@ from detector.recovery.snapshot import Head, Page, Segment, Stamp
 
 SCHEMA = 7
 
+#: Digests of bundles that were renamed, then and now. Their graphs are the same, and so
+#: are the states. The built-in bundle was called ``any``; its name is in its manifest.
+RENAMED_BUNDLES = {
+    "147a291c28626595f6f5f7e2e59c671369b3c805d6a12808357e9f3c6d1572bb": (
+        "3420a9a6ca1d144a33d1408745038334ffc87d62fcaa6ee59b3159c927642da5"
+    ),
+}
+
 _KINDS = {
     "value": AnomalyKind.VALUE,
     "stillness": AnomalyKind.FLATLINE,
@@ -127,7 +135,7 @@ class _Page(msgspec.Struct):
     def convert(self) -> Page:
         return Page(
             schema=snapshot.SCHEMA,
-            bundle=self.bundle,
+            bundle=_bundle(self.bundle),
             partition=self.partition,
             number=self.number,
             stamp=self.stamp,
@@ -149,9 +157,14 @@ class _Segment(msgspec.Struct):
         return Segment(snapshot.SCHEMA, alerts)
 
 
+def _bundle(digest: str) -> str:
+    return RENAMED_BUNDLES.get(digest, digest)
+
+
 def _head(body: bytes) -> Head:
     head = msgspec.msgpack.decode(body, type=Head)
-    return msgspec.structs.replace(head, schema=snapshot.SCHEMA)
+    bundle = _bundle(head.bundle)
+    return msgspec.structs.replace(head, schema=snapshot.SCHEMA, bundle=bundle)
 
 
 def _page(body: bytes) -> Page:
