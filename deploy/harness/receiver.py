@@ -1,10 +1,11 @@
-"""The receiver's side of Alertmanager's webhook, version 4: what a user's own receiver
-would be, small and strict.
+"""A user's own receiver, small and strict: Alertmanager's webhook, version 4.
 
-A post that is not the format as Alertmanager documents it is refused with 400 and the
-reason, so that the demo also proves the daemon's payload. An incident is named by
-fingerprint and ``startsAt``: a post that comes again (delivery is at least once)
-updates it and adds nothing.
+A post that is not in the format is refused with 400 and the reason, so the demo also
+proves the daemon's payload. Fingerprint and ``startsAt`` name an incident. A repeated
+post updates it and adds nothing, since delivery is at least once.
+
+It needs the standard library and msgspec only: the demo's environment has no test
+tools.
 """
 
 from __future__ import annotations
@@ -53,8 +54,13 @@ class Post(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What is known of one incident; event times in epoch seconds, ``arrived`` on the
-    monotonic clock.
+    """What is known of one incident.
+
+    Attributes:
+        starts: event time in epoch seconds, as ``ends`` and ``fired_at``.
+        ends: None while it fires.
+        fired_at: of the point at which it fired.
+        arrived: monotonic time of the first post, in seconds.
     """
 
     stream: str
@@ -68,7 +74,7 @@ class Incident:
 
 
 def parse(body: bytes) -> Post:
-    """A body that is the format. Raises ValueError with what is wrong."""
+    """A body in the format. Raises ValueError with what is wrong."""
     try:
         post = msgspec.json.decode(body, type=Post)
     except msgspec.DecodeError as error:
@@ -86,8 +92,49 @@ def parse(body: bytes) -> Post:
     return post
 
 
+class _Server(ThreadingHTTPServer):
+    """Hands each body to ``accept``."""
+
+    daemon_threads = True
+
+    def __init__(self, accept: Callable[[bytes], None]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.accept = accept
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers 200, or 400 with the reason."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if not 0 < length <= MAX_BODY:
+            self.close_connection = True
+            self._answer(400, "the length of the body must be known")
+            return
+        try:
+            self.server.accept(self.rfile.read(length))
+        except ValueError as error:
+            self._answer(400, str(error))
+        else:
+            self._answer(200, "")
+
+    def _answer(self, status: int, text: str) -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        """Quiet: the terminal belongs to the view."""
+
+
 class Receiver:
-    """A webhook endpoint on loopback that keeps the incidents it was told of; a context
+    """A webhook endpoint on loopback that keeps the incidents of its posts; a context
     manager.
     """
 
@@ -96,37 +143,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._incidents: dict[tuple[str, float], Incident] = {}
         self._refused: list[str] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                if not 0 < length <= MAX_BODY:
-                    self.close_connection = True
-                    self._answer(400, "a body of known length is wanted")
-                    return
-                try:
-                    receiver.accept(self.rfile.read(length))
-                except ValueError as error:
-                    self._answer(400, str(error))
-                else:
-                    self._answer(200, "")
-
-            def _answer(self, status: int, text: str) -> None:
-                content = text.encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "text/plain; charset=utf-8")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's own name
-                """Quiet: the terminal belongs to the view."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(self.accept)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.05},
@@ -153,8 +170,8 @@ class Receiver:
         self._thread.join()
 
     def accept(self, body: bytes) -> None:
-        """Take one post. Raises ValueError where it is not the format; nothing of it is
-        kept then but the reason.
+        """Take one post. Raises ValueError if it is not in the format, and keeps only
+        the reason.
         """
         try:
             post = parse(body)
@@ -168,7 +185,7 @@ class Receiver:
                 self._keep(alert, now)
 
     def incidents(self) -> list[Incident]:
-        """All incidents so far in the order in which they arrived."""
+        """All incidents so far, in the order of their arrival."""
         with self._lock:
             return list(self._incidents.values())
 
@@ -181,30 +198,28 @@ class Receiver:
         starts = alert.startsAt.timestamp()
         ends = alert.endsAt.timestamp() if alert.status == "resolved" else None
         key = (alert.fingerprint, starts)
-        before = self._incidents.get(key)
         severity = alert.labels["severity"]
-        notes = alert.annotations
-        if before is None:
-            fired = _event_time(notes.get("at"), starts)
-            self._incidents[key] = Incident(
-                alert.labels["stream"],
-                severity,
-                starts,
-                ends,
-                fired,
-                now,
-                notes.get("summary", ""),
-                notes.get("description", ""),
-            )
-        else:
-            self._incidents[key] = replace(
-                before, severity=severity, ends=before.ends if ends is None else ends
-            )
+        before = self._incidents.get(key)
+        if before is not None:
+            ends = before.ends if ends is None else ends
+            self._incidents[key] = replace(before, severity=severity, ends=ends)
+            return
+        annotations = alert.annotations
+        self._incidents[key] = Incident(
+            stream=alert.labels["stream"],
+            severity=severity,
+            starts=starts,
+            ends=ends,
+            fired_at=_event_time(annotations.get("at"), starts),
+            arrived=now,
+            summary=annotations.get("summary", ""),
+            description=annotations.get("description", ""),
+        )
 
 
 def _event_time(text: str | None, default: float) -> float:
-    """The event time at which it fired, which the daemon adds as an annotation; a v4
-    body need not have it.
+    """Of the point at which it fired: the annotation ``at``, which the format does not
+    require.
     """
     try:
         return datetime.datetime.fromisoformat(text).timestamp() if text else default

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pydantic import SecretStr
 
-from deploy.harness.broker import free_ports
+from deploy.harness.processes import free_ports
 from detector.clock import SystemClock
 from detector.events import RecordBatch
 from detector.metrics import Metrics

@@ -24,7 +24,8 @@ from typing import Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from deploy.harness.broker import Broker, free_ports
+from deploy.harness.broker import Broker
+from deploy.harness.processes import free_ports
 from detector.clock import SystemClock
 from detector.events import Partition
 from detector.kafka.settings import KafkaSettings

@@ -13,8 +13,9 @@ from typing import Protocol
 import pytest
 
 from deploy.harness.alertmanager import Alertmanager
-from deploy.harness.broker import Broker, free_ports
+from deploy.harness.broker import Broker
 from deploy.harness.debian import ProgramNotAvailable
+from deploy.harness.processes import free_ports
 from tests.fakes import write_bundle
 from tests.integration.stage import DaemonProcess, WebhookReceiver
 

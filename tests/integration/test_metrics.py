@@ -4,8 +4,8 @@ start.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -68,13 +68,9 @@ def test_the_page_has_the_names_of_the_contract_and_parses(page: str) -> None:
     )
 
 
-@pytest.mark.skipif(
-    shutil.which("promtool") is None,
-    reason="promtool is not on PATH (Debian: apt-get install prometheus)",
-)
-def test_prometheus_own_linter_finds_nothing(page: str) -> None:
+def test_prometheus_own_linter_finds_nothing(page: str, promtool: Path) -> None:
     done = subprocess.run(
-        ["promtool", "check", "metrics"],
+        [promtool, "check", "metrics"],
         input=page,
         capture_output=True,
         text=True,

@@ -12,7 +12,8 @@ from typing import Any
 import urllib3
 
 from deploy.harness.alertmanager import Alertmanager
-from deploy.harness.broker import Broker, free_ports
+from deploy.harness.broker import Broker
+from deploy.harness.processes import free_ports
 from detector.clock import SystemClock
 from detector.events import Alert, Partition, Reason, Severity
 from detector.metrics import Metrics

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import pytest
 from pydantic import SecretStr
 
-from deploy.harness.broker import Broker, free_ports
+from deploy.harness.broker import Broker
+from deploy.harness.processes import free_ports
 from detector.events import Alert, Partition, Reason, Severity
 from detector.metrics import Metrics
 from detector.notify.delivery import Delivery, RetryPolicy

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.harness.debian import ProgramNotAvailable, find_program
-
 RULES = Path(__file__).parents[3] / "deploy" / "prometheus-rules.yaml"
 JOB = 'job="streamwarden",instance="one:8080"'
 MINUTES = 60  # every series is longer than this
@@ -169,14 +167,6 @@ CASES = [
     Case("refused for good", "DeadLetteredAlerts", {DEAD: "0x9 1x90"}, 10),
     Case("none refused", "DeadLetteredAlerts", {DEAD: "0x90"}, NEVER),
 ]
-
-
-@pytest.fixture(scope="module")
-def promtool() -> Path:
-    try:
-        return find_program("prometheus", "promtool")
-    except ProgramNotAvailable as error:
-        pytest.skip(f"promtool cannot be had: {error}")
 
 
 def names_of_rules() -> set[str]:
