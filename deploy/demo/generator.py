@@ -20,14 +20,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 F64 = npt.NDArray[np.float64]
 
@@ -245,39 +241,3 @@ def plan(
             Fault(host, stream_name(host), kind, start, start + TICKS[kind] * TICK_S)
         )
     return faults
-
-
-def write_history(
-    path: Path,
-    *,
-    hosts: int,
-    days: float,
-    faults: int = 0,
-    seed: int = 7,
-    end: float = START,
-) -> list[Fault]:
-    """Write DATA for training, the days before ``end``, as the path's suffix says.
-    Returns the unlabelled faults hidden in it.
-    """
-    ticks = round(days * DAY_S / TICK_S)
-    begin = end - ticks * TICK_S
-    planned = plan(hosts, faults, begin=begin, end=end, seed=seed)
-    metrics = Metrics(hosts, seed=seed, start=begin, faults=planned)
-    values = np.empty((ticks, hosts, len(FEATURES)))
-    times = np.empty(ticks)
-    for i in range(ticks):
-        times[i], values[i] = metrics.tick()
-    columns = {
-        "timestamp": pa.array(np.repeat(times, hosts)),
-        "stream": pa.DictionaryArray.from_arrays(
-            np.tile(np.arange(hosts, dtype=np.int32), ticks), list(metrics.streams)
-        ).cast(pa.string()),
-    }
-    for j, name in enumerate(FEATURES):
-        columns[name] = pa.array(values[:, :, j].ravel(), from_pandas=True)
-    table = pa.table(columns)
-    if path.suffix == ".csv":
-        pyarrow.csv.write_csv(table, path)
-    else:
-        pyarrow.parquet.write_table(table, path)
-    return planned

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.demo.generator import write_history
+from deploy.demo.history import write_history
 
 # Both relative, so that no machine's paths get into the bundle's provenance: run it
 # from the repository's root.

@@ -4,6 +4,8 @@ broken by each fault.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,8 @@ from deploy.demo.generator import (
     Metrics,
     plan,
     stream_name,
-    write_history,
 )
+from deploy.demo.history import write_history
 from detector.data.tables import read_table
 
 HOSTS = 6
@@ -154,3 +156,9 @@ def test_history_reads_back_as_training_data(tmp_path: Path, suffix: str) -> Non
     assert 0 < np.isnan(table.values).sum() < 0.02 * table.values.size
     assert table.label is None
     assert len(hidden) == 2
+
+
+def test_the_demo_needs_no_file_reader() -> None:
+    """Its environment has none: see the extra ``demo``."""
+    code = "import sys; sys.modules['pyarrow'] = None; import deploy.demo.__main__"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
