@@ -1,4 +1,5 @@
-# The daemon's image: no torch, no compiler, not root. Build it with `make image`.
+# The daemon's image: no file reader, no training, no compiler, not root.
+# Build it with `make image`.
 ARG PYTHON_IMAGE=python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS build
@@ -9,7 +10,6 @@ RUN /opt/streamwarden/bin/python -m pip install --no-cache-dir --disable-pip-ver
  && python -m venv /opt/build && /opt/build/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY detector detector
-COPY training training
 RUN /opt/build/bin/hatchling build -t wheel -d /build/dist \
  && /opt/streamwarden/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-deps /build/dist/*.whl \
  && /opt/streamwarden/bin/python -m pip uninstall --yes --quiet pip setuptools

@@ -1,4 +1,5 @@
-# Two commands are all: `make demo` and `make test`. Each sets itself up from a bare checkout with Python >= 3.11.
+# Two commands do it all: `make demo` and `make test`.
+# Each sets itself up from a bare checkout with Python 3.11 or newer.
 PYTHON ?= python3
 VENV := .venv
 DEMO_VENV := .venv-demo
@@ -13,27 +14,30 @@ help:  ## this list
 
 setup: $(VENV)/.complete  ## .venv with everything: daemon, training, demo, tests
 
+# $(call environment,DIRECTORY,LOCK): what the lock file pins, and nothing else
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and $(TOO_OLD))'
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	@echo 'Installing $(2) into $(1). This takes some minutes and prints nothing.'
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
+	touch $(1)/.complete
+endef
+TOO_OLD := "streamwarden needs Python 3.11 or newer: name one with PYTHON=..."
+
 $(VENV)/.complete: requirements/dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "streamwarden needs Python 3.11 or newer; name one with PYTHON=…")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo 'Installing requirements/dev.txt into $(VENV): some minutes, and nothing more is printed meanwhile.'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	touch $@
+	$(call environment,$(VENV),$<)
 
 $(DEMO_VENV)/.complete: requirements/demo.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "streamwarden needs Python 3.11 or newer; name one with PYTHON=…")'
-	test -x $(DEMO_VENV)/bin/python || $(PYTHON) -m venv $(DEMO_VENV)
-	@echo 'Installing requirements/demo.txt into $(DEMO_VENV): some minutes, and nothing more is printed meanwhile.'
-	$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
-	touch $@
+	$(call environment,$(DEMO_VENV),$<)
 
 demo: $(DEMO_VENV)/.complete  ## the whole thing on this machine, on a real embedded Kafka; ends by itself
 	$(DEMO_VENV)/bin/python -m deploy.demo
 
-check: setup  ## ruff and mypy, strict
+check: setup  ## ruff, mypy (strict) and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 test: check  ## everything that CI checks
 	$(BIN)/python -m pytest
@@ -51,11 +55,15 @@ chaos: setup  ## killed, starved and cut off for MINUTES=10, on both stores: the
 image:  ## the container image
 	docker build -t streamwarden .
 
+PIN := $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header
+
 lock: setup  ## pin again what pyproject.toml asks for
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra replay --extra training --extra demo --group dev -o requirements/dev.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra demo -c requirements/dev.txt -o requirements/demo.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -c requirements/dev.txt -o requirements/daemon.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/build.in -o requirements/build.txt
+	$(PIN) pyproject.toml --extra replay --extra training --extra demo --group dev \
+		-o requirements/dev.txt
+	$(PIN) pyproject.toml --extra demo -c requirements/dev.txt -o requirements/demo.txt
+	$(PIN) pyproject.toml -c requirements/dev.txt -o requirements/daemon.txt
+	$(PIN) requirements/build.in -o requirements/build.txt
 
 clean:  ## what builds and tests left behind
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmark.json
+	rm -rf build dist .mypy_cache .import_linter_cache .pytest_cache .ruff_cache .hypothesis benchmark.json
