@@ -1,5 +1,7 @@
-"""The only module that reads clocks. Event time is data; this is for durations and for
-the wall-clock part of a notification.
+"""The only module that reads clocks.
+
+Event time comes from records. The clocks are for durations and for the wall-clock part
+of a notification.
 """
 
 from __future__ import annotations
@@ -9,13 +11,15 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as an argument: ``wall`` in epoch seconds, ``monotonic`` in seconds from an
-    arbitrary start.
-    """
+    """Time as an argument, so that tests can move it."""
 
-    def wall(self) -> float: ...
+    def wall(self) -> float:
+        """Epoch seconds."""
+        ...
 
-    def monotonic(self) -> float: ...
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start; never falls."""
+        ...
 
 
 class SystemClock:

@@ -1,8 +1,8 @@
-"""Where what can't be used is kept: one NDJSON file, rotated once at its size limit, so
-it can't fill the disk.
+"""Keeps what can't be used: rejected records and refused notifications.
 
-A record's bytes are kept up to :data:`KEPT` in base64 with topic, partition and offset,
-where Kafka still has the whole of it.
+It is one NDJSON file, rotated once at its size limit, so it can't fill the disk. A
+record's first bytes are kept in base64. Topic, partition and offset say where Kafka has
+the whole record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body
 from detector.pipeline.observer import NullObserver
 
-KEPT = 4096
+KEPT = 4096  # bytes of a record's key and of its value
+_LONGEST_DETAIL = 500  # characters
 
 
 class DeadLetterFile(NullObserver):
@@ -41,27 +42,23 @@ class DeadLetterFile(NullObserver):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
         except OSError as error:
-            remedy = (
-                "make it writable, or name another in DETECTOR_RECOVERY__DEAD_LETTERS"
-            )
             raise ConfigError(
-                f"dead letters can't be kept in {path.parent} ({error.strerror}): {remedy}"
+                f"dead letters can't be kept in {path.parent} ({error.strerror}): make"
+                " it writable, or name another in DETECTOR_RECOVERY__DEAD_LETTERS"
             ) from None
         self._log = structlog.get_logger("deadletter")
 
     def rejected(self, record: RejectedRecord) -> None:
-        where = {
-            "topic": record.partition.topic,
-            "partition": record.partition.number,
-            "offset": record.offset,
-        }
         self._write(
             {
                 "kind": "record",
                 "reason": record.reason.value,
-                "detail": record.detail[:500],
-                **where,
-                **_bytes(record),
+                "detail": record.detail[:_LONGEST_DETAIL],
+                "topic": record.partition.topic,
+                "partition": record.partition.number,
+                "offset": record.offset,
+                "key": _base64(record.key),
+                "value": _base64(record.value),
             }
         )
 
@@ -88,17 +85,13 @@ class DeadLetterFile(NullObserver):
                 self._failed = True
 
     def _rotate(self) -> None:
-        """Whatever fails here leaves a file that is open."""
-        # renamed before, and then there was no room for the next
+        """If anything fails here, a file stays open."""
+        # an earlier try renamed it, and then the disk had no room for the next
         with contextlib.suppress(FileNotFoundError):
             self._path.replace(self._path.with_suffix(".1.ndjson"))
         full = self._file
         self._file = self._path.open("ab")
         full.close()
-
-
-def _bytes(rejected: RejectedRecord) -> dict[str, str | None]:
-    return {"key": _base64(rejected.key), "value": _base64(rejected.value)}
 
 
 def _base64(data: bytes | None) -> str | None:

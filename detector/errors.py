@@ -1,8 +1,10 @@
 """Errors, by who must act on them.
 
-Operator: ``ConfigError``, ``BundleError`` (one sentence with the remedy, exit status
-2). Producer: ``BadRecord`` (counted by reason and dead-lettered). Nobody: ``Transient``
-(retried). This notification only: ``Permanent`` (dead-lettered).
+- The operator: ``ConfigError``, ``BundleError``, ``DataError``. One sentence with the
+  remedy, and exit status 2.
+- The producer: ``BadRecord``. Counted by reason and dead-lettered.
+- Nobody: ``Transient`` and ``StoreError``. Retried.
+- Whoever reads the dead letters: ``Permanent``.
 """
 
 from __future__ import annotations
@@ -11,36 +13,35 @@ import enum
 
 
 class DetectorError(Exception):
-    """Any error this project raises on purpose; its text is a sentence fit to show to
-    the person who must act.
+    """Any error that this project raises on purpose.
+
+    Its text is a sentence for the person who must act.
     """
 
 
 class ConfigError(DetectorError):
-    """A setting is missing, malformed or contradicts another; the operator mends it."""
+    """A setting is missing, malformed or contradicts another."""
 
 
 class BundleError(DetectorError):
-    """A bundle is absent, damaged or of another schema; the operator replaces it."""
+    """A bundle is absent, damaged or of another schema."""
 
 
 class DataError(DetectorError):
-    """A file of history can't be read as DATA (see DESIGN: commands); the operator
-    mends the file.
-    """
+    """A file of history can't be read as a table of streams."""
 
 
 class StoreError(DetectorError):
-    """State could not be written or read; scoring goes on, nothing is committed, and it
-    is tried again.
+    """State can't be written or read. Scoring goes on, nothing is committed, and it is
+    tried again.
     """
 
 
 class Transient(DetectorError):
-    """A fault that time may mend.
+    """A fault that may pass.
 
     Attributes:
-        retry_after: seconds that the other side asked to be left alone for, or None.
+        retry_after: seconds that the other side asks to wait, or None.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -49,15 +50,13 @@ class Transient(DetectorError):
 
 
 class Permanent(DetectorError):
-    """A fault that a retry can't mend; the thing concerned is dead-lettered with this
-    text as its reason.
+    """A fault that no retry helps. What it concerns is dead-lettered, and the text is
+    the reason.
     """
 
 
 class RejectReason(enum.StrEnum):
-    """Why a record was not scored: metric label, log field and dead-letter field at
-    once.
-    """
+    """Why a record was not scored: metric label, log field and dead-letter field."""
 
     EMPTY = "empty"  # no value: a tombstone, or zero bytes
     TOO_LARGE = "too_large"  # longer than the configured maximum
@@ -74,7 +73,7 @@ class RejectReason(enum.StrEnum):
 
 
 class ResetCause(enum.StrEnum):
-    """Why states started anew: metric label and log field at once."""
+    """Why states started anew: metric label and log field."""
 
     #: The graph returned what is not a number; counts streams.
     NOT_FINITE = "not_finite"
@@ -90,7 +89,7 @@ class ResetCause(enum.StrEnum):
 
 
 class BadRecord(DetectorError):
-    """A record that breaks the contract; its producer mends it."""
+    """A record that breaks the contract of its format."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")

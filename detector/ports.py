@@ -1,5 +1,5 @@
-"""What the pipeline and the app ask of the world; adapters implement these and import
-no other adapter.
+"""The interfaces that name events alone. Adapters implement them and import no other
+adapter; other interfaces are beside the code that uses them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from detector.events import Alert, Partition, RawBatch
 
 
 class Assignments(Protocol):
-    """Told by a source which partitions come and go; called on a thread of the source's
-    own, which must not be held up for long.
+    """Learns from a source which partitions come and go.
+
+    The source calls it on a thread of its own, which must not be held up for long.
     """
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
@@ -21,13 +22,14 @@ class Assignments(Protocol):
         ...
 
     def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """They will be another's after this returns: write what is owned; the answer is
-        the offset to commit for each that was written.
+        """Write them: they are another member's once this returns.
+
+        Returns the offset to commit for each that was written.
         """
         ...
 
     def lost(self, partitions: Sequence[Partition]) -> None:
-        """They already are another's: drop them without writing."""
+        """They are another member's already: drop them without writing."""
         ...
 
 
@@ -43,8 +45,9 @@ class Source(Protocol):
         ...
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
-        """The offset of the first record that is still there, and the offset after the
-        last one. Raises Transient.
+        """The offset of the first record in the log, and the one after the last.
+
+        Raises Transient.
         """
         ...
 
@@ -60,32 +63,35 @@ class Source(Protocol):
         """Let an assigned partition give records, from ``offset`` on."""
         ...
 
-    def seek(self, partition: Partition, offset: int) -> None: ...
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Read on from ``offset``; nothing if the partition is not ours any more."""
+        ...
 
     def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
-        """Tell the group how far the durable state reaches, and wait so many seconds
-        for its answer. Raises Transient.
+        """Tell the group how far the durable state reaches.
+
+        Waits ``wait`` seconds for its answer; 0 does not wait. Raises Transient.
         """
         ...
 
     def refused(self) -> Mapping[Partition, int]:
-        """The offsets that the group did not take, since this was last asked: of
-        commits that raised, and of those whose answer came later.
+        """The offsets that the group refused since the last call. Does not wait.
+
+        They are of commits that raised, and of those whose answer came later.
         """
         ...
 
     def lag(self, partition: Partition, offset: int) -> int | None:
-        """Records between ``offset`` and the end of the partition, or None where it is
-        not known.
-        """
+        """Records from ``offset`` to the end of the partition; None if not known."""
         ...
 
     def close(self, timeout: float) -> None: ...
 
 
 class SpillStore(Protocol):
-    """Where the outbox puts notifications that are too many for memory; the futures
-    raise StoreError.
+    """Where the outbox puts notifications that exceed memory.
+
+    The futures raise StoreError.
     """
 
     def put(
@@ -98,7 +104,7 @@ class SpillStore(Protocol):
 
 
 class DeadLetters(Protocol):
-    """Where notifications are kept that no receiver takes, for a person to look at."""
+    """Keeps notifications that a receiver refused for good, for a person to read."""
 
     def notification(self, alert: Alert, cause: str) -> None: ...
 

@@ -1,7 +1,7 @@
 """Partitions that come and go, and the pages they bring.
 
-Theory of operation. An assigned partition gives no records until the store's thread
-has read its pages, and until the log is known to hold the records they ask for. If
+Theory of operation. An assigned partition gives no records at first. The store's thread
+reads its pages, and then the log must hold the records that follow them. If
 pages can't be read, the partition waits: starting without them loses state.
 
 The source assigns and revokes partitions on a thread of its own, at any moment. It

@@ -1,4 +1,4 @@
-"""A kafka-python client that is either made or leaves nothing behind."""
+"""Makes a kafka-python client, or leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ _Client = TypeVar("_Client")
 
 
 def connected(kind: Callable[..., _Client], **config: Any) -> _Client:
-    """``kind(**config)``, a consumer, producer or admin client. Raises KafkaError where
-    no broker answers.
+    """``kind(**config)``: a consumer, producer or admin client.
 
-    kafka-python (3.0.12) leaves the I/O thread and the sockets of a client behind whose
-    constructor fails; here they are closed.
+    Raises KafkaError if no broker answers. kafka-python (3.0.12) then leaves the I/O
+    thread and the sockets of the client open; this closes them.
     """
     clients: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""Settings of ingest: ``DETECTOR_KAFKA__…``."""
+"""Settings of the Kafka client: ``DETECTOR_KAFKA__…``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,25 @@ from pydantic import (
 
 from detector.setting_types import Listed, compiled
 
+_PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_PASSED_ON = (
+    "client_id",
+    "security_protocol",
+    "ssl_check_hostname",
+    "ssl_cafile",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_password",
+    "sasl_mechanism",
+    "sasl_plain_username",
+    "sasl_plain_password",
+)
+
 
 class KafkaSettings(BaseModel):
-    """Broker, topics and consumer group; the TLS and SASL settings are kafka-python's
-    own, passed through.
+    """Broker, topics and consumer group.
+
+    The TLS and SASL settings are kafka-python's own, passed through.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,34 +121,22 @@ class KafkaSettings(BaseModel):
             raise ValueError(
                 f"security_protocol {self.security_protocol} needs sasl_mechanism"
             )
-        if (
-            self.sasl_mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-            and self.sasl_plain_username is None
-        ):
+        takes_password = self.sasl_mechanism in _PASSWORD_MECHANISMS
+        if takes_password and self.sasl_plain_username is None:
             raise ValueError(
-                f"sasl_mechanism {self.sasl_mechanism} needs sasl_plain_username and sasl_plain_password"
+                f"sasl_mechanism {self.sasl_mechanism} needs sasl_plain_username"
+                " and sasl_plain_password"
             )
         return self
 
     def connection(self) -> dict[str, Any]:
-        """Keyword arguments that every kafka-python client takes; secrets are in the
-        clear here, so log it nowhere.
+        """Keyword arguments that every kafka-python client takes.
+
+        They hold the secrets themselves: do not log them.
         """
-        passed = (
-            "client_id",
-            "security_protocol",
-            "ssl_check_hostname",
-            "ssl_cafile",
-            "ssl_certfile",
-            "ssl_keyfile",
-            "ssl_password",
-            "sasl_mechanism",
-            "sasl_plain_username",
-            "sasl_plain_password",
-        )
-        values = {name: getattr(self, name) for name in passed}
-        plain = {
-            k: v.get_secret_value() if isinstance(v, SecretStr) else v
-            for k, v in values.items()
-        }
-        return {"bootstrap_servers": list(self.bootstrap_servers), **plain}
+        arguments: dict[str, Any] = {"bootstrap_servers": list(self.bootstrap_servers)}
+        for name in _PASSED_ON:
+            value = getattr(self, name)
+            is_secret = isinstance(value, SecretStr)
+            arguments[name] = value.get_secret_value() if is_secret else value
+        return arguments

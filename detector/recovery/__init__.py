@@ -1,3 +1,1 @@
-"""What survives the process: pages of streams, each stamped with the offset it has been
-applied up to.
-"""
+"""What survives the process: pages of streams, stamped with their offsets."""

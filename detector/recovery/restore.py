@@ -24,6 +24,7 @@ from dataclasses import replace
 import numpy as np
 
 from detector.errors import ResetCause
+from detector.events import PendingNotification
 from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_rows
 from detector.state.decisions import DECISION
 from detector.state.page_rows import PageRows
@@ -47,26 +48,45 @@ def restore(
         head = Head(SCHEMA, pages[0].bundle, pages[0].partition, 0, {})
     if head.bundle != bundle:
         return _of_another_bundle(head, pages, width)
-    found = {page.number: page for page in pages if page.bundle == bundle}
+    return _of_this_bundle(
+        head,
+        [page for page in pages if page.bundle == bundle],
+        _alerts(pages),
+        width,
+    )
+
+
+_Alerts = tuple[tuple[int, PendingNotification], ...]
+
+
+def _alerts(pages: Sequence[Page]) -> _Alerts:
+    """Those of all bundles: what was raised is to be delivered."""
+    found = [(page.number, alert) for page in pages for alert in page.alerts]
+    return tuple(found)
+
+
+def _of_this_bundle(
+    head: Head, pages: Sequence[Page], alerts: _Alerts, width: int
+) -> Restored:
+    found = {page.number: page for page in pages}
     last = max([*head.stamps, *found], default=-1)
     # a page's number is its place
     rows = [_rows(head, number, found, width) for number in range(last + 1)]
+    opened = [(page.number, incident) for page in pages for incident in page.open]
     unreadable = len(head.stamps.keys() - found.keys())
     return Restored(
         pages=_without_duplicates(rows),
-        alerts=tuple((page.number, alert) for page in pages for alert in page.alerts),
+        alerts=alerts,
         offset=min([head.offset, *(r.offset for r in rows)]),
-        stamps={number: page.stamp for number, page in found.items()},
+        stamps={page.number: page.stamp for page in pages},
         cold=frozenset(head.cold),
-        open=tuple(
-            (n, incident) for n, page in found.items() for incident in page.open
-        ),
+        open=tuple(opened),
         resets=_counted(ResetCause.PAGE_UNREADABLE, unreadable),
     )
 
 
 def _of_another_bundle(head: Head, pages: Sequence[Page], width: int) -> Restored:
-    alerts = tuple((0, alert) for page in pages for alert in page.alerts)
+    alerts = tuple((0, alert) for _, alert in _alerts(pages))
     # the alerts need a page to be kept in
     kept = (_empty(0, head.offset, width),) if alerts else ()
     streams = sum(len(page.names) for page in pages)

@@ -17,12 +17,14 @@ class RecoverySettings(BaseModel):
 
     store: str = Field(
         "local:state",
-        description="local:DIR, one for each daemon, or kafka:TOPIC, which the members of a group share",
+        description="local:DIR, one for each daemon, or kafka:TOPIC, which the members"
+        " of a group share",
     )
     interval: float = Field(10.0, gt=0, description="seconds between checkpoints")
     dead_letters: Path | None = Field(
         None,
-        description="directory for dead letters; the store's own, or `state` where the store is a topic",
+        description="directory for dead letters; without it the store's own, or `state`"
+        " if the store is a topic",
     )
 
     @field_validator("store")
@@ -30,22 +32,23 @@ class RecoverySettings(BaseModel):
     def _kind(cls, value: str) -> str:
         kind, _, where = value.partition(":")
         if kind not in ("local", "kafka") or not where:
-            raise ValueError(f"{value!r} is no store: give local:DIR or kafka:TOPIC")
+            raise ValueError(f"{value!r} is not local:DIR or kafka:TOPIC")
         if kind == "kafka" and not _TOPIC.fullmatch(where):
             raise ValueError(
-                f"{where!r} is no name of a topic: letters, digits, dots, dashes and underscores, at most 249"
+                f"{where!r} is not a topic's name: use letters, digits, dots, dashes"
+                " and underscores, at most 249"
             )
         return value
 
     @property
     def directory(self) -> Path | None:
-        """Of a local store."""
+        """Of a local store; None for a topic."""
         kind, _, where = self.store.partition(":")
         return Path(where) if kind == "local" else None
 
     @property
     def topic(self) -> str | None:
-        """Of a store in Kafka."""
+        """Of a store in Kafka; None for a directory."""
         kind, _, where = self.store.partition(":")
         return where if kind == "kafka" else None
 

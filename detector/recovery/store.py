@@ -10,7 +10,9 @@ from detector.recovery.snapshot import Head, Page
 
 
 class Store(Protocol):
-    """Keeps pages, heads and segments. One thread uses it. All methods raise StoreError.
+    """Keeps pages, heads and segments. One thread uses it.
+
+    Every method raises StoreError.
 
     :mod:`detector.consumer.checkpoints` calls :meth:`write_pages` before
     :meth:`write_head`: a head vouches for its pages.

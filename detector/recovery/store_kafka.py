@@ -110,7 +110,7 @@ class KafkaStore:
         return self._fetch(partition, _segment_name(name))
 
     def drop(self, partition: Partition, name: str) -> None:
-        """Write a tombstone: compaction takes the segment, and in time the tombstone."""
+        """Write a tombstone: compaction takes the segment, and later the tombstone."""
         key = _key(partition, _segment_name(name))
         if key in self._offsets:
             self._write_one(partition, _segment_name(name), None)
