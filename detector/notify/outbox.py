@@ -30,9 +30,12 @@ from detector.events import Alert, OpenIncident, Partition, PendingNotification
 from detector.notify.open_incidents import OpenIncidents
 from detector.notify.payload import OutgoingPost, idempotency_key, post_key
 from detector.notify.receiver_queue import Batch, Entry, PageKey, ReceiverQueue
-from detector.notify.routes import Routing, Target
+from detector.notify.routes import MAX_ALERTS_PER_POST, Routing, Target
 from detector.notify.spill import SegmentName, Spill, SpillPolicy
 
+# Notifications in a queue up to which repeats join it: two full posts. In the worst
+# hour every stream of the fleet is due again, too many alerts for memory.
+_REPEATS_AHEAD = 2 * MAX_ALERTS_PER_POST
 _Key = TypeVar("_Key", bound=tuple[Partition, object])
 _Value = TypeVar("_Value")
 
@@ -295,7 +298,10 @@ class Outbox:
         wall = self._clock.wall()
         if self._incidents.next_due(queue.receiver) > wall:
             return
-        for page, alert, at in self._incidents.take_due(queue.receiver, wall):
+        due = self._incidents.take_due(queue.receiver, wall)
+        # The rest stays as bytes in the open incidents until there is room.
+        while queue.count < _REPEATS_AHEAD and (found := next(due, None)):
+            page, alert, at = found
             entry = Entry(
                 key=f"{idempotency_key(alert)}-repeat-{int(at)}",
                 page=page,

@@ -414,3 +414,18 @@ def test_after_a_restart_what_was_escalated_off_its_route_is_refreshed() -> None
     again.restore(P, (), [(0, incident) for incident in outbox.opened((P, 0))])
     clock.now += 40
     assert streams(delivered(again)) == [["a"]]
+
+
+def test_refreshes_of_a_whole_fleet_are_not_in_memory_at_once() -> None:
+    clock = FakeClock()
+    outbox = refreshing(clock)
+    fleet = [f"s{number}" for number in range(10 * MAX_ALERTS_PER_POST)]
+    for name in fleet:
+        outbox.put((P, 0), fired(name))
+    delivered(outbox)
+    clock.now += 40
+    attempt = outbox.take("hook", 0)
+    assert attempt is not None
+    assert len(outbox) <= 2 * MAX_ALERTS_PER_POST
+    refreshed = [name for names in streams(delivered(outbox)) for name in names]
+    assert sorted(refreshed) == sorted(fleet)
