@@ -6,7 +6,8 @@ when it runs. ``streamwarden`` (:mod:`detector.cli.main`) finds the commands her
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 _WIDTH = 140  # columns of a table, whatever the terminal's width
 _BUDGETS = "0.1,1,10"
 _LARGEST_BUDGET = 10_000  # false alarms a stream-week, as in the daemon's settings
-_TICKS_APART = 10  # the default of `compare`: see training.evaluation.compare
+# as training.evaluation.compare.TOLERANCE, which is slow to import
+_TICKS_APART = 10
 
 
 class BudgetType(click.ParamType[Any]):
@@ -137,27 +139,32 @@ def fit(
     from training.fitting.export import refuse_existing
     from training.history.history import load_history
     from training.progress import FitProgress
-    from training.reports import fit_terminal
+    from training.reports import fit_terminal as shown
 
     settings = load_fit_settings(config, **given)
     refuse_existing(out, force)
-    history = load_history(data, settings.fit_share)
-    _print_lines(fit_terminal.history_lines(history))
+    with _saying_nothing_was_written(), FitProgress() as progress:
+        history = load_history(data, settings.fit_share)
+        _print_lines(shown.history_lines(history))
+        built = build(
+            history,
+            settings,
+            out,
+            force,
+            allow_worse,
+            progress,
+            lambda found: _print_lines(shown.comparison_lines(found)),
+        )
+    _print_lines(shown.bundle_lines(built, out, data, history))
+
+
+@contextlib.contextmanager
+def _saying_nothing_was_written() -> Iterator[None]:
     try:
-        with FitProgress() as progress:
-            built = build(
-                history,
-                settings,
-                out,
-                force,
-                allow_worse,
-                progress,
-                lambda found: _print_lines(fit_terminal.comparison_lines(found)),
-            )
+        yield
     except KeyboardInterrupt:
         click.echo("streamwarden: interrupted; nothing was written", err=True)
         raise
-    _print_lines(fit_terminal.bundle_lines(built, out, data, history))
 
 
 @click.command()
@@ -204,11 +211,7 @@ def evaluate(
     from training.reports import evaluation_report
 
     settings = load_settings(config)
-    page = None if out is None else out / "evaluation.html"
-    if page is not None and page.exists() and not force:
-        raise TrainingError(
-            f"{page} exists: choose another --out, or replace it with --force"
-        )
+    page = None if out is None else _page_to_write(out, force)
     with RowProgress() as progress:
         evaluation = judge(
             bundle or settings.model.bundle or BUILTIN,
@@ -222,6 +225,16 @@ def evaluate(
     evaluation_report.say(evaluation, Console(width=_WIDTH))
     if page is not None:
         _write_page(evaluation, page)
+
+
+def _page_to_write(out: Path, force: bool) -> Path:
+    """Raises TrainingError if it exists and may not be replaced."""
+    page = out / "evaluation.html"
+    if page.exists() and not force:
+        raise TrainingError(
+            f"{page} exists: choose another --out, or replace it with --force"
+        )
+    return page
 
 
 def _write_page(evaluation: Evaluation, page: Path) -> None:
@@ -282,16 +295,10 @@ def compare(
     settings = load_settings(config)
     alerting = settings.alerting
     if budget is not None:
-        alerting = at_budgets(alerting, [budget])[0]
+        (alerting,) = at_budgets(alerting, [budget])
     with RowProgress() as progress:
         found = compare_bundles(
-            (a, b),
-            data,
-            labels,
-            alerting,
-            tolerance,
-            progress,
-            settings.model,
+            (a, b), data, labels, alerting, tolerance, progress, settings.model
         )
     click.echo(f"at {alerting.false_alarms_per_week:g} false alarms a stream-week:")
     names = (_bundle_name(a), _bundle_name(b))

@@ -12,8 +12,7 @@ import click
 import pytest
 
 from detector.cli.command_group import OPTIONAL_MODULES
-from detector.cli.main import main, streamwarden
-from training.cli import main as training_main
+from detector.cli.main import main, main_of_module, streamwarden
 
 ROOT = Path(__file__).parents[4]
 RUN_MAIN = "import sys; from detector.cli.main import main; sys.exit(main())"
@@ -184,11 +183,11 @@ def test_a_shell_completes_commands_options_and_choices(
     assert {line.partition(",")[2] for line in out.splitlines()} == expected
 
 
-def test_the_modules_of_both_packages_offer_their_commands(
+def test_the_daemons_module_offers_the_daemons_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert training_main(["--help"]) == 0
+    assert main_of_module(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert "Usage: python -m training" in shown
-    assert "  fit  " in shown
-    assert "  run  " not in shown
+    assert "Usage: python -m detector" in shown
+    assert "  replay  " in shown
+    assert "  fit  " not in shown
