@@ -1,1 +1,1 @@
-"""The bundle, the graph's runtime, and the table that holds every stream's state."""
+"""The trained detector: its bundle, the engine that runs it, and local time."""

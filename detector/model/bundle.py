@@ -1,13 +1,15 @@
-"""A bundle: everything that one trained detector is, in a directory of plain data.
+"""A bundle: all that one trained detector is, as a directory of plain data.
 
-``manifest.json`` names the features, the state's size, how the tail of the score is
-distributed, the provenance, and the SHA-256 of the other files; ``model.onnx`` is the
-step; ``streams.npz`` holds the initial state row of an unknown stream and the own row
-of every stream seen in training. Nothing in it is executed when it is loaded (numpy
-reads it with pickle off).
+- ``manifest.json`` names the features, the size of the state, how the tail of the score
+  is distributed, the provenance, and the SHA-256 of the other files.
+- ``model.onnx`` is the step.
+- ``streams.npz`` has the state of an unknown stream, and that of every stream that
+  training has seen, before and after its training data.
 
-A bundle holds how the score's tail is distributed and not a threshold:
-:meth:`TailFit.level` turns a false-alarm budget into a level at load, so an operator
+Loading executes nothing: numpy reads with pickle off.
+
+A bundle holds how the score is distributed and no threshold. :meth:`TailFit.threshold`
+computes it from the false-alarm budget when the bundle is loaded, so an operator
 changes the budget without training again.
 """
 
@@ -28,17 +30,21 @@ from detector.errors import BundleError
 from detector.events import F32, F64, SINGLE_METRIC
 from detector.model.tail import TailFit
 
-SCHEMA = 1
+SCHEMA = 1  # of the manifest
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 STREAMS = "streams.npz"
 REPORT = "report.html"
-# for whom names no bundle: any single metric
+
+#: The bundle in the package, for any single metric: used if no other is set.
 BUILTIN = Path(__file__).parents[1] / "bundles" / "builtin"
+
+_AGAIN = "train the bundle again"
+_COPY = "copy the bundle again"
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """A metric as it is named in records, and its unit ("" where it has none)."""
+    """A metric: its name in records, and its unit ("" if it has none)."""
 
     name: str
     unit: str = ""
@@ -48,16 +54,21 @@ class Manifest(msgspec.Struct, frozen=True):
     """``manifest.json``.
 
     Attributes:
-        schema: of this file; another one than :data:`SCHEMA` is refused.
-        tick_interval: seconds between two points of a stream (median over training).
-        state_size: floats in a state row, S.
-        warm_up: steps that an unknown stream takes before it may alert.
-        files: SHA-256 in hexadecimal of every other file.
-        timezone: whose wall clock the streams of training followed, by its IANA name.
-        each_metric: there is one feature, :data:`STAND_IN`: every metric of a record is
-            a stream of its own, ``<stream>/<metric>``.
-        provenance: data digest, seeds, library versions, held-out metrics: for people,
+        schema: any other than :data:`SCHEMA` is refused.
+        name: for people.
+        version: for people.
+        features: F of them, in the order of the graph.
+        tick_interval: seconds between two points of a stream, the median over training.
+        state_size: S, floats in a state row.
+        warm_up: points of a stream that training has not seen before it may alert.
+        tail: how often the fleet reaches each score.
+        files: name -> SHA-256, hexadecimal, of every other file.
+        provenance: data digest, seeds, library versions, held-out metrics. For people:
             nothing computes with it.
+        each_metric: every metric of a record is a stream of its own,
+            ``<stream>/<metric>``. The one feature is then
+            :data:`~detector.events.SINGLE_METRIC`.
+        timezone: IANA name of the zone whose local time the streams of training follow.
     """
 
     schema: int
@@ -76,22 +87,21 @@ class Manifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle, read and verified.
+    """A bundle, read and verified, of N streams that training has seen.
 
     Attributes:
-        digest: SHA-256 of the manifest, which covers every other file: the bundle's
-            identity in pages and metrics.
+        path: its directory.
+        digest: SHA-256 of the manifest, which covers every other file. It identifies
+            the bundle in pages and metrics.
+        manifest: as read.
         graph: ``model.onnx``.
-        initial: float32 [S], the state row of an unknown stream.
-        rows: stream -> index into ``trained``.
-        trained: float32 [N, S], the state of each stream at the end of its training
-            data.
-        seen: float64 [N], for how many seconds training saw each; empty in bundles that
-            do not say.
-        first: float32 [N, S], the state of each stream before its training data; empty
-            likewise.
-        began: float64 [N], epoch seconds of each stream's first row in them; empty
-            likewise.
+        initial: float32 [S], the state of a stream that training has not seen.
+        rows: stream -> index into the arrays below.
+        trained: float32 [N, S], each stream's state at the end of its training data.
+        seen: float64 [N], seconds of training data. Empty in bundles without it, like
+            the next two.
+        first: float32 [N, S], each stream's state before its training data.
+        began: float64 [N], epoch seconds of the first row of the training data.
     """
 
     path: Path
@@ -110,85 +120,63 @@ class Bundle:
         return tuple(f.name for f in self.manifest.features)
 
     def features_of(self, stream: str) -> tuple[Feature, ...]:
-        """What the values of a stream are called."""
-        return (
-            (Feature(metric_of(stream)),)
-            if self.manifest.each_metric
-            else self.manifest.features
-        )
+        """The metrics of a stream's values."""
+        if self.manifest.each_metric:
+            return (Feature(metric_of(stream)),)
+        return self.manifest.features
 
 
 def metric_of(stream: str) -> str:
-    """The metric that a stream of its own, ``<stream>/<metric>``, carries."""
+    """The metric of a stream that carries only one, ``<stream>/<metric>``."""
     return stream.rpartition("/")[2]
 
 
 def bundle_path(text: str) -> Path:
-    """Where the bundle lies that a command names: the package's own by its word,
-    ``builtin``, else a directory (``./builtin`` is one, too).
+    """The directory of the bundle that a command names.
+
+    ``builtin`` is the one in the package; ``./builtin`` is a directory.
     """
     return BUILTIN if text == BUILTIN.name else Path(text)
 
 
 def sha256(data: bytes) -> str:
+    """The digest of a file, hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def load_bundle(path: Path) -> Bundle:
     """Read and verify the bundle in directory ``path``.
 
-    Raises:
-        BundleError: it is not there, incomplete, damaged or of another schema; the
-            sentence says what to do.
+    Raises BundleError, with the remedy, if it is absent, incomplete, damaged, or of
+    another schema.
     """
     if not path.is_dir():
         raise BundleError(
-            f"no bundle at {path}: train one with `python -m training fit --data DATA --out {path}`"
+            f"no bundle at {path}: train one with "
+            f"`python -m training fit --data DATA --out {path}`"
         )
     raw = _read(path, MANIFEST)
-    try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
-        raise BundleError(
-            f"{path / MANIFEST} is not a manifest ({error}): copy the bundle again or train it again"
-        ) from None
-    if manifest.schema != SCHEMA:
-        raise BundleError(
-            f"bundle {path} has schema {manifest.schema}, this version reads {SCHEMA}: "
-            "train it again with this version, or run the version that made it"
-        )
-    if manifest.each_metric and [f.name for f in manifest.features] != [SINGLE_METRIC]:
-        raise BundleError(
-            f"{path / MANIFEST} makes each metric a stream, and its one feature is not called {SINGLE_METRIC}: train the bundle again"
-        )
-    missing = {GRAPH, STREAMS} - manifest.files.keys()
-    if missing:
-        raise BundleError(
-            f"{path / MANIFEST} lists no digest for {', '.join(sorted(missing))}: train the bundle again"
-        )
+    manifest = _manifest(path, raw)
     files = {name: _read(path, name) for name in (GRAPH, STREAMS)}
     for name, data in files.items():
         if sha256(data) != manifest.files[name]:
             raise BundleError(
-                f"{path / name} is not the file its manifest was made for (SHA-256 differs): copy the bundle again"
+                f"{path / name} is not the file its manifest was made for "
+                f"(SHA-256 differs): {_COPY}"
             )
     arrays = _streams(path, files[STREAMS], manifest.state_size)
-    names = {str(name): i for i, name in enumerate(arrays["names"])}
-    initial, trained, first = (
-        arrays[part].astype(np.float32, copy=False)
-        for part in ("initial", "rows", "first")
-    )
+    names = arrays["names"]
     return Bundle(
-        path,
-        sha256(raw),
-        manifest,
-        files[GRAPH],
-        initial,
-        names,
-        trained,
-        arrays["seen"],
-        first,
-        arrays["began"],
+        path=path,
+        digest=sha256(raw),
+        manifest=manifest,
+        graph=files[GRAPH],
+        initial=arrays["initial"].astype(np.float32, copy=False),
+        rows={str(name): i for i, name in enumerate(names)},
+        trained=arrays["rows"].astype(np.float32, copy=False),
+        seen=arrays["seen"],
+        first=arrays["first"].astype(np.float32, copy=False),
+        began=arrays["began"],
     )
 
 
@@ -197,43 +185,75 @@ def _read(path: Path, name: str) -> bytes:
         return (path / name).read_bytes()
     except OSError as error:
         raise BundleError(
-            f"bundle {path} has no readable {name} ({error.strerror}): copy the bundle again"
+            f"bundle {path} has no readable {name} ({error.strerror}): {_COPY}"
         ) from None
+
+
+def _manifest(path: Path, raw: bytes) -> Manifest:
+    """Decode and check the manifest. Raises BundleError."""
+    file = path / MANIFEST
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BundleError(
+            f"{file} is not a manifest ({error}): copy the bundle again or train it again"
+        ) from None
+    if manifest.schema != SCHEMA:
+        raise BundleError(
+            f"bundle {path} has schema {manifest.schema}, this version reads {SCHEMA}: "
+            "train it again with this version, or run the version that made it"
+        )
+    names = [feature.name for feature in manifest.features]
+    if manifest.each_metric and names != [SINGLE_METRIC]:
+        raise BundleError(
+            f"{file} makes each metric a stream, and its one feature is not called "
+            f"{SINGLE_METRIC}: {_AGAIN}"
+        )
+    missing = {GRAPH, STREAMS} - manifest.files.keys()
+    if missing:
+        raise BundleError(
+            f"{file} lists no digest for {', '.join(sorted(missing))}: {_AGAIN}"
+        )
+    return manifest
 
 
 def _streams(path: Path, data: bytes, size: int) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of ``streams.npz``; those that older bundles lack are empty. ``first``
-    has one row where all streams began alike.
+    """The arrays of ``streams.npz``; empty if an older bundle lacks them.
+
+    Raises BundleError if they can't be read or have other shapes.
     """
+    absent = {
+        "seen": np.zeros(0),
+        "began": np.zeros(0),
+        "first": np.zeros((0, size)),
+    }
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("initial", "names", "rows")}
-            arrays |= {
-                name: archive[name] if name in archive else np.zeros(0)
-                for name in ("seen", "began")
-            }
-            arrays["first"] = (
-                archive["first"] if "first" in archive else np.zeros((0, size))
-            )
+            for name, default in absent.items():
+                arrays[name] = archive.get(name, default)
     except (ValueError, KeyError, OSError) as error:
         raise BundleError(
-            f"{path / STREAMS} can't be read ({error}): train the bundle again"
+            f"{path / STREAMS} can't be read ({error}): {_AGAIN}"
         ) from None
-    known = len(arrays["names"])
-    if len(arrays["first"]) == 1:
+    if len(arrays["first"]) == 1:  # all streams began alike
+        known = len(arrays["names"])
         arrays["first"] = np.broadcast_to(arrays["first"], (known, size))
-    shapes = {name: array.shape for name, array in arrays.items()}
-    whole = shapes["initial"] == (size,) and shapes["rows"] == (known, size)
-    spans = shapes["seen"] in ((0,), (known,)) and shapes["began"] in (
-        (0,),
-        shapes["seen"],
-    )
-    if (
-        not whole
-        or not spans
-        or (shapes["began"] != (0,) and shapes["first"] != (known, size))
-    ):
+    if not _shapes_agree(arrays, size):
         raise BundleError(
-            f"{path / STREAMS} holds rows of another size than the manifest's {size}: train the bundle again"
+            f"{path / STREAMS} holds rows of another size than the manifest's {size}: "
+            f"{_AGAIN}"
         )
     return arrays
+
+
+def _shapes_agree(arrays: Mapping[str, npt.NDArray[Any]], size: int) -> bool:
+    """Whether the arrays fit each other and the state's size."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    known = len(arrays["names"])
+    has_states = shapes["initial"] == (size,) and shapes["rows"] == (known, size)
+    has_spans = shapes["seen"] in ((0,), (known,))
+    begins_with_spans = shapes["began"] in ((0,), shapes["seen"])
+    no_first = shapes["began"] == (0,)
+    has_first = no_first or shapes["first"] == (known, size)
+    return has_states and has_spans and begins_with_spans and has_first

@@ -1,18 +1,16 @@
-"""Wall clocks: which zone each stream lives in, and how far that zone's clock is ahead
-of UTC at an event time.
+"""Local time: which zone each stream is in, and its offset from UTC at an event time.
 
-Theory of operation. A zone's rules are sampled once, when the settings are loaded:
-:func:`compiled` asks for its offset on every day that an event time may fall on (1970
-to 2100) and finds the second at which it changed between two days that differ. What is
-left are plain arrays: the instants at which any of the zones changes, and each zone's
-offset from each of them on. A wave then costs one binary search and one lookup,
-whatever lies in it; one whose streams are all in UTC, which is number 0, costs nothing.
+Theory of operation. The rules of a zone are sampled once, when the settings are loaded.
+:func:`compile_zones` asks for the offset on every day that an event time may have (1970
+to 2100). It finds the second of the change between two days that differ. What is left
+are arrays: the instants at which any zone changes, and each zone's offset from each of
+them on. A wave then costs one binary search and one lookup. A wave with all streams in
+UTC, which is number 0, costs nothing.
 
-A stream's zone follows from its name and the settings, so it is looked up when its row
-is opened or restored and never stored: it is configuration, not state.
+A stream's zone follows from its name and the settings. It is configuration and not
+state: it is looked up when a row is opened or restored, and never stored.
 
-Files are read where a zone is made by its name (:mod:`detector.model.settings`), never
-here.
+This module reads no files; :mod:`detector.model.settings` makes zones by name.
 """
 
 from __future__ import annotations
@@ -33,26 +31,25 @@ ZoneNumbers = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Zones:
-    """Of Z zones, of which number 0 is UTC.
+    """Z zones; number 0 is UTC.
 
     Attributes:
-        default: the zone of a stream that no rule names.
-        rules: what is found in a stream's name, and its zone then; the first that is
-            found decides.
-        since: float64 [K], rising instants at which any zone's offset changes; the
+        default: number of the zone of a stream that no rule matches.
+        rules: patterns to search for in a stream's name, and the number of its zone;
+            the first match decides.
+        since: float64 [K], rising epoch seconds at which any zone's offset changes; the
             first is -inf.
-        ahead: float64 [Z, K], seconds that each zone's clock is ahead of UTC from each
-            of them on.
+        offsets: float64 [Z, K], seconds to add to UTC from each of these instants on.
     """
 
     default: int
     rules: tuple[tuple[re.Pattern[str], int], ...]
     since: F64
-    ahead: F64
+    offsets: F64
 
     @property
     def only_utc(self) -> bool:
-        return len(self.ahead) == 1
+        return len(self.offsets) == 1
 
     def zone_of(self, stream: str) -> int:
         """The number of a stream's zone."""
@@ -62,14 +59,14 @@ class Zones:
         return self.default
 
     def local_times(self, times: F64, zones: ZoneNumbers | int) -> F64:
-        """Event times [n] as the clocks on the wall show them, in seconds since their
-        1970; ``zones``: the number of each one's zone, or of all.
+        """Event times [n] as local clocks show them, in seconds since their 1970.
+
+        ``zones``: the number of each one's zone [n], or one for all.
         """
         if not np.any(zones):
             return times
-        return np.asarray(
-            times + self.ahead[zones, np.searchsorted(self.since, times, "right") - 1]
-        )
+        spans = np.searchsorted(self.since, times, "right") - 1
+        return np.asarray(times + self.offsets[zones, spans])
 
 
 def compile_zones(
@@ -77,50 +74,53 @@ def compile_zones(
     default: int = 0,
     rules: Sequence[tuple[re.Pattern[str], int]] = (),
 ) -> Zones:
-    """``zones``: those beside UTC, which are numbered from 1 on."""
-    found = [dict(_changes(zone)) for zone in zones]
-    since = sorted({instant for changes in found for instant in changes} | {-np.inf})
-    ahead = np.zeros((1 + len(zones), len(since)))
-    for row, changes in zip(ahead[1:], found, strict=True):
-        instants = sorted(changes)
-        row[:] = [
-            changes[instants[place - 1]]
-            for place in np.searchsorted(instants, since, "right").tolist()
-        ]
-    return Zones(default, tuple(rules), np.array(since), ahead)
+    """Sample ``zones``, which are numbered from 1 on: UTC is always number 0."""
+    changes = [dict(_changes(zone)) for zone in zones]
+    instants = {-np.inf}
+    for found in changes:
+        instants.update(found)
+    since = np.array(sorted(instants))
+    offsets = np.zeros((1 + len(zones), len(since)))
+    for row, found in zip(offsets[1:], changes, strict=True):
+        own = np.array(sorted(found))
+        values = np.array([found[instant] for instant in own.tolist()])
+        row[:] = values[np.searchsorted(own, since, "right") - 1]
+    return Zones(default, tuple(rules), since, offsets)
 
 
 def _changes(zone: tzinfo) -> Iterator[tuple[float, float]]:
-    """From when on a zone is how many seconds ahead: from ever, then at each change;
-    two changes within a day are none.
+    """(epoch seconds, offset): the first offset at -inf, then each change.
+
+    Two changes within a day that cancel out are not seen.
     """
-    before = _ahead(zone, int(EARLIEST))
-    yield -np.inf, before
     day_length = int(DAY)
-    first = int(EARLIEST) + day_length
-    last = int(LATEST)
-    for day in range(first, last + day_length, day_length):
-        after = _ahead(zone, day)
+    start = int(EARLIEST)
+    before = _offset(zone, start)
+    yield -np.inf, before
+    for day in range(start + day_length, int(LATEST) + day_length, day_length):
+        after = _offset(zone, day)
         if after != before:
-            yield _first(zone, day - day_length, day), after
+            yield _change_between(zone, day - day_length, day), after
             before = after
 
 
-def _first(zone: tzinfo, low: int, high: int) -> int:
-    """The second in (low, high] from which on the zone's offset is no longer that at
-    ``low``.
-    """
-    before = _ahead(zone, low)
+def _change_between(zone: tzinfo, low: int, high: int) -> int:
+    """The first second in (low, high] at which the offset is not that at ``low``."""
+    before = _offset(zone, low)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _ahead(zone, middle) == before else (low, middle)
+        if _offset(zone, middle) == before:
+            low = middle
+        else:
+            high = middle
     return high
 
 
-def _ahead(zone: tzinfo, at: int) -> float:
-    ahead = datetime.fromtimestamp(at, zone).utcoffset()
-    assert ahead is not None
-    return ahead.total_seconds()
+def _offset(zone: tzinfo, time: int) -> float:
+    """Seconds to add to UTC at epoch seconds ``time``."""
+    offset = datetime.fromtimestamp(time, zone).utcoffset()
+    assert offset is not None
+    return offset.total_seconds()
 
 
 UTC = compile_zones(())

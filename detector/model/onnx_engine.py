@@ -1,7 +1,7 @@
-"""The graph, as onnxruntime runs it: one step for a batch of streams.
+"""The engine that runs a bundle's graph in onnxruntime.
 
-One intra-op thread: at the batch sizes of a poll a second one gains nothing, and
-onnxruntime lets go of the GIL, so the delivery and HTTP threads have the other core.
+One intra-op thread: at the batch sizes of a poll, a second one gains nothing.
+onnxruntime releases the GIL, so the delivery and HTTP threads have the other cores.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from detector.events import F32
 from detector.model.bundle import Bundle
 from detector.model.engine import StepOutput
 
-#: What a graph can be at fault with; onnxruntime's classes have no ancestor of their
-#: own.
+# What onnxruntime raises for a graph that it can't load; they have no common ancestor.
 _UNLOADABLE = (
     Fail,
     InvalidArgument,
@@ -33,58 +32,61 @@ _UNLOADABLE = (
 )
 INPUTS = ("x", "clock", "state")
 OUTPUTS = ("score", "expected", "contribution", "next_state")
+_CLOCK_WIDTH = 3
 
 
 class OnnxEngine:
-    """Runs a bundle's graph. Raises BundleError where the graph does not keep the
-    signature.
-    """
+    """Runs a bundle's graph on the CPU."""
 
     def __init__(self, bundle: Bundle) -> None:
+        """Raises BundleError if the graph can't be loaded or has another signature."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # errors only
         try:
             self._session = ort.InferenceSession(
                 bundle.graph, options, providers=["CPUExecutionProvider"]
             )
         except _UNLOADABLE as error:
             raise BundleError(
-                f"the graph of {bundle.path} can't be loaded ({error}): train the bundle again"
+                f"the graph of {bundle.path} can't be loaded ({error}): "
+                "train the bundle again"
             ) from None
         _check_signature(bundle, self._session)
 
     def step(self, x: F32, clock: F32, state: F32) -> StepOutput:
-        """x [B, F], clock [B, 3], state [B, S], float32 and contiguous."""
-        return StepOutput(
-            *self._session.run(OUTPUTS, {"x": x, "clock": clock, "state": state})
-        )
+        """``x`` [B, F], ``clock`` [B, 3], ``state`` [B, S], contiguous."""
+        given = {"x": x, "clock": clock, "state": state}
+        return StepOutput(*self._session.run(OUTPUTS, given))
 
 
 def _check_signature(bundle: Bundle, session: ort.InferenceSession) -> None:
+    """Compare inputs and outputs with the manifest. Raises BundleError."""
     features = len(bundle.manifest.features)
     size = bundle.manifest.state_size
-    wanted = {
-        "x": features,
-        "clock": 3,
-        "state": size,
-        "score": None,
-        "expected": features,
-        "contribution": features,
-        "next_state": size,
+    shapes = {
+        "x": [features],
+        "clock": [_CLOCK_WIDTH],
+        "state": [size],
+        "score": [],
+        "expected": [features],
+        "contribution": [features],
+        "next_state": [size],
     }
-    found = {a.name: a for a in [*session.get_inputs(), *session.get_outputs()]}
-    for name, width in wanted.items():
+    arguments = [*session.get_inputs(), *session.get_outputs()]
+    found = {argument.name: argument for argument in arguments}
+    for name, shape in shapes.items():
         argument = found.get(name)
-        shape = [] if argument is None else list(argument.shape[1:])
-        if (
-            argument is None
-            or argument.type != "tensor(float)"
-            or shape != ([] if width is None else [width])
-        ):
+        is_right = (
+            argument is not None
+            and argument.type == "tensor(float)"
+            and list(argument.shape[1:]) == shape
+        )
+        if not is_right:
+            wanted = ", ".join(["batch", *map(str, shape)])
             raise BundleError(
-                f"the graph of {bundle.path} has no float32 {name} of shape [batch{'' if width is None else f', {width}'}]: "
-                "it does not keep the step's signature; train the bundle again"
+                f"the graph of {bundle.path} has no float32 {name} of shape [{wanted}]: "
+                "it has another signature than a step; train the bundle again"
             )

@@ -18,13 +18,14 @@ UTC = "UTC"
 
 
 def known_zone(name: str) -> str:
-    """The name of a time zone. Raises ValueError where it is none, with the remedy."""
+    """The name, if it is a time zone's. Raises ValueError with the remedy."""
     try:
         ZoneInfo(name)
-    # absent; no relative path, or a file of another kind; a folder of zones
+    # an unknown name; a path or a file of another kind; a folder of zones
     except (LookupError, ValueError, OSError):
         raise ValueError(
-            f"{name!r} is no time zone: name one as Europe/Berlin, America/New_York or UTC"
+            f"{name!r} is not a time zone: use a name such as Europe/Berlin, "
+            "America/New_York or UTC"
         ) from None
     return name
 
@@ -32,21 +33,20 @@ def known_zone(name: str) -> str:
 def zones_of(
     default: str, rules: tuple[tuple[re.Pattern[str], str], ...] = ()
 ) -> Zones:
-    """Zones that are known, by name."""
+    """Zones by name, all of them known: the default one, and those of the rules."""
     names = list(dict.fromkeys((UTC, default, *(zone for _, zone in rules))))
     numbered = [(pattern, names.index(zone)) for pattern, zone in rules]
-    return compile_zones(
-        [ZoneInfo(name) for name in names[1:]], names.index(default), numbered
-    )
+    others = [ZoneInfo(name) for name in names[1:]]
+    return compile_zones(others, names.index(default), numbered)
 
 
 class TimezoneSettings(BaseModel):
-    """Streams that live in a zone of their own."""
+    """Streams in a time zone of their own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     streams: str = Field(
-        description="regular expression that is searched for in a stream's name"
+        description="regular expression, searched for in a stream's name"
     )
     zone: str = Field(description="the time zone of these streams, as Europe/Berlin")
 
@@ -63,31 +63,36 @@ class TimezoneSettings(BaseModel):
 
 
 class ModelSettings(BaseModel):
-    """Which bundle runs, how many streams it may hold, and where they live."""
+    """Which bundle runs, how many streams it holds, and their time zones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: Path | None = Field(
         None,
-        description="that `training fit` wrote; none, or `builtin`: the package's own, each metric a stream",
+        description="directory that `training fit` wrote; "
+        "none, or `builtin`: the package's own, with each metric a stream",
     )
     max_streams: int = Field(
         200_000,
         ge=1,
-        description="held in memory; new streams beyond this are rejected with reason capacity",
+        description="streams in memory; "
+        "new ones beyond this are rejected with reason capacity",
     )
     evict_after: float = Field(
         DAY,
         gt=0,
-        description="seconds without a point after which a stream's state lies in the store alone",
+        description="seconds without a point after which a stream's state "
+        "is only in the store",
     )
     timezone: str | None = Field(
         None,
-        description="time zone whose wall clock the streams follow; none: the bundle's, else UTC",
+        description="time zone whose local time the streams follow; "
+        "none: the bundle's, else UTC",
     )
     timezones: tuple[TimezoneSettings, ...] = Field(
         (),
-        description="streams with a zone of their own, in the TOML file: [[model.timezones]]",
+        description="streams in a zone of their own, "
+        "in the TOML file: [[model.timezones]]",
     )
 
     @field_validator("bundle", "timezone", mode="before")
@@ -98,7 +103,7 @@ class ModelSettings(BaseModel):
     @field_validator("bundle", mode="before")
     @classmethod
     def _shipped(cls, value: object) -> object:
-        """The package's own by its word, as commands take it; ``./builtin`` is a directory."""
+        """``builtin`` is the bundle in the package; ``./builtin`` is a directory."""
         return None if value == BUILTIN.name else value
 
     @field_validator("timezone")
@@ -107,8 +112,9 @@ class ModelSettings(BaseModel):
         return None if name is None else known_zone(name)
 
     def zone(self, bundle: Bundle) -> str:
-        """The zone of a stream that no rule names. Raises ConfigError where it is the
-        bundle's and this machine does not know it.
+        """The zone of a stream that no rule matches.
+
+        Raises ConfigError if it is the bundle's and this machine does not know it.
         """
         if self.timezone is not None:
             return self.timezone
@@ -116,14 +122,14 @@ class ModelSettings(BaseModel):
             return known_zone(bundle.manifest.timezone)
         except ValueError as error:
             raise ConfigError(
-                f"bundle {bundle.path} was fitted in a zone that is not known here ({error}), in DETECTOR_MODEL__TIMEZONE"
+                f"bundle {bundle.path} was fitted in a zone that is not known here "
+                f"({error}), in DETECTOR_MODEL__TIMEZONE"
             ) from None
 
     def zones(self, bundle: Bundle) -> Zones:
-        """Every stream's zone, first match first. Raises ConfigError as :meth:`zone`
-        does.
+        """Every stream's zone; the first rule that matches decides.
+
+        Raises ConfigError as :meth:`zone` does.
         """
-        return zones_of(
-            self.zone(bundle),
-            tuple((compiled(own.streams), own.zone) for own in self.timezones),
-        )
+        rules = tuple((compiled(rule.streams), rule.zone) for rule in self.timezones)
+        return zones_of(self.zone(bundle), rules)

@@ -1,4 +1,4 @@
-"""tail."""
+"""How often a fleet reaches each score: the tail of the score's distribution."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from detector.events import F64
 
 
 class TailFit(msgspec.Struct, frozen=True):
-    """Incidents a stream-week at each level, counted on held-out scores, and how the
-    rate goes on where evidence ends.
+    """Incidents a stream-week at each threshold, counted on held-out scores.
+
+    Where evidence ends, the rate goes on as an exponential tail. That is the
+    generalised Pareto distribution with shape 0 (Pickands 1975), on a score that is
+    logarithmic. The
+    manifest has older keys, which stay as they are: they stand beside the fields.
 
     Attributes:
-        levels: rising scores, K of them (K >= 1).
-        rates: incidents per stream-week at those levels, falling, all > 0.
-        slope: change of ln(rate) per unit of score beyond the last level, < 0: an
-            exponential tail, the generalised Pareto distribution with shape 0 on this
-            logarithmic score (Pickands 1975).
-        stream_weeks: how much held-out time the counts rest on.
-        usual: the score that :data:`detector.alerting.thresholds.SHARE` of the fleet's
-            points pass, which streams are compared by; None in bundles that do not know
-            it: their streams have no levels of their own.
-        young: points a stream has had, and what its level stands higher then, at rising
-            ages; nothing beyond the last.
+        thresholds: rising scores, K of them (K >= 1); ``levels``.
+        rates: incidents a stream-week at these thresholds, falling, all > 0.
+        slope: change of ln(rate) per unit of score beyond the last threshold, < 0.
+        stream_weeks: held-out time that the counts rest on.
+        reference_score: the score that
+            :data:`~detector.alerting.thresholds.REFERENCE_SHARE` of the fleet's points
+            pass; ``usual``. None in bundles without it: their streams get no offset.
+        cold_start_offsets: (points a stream has had, score that its threshold is higher
+            then), at rising ages; none beyond the last; ``young``.
     """
 
     thresholds: tuple[float, ...] = msgspec.field(name="levels")
@@ -43,30 +45,32 @@ class TailFit(msgspec.Struct, frozen=True):
         return -1.0 / self.slope
 
     def threshold(self, per_week: float) -> float:
-        """The score at which a stream raises ``per_week`` incidents a week, log-linear
-        between the counted levels.
+        """The score at which a stream raises ``per_week`` incidents a week.
 
-        Below the lowest counted level the answer is that level: a budget larger than
-        the scores can spend is not extrapolated. Raises ValueError unless ``per_week``
-        is positive and finite.
+        Log-linear between the counted thresholds. Never below the lowest of them: a
+        budget larger than the scores can spend is not extrapolated. Raises ValueError
+        unless ``per_week`` is positive and finite.
         """
         if not (per_week > 0 and math.isfinite(per_week)):
             raise ValueError(
                 f"a false-alarm budget is a positive number per week, not {per_week}"
             )
         wanted = math.log(per_week)
-        logs = np.log(self.rates)
-        if wanted < logs[-1]:
-            return float(self.thresholds[-1] + (wanted - logs[-1]) / self.slope)
-        return float(np.interp(-wanted, -logs, self.thresholds))
+        log_rates = np.log(self.rates)
+        if wanted < log_rates[-1]:
+            beyond = (wanted - log_rates[-1]) / self.slope
+            return float(self.thresholds[-1] + beyond)
+        return float(np.interp(-wanted, -log_rates, self.thresholds))
 
-    def rates_at(self, levels: F64) -> F64:
-        """Incidents a stream-week at ``levels`` [K]: :meth:`level` the other way round;
-        below the lowest counted level its rate.
+    def rates_at(self, scores: F64) -> F64:
+        """Incidents a stream-week at ``scores`` [K]: the inverse of :meth:`threshold`.
+
+        Below the lowest counted threshold it is the rate there.
         """
-        logs = np.interp(levels, self.thresholds, np.log(self.rates))
-        return np.exp(logs + self.slope * np.maximum(levels - self.thresholds[-1], 0.0))
+        counted = np.interp(scores, self.thresholds, np.log(self.rates))
+        beyond = np.maximum(scores - self.thresholds[-1], 0.0)
+        return np.exp(counted + self.slope * beyond)
 
-    def rate(self, level: float) -> float:
-        """At one of them."""
-        return float(self.rates_at(np.array([level]))[0])
+    def rate(self, score: float) -> float:
+        """:meth:`rates_at` one score."""
+        return float(self.rates_at(np.array([score]))[0])

@@ -129,7 +129,7 @@ def test_no_secret_is_shown_whatever_is_wrong(check: Check) -> None:
         ({"MODEL__BUNDLE": "/nowhere"}, "/nowhere"),
         (
             {"MODEL__TIMEZONE": "Mars/Olympus"},
-            "DETECTOR_MODEL__TIMEZONE: 'Mars/Olympus' is no time zone",
+            "DETECTOR_MODEL__TIMEZONE: 'Mars/Olympus' is not a time zone",
         ),
         (
             {"RECOVERY__STORE": "local:/dev/null/state"},

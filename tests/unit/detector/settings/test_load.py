@@ -269,7 +269,7 @@ def test_what_is_no_time_zone_is_refused_with_an_example(
     monkeypatch.setenv("DETECTOR_MODEL__TIMEZONE", name)
     with pytest.raises(
         ConfigError,
-        match=f"DETECTOR_MODEL__TIMEZONE: '{name}' is no time zone: name one as Europe/Berlin",
+        match=f"DETECTOR_MODEL__TIMEZONE: '{name}' is not a time zone: use a name such as Europe/Berlin",
     ):
         load()
 
@@ -311,7 +311,7 @@ def test_zones_of_streams_come_from_the_file_and_are_shown(
         (
             "America/New_York",
             "America/Gotham",
-            r"model\.timezones\.0\.zone in .*s\.toml: 'America/Gotham' is no time zone: name one as",
+            r"model\.timezones\.0\.zone in .*s\.toml: 'America/Gotham' is not a time zone: use a name such as",
         ),
         (
             'zone = "America/New_York"',
@@ -337,7 +337,7 @@ def test_a_bundle_of_a_zone_that_is_not_known_here_asks_for_the_setting(
 ) -> None:
     bundle = load_bundle(write_bundle(tmp_path / "bundle", timezone="Mars/Olympus"))
     with pytest.raises(
-        ConfigError, match=r"'Mars/Olympus' is no time zone.*DETECTOR_MODEL__TIMEZONE"
+        ConfigError, match=r"'Mars/Olympus' is not a time zone.*DETECTOR_MODEL__TIMEZONE"
     ):
         ModelSettings().zones(bundle)
     assert ModelSettings(timezone="UTC").zones(bundle).only_utc
