@@ -29,17 +29,3 @@ class ReceiverContext:
     labelling: Labelling = field(default_factory=Labelling)
     external_url: str = ""
     clock: Clock = field(default_factory=SystemClock)
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiverNeeds:
-    """What a receiver needs beyond what the routes say.
-
-    Attributes:
-        refresh_interval: seconds after which an incident that still fires is sent
-            again; 0: never.
-        groups_alerts: whether it groups alerts itself. Then posts ignore ``group_by``.
-    """
-
-    refresh_interval: float = 0.0
-    groups_alerts: bool = False

@@ -25,11 +25,26 @@ import msgspec
 
 from detector.events import Alert
 from detector.notify.labels import Labelling
-from detector.notify.receiver import ReceiverNeeds
 
 # A notification has about 1 kB, and proxies accept bodies of up to 1 MB by default.
 MAX_ALERTS_PER_POST = 500
 EACH_STREAM = ("alertname", "stream")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverNeeds:
+    """What a receiver needs beyond what the routes say.
+
+    Attributes:
+        refresh_interval: seconds after which an incident that still fires is sent
+            again; 0: never.
+        groups_alerts: whether it groups alerts itself. Then posts ignore ``group_by``.
+    """
+
+    refresh_interval: float = 0.0
+    groups_alerts: bool = False
+
+
 _NO_NEEDS = ReceiverNeeds()
 
 

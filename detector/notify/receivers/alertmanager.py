@@ -40,13 +40,14 @@ from urllib3.util import parse_url
 from detector.errors import Permanent, Transient
 from detector.events import Alert, Reason, Severity
 from detector.notify.payload import OutgoingPost, annotations_of
-from detector.notify.receiver import ReceiverContext, ReceiverNeeds
+from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.http import HttpClient
 from detector.notify.receivers.http_settings import (
     HttpSettings,
     check_address,
     host_of,
 )
+from detector.notify.routes import ReceiverNeeds
 from detector.timestamps import rfc3339
 
 _PATH = "/api/v2/alerts"

@@ -9,9 +9,10 @@ import msgspec
 from pydantic import Field, SecretStr, field_validator
 
 from detector.notify.payload import OutgoingPost, body
-from detector.notify.receiver import ReceiverContext, ReceiverNeeds
+from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.http import HttpClient
 from detector.notify.receivers.http_settings import HttpSettings, check_address
+from detector.notify.routes import ReceiverNeeds
 
 
 class WebhookSettings(HttpSettings):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from detector.events import Reason
 from detector.notify.outbox import Outbox
-from detector.notify.receiver import ReceiverNeeds
-from detector.notify.routes import MAX_ALERTS_PER_POST, Route, Routing
+from detector.notify.routes import MAX_ALERTS_PER_POST, ReceiverNeeds, Route, Routing
 from tests.fakes import FakeClock
 from tests.unit.detector.notify.alerts import P, escalated, fired, resolved
 from tests.unit.detector.notify.outboxes import an_outbox, delivered, streams

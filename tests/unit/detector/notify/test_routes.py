@@ -9,8 +9,7 @@ import pytest
 
 from detector.events import Alert
 from detector.notify.labels import Labelling
-from detector.notify.receiver import ReceiverNeeds
-from detector.notify.routes import Route, Routing
+from detector.notify.routes import ReceiverNeeds, Route, Routing
 from tests.unit.detector.notify.alerts import escalated, fired
 
 WARNING = fired("eu/host-1")
