@@ -1,1 +1,1 @@
-"""A daemon that is killed, starved and cut off, against one that nothing happened to."""
+"""Compares daemons that are killed and cut off with one that nothing happens to."""

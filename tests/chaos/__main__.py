@@ -1,5 +1,6 @@
-"""``python -m tests.chaos``: runs of many faults on each store, and the table of what
-was survived; status 1 if anything was not.
+"""``python -m tests.chaos``: runs with many faults on each store, and their table.
+
+The exit status is 1 if a run lost or invented anything.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.harness.broker import Broker
-from tests.chaos.harness import Chaos, Verdict
+from tests.chaos.harness import COUNTED, Chaos, Verdict
 
-FAULTS = 40  # in one run, after which all must be as if there had been none
+FAULTS = 40  # in one run; after it, all must be as if there had been none
 
 
 def main() -> int:
@@ -58,9 +59,11 @@ def one(kind: str, seed: int, faults: int, ends: float | None) -> Verdict:
     ):
         verdict = Chaos(broker, Path(folder), kind, seed).run(faults, ends)
     outcome = "held" if not verdict.failures else "BROKEN"
+    faults_survived = sum(verdict.faults.values())
     print(
-        f"seed {seed}, {kind}: {outcome} after {sum(verdict.faults.values())} faults in {verdict.seconds:.0f} s "
-        f"({verdict.records:,} records, {verdict.notifications:,} notifications)",
+        f"seed {seed}, {kind}: {outcome} after {faults_survived} faults"
+        f" in {verdict.seconds:.0f} s ({verdict.records:,} records,"
+        f" {verdict.notifications:,} notifications)",
         flush=True,
     )
     for failure in verdict.failures:
@@ -69,31 +72,23 @@ def one(kind: str, seed: int, faults: int, ends: float | None) -> Verdict:
 
 
 def table(verdicts: list[Verdict]) -> Table:
-    """Faults by kind and store, and what came of them."""
-    stores = sorted({v.store for v in verdicts})
-    faults = {
-        kind: sum((v.faults for v in verdicts if v.store == kind), Counter())
-        for kind in stores
-    }
+    """Faults by kind and store, and their outcome."""
+    stores = sorted({verdict.store for verdict in verdicts})
+    runs = {kind: [v for v in verdicts if v.store == kind] for kind in stores}
+    faults = {kind: _sum(runs[kind]) for kind in stores}
     shown = Table("fault", *stores, title="survived")
     for fault in sorted(set().union(*faults.values())):
-        shown.add_row(fault, *(str(faults[kind][fault]) for kind in stores))
+        counts = [str(faults[kind][fault]) for kind in stores]
+        shown.add_row(fault, *counts)
     shown.add_section()
-    for what in (
-        "kills",
-        "joins and leaves",
-        "records",
-        "notifications",
-        "lost, invented or wrong",
-    ):
-        shown.add_row(
-            what,
-            *(
-                f"{sum(v.count(what) for v in verdicts if v.store == kind):,}"
-                for kind in stores
-            ),
-        )
+    for what in COUNTED:
+        sums = [sum(verdict.count(what) for verdict in runs[kind]) for kind in stores]
+        shown.add_row(what, *(f"{count:,}" for count in sums))
     return shown
+
+
+def _sum(verdicts: list[Verdict]) -> Counter[str]:
+    return sum((verdict.faults for verdict in verdicts), Counter())
 
 
 if __name__ == "__main__":

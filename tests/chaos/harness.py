@@ -1,10 +1,11 @@
-"""The harness: a feed, members that come, go and die, a broker and a receiver that
-fail; and the verdict.
+"""One run: a feed, members that come, go and die, a broker and a receiver that fail.
 
-Everything is drawn from one seed but the exact moments, which the machine has its own
-say in. The verdict holds whatever those were: the notifications are those of an
-undisturbed run over the same log, none lost and none invented, every stream's state is
-that run's within 1e-5, and the group has committed all.
+One seed decides everything but the exact moments, which depend on the machine. The
+verdict compares the run with an undisturbed one over the same log:
+
+- the notifications are the same, none lost and none invented;
+- every stream's state is the same within 1e-5;
+- the group has committed every record.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,12 +30,19 @@ from deploy.harness.processes import free_ports
 from detector.clock import SystemClock
 from detector.events import Partition
 from detector.kafka.settings import KafkaSettings
-from detector.model.bundle import load_bundle
+from detector.model.bundle import Bundle, load_bundle
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
 from tests.chaos.mortal import STEPS
-from tests.chaos.oracle import Log, differing, stored, undisturbed
+from tests.chaos.oracle import (
+    Identity,
+    Log,
+    Outcome,
+    differing,
+    stored,
+    undisturbed,
+)
 from tests.chaos.receiver import MODES, FailingReceiver
 from tests.fakes import write_bundle
 from tests.integration.history import history, records
@@ -43,8 +51,15 @@ from tests.integration.stage import DaemonProcess, committed_and_end, eventually
 PARTITIONS: Final = 4
 STREAMS: Final = 1100  # more than a page in each partition
 TICKS: Final = 1  # of each stream for each fault
-# seconds that everything may take to come out once nothing fails any more
-CALM: Final = 120.0
+CALM: Final = 120.0  # seconds in which everything must come out after the last fault
+_SHOWN: Final = 5  # failures of each kind that a verdict names
+COUNTED: Final = (
+    "kills",
+    "joins and leaves",
+    "records",
+    "notifications",
+    "lost, invented or wrong",
+)
 SETTINGS: Final = {
     "KAFKA__SESSION_TIMEOUT_MS": "3000",
     "KAFKA__MAX_POLL_RECORDS": "300",
@@ -52,7 +67,7 @@ SETTINGS: Final = {
     "ALERTING__RETRY_MAX": "0.3",
     "ALERTING__WEBHOOK_TIMEOUT": "0.5",
     "RECOVERY__INTERVAL": "0.1",
-    # between two shares of the feed, so streams leave memory and come back all the time
+    # less than between two shares of the feed: streams leave memory and come back
     "MODEL__EVICT_AFTER": "0.7",
     "SHUTDOWN_DEADLINE": "10",
 }
@@ -66,8 +81,11 @@ class Mortal(DaemonProcess):
 
 @dataclass
 class Verdict:
-    """What the run came to: ``faults`` survived by kind, ``failures`` sentences (none:
-    it held).
+    """The outcome of a run.
+
+    Attributes:
+        faults: how many of each kind there were.
+        failures: sentences; none if the run held.
     """
 
     seed: int
@@ -79,11 +97,10 @@ class Verdict:
     failures: list[str] = field(default_factory=list)
 
     def count(self, what: str) -> int:
-        """A line of the table under the faults."""
+        """One of :data:`COUNTED`."""
+        kills = [n for kind, n in self.faults.items() if kind.startswith("kill")]
         return {
-            "kills": sum(
-                n for kind, n in self.faults.items() if kind.startswith("kill")
-            ),
+            "kills": sum(kills),
             "joins and leaves": self.faults["join"] + self.faults["leave"],
             "records": self.records,
             "notifications": self.notifications,
@@ -92,8 +109,9 @@ class Verdict:
 
 
 class Chaos:
-    """One run against one store; ``kind`` is ``local`` (one member, whose directory it
-    is) or ``kafka`` (one to three).
+    """One run against one store.
+
+    ``kind`` is ``local``, with one member, or ``kafka``, with one to three.
     """
 
     def __init__(self, broker: Broker, folder: Path, kind: str, seed: int) -> None:
@@ -113,9 +131,7 @@ class Chaos:
         broker.create_topic(self._topic, PARTITIONS)
 
     def run(self, faults: int, ends: float | None = None) -> Verdict:
-        """``faults`` of them, or fewer where the monotonic clock passes ``ends``; then
-        calm, and the verdict.
-        """
+        """So many faults, or fewer if the monotonic clock passes ``ends``."""
         began = time.monotonic()
         try:
             with self._feed(faults) as feed:
@@ -135,8 +151,9 @@ class Chaos:
 
     @contextlib.contextmanager
     def _feed(self, faults: int) -> Iterator[Callable[[], None]]:
-        """Sends the next share of the history without waiting for it; all is durable at
-        the end.
+        """Sends the next share of the history, and does not wait for it.
+
+        All of it is durable at the end.
         """
         rows = history(STREAMS, (faults + 1) * TICKS, self._seed)
         share = STREAMS * TICKS
@@ -159,13 +176,13 @@ class Chaos:
 
         try:
             yield feed
-            feed()  # a share that nothing is done to
+            feed()  # a last share, without a fault
             producer.flush(timeout=120)
         finally:
             producer.close(timeout=10)
 
     def _logs(self) -> dict[Partition, Log]:
-        """What is really in the topic, in order."""
+        """The records of the topic, in order."""
         consumer = KafkaConsumer(
             bootstrap_servers=self._broker.bootstrap, enable_auto_commit=False
         )
@@ -211,8 +228,9 @@ class Chaos:
             self._armed.add(name)
 
     def _revive(self) -> None:
-        """Members that their stores have killed are started again; one that ended
-        otherwise is a failure.
+        """Start the members again that their stores killed.
+
+        A member that ended otherwise is a failure.
         """
         for name in sorted(self._armed):
             if not self._members[name].running:
@@ -227,11 +245,10 @@ class Chaos:
                 member.check_alive()
 
     def _end(self, name: str) -> None:
-        """By SIGTERM, once it is far enough to take one: it must leave in order."""
-        eventually(
-            lambda: self._members[name].get("/-/healthy")[0] != 0, f"{name} is up"
-        )
-        self._members[name].stop(timeout=30)
+        """By SIGTERM, once it is up: it must leave in order."""
+        member = self._members[name]
+        eventually(lambda: member.get("/-/healthy")[0] != 0, f"{name} is up")
+        member.stop(timeout=30)
 
     def _any(self) -> str:
         return self._random.choice(sorted(self._members))
@@ -248,12 +265,11 @@ class Chaos:
             self._stop: 1,
             self._fail_to_receive: 3,
         }
-        faults |= {self._restart_the_broker: 1}
-        faults |= (
-            {self._fill_the_disk: 2}
-            if self._kind == "local"
-            else {self._join_or_leave: 6}
-        )
+        faults[self._restart_the_broker] = 1
+        if self._kind == "local":
+            faults[self._fill_the_disk] = 2
+        else:
+            faults[self._join_or_leave] = 6
         self._wait(0.6)
         (fault,) = self._random.choices(list(faults), weights=list(faults.values()))
         self._revive()
@@ -271,12 +287,12 @@ class Chaos:
     def _die_in_a_checkpoint(self) -> str:
         """Its store kills it once there is something to write; the feed goes on."""
         name = self._any()
-        step = self._random.choice(
-            [s for s in STEPS if s != "torn" or self._kind == "local"]
-        )
+        has_files = self._kind == "local"
+        steps = [step for step in STEPS if step != "torn" or has_files]
+        step = self._random.choice(steps)
         self._members[name].kill()
         self._start(name, f"{step}:{self._random.randint(1, 4)}")
-        # it may have nothing to write before the next share comes
+        # there may be nothing to write before the next share comes
         with contextlib.suppress(AssertionError):
             eventually(lambda: not self._members[name].running, "its death", 4.0)
         return f"kill -9 in a checkpoint: {step}"
@@ -290,12 +306,10 @@ class Chaos:
         return "stop and start"
 
     def _join_or_leave(self) -> str:
-        if len(self._members) == 1 or (
-            len(self._members) < 3 and self._random.random() < 0.5
-        ):
-            self._start(
-                next(name for name in ("m0", "m1", "m2") if name not in self._members)
-            )
+        free = [name for name in ("m0", "m1", "m2") if name not in self._members]
+        is_alone = len(self._members) == 1
+        if is_alone or (free and self._random.random() < 0.5):
+            self._start(free[0])
             return "join"
         name = self._any()
         if name in self._armed:
@@ -317,8 +331,9 @@ class Chaos:
         return "broker: kill -9 and restart"
 
     def _fill_the_disk(self) -> str:
-        """No file of the member may grow beyond a kilobyte for a while: the kernel
-        refuses, as a full disk does.
+        """For a while no file of the member may grow beyond a kilobyte.
+
+        The kernel refuses it, as a full disk does.
         """
         process = self._members[self._any()].pid
         for limit in (1024, resource.RLIM_INFINITY):
@@ -342,43 +357,49 @@ class Chaos:
             self._seed,
             self._kind,
             self._faults,
-            sum(map(len, logs.values())),
-            len(expected.identities),
-            0.0,
+            records=sum(map(len, logs.values())),
+            notifications=len(expected.identities),
+            seconds=0.0,
         )
-        self._expect(
-            verdict, self._all_committed, "every record is applied and committed"
-        )
+        wanted = expected.identities
+        self._expect(verdict, self._all_committed, "every record is committed")
         self._expect(
             verdict,
-            lambda: self._receiver.taken >= expected.identities,
+            lambda: self._receiver.taken >= wanted,
             "every notification is delivered",
         )
         for name in self._members:
             self._end(name)
-        taken = self._receiver.taken
-        verdict.failures += [
-            f"lost: {i}" for i in sorted(expected.identities - taken)[:5]
-        ]
-        verdict.failures += [
-            f"invented: {i}" for i in sorted(taken - expected.identities)[:5]
-        ]
-        store = self._store()
-        offsets, states = stored(bundle, store, list(logs))
-        store.close()
-        verdict.failures += [
-            f"{p} would be read from {offsets[p]} and holds {len(log)}"
-            for p, log in logs.items()
-            if offsets[p] != len(log)
-        ]
-        verdict.failures += [
-            f"state of {stream}" for stream in differing(states, expected)[:5]
-        ]
+        verdict.failures += self._wrong_notifications(wanted)
+        verdict.failures += self._wrong_states(bundle, logs, expected)
         verdict.seconds = time.monotonic() - began
         return verdict
 
+    def _wrong_notifications(self, wanted: frozenset[Identity]) -> list[str]:
+        taken = self._receiver.taken
+        lost = sorted(wanted - taken)[:_SHOWN]
+        invented = sorted(taken - wanted)[:_SHOWN]
+        return [
+            *(f"lost: {identity}" for identity in lost),
+            *(f"invented: {identity}" for identity in invented),
+        ]
+
+    def _wrong_states(
+        self, bundle: Bundle, logs: Mapping[Partition, Log], expected: Outcome
+    ) -> list[str]:
+        store = self._store()
+        offsets, states = stored(bundle, store, list(logs))
+        store.close()
+        early = [
+            f"{partition} would be read from {offsets[partition]} and holds {len(log)}"
+            for partition, log in logs.items()
+            if offsets[partition] != len(log)
+        ]
+        different = differing(states, expected)[:_SHOWN]
+        return [*early, *(f"state of {stream}" for stream in different)]
+
     def _calm_down(self) -> None:
-        """Members that may yet die are replaced."""
+        """Replace the members that may still die."""
         for name in sorted(self._armed):
             self._members[name].kill()
             self._start(name)

@@ -1,7 +1,6 @@
-"""``python -m tests.chaos.mortal``: the daemon, with a store that kills the process at
-one step of one checkpoint.
+"""``python -m tests.chaos.mortal``: the daemon, with a store that kills it.
 
-``CHAOS_DIE`` is ``step:count``: the process ends by SIGKILL at that step of the
+``CHAOS_DIE`` is ``step:count``. The process ends by SIGKILL at that step of the
 count-th checkpoint that writes anything.
 """
 
@@ -25,8 +24,8 @@ from detector.recovery.store import Store
 from detector.recovery.store_local import LocalStore
 from detector.settings import load as config
 
-#: Before any page; with some pages written; with all pages and no head; with a head and
-#: no commit; in the middle of a file.
+#: Before any page; after some pages; after all pages and before the head; after the
+#: head and before the commit; in the middle of a file.
 STEPS = ("before", "among", "headless", "uncommitted", "torn")
 
 
@@ -36,7 +35,7 @@ def die() -> NoReturn:
 
 
 class TearingStore(LocalStore):
-    """Dies with half a file on the disk, when it is told to."""
+    """Dies with half a file on the disk once ``tear`` is set."""
 
     tear = False
 
@@ -48,7 +47,7 @@ class TearingStore(LocalStore):
 
 
 class MortalStore:
-    """Implements Store."""
+    """Passes everything on to ``store``, and dies as asked. Implements Store."""
 
     def __init__(self, store: Store, step: str, count: int) -> None:
         self._store = store

@@ -1,6 +1,4 @@
-"""A webhook receiver that fails in every way one can, and remembers what it
-acknowledged.
-"""
+"""A webhook receiver that fails in many ways, and remembers what it acknowledged."""
 
 from __future__ import annotations
 
@@ -10,13 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.chaos.oracle import Identity
 
-#: Answers; unreachable: nobody listens; half open: it takes the post and says nothing;
-#: reset: the connection ends in the answer.
+#: Answers. Unreachable: nobody listens. Half open: it takes the post and does not
+#: answer. Reset: the connection ends in the answer.
 MODES = ("ok", "unreachable", "half open", "slow", "500", "503", "429", "reset")
 
 
 class FailingReceiver:
-    """Listens on loopback; ``mode`` is one of :data:`MODES` and may change at any time."""
+    """Listens on loopback. ``mode`` is one of :data:`MODES`, and may change."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/hook"

@@ -1,5 +1,5 @@
-"""Two members of one group, each with a store of its own: they share the partitions,
-and one takes over from the other.
+"""Members of one group, each with its own store, share the partitions and take over
+from each other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def total(daemons: Sequence[DaemonProcess], name: str) -> float:
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_two_members_share_the_partitions_and_one_takes_over_when_the_other_stops(
+def test_a_member_takes_over_when_the_other_stops(
     broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
 ) -> None:
     rows = [row for row in history() if row.usable]
@@ -70,7 +70,7 @@ def test_two_members_share_the_partitions_and_one_takes_over_when_the_other_stop
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_a_member_that_is_killed_is_replaced_and_no_record_goes_unscored(
+def test_a_member_takes_over_when_the_other_is_killed(
     broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
 ) -> None:
     rows = [row for row in history() if row.usable]
@@ -89,7 +89,7 @@ def test_a_member_that_is_killed_is_replaced_and_no_record_goes_unscored(
     )
     staying, dying = members
     mine = staying.value("detector_scored_total")
-    dying.kill()  # it never committed: all of its records are read again
+    dying.kill()  # it has committed nothing: all of its records are read again
     produce(broker, topic, records(rows[half:]))
     eventually(lambda: len(staying.owned()) == PARTITIONS, "all partitions")
     staying.await_value("detector_scored_total", len(rows))

@@ -1,9 +1,8 @@
-"""Stopped, killed, started again: the alerts are those of one daemon that nothing
-happened to.
-"""
+"""Stopped, killed and started again, a daemon alerts as if nothing had happened."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -59,7 +58,7 @@ def test_a_stop_and_a_start_lose_and_repeat_nothing(
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_a_kill_at_any_moment_loses_no_alert_and_invents_none(
+def test_kills_lose_no_alert_and_invent_none(
     broker: Broker,
     topic: str,
     start: Start,
@@ -67,8 +66,8 @@ def test_a_kill_at_any_moment_loses_no_alert_and_invents_none(
     bundle: Path,
     tmp_path: Path,
 ) -> None:
-    """Killed in the middle of a backlog, of a checkpoint or of a delivery; what comes
-    again comes with the same identity.
+    """A kill may hit a backlog, a checkpoint or a delivery. An alert that is sent
+    again has the same identity.
     """
     rows = history(seed=13)
     expected = replayed(rows, bundle, tmp_path)
@@ -111,12 +110,10 @@ def test_a_kill_at_any_moment_loses_no_alert_and_invents_none(
     assert len(keys) == len(expected)
 
 
-def test_a_second_signal_ends_a_daemon_that_drains_at_once(
+def test_a_second_signal_ends_the_draining(
     broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
 ) -> None:
-    """The receiver is down, so the first signal would wait a quarter of the deadline
-    for it.
-    """
+    """The receiver is down: the first signal waits a quarter of the deadline for it."""
     produce(broker, topic, records(history()))
     daemon = start(SHUTDOWN_DEADLINE="400")
     daemon.await_value("detector_notifications_waiting", 1)
@@ -126,12 +123,10 @@ def test_a_second_signal_ends_a_daemon_that_drains_at_once(
     assert daemon.status(timeout=5) == 128 + signal.SIGTERM
 
 
-def test_a_state_that_can_not_be_read_is_waited_for_and_nothing_is_skipped(
+def test_a_partition_waits_for_a_state_that_is_unreadable(
     broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path
 ) -> None:
-    """It stays the owner of the partition, says what is wrong, is not ready, and goes
-    on by itself.
-    """
+    """The daemon keeps the partition, names the fault, and goes on by itself."""
     rows = [row for row in history(ticks=30) if row.usable]
     receiver.start()
     produce(broker, topic, records(rows))
@@ -146,4 +141,25 @@ def test_a_state_that_can_not_be_read_is_waited_for_and_nothing_is_skipped(
     blocked.rmdir()
     daemon.await_value("detector_scored_total", len(rows))
     assert daemon.get("/-/ready")[0] == 200
+    daemon.stop()
+
+
+def test_a_store_that_is_gone_is_a_reset_that_the_log_explains(
+    broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path
+) -> None:
+    rows = [row for row in history(ticks=30) if row.usable]
+    half = len(rows) // 2
+    receiver.start()
+    produce(broker, topic, records(rows[:half]))
+    daemon = start()
+    daemon.await_value("detector_scored_total", half)
+    assert daemon.value("detector_state_resets_total") == 0
+    daemon.stop()
+    shutil.rmtree(tmp_path / "a" / "partitions")
+    produce(broker, topic, records(rows[half:]))
+    daemon = start()
+    daemon.await_value("detector_scored_total", len(rows) - half)
+    assert daemon.value("detector_state_resets_total", cause="no_checkpoint") == 1
+    assert "event=states_reset" in daemon.log_text()
+    assert "remedy=" in daemon.log_text()
     daemon.stop()

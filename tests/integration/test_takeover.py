@@ -1,6 +1,4 @@
-"""States in a changelog follow their partition to whoever owns it; records that the log
-no longer holds are said to be gone.
-"""
+"""States in a changelog follow their partition to its owner."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ PARTITIONS = 4
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_members_that_share_a_changelog_raise_together_what_one_would(
+def test_members_with_one_changelog_alert_as_one_would(
     broker: Broker,
     topic: str,
     start: Start,
@@ -32,9 +30,7 @@ def test_members_that_share_a_changelog_raise_together_what_one_would(
     bundle: Path,
     tmp_path: Path,
 ) -> None:
-    """A second member joins, the first one leaves: partitions move twice, and every
-    alert is as in a replay, once each.
-    """
+    """A second member joins and the first one leaves, so partitions move twice."""
     rows = history(seed=17)
     expected = replayed(rows, bundle, tmp_path)
     receiver.start()

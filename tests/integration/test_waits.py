@@ -1,6 +1,4 @@
-"""A broker or a topic that is not there yet, or goes away: the daemon waits, says so,
-and goes on.
-"""
+"""The daemon waits for a broker or a topic, says so, and goes on."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from tests.integration.stage import (
 )
 
 
-def test_it_waits_for_broker_and_topic_and_outlives_a_restart_of_the_broker(
+def test_it_waits_for_broker_and_topic_and_survives_a_restart(
     tmp_path: Path, start: Start, receiver: WebhookReceiver
 ) -> None:
     rows = [row for row in history() if row.usable]
@@ -67,7 +65,7 @@ def test_it_waits_for_broker_and_topic_and_outlives_a_restart_of_the_broker(
         broker.kill()
         began = time.monotonic()
         daemon.stop(timeout=40)
-        # the default deadline: a broker that died keeps nobody
+        # the default deadline: a dead broker does not delay the stop
         assert time.monotonic() - began < 20
 
 
