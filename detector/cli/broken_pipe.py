@@ -1,8 +1,7 @@
-"""Commands whose output is read by another: where that one has read enough, as ``head``
-has, they end without a word.
+"""Exit quietly when the reader of standard output goes away, as in ``replay | head``.
 
-Their exit status is then that of a command that SIGPIPE ended. The signal itself stays
-ignored, as Python has it: it would end the daemon for any socket that is closed on it.
+The exit status is that of a command that SIGPIPE ended. The signal itself stays
+ignored, as Python sets it: it would end the daemon for any socket that is closed on it.
 """
 
 from __future__ import annotations
@@ -15,31 +14,37 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
-_Given = ParamSpec("_Given")
+_Parameters = ParamSpec("_Parameters")
 
 
-def exit_on_broken_pipe(main: Callable[_Given, int]) -> Callable[_Given, int]:
-    """``main``, all that it printed flushed when it ends."""
+def exit_on_broken_pipe(
+    main: Callable[_Parameters, int],
+) -> Callable[_Parameters, int]:
+    """``main``, which also flushes at its end all that it printed.
+
+    A BrokenPipeError of anything but standard output and error passes through.
+    """
 
     @functools.wraps(main)
-    def quietly(*arguments: _Given.args, **named: _Given.kwargs) -> int:
+    def wrapped(*arguments: _Parameters.args, **named: _Parameters.kwargs) -> int:
         try:
             try:
                 return main(*arguments, **named)
             finally:
                 print(end="", flush=True)
         except BrokenPipeError:
-            if not _unread(sys.stdout.fileno()) and not _unread(sys.stderr.fileno()):
-                raise  # of a socket, or another file
-            # what is buffered still is flushed once more
+            outputs = (sys.stdout, sys.stderr)
+            if not any(_has_no_reader(output.fileno()) for output in outputs):
+                raise  # of a socket, or of another file
+            # Python flushes once more at exit what is still buffered
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
 
-    return quietly
+    return wrapped
 
 
-def _unread(descriptor: int) -> bool:
-    """Whether it is a pipe that nobody reads from any more: that is told unasked."""
-    pipe = select.poll()
-    pipe.register(descriptor, 0)
-    return bool(pipe.poll(0))
+def _has_no_reader(descriptor: int) -> bool:
+    """Whether it is a pipe that nobody reads any more, which poll reports unasked."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""A command whose reader has read enough ends without a word."""
+"""A command exits quietly when the reader of its output goes away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detector.cli.broken_pipe import exit_on_broken_pipe
     [["detector", "--help"], ["detector", "check"], ["training", "fit", "--help"]],
     ids=" ".join,
 )
-def test_a_closed_pipe_ends_a_command_quietly_as_the_signal_would(
+def test_a_closed_pipe_ends_a_command_quietly_with_the_status_of_the_signal(
     command: list[str],
 ) -> None:
     unread, written = os.pipe()
@@ -42,7 +42,7 @@ def test_a_closed_pipe_ends_a_command_quietly_as_the_signal_would(
     assert "Traceback" not in done.stderr
 
 
-def test_a_pipe_that_breaks_elsewhere_is_no_end_of_the_output() -> None:
+def test_a_pipe_that_breaks_elsewhere_is_an_error() -> None:
     @exit_on_broken_pipe
     def main() -> int:
         raise BrokenPipeError("a receiver hung up")
