@@ -1,3 +1,1 @@
-"""The demo: an embedded Kafka, lifelike metrics with announced faults, a receiver, and
-the bundle it runs on.
-"""
+"""The demo: a real Kafka, lifelike metrics with faults, a receiver, and its bundle."""

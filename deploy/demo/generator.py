@@ -1,23 +1,24 @@
-"""Lifelike metrics of a fleet of hosts, and faults that are announced.
+"""Lifelike metrics of a fleet of hosts, and faults on some of them.
 
-One hidden number drives a host: its *load*, a daily rhythm of the host's own phase and
-depth, quieter at the weekend, with a slow noise of its own and one that the whole fleet
-shares. All four metrics follow from it, each with its own noise and each host with its
-own level, so what is normal for a host is a relation between its metrics and not a
-range of each:
+One hidden number drives a host: its *load*. It has a daily rhythm with the host's own
+phase and depth, and it is lower at the weekend. Two slow noises are added, one of the
+host and one of the fleet. All four metrics follow from the load, each with its own
+noise and each host with its own baseline. So a relation between metrics is normal for a
+host, and not a range of each:
 
     requests per second ~ load · cpu ~ idle + gain · load · memory follows load slowly ·
     latency rises steeply with load
 
-The faults break that relation in five ways (see :class:`Kind`); most keep every metric
-within the range it has on other days. A host's character depends on its number alone,
-so a host in the history and the same host live are one, whatever the run's seed; whole
-ticks are computed at once for all hosts, and the same arguments give the same numbers.
+The faults break that relation in five ways, see :class:`Kind`. Most keep every metric
+within the range that it has on other days. A host's character depends on its number
+alone, so it is the same in the history and live, whatever the run's seed. The same
+arguments give the same numbers.
 """
 
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,17 +26,19 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from detector.timestamps import DAY
+
 F64 = npt.NDArray[np.float64]
 
 FEATURES: Final = ("cpu", "memory", "requests_per_second", "latency_ms")
 CPU, MEMORY, REQUESTS, LATENCY = range(len(FEATURES))
 TICK_S: Final = 60.0
-DAY_S: Final = 86_400.0
-# Thursday 8 January 2026, 00:00 UTC: the history ends here and the live run begins
+# Thursday 8 January 2026, 00:00 UTC: the history ends and the live run begins here.
 START: Final = 1_767_830_400.0
-FLEET: Final = 7  # seeds the hosts' characters; a bundle is trained on these
+FLEET: Final = 7  # seed of the hosts' characters; the bundle is trained on these
 MISSING: Final = 0.001  # share of cells that an agent failed to read
 DECIMALS: Final = 4
+MEMORY_S: Final = 5400.0  # time constant with which memory follows the load
 
 
 class Kind(enum.StrEnum):
@@ -43,25 +46,27 @@ class Kind(enum.StrEnum):
 
     LEVEL_SHIFT = "level shift"  # one metric jumps and stays there
     SPIKE_TRAIN = "spike train"  # requests and latency triple for two ticks in six
-    # requests drop to a quarter; cpu and latency don't follow
+    # requests drop to a quarter, and cpu and latency do not follow
     DECOUPLING = "decoupling"
-    FLAT_LINE = "flat line"  # cpu and latency stand still at their last value
-    SLOW_LEAK = "slow leak"  # memory climbs steadily, latency with it
+    FLATLINE = "flatline"  # cpu and latency keep their last value
+    SLOW_LEAK = "slow leak"  # memory climbs steadily, and latency with it
 
 
+#: How long each kind lasts.
 TICKS: Final = {
     Kind.LEVEL_SHIFT: 120,
     Kind.SPIKE_TRAIN: 90,
     Kind.DECOUPLING: 120,
-    Kind.FLAT_LINE: 240,
+    Kind.FLATLINE: 240,
     Kind.SLOW_LEAK: 300,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault of host number ``host``; it shows in records from ``start`` on and before
-    ``end`` (epoch seconds).
+    """A fault of host number ``host``.
+
+    It shows in records from ``start`` on and before ``end``, in epoch seconds.
     """
 
     host: int
@@ -77,13 +82,28 @@ def stream_name(host: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The hosts' characters: every array is float64 [n]."""
+    """The characters of n hosts: every array is float64 [n].
+
+    Attributes:
+        depth: of the daily rhythm, a share of the load, as ``second``.
+        second: of its half-day overtone.
+        phase: second of the day at which the load is highest.
+        weekend: factor of the load on Saturdays and Sundays.
+        load: its mean.
+        idle: cpu without load.
+        gain: cpu per load.
+        memory: memory without load.
+        memory_gain: memory per load.
+        peak: requests per second at a load of 1.
+        latency: milliseconds without load.
+        steepness: of the latency's rise with the cube of the load.
+    """
 
     depth: F64
     second: F64
     phase: F64
     weekend: F64
-    level: F64
+    load: F64
     idle: F64
     gain: F64
     memory: F64
@@ -94,11 +114,9 @@ class Fleet:
 
     @classmethod
     def of(cls, hosts: int) -> Fleet:
-        """A larger fleet begins with the smaller one's hosts."""
-        draws = np.stack(
-            [np.random.default_rng([FLEET, host]).random(12) for host in range(hosts)],
-            axis=1,
-        )
+        """A larger fleet begins with the hosts of the smaller one."""
+        random = [np.random.default_rng([FLEET, host]) for host in range(hosts)]
+        draws = np.stack([r.random(12) for r in random], axis=1)
 
         def between(row: int, low: float, high: float) -> F64:
             return np.asarray(low + (high - low) * draws[row], np.float64)
@@ -108,7 +126,7 @@ class Fleet:
             second=between(1, 0.0, 0.15),
             phase=between(2, 13.0, 17.0) * 3600,
             weekend=between(3, 0.7, 1.0),
-            level=between(4, 0.3, 0.5),
+            load=between(4, 0.3, 0.5),
             idle=between(5, 0.02, 0.12),
             gain=between(6, 0.6, 1.0),
             memory=between(7, 0.2, 0.45),
@@ -120,7 +138,7 @@ class Fleet:
 
 
 class Metrics:
-    """All hosts' metrics, tick by tick; ``seed`` is the noise's."""
+    """All hosts' metrics, tick by tick; ``seed`` is that of the noise."""
 
     def __init__(
         self,
@@ -141,8 +159,8 @@ class Metrics:
         self._held: dict[Fault, F64] = {}
 
     def tick(self) -> tuple[float, F64]:
-        """The next tick's time and values [hosts, features], NaN where missing; faults
-        are in it.
+        """The next tick: its time, and values float64 [hosts, features] with faults,
+        NaN where missing.
         """
         now = self.time
         values = self._values(self._load())
@@ -156,39 +174,38 @@ class Metrics:
         return now, values
 
     def _rhythm(self) -> F64:
+        """The load without noise."""
         fleet = self._fleet
-        turn = 2 * np.pi * (self.time - fleet.phase) / DAY_S
+        turn = 2 * np.pi * (self.time - fleet.phase) / DAY
         day = 1 + fleet.depth * np.cos(turn) + fleet.second * np.cos(2 * turn)
-        weekday = int(self.time // DAY_S + 3) % 7  # 1 January 1970 was a Thursday
-        return np.asarray(
-            fleet.level * day * (fleet.weekend if weekday >= 5 else 1.0), np.float64
-        )
+        weekday = int(self.time // DAY + 3) % 7  # 1 January 1970 was a Thursday
+        weekend = fleet.weekend if weekday >= 5 else 1.0
+        return np.asarray(fleet.load * day * weekend, np.float64)
 
     def _load(self) -> F64:
-        self._own = 0.95 * self._own + 0.025 * self._random.standard_normal(
-            len(self._own)
-        )
-        self._shared = 0.98 * self._shared + 0.008 * float(
-            self._random.standard_normal()
-        )
-        load = np.clip(self._rhythm() * np.exp(self._own + self._shared), 0.02, 0.95)
-        self._slow += (load - self._slow) * (TICK_S / 5400.0)
+        """The load at this tick; both noises are autoregressive."""
+        noise = self._random.standard_normal(len(self._own))
+        self._own = 0.95 * self._own + 0.025 * noise
+        shared_noise = float(self._random.standard_normal())
+        self._shared = 0.98 * self._shared + 0.008 * shared_noise
+        noisy = self._rhythm() * np.exp(self._own + self._shared)
+        load = np.clip(noisy, 0.02, 0.95)
+        self._slow += (load - self._slow) * (TICK_S / MEMORY_S)
         return np.asarray(load, np.float64)
 
     def _values(self, load: F64) -> F64:
         fleet = self._fleet
         noise = self._random.standard_normal((len(load), len(FEATURES)))
         values = np.empty((len(load), len(FEATURES)))
-        values[:, CPU] = fleet.idle + fleet.gain * load + 0.012 * noise[:, CPU]
-        values[:, MEMORY] = (
-            fleet.memory + fleet.memory_gain * self._slow + 0.004 * noise[:, MEMORY]
-        )
-        values[:, REQUESTS] = fleet.peak * load * np.exp(0.03 * noise[:, REQUESTS])
-        values[:, LATENCY] = (
-            fleet.latency
-            * (1 + 0.5 * load + fleet.steepness * load**3)
-            * np.exp(0.04 * noise[:, LATENCY])
-        )
+        cpu = fleet.idle + fleet.gain * load
+        values[:, CPU] = cpu + 0.012 * noise[:, CPU]
+        memory = fleet.memory + fleet.memory_gain * self._slow
+        values[:, MEMORY] = memory + 0.004 * noise[:, MEMORY]
+        requests = fleet.peak * load
+        values[:, REQUESTS] = requests * np.exp(0.03 * noise[:, REQUESTS])
+        rise = 1 + 0.5 * load + fleet.steepness * load**3
+        latency = fleet.latency * rise
+        values[:, LATENCY] = latency * np.exp(0.04 * noise[:, LATENCY])
         return values
 
     def _spoil(self, row: F64, fault: Fault, now: float) -> None:
@@ -202,7 +219,7 @@ class Metrics:
                     row[[REQUESTS, LATENCY]] *= 3.0
             case Kind.DECOUPLING:
                 row[REQUESTS] *= 0.25
-            case Kind.FLAT_LINE:
+            case Kind.FLATLINE:
                 held = self._held.setdefault(fault, row.copy())
                 row[[CPU, LATENCY]] = held[[CPU, LATENCY]]
             case Kind.SLOW_LEAK:
@@ -224,20 +241,21 @@ def _shift(row: F64, host: int) -> None:
 def plan(
     hosts: int, count: int, *, begin: float, end: float, seed: int = 7
 ) -> list[Fault]:
-    """``count`` faults in time order, starting evenly between ``begin`` and ``end``:
+    """``count`` faults in time order, which start evenly between ``begin`` and ``end``:
     kinds in turn, each on a host of its own.
     """
     random = np.random.default_rng([seed, int(begin), 2])
     chosen = random.choice(hosts, size=min(count, hosts), replace=False)
-    starts = begin + (end - begin) * (
-        np.arange(len(chosen)) + random.random(len(chosen)) * 0.5
-    ) / max(len(chosen), 1)
-    kinds = list(Kind)
-    faults = []
-    for i, (host, at) in enumerate(zip(chosen.tolist(), starts.tolist(), strict=True)):
-        kind = kinds[i % len(kinds)]
-        start = at - at % TICK_S
-        faults.append(
-            Fault(host, stream_name(host), kind, start, start + TICKS[kind] * TICK_S)
-        )
-    return faults
+    places = np.arange(len(chosen)) + random.random(len(chosen)) * 0.5
+    starts = begin + (end - begin) * places / max(len(chosen), 1)
+    kinds = itertools.cycle(Kind)
+    return [
+        _fault(host, next(kinds), start)
+        for host, start in zip(chosen.tolist(), starts.tolist(), strict=True)
+    ]
+
+
+def _fault(host: int, kind: Kind, time: float) -> Fault:
+    """A fault that starts with the tick at or before this time."""
+    start = time - time % TICK_S
+    return Fault(host, stream_name(host), kind, start, start + TICKS[kind] * TICK_S)

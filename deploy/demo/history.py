@@ -1,10 +1,8 @@
-"""History of the demo's fleet in a file, to train its bundle on.
-
-It stands apart from the generator since it needs pyarrow, which the demo does not.
-"""
+"""The demo's history as DATA for training. It needs pyarrow, which the demo does not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from deploy.demo.generator import (
-    DAY_S,
+    F64,
     FEATURES,
     START,
     TICK_S,
@@ -21,6 +19,7 @@ from deploy.demo.generator import (
     Metrics,
     plan,
 )
+from detector.timestamps import DAY
 
 
 def write_history(
@@ -34,9 +33,9 @@ def write_history(
 ) -> list[Fault]:
     """Write the days before ``end``, as CSV or Parquet by the path's suffix.
 
-    Returns the unlabelled faults hidden in it.
+    Returns the unlabelled faults that are hidden in it.
     """
-    ticks = round(days * DAY_S / TICK_S)
+    ticks = round(days * DAY / TICK_S)
     begin = end - ticks * TICK_S
     planned = plan(hosts, faults, begin=begin, end=end, seed=seed)
     metrics = Metrics(hosts, seed=seed, start=begin, faults=planned)
@@ -44,17 +43,22 @@ def write_history(
     times = np.empty(ticks)
     for i in range(ticks):
         times[i], values[i] = metrics.tick()
-    columns = {
-        "timestamp": pa.array(np.repeat(times, hosts)),
-        "stream": pa.DictionaryArray.from_arrays(
-            np.tile(np.arange(hosts, dtype=np.int32), ticks), list(metrics.streams)
-        ).cast(pa.string()),
-    }
-    for j, name in enumerate(FEATURES):
-        columns[name] = pa.array(values[:, :, j].ravel(), from_pandas=True)
-    table = pa.table(columns)
+    table = _table(metrics.streams, times, values)
     if path.suffix == ".csv":
         pyarrow.csv.write_csv(table, path)
     else:
         pyarrow.parquet.write_table(table, path)
     return planned
+
+
+def _table(streams: Sequence[str], times: F64, values: F64) -> pa.Table:
+    """Rows of times [ticks] and values [ticks, streams, features], tick after tick."""
+    numbers = np.tile(np.arange(len(streams), dtype=np.int32), len(times))
+    names = pa.DictionaryArray.from_arrays(numbers, list(streams))
+    columns = {
+        "timestamp": pa.array(np.repeat(times, len(streams))),
+        "stream": names.cast(pa.string()),
+    }
+    for j, name in enumerate(FEATURES):
+        columns[name] = pa.array(values[:, :, j].ravel(), from_pandas=True)
+    return pa.table(columns)

@@ -1,10 +1,8 @@
-"""What was injected against what was reported. Pure, so that the summary can be tested
-without a broker.
+"""Which reported incidents belong to which injected faults. Pure: needs no broker.
 
-An incident belongs to a fault when it is of the fault's stream and starts while the
-fault shows, or within ``SLACK_S`` after it: the step back to normal is part of the
-fault. Every other incident is a false alarm, one of a faulty stream at another time
-too.
+An incident belongs to a fault if it is of the fault's stream, and starts while the
+fault shows or at most ``SLACK_S`` later: the step back to normal is part of the fault.
+Any other incident is a false alarm, also on a stream that has a fault at another time.
 """
 
 from __future__ import annotations
@@ -14,27 +12,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from deploy.demo.generator import DAY_S, Fault
+from deploy.demo.generator import Fault
 from deploy.harness.receiver import Incident
+from detector.timestamps import WEEK
 
 SLACK_S: Final = 3600.0
-WEEK_S: Final = 7 * DAY_S
 
 
 def belongs(incident: Incident, fault: Fault) -> bool:
-    return (
-        incident.stream == fault.stream
-        and fault.start <= incident.starts < fault.end + SLACK_S
-    )
+    is_in_time = fault.start <= incident.starts < fault.end + SLACK_S
+    return incident.stream == fault.stream and is_in_time
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Attributes:
-    found: for each injected fault its first incident, or None.
-    false_alarms: incidents that belong to no fault.
-    resolved: incidents that ended.
-    stream_weeks: streams times weeks of event time.
+    """What a run found.
+
+    Attributes:
+        found: the first incident of each fault, or None.
+        false_alarms: incidents that belong to no fault.
+        incidents: how many there were.
+        resolved: how many of them ended.
+        stream_weeks: streams times weeks of event time.
     """
 
     faults: tuple[Fault, ...]
@@ -53,26 +52,21 @@ class Verdict:
         return len(self.false_alarms) / self.stream_weeks if self.stream_weeks else 0.0
 
     def event_delay(self) -> float | None:
-        """Median seconds of event time from a fault's start to the decision that fired."""
-        return _median(
-            [
-                i.fired_at - f.start
-                for f, i in zip(self.faults, self.found, strict=True)
-                if i
-            ]
-        )
+        """Median seconds of event time from a fault's start to its incident firing."""
+        return _median([i.fired_at - fault.start for fault, i in self._pairs()])
 
     def wall_delay(self, produced: Mapping[Fault, float]) -> float | None:
-        """Median seconds from producing a fault's first record to the webhook's
-        arrival; ``produced`` on the receiver's clock.
+        """Median seconds from a fault's first record to the webhook's post.
+
+        ``produced`` has the time of that record on the receiver's clock.
         """
-        return _median(
-            [
-                i.arrived - produced[f]
-                for f, i in zip(self.faults, self.found, strict=True)
-                if i and f in produced
-            ]
-        )
+        pairs = [(fault, i) for fault, i in self._pairs() if fault in produced]
+        return _median([i.arrived - produced[fault] for fault, i in pairs])
+
+    def _pairs(self) -> list[tuple[Fault, Incident]]:
+        """The faults that were found, with their incidents."""
+        pairs = zip(self.faults, self.found, strict=True)
+        return [(fault, incident) for fault, incident in pairs if incident is not None]
 
 
 def judge(
@@ -82,23 +76,26 @@ def judge(
     streams: int,
     seconds: float,
 ) -> Verdict:
-    """Match; ``seconds`` of event time were produced for each of ``streams``."""
+    """Match incidents to faults. ``seconds`` are the event time of each stream."""
     ordered = sorted(incidents, key=lambda incident: incident.starts)
-    found = tuple(
-        next((i for i in ordered if belongs(i, fault)), None) for fault in faults
-    )
-    false_alarms = tuple(
-        i for i in ordered if not any(belongs(i, fault) for fault in faults)
-    )
-    resolved = sum(i.ends is not None for i in ordered)
+    false_alarms = [
+        incident
+        for incident in ordered
+        if not any(belongs(incident, fault) for fault in faults)
+    ]
     return Verdict(
-        tuple(faults),
-        found,
-        false_alarms,
-        len(ordered),
-        resolved,
-        streams * seconds / WEEK_S,
+        faults=tuple(faults),
+        found=tuple(first_incident(fault, ordered) for fault in faults),
+        false_alarms=tuple(false_alarms),
+        incidents=len(ordered),
+        resolved=sum(incident.ends is not None for incident in ordered),
+        stream_weeks=streams * seconds / WEEK,
     )
+
+
+def first_incident(fault: Fault, incidents: Sequence[Incident]) -> Incident | None:
+    """The first of these that belongs to the fault."""
+    return next((i for i in incidents if belongs(i, fault)), None)
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -1,10 +1,9 @@
-"""``python -m deploy.demo.train``: makes the demo's bundle again, from the generator's
-history (needs the ``training`` extra).
+"""``python -m deploy.demo.train`` makes the demo's bundle again, from made-up history.
 
-The history is a week that ends where the live run begins, on a Wednesday: the weekend
-falls into the part that is fitted and the part that calibrates is two working days,
-like the two days that are then watched. As in anyone's history, a few unlabelled faults
-are hidden in it.
+It needs the ``training`` extra. The history is a week that ends where the live run
+begins, on a Thursday. So the weekend is in the part that is fitted. The part that
+calibrates is two working days, as is the live run. A few unlabelled faults are hidden
+in it, as in anyone's history.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from typing import Final
 
 from deploy.demo.history import write_history
 
-# Both relative, so that no machine's paths get into the bundle's provenance: run it
-# from the repository's root.
+# Relative, so that no machine's paths get into the bundle's provenance. Run it from the
+# repository's root.
 HISTORY: Final = Path("build") / "demo-history"
 CONFIG: Final = Path("deploy") / "demo" / "fit.toml"
 BUNDLE: Final = Path("deploy") / "demo" / "bundle"
-MAX_BYTES: Final = 1_000_000
-# for people, not for the daemon: left out where it would make the repository heavy
+MAX_BYTES: Final = 1_000_000  # of the bundle, which the repository carries
+# For people and not for the daemon: left out if the bundle is too heavy.
 OPTIONAL: Final = ("report.html",)
 
 
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _trim(bundle: Path) -> int:
-    """Leave out what only people read if the bundle is too heavy; 1 if it still is."""
+    """Leave out what only people read. 1 if the bundle is still too heavy."""
     for name in OPTIONAL:
         if _size(bundle) > MAX_BYTES:
             (bundle / name).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
-"""The terminal's side of the demo: what was injected on the left, what the daemon
-reported on the right.
+"""The terminal's view of a run: injected faults on the left, incidents on the right.
 
-States are words, never colours alone, and both sides fit into 80 columns. Where output
+States are words and never colours alone, and both sides fit into 80 columns. If output
 is not a terminal, every event is one line instead.
 """
 
@@ -20,18 +19,24 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.demo.generator import TICK_S, Fault
-from deploy.demo.judge import SLACK_S, belongs
+from deploy.demo.judge import SLACK_S, belongs, first_incident
 from deploy.harness.receiver import Incident
 
-# of the live view: header, panels' borders, column heads, last line
+# Lines of the live view beside its rows: header, borders, column heads, last line.
 FRAME_LINES: Final = 8
-# event time between two lines of progress where output is no terminal
+# Event time between two lines of progress if output is not a terminal.
 LOG_EVERY_S: Final = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One moment of the run; times are event time in epoch seconds."""
+    """One moment of the run.
+
+    Attributes:
+        begin: event time in epoch seconds, as ``now`` and ``end``.
+        seconds: wall time since the first record.
+        faults: those whose records have begun.
+    """
 
     begin: float
     now: float
@@ -52,7 +57,7 @@ class Progress:
 
 
 class View(Protocol):
-    """Shows a run as it goes; a context manager by ``open`` and ``close``."""
+    """Shows a run as it goes, between ``open`` and ``close``."""
 
     def open(self) -> None: ...
     def update(self, progress: Progress) -> None: ...
@@ -67,25 +72,16 @@ def clock(seconds: float) -> str:
     return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%a %H:%M}"
 
 
-def span(seconds: float) -> str:
-    """``7 min``, ``3 h 05 min``."""
-    minutes = round(seconds / 60)
-    return (
-        f"{minutes} min"
-        if minutes < 60
-        else f"{minutes // 60} h {minutes % 60:02d} min"
-    )
-
-
 def fault_state(fault: Fault, incidents: Sequence[Incident], now: float) -> str:
-    """How long it took to find, or that it was not."""
-    first = next((i for i in incidents if belongs(i, fault)), None)
+    """``waiting``, ``missed``, or how long it took to find."""
+    first = first_incident(fault, incidents)
     if first is not None:
         return f"{(first.fired_at - fault.start) / 60:.0f} min"
     return "missed" if now > fault.end + SLACK_S else "waiting"
 
 
 def cause(incident: Incident, faults: Sequence[Fault]) -> str:
+    """The kind of the fault that it belongs to, or ``false alarm``."""
     fault = next((f for f in faults if belongs(incident, f)), None)
     return "false alarm" if fault is None else fault.kind.value
 
@@ -111,12 +107,11 @@ class LiveView:
         sides = Table.grid(expand=True)
         sides.add_column(ratio=1)
         sides.add_column(ratio=1)
+        injected = f"Injected faults: {len(progress.faults)}"
+        reported = f"Reported incidents: {len(progress.incidents)}"
         sides.add_row(
-            Panel(_injected(progress, rows), title=f"Injected: {len(progress.faults)}"),
-            Panel(
-                _reported(progress, rows),
-                title=f"Reported by the daemon: {len(progress.incidents)}",
-            ),
+            Panel(_injected(progress, rows), title=injected),
+            Panel(_reported(progress, rows), title=reported),
         )
         return Group(
             _header(progress),
@@ -126,11 +121,12 @@ class LiveView:
 
 
 def _header(progress: Progress) -> Text:
-    return Text(
-        f"{clock(progress.now)}, {progress.multiple:,.0f} x real time   {progress.streams} streams   "
+    parts = [
+        f"{clock(progress.now)}, {progress.multiple:,.0f} x real time",
+        f"{progress.streams} streams",
         f"{progress.records:,} records, {progress.rate:,.0f}/s",
-        no_wrap=True,
-    )
+    ]
+    return Text("   ".join(parts), no_wrap=True)
 
 
 def _injected(progress: Progress, rows: int) -> Table:
@@ -147,15 +143,12 @@ def _injected(progress: Progress, rows: int) -> Table:
 def _reported(progress: Progress, rows: int) -> Table:
     table = _table("start", "stream", "state", "cause")
     for incident in progress.incidents[-rows:]:
-        state, style = (
-            (incident.severity, "red")
-            if incident.ends is None
-            else ("resolved", "green")
-        )
+        is_open = incident.ends is None
+        state = incident.severity if is_open else "resolved"
         table.add_row(
             clock(incident.starts)[-5:],
             incident.stream,
-            Text(state, style),
+            Text(state, "red" if is_open else "green"),
             cause(incident, progress.faults),
         )
     return table
@@ -169,7 +162,7 @@ def _table(*columns: str) -> Table:
 
 
 class LineView:
-    """One line an event: for a pipe, a file, a CI log."""
+    """One line for each event: for a pipe, a file or a CI log."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -182,26 +175,20 @@ class LineView:
 
     def update(self, progress: Progress) -> None:
         for fault in progress.faults[self._faults :]:
-            self._line(
-                fault.start,
-                "injected",
-                f"{fault.kind.value} in {fault.stream} until {clock(fault.end)}",
-            )
+            what = f"{fault.kind.value} in {fault.stream} until {clock(fault.end)}"
+            self._line(fault.start, "injected", what)
         self._faults = len(progress.faults)
         for incident in progress.incidents:
-            self._changed(incident, progress)
+            self._report_changes(incident, progress)
         if progress.now >= self._logged + LOG_EVERY_S:
             self._logged = progress.now - progress.now % TICK_S
-            self._line(
-                progress.now,
-                "progress",
-                f"{progress.records:,} records, {progress.rate:,.0f} records/s",
-            )
+            what = f"{progress.records:,} records, {progress.rate:,.0f} records/s"
+            self._line(progress.now, "progress", what)
 
     def close(self) -> None:
         """Nothing was kept open."""
 
-    def _changed(self, incident: Incident, progress: Progress) -> None:
+    def _report_changes(self, incident: Incident, progress: Progress) -> None:
         key = (incident.stream, incident.starts)
         state = (incident.severity, incident.ends is not None)
         before = self._states.get(key)
@@ -209,13 +196,11 @@ class LineView:
             return
         self._states[key] = state
         if before is None:
-            self._line(
-                incident.fired_at,
-                incident.severity,
-                f"{incident.summary} [{cause(incident, progress.faults)}]",
-            )
+            what = f"{incident.summary} [{cause(incident, progress.faults)}]"
+            self._line(incident.fired_at, incident.severity, what)
         elif before[0] != incident.severity:
-            self._line(progress.now, incident.severity, f"{incident.stream} got worse")
+            what = f"{incident.stream} got worse"
+            self._line(progress.now, incident.severity, what)
         if incident.ends is not None:
             self._line(incident.ends, "resolved", incident.stream)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ import pytest
 
 from deploy.demo.generator import (
     CPU,
-    DAY_S,
     F64,
     FEATURES,
     LATENCY,
@@ -29,25 +29,23 @@ from deploy.demo.generator import (
 )
 from deploy.demo.history import write_history
 from detector.data.tables import read_table
+from detector.timestamps import DAY
 
 HOSTS = 6
 
 
 def run(
-    ticks: int, *, seed: int = 7, hosts: int = HOSTS, faults: tuple[Fault, ...] = ()
+    ticks: int, *, seed: int = 7, hosts: int = HOSTS, faults: Sequence[Fault] = ()
 ) -> F64:
+    """Values [ticks, hosts, features]."""
     metrics = Metrics(hosts, seed=seed, faults=faults)
     return np.stack([metrics.tick()[1] for _ in range(ticks)])
 
 
-def fault(kind: Kind, host: int = 0, first: int = 300, ticks: int = 120) -> Fault:
-    return Fault(
-        host,
-        stream_name(host),
-        kind,
-        START + first * TICK_S,
-        START + (first + ticks) * TICK_S,
-    )
+def fault(kind: Kind, host: int = 0) -> Fault:
+    """It shows at ticks 300 to 419."""
+    start = START + 300 * TICK_S
+    return Fault(host, stream_name(host), kind, start, start + 120 * TICK_S)
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:
@@ -57,38 +55,33 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 def test_ticks_follow_each_other_at_the_interval() -> None:
     metrics = Metrics(HOSTS)
-    assert [metrics.tick()[0] for _ in range(3)] == [
-        START,
-        START + TICK_S,
-        START + 2 * TICK_S,
-    ]
+    times = [metrics.tick()[0] for _ in range(3)]
+    assert times == [START, START + TICK_S, START + 2 * TICK_S]
 
 
 def test_a_host_has_the_same_character_in_a_larger_fleet() -> None:
     small = run(1440)
     large = run(1440, hosts=40)[:, :HOSTS]
-    np.testing.assert_allclose(
-        np.nanmean(small, axis=0), np.nanmean(large, axis=0), rtol=0.15
-    )
+    means = np.nanmean(large, axis=0)
+    np.testing.assert_allclose(np.nanmean(small, axis=0), means, rtol=0.15)
 
 
 def test_metrics_have_a_daily_rhythm_and_move_together() -> None:
-    day = run(round(DAY_S / TICK_S))
+    day = run(round(DAY / TICK_S))
     requests = day[:, :, REQUESTS]
     cpu = day[:, :, CPU]
-    assert (
-        np.nanmean(requests[780:1020], axis=0)
-        > 1.3 * np.nanmean(requests[60:300], axis=0)
-    ).all()
+    afternoon = np.nanmean(requests[780:1020], axis=0)
+    night = np.nanmean(requests[60:300], axis=0)
+    assert (afternoon > 1.3 * night).all()
     for host in range(HOSTS):
-        seen = np.isfinite(requests[:, host]) & np.isfinite(cpu[:, host])
-        assert np.corrcoef(requests[seen, host], cpu[seen, host])[0, 1] > 0.9
+        is_seen = np.isfinite(requests[:, host]) & np.isfinite(cpu[:, host])
+        pair = requests[is_seen, host], cpu[is_seen, host]
+        assert np.corrcoef(*pair)[0, 1] > 0.9
 
 
 def test_shares_stay_between_zero_and_one() -> None:
-    shares = run(
-        400, faults=tuple(fault(Kind.LEVEL_SHIFT, host) for host in range(HOSTS))
-    )[:, :, [CPU, MEMORY]]
+    faults = [fault(Kind.LEVEL_SHIFT, host) for host in range(HOSTS)]
+    shares = run(400, faults=faults)[:, :, [CPU, MEMORY]]
     assert np.nanmin(shares) >= 0
     assert np.nanmax(shares) <= 1
 
@@ -106,7 +99,7 @@ def test_a_fault_changes_its_host_while_it_lasts(
     kind: Kind, feature: int, low: float, high: float
 ) -> None:
     healthy = run(500)
-    spoiled = run(500, faults=(fault(kind),))
+    spoiled = run(500, faults=[fault(kind)])
     ratio = spoiled[300:420, 0, feature] / healthy[300:420, 0, feature]
     assert low < np.nanmean(ratio) < high
     np.testing.assert_array_equal(spoiled[:300], healthy[:300])
@@ -114,34 +107,35 @@ def test_a_fault_changes_its_host_while_it_lasts(
     np.testing.assert_array_equal(spoiled[:, 1:], healthy[:, 1:])
 
 
-def test_decoupled_requests_leave_cpu_and_latency_alone() -> None:
-    healthy = run(420)
-    spoiled = run(420, faults=(fault(Kind.DECOUPLING),))
-    np.testing.assert_array_equal(
-        spoiled[:, 0, [CPU, MEMORY, LATENCY]], healthy[:, 0, [CPU, MEMORY, LATENCY]]
-    )
+def test_decoupled_requests_leave_the_other_metrics_alone() -> None:
+    others = [CPU, MEMORY, LATENCY]
+    healthy = run(420)[:, 0, others]
+    spoiled = run(420, faults=[fault(Kind.DECOUPLING)])[:, 0, others]
+    np.testing.assert_array_equal(spoiled, healthy)
 
 
-def test_a_flat_line_stands_still_at_its_last_value() -> None:
-    spoiled = run(420, faults=(fault(Kind.FLAT_LINE),))[300:420, 0]
+def test_a_flatline_keeps_its_last_value() -> None:
+    spoiled = run(420, faults=[fault(Kind.FLATLINE)])[300:420, 0]
     for feature in (CPU, LATENCY):
-        assert len(np.unique(spoiled[np.isfinite(spoiled[:, feature]), feature])) == 1
+        values = spoiled[:, feature]
+        assert len(np.unique(values[np.isfinite(values)])) == 1
     assert np.nanstd(spoiled[:, REQUESTS]) > 0
 
 
-def test_a_plan_has_every_kind_each_on_a_host_of_its_own() -> None:
-    faults = plan(300, 20, begin=START, end=START + DAY_S)
+def test_a_plan_has_every_kind_and_a_host_for_each_fault() -> None:
+    end = START + DAY
+    faults = plan(300, 20, begin=START, end=end)
+    starts = [f.start for f in faults]
     assert {f.kind for f in faults} == set(Kind)
     assert len({f.host for f in faults}) == 20
-    assert [f.start for f in faults] == sorted(f.start for f in faults)
-    assert all(
-        START <= f.start < START + DAY_S and f.start % TICK_S == 0 for f in faults
-    )
-    assert faults == plan(300, 20, begin=START, end=START + DAY_S)
+    assert starts == sorted(starts)
+    assert all(START <= start < end for start in starts)
+    assert all(start % TICK_S == 0 for start in starts)
+    assert faults == plan(300, 20, begin=START, end=end)
 
 
 def test_a_plan_never_holds_more_faults_than_hosts() -> None:
-    assert len(plan(3, 20, begin=START, end=START + DAY_S)) == 3
+    assert len(plan(3, 20, begin=START, end=START + DAY)) == 3
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

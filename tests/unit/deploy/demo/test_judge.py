@@ -1,19 +1,26 @@
-"""The demo's summary: which alert belongs to which fault, and what is a false alarm."""
+"""The demo: which incident belongs to which fault, and what is a false alarm."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import cast
 
 import pytest
 from rich.console import Console
 
 from deploy.demo.generator import START, Fault, Kind
-from deploy.demo.judge import SLACK_S, WEEK_S, judge
-from deploy.demo.view import LineView, LiveView, Progress, span
-from deploy.harness.receiver import Incident
+from deploy.demo.judge import SLACK_S, judge
+from deploy.demo.run import Options, Run
+from deploy.demo.summary import NO_FAULT, NONE_RESOLVED, next_steps, summarise
+from deploy.demo.view import LineView, LiveView, Progress
+from deploy.harness.broker import Broker
+from deploy.harness.daemon import Daemon
+from deploy.harness.receiver import Incident, Receiver
+from detector.timestamps import WEEK
 
 FAULT = Fault(0, "host-001", Kind.DECOUPLING, START + 6000, START + 12_000)
-OTHER = Fault(1, "host-002", Kind.FLAT_LINE, START + 6000, START + 12_000)
+OTHER = Fault(1, "host-002", Kind.FLATLINE, START + 6000, START + 12_000)
 
 
 def incident(
@@ -23,17 +30,21 @@ def incident(
     arrived: float = 0.0,
 ) -> Incident:
     return Incident(
-        stream, "warning", starts, ends, starts + 60, arrived, f"{stream} is odd", ""
+        stream=stream,
+        severity="warning",
+        starts=starts,
+        ends=ends,
+        fired_at=starts + 60,
+        arrived=arrived,
+        summary=f"{stream} is odd",
+        description="",
     )
 
 
-def test_an_alert_within_a_fault_finds_it_and_its_delay_is_to_the_decision() -> None:
-    verdict = judge(
-        [FAULT, OTHER],
-        [incident(START + 6540, ends=START + 7000, arrived=12.5)],
-        streams=2,
-        seconds=WEEK_S,
-    )
+def test_the_first_incident_within_a_fault_finds_it() -> None:
+    found = incident(START + 6540, ends=START + 7000, arrived=12.5)
+    verdict = judge([FAULT, OTHER], [found], streams=2, seconds=WEEK)
+    assert verdict.found == (found, None)
     assert (verdict.found_count, verdict.incidents, verdict.resolved) == (1, 1, 1)
     assert verdict.event_delay() == 600
     assert verdict.wall_delay({FAULT: 12.0, OTHER: 12.0}) == 0.5
@@ -49,32 +60,26 @@ def test_an_alert_within_a_fault_finds_it_and_its_delay_is_to_the_decision() -> 
         (FAULT.end + SLACK_S, False),
     ],
 )
-def test_what_starts_outside_a_fault_and_its_slack_is_a_false_alarm(
+def test_an_incident_outside_a_fault_and_its_slack_is_a_false_alarm(
     starts: float, found: bool
 ) -> None:
-    verdict = judge([FAULT], [incident(starts)], streams=2, seconds=WEEK_S)
+    verdict = judge([FAULT], [incident(starts)], streams=2, seconds=WEEK)
     assert verdict.found_count == found
     assert len(verdict.false_alarms) == (not found)
 
 
 def test_false_alarms_are_counted_by_the_stream_week() -> None:
-    verdict = judge(
-        [],
-        [incident(START), incident(START, "host-002")],
-        streams=4,
-        seconds=WEEK_S / 2,
-    )
+    incidents = [incident(START), incident(START, "host-002")]
+    verdict = judge([], incidents, streams=4, seconds=WEEK / 2)
     assert verdict.false_alarms_per_week == 1.0
     assert verdict.event_delay() is None
 
 
-def test_a_fault_on_one_stream_excuses_no_alarm_on_another() -> None:
-    assert (
-        judge(
-            [FAULT], [incident(FAULT.start, "host-009")], streams=9, seconds=1.0
-        ).found_count
-        == 0
-    )
+def test_a_fault_excuses_no_incident_of_another_stream() -> None:
+    other = incident(FAULT.start, "host-009")
+    verdict = judge([FAULT], [other], streams=9, seconds=1.0)
+    assert verdict.found_count == 0
+    assert verdict.false_alarms == (other,)
 
 
 def progress(*incidents: Incident) -> Progress:
@@ -88,20 +93,17 @@ def test_without_a_terminal_every_event_is_one_line_once() -> None:
     view.update(progress(incident(START + 6540)))
     view.update(progress(incident(START + 6540)))
     view.update(progress(incident(START + 6540, ends=START + 9000)))
-    lines = [line.split()[2] for line in out.getvalue().splitlines()]
-    assert lines == ["injected", "progress", "warning", "resolved"]
+    events = [line.split()[2] for line in out.getvalue().splitlines()]
+    assert events == ["injected", "progress", "warning", "resolved"]
 
 
 def test_both_sides_can_be_read_without_colour() -> None:
     out = io.StringIO()
     console = Console(file=out, width=80, height=24, color_system=None)
-    console.print(
-        LiveView(console).render(
-            progress(
-                incident(START + 6540), incident(START, "host-002", ends=START + 60)
-            )
-        )
+    shown = progress(
+        incident(START + 6540), incident(START, "host-002", ends=START + 60)
     )
+    console.print(LiveView(console).render(shown))
     text = out.getvalue()
     for word in (
         "decoupling",
@@ -114,10 +116,50 @@ def test_both_sides_can_be_read_without_colour() -> None:
         assert word in text
 
 
-def test_spans_read_as_people_say_them() -> None:
-    assert [span(s) for s in (30, 420, 3600, 11_100)] == [
-        "0 min",
-        "7 min",
-        "1 h 00 min",
-        "3 h 05 min",
-    ]
+def test_the_summary_counts_faults_by_kind_and_names_the_budget() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=110, color_system=None)
+    options = Options(
+        streams=2,
+        hours=1.0,
+        seconds=1.0,
+        faults=2,
+        budget=0.2,
+        seed=7,
+        bundle=Path("bundle"),
+    )
+    run = Run(
+        options,
+        [FAULT, OTHER],
+        broker=cast("Broker", None),
+        daemon=cast("Daemon", None),
+        receiver=cast("Receiver", None),
+        records=1200,
+        producing_s=2.0,
+        scored=1100.0,
+        scoring_s=2.0,
+    )
+    found = [incident(FAULT.start, ends=FAULT.end), incident(START, "host-009")]
+    verdict = judge([FAULT, OTHER], found, streams=2, seconds=WEEK)
+    summarise(run, verdict, console)
+    text = out.getvalue()
+    for words in (
+        "1 (decoupling 1/1, flatline 0/1)",
+        "1 in 2 stream-weeks (0.50 a stream-week, budget 0.2)",
+        "1,200 produced at 600 a second",
+        "1,100 at 550 a second",
+        "streamwarden check",
+        "1 of 1 hours were not produced",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("ends", "failure"), [(None, NONE_RESOLVED), (FAULT.end, NO_FAULT)]
+)
+def test_a_run_without_a_find_or_a_resolution_says_that_it_failed(
+    ends: float | None, failure: str
+) -> None:
+    faults = [FAULT] if ends is None else []
+    verdict = judge(faults, [incident(FAULT.start, ends=ends)], streams=2, seconds=1.0)
+    assert next_steps(verdict) == [failure]
