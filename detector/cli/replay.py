@@ -13,9 +13,12 @@ import click
 from detector.cli.command_group import on_terminal
 from detector.cli.options import A_BUNDLE, FILE, BundleType, config_option, data_option
 from detector.compose import open_bundle
-from detector.errors import ConfigError, DataError
+from detector.errors import ConfigError
 from detector.model.bundle import load_bundle
-from detector.replay.replay import ExplainRequest, Summary
+from detector.replay.chunks import FileSource
+from detector.replay.explain_point import ExplainRequest
+from detector.replay.explain_point import explain as explain_point
+from detector.replay.replay import Outputs, Summary
 from detector.replay.replay import replay as replay_files
 from detector.settings.load import load
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
@@ -35,7 +38,6 @@ Progress = Callable[[int, int], None]
     "--scores",
     type=FILE,
     metavar="FILE",
-    required=True,
     help="CSV to write: one row for each input row, or for each of its metrics.",
 )
 @click.option(
@@ -53,7 +55,7 @@ Progress = Callable[[int, int], None]
 def replay(
     bundle: Path | None,
     data: Path,
-    scores: Path,
+    scores: Path | None,
     alerts: Path | None,
     explain: str | None,
     config: Path | None,
@@ -64,32 +66,29 @@ def replay(
     Examples:
       streamwarden replay --data history.csv --scores scores.csv
       streamwarden replay --data history/ --scores scores.csv \\
-        --alerts alerts.ndjson --explain host-1@2026-03-01T12:00:00Z
+        --alerts alerts.ndjson
+      streamwarden replay --data history/ --explain host-1@2026-03-01T12:00:00Z
     """
+    if scores is None and alerts is None and explain is None:
+        raise ConfigError("replay: name what to write, --scores, --alerts or --explain")
     settings = load(config)
     opened = load_bundle(bundle) if bundle else open_bundle(settings)
     request = None if explain is None else explain_request(explain)
-    with _row_progress() as progress:
-        summary = replay_files(
-            opened,
-            data,
-            scores,
-            alerts,
-            settings.alerting,
-            progress,
-            request,
-            settings.model,
-        )
-    for line in _summary_lines(summary, settings.alerting.false_alarms_per_week):
-        click.echo(line)
-    if request is None:
-        return
-    if not request.answer:
-        raise DataError(
-            f"--explain: {request.stream} has no point at or before that time"
-            f" in {data}: name a later one"
-        )
-    click.echo(request.answer)
+    source = FileSource(data, opened.feature_names, opened.manifest.each_metric)
+    answer = None
+    if request is not None:
+        tuning = settings.alerting.tuning()
+        answer = explain_point(request, opened, source, tuning, settings.model)
+    if scores is not None or alerts is not None:
+        outputs = Outputs(scores, alerts)
+        with _row_progress() as progress:
+            summary = replay_files(
+                opened, source, outputs, settings.alerting, progress, settings.model
+            )
+        for line in _summary_lines(summary, settings.alerting.false_alarms_per_week):
+            click.echo(line)
+    if answer is not None:
+        click.echo(answer)
 
 
 def explain_request(text: str) -> ExplainRequest:

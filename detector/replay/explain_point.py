@@ -1,139 +1,261 @@
-"""explain_point."""
+"""``replay --explain``: why one point of one stream did or did not alert.
+
+A stream's scores, thresholds and incidents follow from its own rows alone. So only that
+stream is stepped, up to the point: the answer is that of a replay of all streams.
+"""
 
 from __future__ import annotations
 
-import datetime
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from detector.alerting.decide import base_offset
-from detector.alerting.policy import AlertPolicy
+from detector.alerting.policy import AlertPolicy, AlertTuning
 from detector.alerting.wording import about, observed_in_words
-from detector.events import FeatureDeviation, Phase, Reason
+from detector.errors import DataError
+from detector.events import AnomalyKind, FeatureDeviation, Phase, Reason
+from detector.model.bundle import Bundle
+from detector.model.onnx_engine import OnnxEngine
+from detector.model.settings import ModelSettings
+from detector.phrases import duration, listed
+from detector.pipeline.alerts import AlertComposer
+from detector.pipeline.observer import NullObserver, ScoredBatch
+from detector.replay.chunks import FileSource, LastPoint
+from detector.replay.offline import offline_pipeline
+from detector.timestamps import rfc3339
 
-_STOOD = 10  # ticks
+_LONG_BEFORE = 2  # ticks before the time asked for, after which a point is another one
+_UNCHANGED = 10  # ticks: a few equal values in a row are chance, and not mentioned
+_NAMED = 5  # streams that a message names at most
+_SHOWN_SHARE = 0.01  # of the error: smaller ones are not mentioned
+_SHOWN_OFFSET = 0.01  # score: an offset that prints as 0.00 is not mentioned
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainRequest:
+    """The last point of a stream at or before an event time in epoch seconds."""
+
+    stream: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """One scored point and the decision about it.
 
-    ``row`` is its stream's decision row after it, ``per_week`` as :func:`rarity` takes
-    it; ``stood`` for how many seconds the metric that contributed most has had this
-    very value.
+    Attributes:
+        row: its stream's decision row after it.
+        per_week: incidents a week if the threshold were at this score.
+        unchanged_for: seconds for which the feature that contributed most has had this
+            value.
     """
 
     stream: str
     at: float
     score: float
-    level: float
+    threshold: float
     reason: Reason
     row: np.void
     per_week: float
     deviations: Sequence[FeatureDeviation]
-    stood: float = 0.0
+    unchanged_for: float = 0.0
 
 
-def explained(point: Point, rules: AlertPolicy) -> str:
-    """Lines for a person: what was seen, how rare it is, what was decided and what the
-    level is made of.
+class _PointFinder(NullObserver):
+    """Keeps the batch that holds one record. Implements Observer."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self.found: tuple[ScoredBatch, int] | None = None
+
+    def scored(self, batch: ScoredBatch) -> None:
+        for i in np.flatnonzero(batch.offsets == self._offset).tolist():
+            self.found = batch, i
+
+
+def explain(
+    request: ExplainRequest,
+    bundle: Bundle,
+    source: FileSource,
+    tuning: AlertTuning,
+    model: ModelSettings | None = None,
+) -> str:
+    """The answer, as lines for a person.
+
+    Raises DataError if DATA has no such stream, or none of its points is early enough.
     """
-    row = point.row
-    when = _moment(point.at)
+    stream = request.stream
+    check_stream(stream, source)
+    last = source.last_point(stream, request.at)
+    if last is None:
+        raise DataError(
+            f"--explain: {stream} has no point at or before that time"
+            f" in {source.data}: name a later one"
+        )
+    chunk = source.chunk_of_stream(stream, last.row + 1)
+    finder = _PointFinder(len(chunk) - 1)
+    engine = OnnxEngine(bundle)
+    pipeline = offline_pipeline(
+        bundle, engine, tuning, finder, model=model, probe_engine=engine
+    )
+    for poll in chunk.polls():
+        pipeline.process([poll])
+    if finder.found is None:
+        return (
+            f"{stream} at {rfc3339(last.time)}: it was not scored:"
+            " late, repeated, or without a value."
+        )
+    point = _point(stream, last, *finder.found, pipeline.alerts)
+    is_earlier = request.at - last.time >= _LONG_BEFORE * float(point.row["tick"])
+    note = (
+        f"{stream} has no point at {rfc3339(request.at)}; its last one before that:\n"
+        if is_earlier
+        else ""
+    )
+    return note + explained(point, pipeline.alerts.policy)
+
+
+def check_stream(stream: str, source: FileSource) -> None:
+    """Raises DataError, with the nearest names, if DATA has no such stream."""
+    names = source.streams
+    if stream not in names:
+        remedy = _nearest(stream, names, source.each_metric)
+        raise DataError(f"--explain: {source.data} holds no stream {stream}: {remedy}")
+
+
+def _nearest(asked: str, names: Sequence[str], each_metric: bool) -> str:
+    """Streams that may have been meant; if each metric is a stream, those of a host."""
+    if not each_metric:
+        return _suggested(difflib.get_close_matches(asked, names), names)
+    note = "each metric is a stream of its own, host/metric: "
+    of_host = [name for name in names if name.startswith(f"{asked}/")]
+    if of_host:
+        return f"{note}ask for {listed(of_host, _NAMED)}"
+    hosts = sorted({name.rpartition("/")[0] for name in names})
+    near = difflib.get_close_matches(asked, [*hosts, *names])
+    return note + _suggested(near, names)
+
+
+def _suggested(near: Sequence[str], names: Sequence[str]) -> str:
+    if near:
+        return f"the nearest are {listed(near, _NAMED)}"
+    return f"it holds {listed(names, _NAMED)}"
+
+
+def _point(
+    stream: str, last: LastPoint, batch: ScoredBatch, i: int, alerts: AlertComposer
+) -> Point:
+    step = batch.step
+    score = float(step.score[i])
+    row = batch.decisions.rows[i]
+    top = int(step.contribution[i].argmax())
+    deviations = alerts.deviations(
+        stream,
+        batch.x[i],
+        step.expected[i],
+        step.contribution[i],
+        batch.kinds.get(i, AnomalyKind.VALUE),
+    )
+    return Point(
+        stream=stream,
+        at=last.time,
+        score=score,
+        threshold=float(batch.decisions.threshold[i]),
+        reason=Reason(batch.decisions.reason[i]),
+        row=row,
+        per_week=alerts.incident_rate(score, row),
+        deviations=deviations,
+        unchanged_for=float(last.unchanged_for[top]),
+    )
+
+
+# -- in words --------------------------------------------------------------------------
+
+
+def explained(point: Point, policy: AlertPolicy) -> str:
+    """Four lines: what was observed, how rare it is, what the threshold is made of, and
+    what was decided.
+    """
+    observed = observed_in_words(point.deviations) or "nothing deviates"
     shares = ", ".join(
         f"{d.name} {d.contribution:.0%}"
         for d in point.deviations
-        if d.contribution >= 0.01
+        if d.contribution >= _SHOWN_SHARE
     )
-    lines = [
-        f"{point.stream} at {when}: {observed_in_words(point.deviations) or 'nothing deviates'}{_stood(point)}.",
-        f"Score {point.score:.2f}: a level there would raise an incident {about(point.per_week)} on this stream{_at_least(point)}. "
-        f"Shares of the error: {shares or 'none'}.",
-        f"Level {point.level:.2f}: {_made_of(point, rules)}.",
-        f"{'It fires' if row['phase'] == Phase.FIRING else 'It does not fire'}: {_because(point, rules)}.",
-    ]
-    return "\n".join(lines)
-
-
-def _stood(point: Point) -> str:
-    """A fact, be it odd or not; values that are the same for a few points are so by
-    chance.
-    """
-    if not point.deviations or not point.stood >= _STOOD * float(point.row["tick"]) > 0:
-        return ""
-    name, span = max(
-        (
-            s
-            for s in (("min", 60), ("h", 3600), ("d", 86_400))
-            if point.stood >= 2 * s[1]
-        ),
-        key=lambda s: s[1],
-        default=("s", 1),
-    )
-    return f"; {point.deviations[0].name} has stood at this value for {point.stood / span:.0f} {name}"
-
-
-def _at_least(point: Point) -> str:
-    """Rates are counted down to some level: under it they are those of that level."""
-    return ", or more often" if point.score < point.level else ""
-
-
-def _made_of(point: Point, rules: AlertPolicy) -> str:
-    row = point.row
-    moved = float(
-        base_offset(
-            np.array([row["steps"]]), np.array([row["tick"]], np.float64), rules
-        )[0]
-    )
-    fleet = float(rules.warning)
-    own = float(row["stream_offset"])
-    lift = float(row["alarm_penalty"])
-    parts = [
-        f"{fleet:.2f} for the fleet and the budget",
-        f"{own:+.2f} from this stream's own past",
-        f"{lift:+.2f} for recent incidents or being new",
-    ]
-    aged = [f"{moved:+.2f} for its tick and its age"] if abs(moved) >= 0.01 else []
-    raised = (
-        np.isfinite(row["plateau"]) and point.level > fleet + own + lift + moved + 0.01
-    )
-    return ", ".join(
+    # rates are counted down to a threshold; below it they are those of that threshold
+    at_least = ", or more often" if point.score < point.threshold else ""
+    fires = point.row["phase"] == Phase.FIRING
+    verdict = "It fires" if fires else "It does not fire"
+    return "\n".join(
         [
-            *parts,
-            *aged,
-            *(
-                ["raised to stand above the state accepted as the new normal"]
-                if raised
-                else []
-            ),
+            f"{point.stream} at {_moment(point.at)}: {observed}{_unchanged(point)}.",
+            f"Score {point.score:.2f}: a threshold there would raise an incident"
+            f" {about(point.per_week)} on this stream{at_least}."
+            f" Shares of the error: {shares or 'none'}.",
+            f"Threshold {point.threshold:.2f}: {_parts(point, policy)}.",
+            f"{verdict}: {_because(point, policy)}.",
         ]
     )
 
 
-def _because(point: Point, rules: AlertPolicy) -> str:
+def _unchanged(point: Point) -> str:
+    """A fact, whether or not it is anomalous."""
+    shortest = _UNCHANGED * float(point.row["tick"])
+    if not point.deviations or not point.unchanged_for >= shortest > 0:
+        return ""
+    name = point.deviations[0].name
+    return f"; {name} has had this value for {duration(point.unchanged_for)}"
+
+
+def _parts(point: Point, policy: AlertPolicy) -> str:
+    """What the threshold is made of."""
+    row = point.row
+    steps = np.array([row["steps"]])
+    tick = np.array([row["tick"]], np.float64)
+    age_offset = float(base_offset(steps, tick, policy)[0])
+    fleet = float(policy.warning)
+    own = float(row["stream_offset"])
+    penalty = float(row["alarm_penalty"])
+    parts = [
+        f"{fleet:.2f} for the fleet and the budget",
+        f"{own:+.2f} from this stream's own past",
+        f"{penalty:+.2f} for recent incidents or being new",
+    ]
+    if abs(age_offset) >= _SHOWN_OFFSET:
+        parts.append(f"{age_offset:+.2f} for its tick and its age")
+    total = fleet + own + penalty + age_offset
+    if np.isfinite(row["plateau"]) and point.threshold > total + _SHOWN_OFFSET:
+        parts.append("raised above the state that was accepted as the new normal")
+    return ", ".join(parts)
+
+
+def _because(point: Point, policy: AlertPolicy) -> str:
     row = point.row
     began = f"the incident began at {_moment(float(row['onset']))}"
+    ended = _moment(float(row["ended"]))
+    below = point.threshold - point.score
     return {
-        Reason.WARMING: f"the stream has had {row['steps']} of the {rules.warm_up} points that it is watched for first",
-        Reason.BELOW_THRESHOLD: f"the score is {point.level - point.score:.2f} under the level",
-        Reason.UNCONFIRMED: f"the score is over the level for {row['breach_streak']} of the {rules.breach_steps} points that it takes",
-        Reason.COOLDOWN: f"the score is over the level, too soon after the incident that ended at {_moment(float(row['ended']))}",
+        Reason.WARMING: f"the stream has had {row['steps']} of the {policy.warm_up}"
+        " points of its warm-up",
+        Reason.BELOW_THRESHOLD: f"the score is {below:.2f} below the threshold",
+        Reason.UNCONFIRMED: "the score is over the threshold for"
+        f" {row['breach_streak']} of the {policy.breach_steps} points that it takes",
+        Reason.COOLDOWN: "the score is over the threshold, too soon after the incident"
+        f" that ended at {ended}",
         Reason.FIRED: began,
         Reason.STILL_FIRING: began,
         Reason.ESCALATED: f"{began} and is critical now",
-        Reason.CLEARING: f"{began}; the score is under the clearing level for {row['clear_streak']} points: that takes {rules.clear_steps}, and a quiet stretch",
-        Reason.RECOVERED: f"{began} and is over: the score stayed under the clearing level",
+        Reason.CLEARING: f"{began}; the score is below the clearing threshold for"
+        f" {row['clear_streak']} of the {policy.clear_steps} points that it takes,"
+        " and must stay there for a while",
+        Reason.RECOVERED: f"{began} and is over: the score stayed below the clearing"
+        " threshold",
         Reason.ACCEPTED: f"{began}, and its state is accepted as the new normal",
     }[point.reason]
 
 
-def _moment(seconds: float) -> str:
-    return (
-        datetime.datetime.fromtimestamp(round(seconds), datetime.UTC)
-        .isoformat()
-        .replace("+00:00", "Z")
-        if np.isfinite(seconds)
-        else "no time"
-    )
+def _moment(time: float) -> str:
+    return rfc3339(time, digits=0) if np.isfinite(time) else "no time"

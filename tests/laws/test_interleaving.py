@@ -1,5 +1,5 @@
-"""Replay feeds streams side by side: however a file's rows lie, each stream comes to
-the same, and what is written lies as the file does.
+"""Replay interleaves streams: however a file is sorted, each stream has the same result,
+and the output keeps the order of the input.
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from detector.events import Phase
 from detector.model.bundle import Bundle
-from detector.replay import chunks as source_file
-from detector.replay.replay import ExplainRequest, Summary, replay
+from detector.model.onnx_engine import OnnxEngine
+from detector.replay import chunks
+from detector.replay.chunks import FileSource
+from detector.replay.explain_point import ExplainRequest, explain
+from detector.replay.offline import offline_pipeline
+from detector.replay.replay import Outputs, Summary, replay
 from detector.timestamps import seconds
-from tests.fakes import fake_bundle
+from tests.fakes import PipelineRecorder, fake_bundle
 from tests.laws.test_replay_equals_run import SETTINGS, Rows, history, write
 
 Lines = list[list[str]]
@@ -32,49 +38,40 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def rows_at_once(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a stretch and in a poll."""
-    monkeypatch.setattr(source_file, "STRETCH", request.param[0])
-    monkeypatch.setattr(source_file, "POLL", request.param[1])
+    """In a chunk and in a poll."""
+    monkeypatch.setattr(chunks, "CHUNK", request.param[0])
+    monkeypatch.setattr(chunks, "POLL", request.param[1])
 
 
 class Replayed:
-    """What a replay of DATA wrote and said."""
+    """What a replay of DATA wrote and returned."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        data: Path,
-        folder: Path,
-        asked: tuple[str, float] = ("host-1", 1.7e9),
-    ) -> None:
+    def __init__(self, bundle: Bundle, data: Path, folder: Path) -> None:
         folder.mkdir()
         self.progress: list[tuple[int, int]] = []
-        question = ExplainRequest(*asked)
-        outputs = folder / "scores.csv", folder / "alerts.ndjson"
+        scores = folder / "scores.csv"
+        alerts = folder / "alerts.ndjson"
         self.summary: Summary = replay(
             bundle,
-            data,
-            *outputs,
+            FileSource(data, bundle.feature_names),
+            Outputs(scores, alerts),
             SETTINGS,
             lambda done, total: self.progress.append((done, total)),
-            question,
         )
-        self.answer = question.answer
-        with outputs[0].open() as file:
+        with scores.open() as file:
             self.scores: Lines = list(csv.reader(file))[1:]
         self.alerts: list[dict[str, Any]] = [
-            json.loads(line) for line in outputs[1].read_text().splitlines()
+            json.loads(line) for line in alerts.read_text().splitlines()
         ]
 
-    def by_stream(self) -> tuple[dict[str, Lines], dict[str, list[dict[str, Any]]]]:
-        streams = {row[0] for row in self.scores}
-        alerts = {
-            name: [a for a in self.alerts if a["labels"]["stream"] == name]
-            for name in streams
-        }
-        return {
-            name: [row for row in self.scores if row[0] == name] for name in streams
-        }, alerts
+    def by_stream(self) -> dict[str, tuple[Lines, list[dict[str, Any]]]]:
+        """Rows and alerts of each stream."""
+        found: dict[str, tuple[Lines, list[dict[str, Any]]]] = {}
+        for row in self.scores:
+            found.setdefault(row[0], ([], []))[0].append(row)
+        for alert in self.alerts:
+            found[alert["labels"]["stream"]][1].append(alert)
+        return found
 
     def raised_by(self) -> list[int]:
         """The row of each alert."""
@@ -84,29 +81,26 @@ class Replayed:
             if row[4] != "dropped"
         }
         return [
-            rows[a["labels"]["stream"], seconds(a["annotations"]["at"])]
-            for a in self.alerts
+            rows[alert["labels"]["stream"], seconds(alert["annotations"]["at"])]
+            for alert in self.alerts
         ]
 
 
 def uneven() -> Rows:
-    """Streams of which one begins late, one has a quarter of the others' points, and
-    one says some of them twice.
+    """One stream begins late, one has a quarter of the others' points, and one repeats
+    some of its timestamps.
     """
-    rows = history()
-    rows = [
-        r
-        for i, r in enumerate(rows)
-        if (r["stream"] != "host-1" or i > len(rows) / 2)
-        and (r["stream"] != "host-2" or i % 24 == 2)
-    ]
-    return [
-        again
-        for i, r in enumerate(rows)
-        for again in (
-            [r, {**r, "cpu": 99.0}] if r["stream"] == "host-3" and i % 7 == 0 else [r]
-        )
-    ]
+    rows: Rows = []
+    every = history()
+    for i, row in enumerate(every):
+        if row["stream"] == "host-1" and i <= len(every) / 2:
+            continue
+        if row["stream"] == "host-2" and i % 24 != 2:
+            continue
+        rows.append(row)
+        if row["stream"] == "host-3" and (len(rows) - 1) % 7 == 0:
+            rows.append({**row, "cpu": 99.0})
+    return rows
 
 
 def by_stream(rows: Rows) -> Rows:
@@ -114,7 +108,7 @@ def by_stream(rows: Rows) -> Rows:
 
 
 @pytest.mark.usefixtures("rows_at_once")
-def test_rows_sorted_by_stream_come_to_what_they_do_sorted_by_time(
+def test_sorting_rows_by_stream_changes_no_result(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     write(uneven(), tmp_path / "by-time.csv")
@@ -130,28 +124,24 @@ def test_rows_sorted_by_stream_come_to_what_they_do_sorted_by_time(
 
 
 @pytest.mark.usefixtures("rows_at_once")
-def test_a_file_for_each_stream_comes_to_what_one_file_does(
+def test_a_file_for_each_stream_gives_what_one_file_gives(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     rows = by_stream(uneven())
     write(rows, tmp_path / "one.csv")
     (tmp_path / "files").mkdir()
     for name in sorted({row["stream"] for row in rows}):
-        write(
-            [row for row in rows if row["stream"] == name],
-            tmp_path / "files" / f"{name}.csv",
-        )
+        own = [row for row in rows if row["stream"] == name]
+        write(own, tmp_path / "files" / f"{name}.csv")
     one = Replayed(bundle, tmp_path / "one.csv", tmp_path / "a")
     other = Replayed(bundle, tmp_path / "files", tmp_path / "b")
-    assert (other.scores, other.alerts, other.summary) == (
-        one.scores,
-        one.alerts,
-        one.summary,
-    )
+    assert other.scores == one.scores
+    assert other.alerts == one.alerts
+    assert other.summary == one.summary
 
 
 @pytest.mark.usefixtures("rows_at_once")
-def test_what_is_written_lies_as_the_rows_that_it_is_of(
+def test_scores_and_alerts_keep_the_order_of_the_rows(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     rows = by_stream(uneven())
@@ -168,40 +158,50 @@ def test_what_is_written_lies_as_the_rows_that_it_is_of(
     assert found.progress[-1] == (len(rows), len(rows))
 
 
+@pytest.mark.parametrize("rows_at_once", [(100, 7)], indirect=True)
 @pytest.mark.usefixtures("rows_at_once")
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
-        (lambda row, status: status == "firing", "It fires"),
-        (
-            lambda row, status: row["cpu"] is None and row["mem"] is None,
-            "it was not scored",
-        ),
-    ],
-    ids=["fired", "dropped"],
-)
-def test_a_point_is_explained_wherever_it_lies(
-    bundle: Bundle, tmp_path: Path, place: Any, said: str
+def test_a_point_is_explained_as_a_replay_of_all_streams_decides_it(
+    bundle: Bundle, tmp_path: Path
 ) -> None:
-    rows = by_stream(uneven())
+    write(uneven(), tmp_path / "rows.csv")
+    source = FileSource(tmp_path / "rows.csv", bundle.feature_names)
+    recorder = PipelineRecorder()
+    engine = OnnxEngine(bundle)
+    tuning = SETTINGS.tuning()
+    whole = offline_pipeline(bundle, engine, tuning, recorder, probe_engine=engine)
+    explained = set[Phase]()
+    for chunk in source.chunks():
+        for poll in chunk.polls():
+            whole.process([poll])
+        offsets = np.arange(chunk.first, chunk.first + len(chunk))
+        rows = chunk.rows(offsets)
+        for offset, row in zip(offsets.tolist(), rows.tolist(), strict=True):
+            name = chunk.names[int(chunk.stream[row])]
+            if name != "host-4" or offset not in recorder.scores:
+                continue
+            if recorder.phases[offset] == Phase.OK and offset % 4:
+                continue  # most points are quiet, and a quarter of them will do
+            request = ExplainRequest(name, float(chunk.times[row]))
+            answer = explain(request, bundle, source, tuning)
+            phase = Phase(recorder.phases[offset])
+            explained.add(phase)
+            assert f"Score {recorder.scores[offset]:.2f}:" in answer
+            assert f"Threshold {recorder.thresholds[offset]:.2f}:" in answer
+            assert ("It fires" in answer) == (phase is Phase.FIRING)
+    assert explained == {Phase.WARMING, Phase.OK, Phase.PENDING, Phase.FIRING}
+
+
+def test_a_row_without_a_value_is_explained_as_not_scored(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    rows = uneven()
     write(rows, tmp_path / "rows.csv")
-    status = [
-        row[4]
-        for row in Replayed(bundle, tmp_path / "rows.csv", tmp_path / "first").scores
-    ]
-    asked = [
-        r
-        for r, s in zip(rows, status, strict=True)
-        if r["stream"] == "host-4" and place(r, s)
-    ][-1]
-    answer = Replayed(
-        bundle,
-        tmp_path / "rows.csv",
-        tmp_path / "second",
-        ("host-4", asked["timestamp"]),
-    ).answer
-    assert answer.startswith("host-4 at ")
-    assert said in answer
+    empty = next(row for row in rows if row["cpu"] is None and row["mem"] is None)
+    source = FileSource(tmp_path / "rows.csv", bundle.feature_names)
+    request = ExplainRequest(empty["stream"], empty["timestamp"])
+    answer = explain(request, bundle, source, SETTINGS.tuning())
+    assert answer.startswith(f"{empty['stream']} at ")
+    assert "it was not scored" in answer
 
 
 def test_streams_of_a_sorted_file_are_stepped_together(
@@ -213,28 +213,27 @@ def test_streams_of_a_sorted_file_are_stepped_together(
         for t in range(1, 31)
     ]
     write(rows, tmp_path / "rows.csv")
-    (stretch,) = source_file.FileSource(
-        tmp_path / "rows.csv", bundle.feature_names
-    ).chunks()
-    (poll,) = stretch.polls()
-    assert [list(poll.names[i : i + 9]) for i in range(0, len(rows), 9)] == [
-        [f"host-{s}" for s in range(9)]
-    ] * 30
-    assert [
-        rows[i]["timestamp"] for i in stretch.rows(poll.offsets).tolist()
-    ] == poll.times.tolist()
+    source = FileSource(tmp_path / "rows.csv", bundle.feature_names)
+    (chunk,) = source.chunks()
+    (poll,) = chunk.polls()
+    waves = [list(poll.names[i : i + 9]) for i in range(0, len(rows), 9)]
+    assert waves == [[f"host-{s}" for s in range(9)]] * 30
+    times = [rows[i]["timestamp"] for i in chunk.rows(poll.offsets).tolist()]
+    assert times == poll.times.tolist()
 
 
-def test_a_stretch_of_wide_rows_is_shorter(
+def test_a_chunk_of_wide_rows_is_shorter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_file, "CELLS", 20)
-    write(
-        [
-            {"timestamp": 60.0 * t, "stream": "a", "cpu": 0.5, "mem": 0.5}
-            for t in range(1, 26)
-        ],
-        tmp_path / "rows.csv",
-    )
-    found = list(source_file.FileSource(tmp_path / "rows.csv", ("mem", "cpu")).chunks())
-    assert [(s.first, len(s)) for s in found] == [(0, 10), (10, 10), (20, 5)]
+    monkeypatch.setattr(chunks, "CELLS", 20)
+    rows = [
+        {"timestamp": 60.0 * t, "stream": "a", "cpu": 0.5, "mem": 0.5}
+        for t in range(1, 26)
+    ]
+    write(rows, tmp_path / "rows.csv")
+    found = list(FileSource(tmp_path / "rows.csv", ("mem", "cpu")).chunks())
+    assert [(chunk.first, len(chunk)) for chunk in found] == [
+        (0, 10),
+        (10, 10),
+        (20, 5),
+    ]

@@ -23,7 +23,8 @@ from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body
 from detector.pipeline.build import build_pipeline
 from detector.recovery.snapshot import Restored
-from detector.replay.replay import replay
+from detector.replay.chunks import FileSource
+from detector.replay.replay import Outputs, replay
 from detector.settings.alerting import AlertingSettings
 from tests.fakes import (
     PipelineRecorder,
@@ -103,9 +104,8 @@ def over_a_file(
 ) -> tuple[dict[int, float], list[str], list[bytes]]:
     replay(
         bundle,
-        data,
-        folder / "scores.csv",
-        folder / "alerts.ndjson",
+        FileSource(data, bundle.feature_names),
+        Outputs(folder / "scores.csv", folder / "alerts.ndjson"),
         SETTINGS,
         lambda done, total: None,
         model=model,

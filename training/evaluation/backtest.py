@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.per_metric import read_metrics
-from detector.data.tables import Table, read_tables
+from detector.data.readers import read_data
+from detector.data.tables import Table
 from detector.events import F32, F64, Alert
 from detector.model.bundle import Bundle
 from detector.model.engine import StepOutput
@@ -83,13 +83,10 @@ class Backtest:
 
 def tables_for(data: Path, *bundles: Bundle) -> list[Table]:
     """DATA as bundles of one kind take it: each metric a stream, or the features of all
-    of them. Raises DataError where one is not there.
+    of them. Raises DataError if one is missing.
     """
-    if bundles[0].manifest.each_metric:
-        return read_metrics(data)
-    return read_tables(
-        data, list(dict.fromkeys(f for bundle in bundles for f in bundle.feature_names))
-    )
+    features = dict.fromkeys(f for bundle in bundles for f in bundle.feature_names)
+    return read_data(data, list(features), bundles[0].manifest.each_metric)
 
 
 def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[StreamRows]:
