@@ -21,7 +21,7 @@ import structlog
 
 from detector.errors import ConfigError, StoreError
 from detector.events import Partition
-from detector.recovery.codec import DamagedPage, Stored, decode, encode
+from detector.recovery.codec import DamagedPage, Stored, UnknownSchema, decode, encode
 from detector.recovery.snapshot import Head, Page
 
 _HEAD = "head.swp"
@@ -45,7 +45,8 @@ class LocalStore:
     def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
         """What is there and whole.
 
-        A damaged file is set aside and named in the log. It costs a longer replay.
+        A damaged file, or one of an unknown schema, is set aside and named in the log.
+        It costs a longer replay.
         """
         folder = self._folder(partition)
         try:
@@ -112,7 +113,8 @@ class LocalStore:
         try:
             return decode(path.read_bytes(), kind)
         except DamagedPage as error:
-            aside = path.with_suffix(".damaged")
+            is_whole = isinstance(error, UnknownSchema)
+            aside = path.with_suffix(".unread" if is_whole else ".damaged")
             path.replace(aside)
             self._log.error("page_set_aside", file=str(aside), cause=str(error))
             return None

@@ -1,4 +1,4 @@
-"""One suite on the fake store and on the real one."""
+"""One suite for every Store: in memory, in a directory, and in a real Kafka."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
@@ -66,7 +67,7 @@ def write(store: Store, head: Head, pages: Sequence[Page]) -> None:
 def reopened(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Callable[[], Store]]:
-    """Opens the store, as a process that starts anew does."""
+    """Opens the store as a new process does."""
     memory = MemoryStore()
     opened = list[Store]()
     changelog = f"changelog-{uuid.uuid4().hex[:12]}"
@@ -139,7 +140,7 @@ def test_partitions_do_not_mix(reopened: Callable[[], Store]) -> None:
     assert store.load(Partition("metrics", 8)) == (None, [])
 
 
-def test_a_page_far_larger_than_a_brokers_default_is_kept(
+def test_a_page_larger_than_a_brokers_default_is_kept(
     reopened: Callable[[], Store],
 ) -> None:
     names = tuple(f"s{i}" for i in range(256))
@@ -184,7 +185,7 @@ def test_a_segment_is_there_after_a_restart_until_it_is_dropped(
     )
 
 
-def test_segments_stand_beside_pages_and_partitions_do_not_mix_them(
+def test_segments_do_not_mix_with_pages_or_partitions(
     reopened: Callable[[], Store],
 ) -> None:
     store = reopened()
@@ -198,7 +199,7 @@ def test_segments_stand_beside_pages_and_partitions_do_not_mix_them(
     assert store.get(Partition("metrics", 8), "hook.1") is None
 
 
-def test_a_torn_page_is_set_aside_and_the_others_are_loaded(tmp_path: Path) -> None:
+def test_a_torn_page_is_set_aside_and_the_others_load(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     write(store, head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     (torn,) = tmp_path.glob("**/page-000001.swp")
@@ -207,6 +208,18 @@ def test_a_torn_page_is_set_aside_and_the_others_are_loaded(tmp_path: Path) -> N
     store.close()
     assert [p.number for p in pages] == [0]
     assert torn.with_suffix(".damaged").exists()
+
+
+def test_a_page_of_a_later_version_is_kept(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    later = msgspec.structs.replace(page(1, 10), schema=SCHEMA + 1)
+    write(store, head(10, {0: 10, 1: 10}), [page(0, 10), later])
+    (file,) = tmp_path.glob("**/page-000001.swp")
+    data = file.read_bytes()
+    _, pages = store.load(P)
+    store.close()
+    assert [p.number for p in pages] == [0]
+    assert file.with_suffix(".unread").read_bytes() == data
 
 
 def test_a_second_daemon_is_kept_out_of_the_directory(tmp_path: Path) -> None:
@@ -241,12 +254,12 @@ def test_a_directory_is_examined_without_leaving_a_trace(tmp_path: Path) -> None
         encode(head(1, {})),
     ],
 )
-def test_bytes_that_are_no_page_are_damaged(data: bytes) -> None:
+def test_bytes_that_are_not_a_page_are_damaged(data: bytes) -> None:
     with pytest.raises(DamagedPage):
         decode(data, Page)
 
 
-def test_a_changelog_is_created_compacted_and_as_wide_as_the_input(
+def test_a_changelog_is_compacted_and_as_wide_as_the_input(
     broker: Broker,
 ) -> None:
     name = f"metrics-{uuid.uuid4().hex[:12]}"
@@ -276,7 +289,7 @@ def width(broker: Broker, topic: str) -> int:
         ({"cleanup.policy": "compact"}, "max.message.bytes"),
     ],
 )
-def test_a_topic_that_can_not_keep_states_is_refused_by_name(
+def test_a_topic_that_can_not_keep_states_is_refused(
     broker: Broker, config: dict[str, str], sentence: str
 ) -> None:
     name = f"state-{uuid.uuid4().hex[:12]}"
