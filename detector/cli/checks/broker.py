@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator, Set
+from pathlib import Path
 
 from kafka import KafkaConsumer
 from kafka.errors import AuthorizationError, KafkaError
@@ -98,8 +99,7 @@ def _check_readable(name: str, path: str | None) -> None:
     if not path:
         return
     try:
-        with open(path, "rb"):  # noqa: PTH123 - a setting of the library, a str
-            pass
+        Path(path).open("rb").close()
     except OSError as error:
         raise ConfigError(
             f"DETECTOR_KAFKA__{name.upper()}: {path} can't be read"
