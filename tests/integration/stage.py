@@ -4,7 +4,6 @@ a way to wait, a way to produce.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import re
@@ -16,12 +15,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from deploy.harness.broker import Broker
 from deploy.harness.daemon import Daemon
@@ -209,49 +209,30 @@ def by_stream(notices: Sequence[Notice]) -> dict[str, list[Notice]]:
 
 
 class WebhookReceiver:
-    """Keeps every post; answers by ``answer``, and 400 to what is not the format.
-    Refuses connections until :meth:`start`.
+    """Keeps every post; refuses connections until :meth:`start`.
+
+    ``answer`` gives the status, but 400 goes to what is not the format.
     """
 
     def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/hooks/s3cret-path"
         self.answer: Callable[[Mapping[str, str]], int] = lambda headers: 200
-        self._port = port
         self._posts: list[Post] = []
         self._lock = threading.Lock()
-        self._server: ThreadingHTTPServer | None = None
+        self._server = HTTPServer("127.0.0.1", port, threaded=True)
+        path = "/hooks/s3cret-path"
+        self.url = self._server.url_for(path)
+        self._server.expect_request(path, "POST").respond_with_handler(self._respond)
 
     def start(self) -> WebhookReceiver:
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = receiver.take(dict(self.headers), body)
-                with contextlib.suppress(ConnectionError):
-                    self.send_response(status)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": POLL_S},
-            daemon=True,
-        ).start()
+        self._server.start()
         return self
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        if self._server.is_running():
+            self._server.stop()
+
+    def _respond(self, request: Request) -> Response:
+        return Response(status=self.take(dict(request.headers), request.get_data()))
 
     def take(self, headers: Mapping[str, str], body: bytes) -> int:
         try:

@@ -1,5 +1,5 @@
 """A receiver that is down, busy or refuses: scoring goes on, and what can be delivered
-is, in order and under one name.
+is, in order and under the same keys.
 """
 
 from __future__ import annotations
@@ -20,7 +20,21 @@ from tests.integration.stage import (
 )
 
 
-def test_what_a_dead_receiver_missed_arrives_in_order_once_it_is_back(
+class BusyAtFirst:
+    """Answers 503 to the first attempts of the first five posts, and 200 later."""
+
+    def __init__(self) -> None:
+        self.attempts: list[str] = []
+
+    def __call__(self, headers: Mapping[str, str]) -> int:
+        key = headers["Idempotency-Key"]
+        self.attempts.append(key)
+        is_first = self.attempts.count(key) == 1
+        is_early = len(set(self.attempts)) <= 5
+        return 503 if is_first and is_early else 200
+
+
+def test_what_a_dead_receiver_missed_arrives_in_order(
     broker: Broker,
     topic: str,
     start: Start,
@@ -32,24 +46,14 @@ def test_what_a_dead_receiver_missed_arrives_in_order_once_it_is_back(
     expected = replayed(rows, bundle, tmp_path)
     produce(broker, topic, records(rows))
     daemon = start()
-    # it scores although nobody listens
+    # It scores although nobody listens.
     daemon.await_value("detector_records_total", len(rows))
     daemon.await_value("detector_notifications_total", 2, outcome="retried")
     daemon.await_value("detector_notifications_waiting", len(expected))
     assert daemon.get("/-/ready")[0] == 200
 
-    answered: list[str] = []
-
-    def busy_at_first(headers: Mapping[str, str]) -> int:
-        answered.append(headers["Idempotency-Key"])
-        return (
-            503
-            if answered.count(headers["Idempotency-Key"]) == 1
-            and len(set(answered)) <= 5
-            else 200
-        )
-
-    receiver.answer = busy_at_first
+    busy = BusyAtFirst()
+    receiver.answer = busy
     receiver.start()
     eventually(
         lambda: len(receiver.notices()) >= len(expected),
@@ -58,8 +62,8 @@ def test_what_a_dead_receiver_missed_arrives_in_order_once_it_is_back(
     assert by_stream(receiver.notices()) == by_stream(expected)
     keys = [p.headers["Idempotency-Key"] for p in receiver.accepted()]
     assert len(set(keys)) == len(expected)
-    # a retry has the name of the first attempt
-    assert answered[:10] == [key for key in keys[:5] for _ in range(2)]
+    # A retry has the key of the first attempt.
+    assert busy.attempts[:10] == [key for key in keys[:5] for _ in range(2)]
     daemon.await_value(
         "detector_notifications_total", len(expected), outcome="delivered"
     )
@@ -67,7 +71,7 @@ def test_what_a_dead_receiver_missed_arrives_in_order_once_it_is_back(
     daemon.stop()
 
 
-def test_what_waits_for_a_dead_receiver_survives_a_restart(
+def test_what_a_dead_receiver_missed_survives_a_restart(
     broker: Broker,
     topic: str,
     start: Start,
@@ -92,7 +96,7 @@ def test_what_waits_for_a_dead_receiver_survives_a_restart(
     daemon.stop()
 
 
-def test_a_refusal_is_dead_lettered_with_the_alert_and_not_tried_again(
+def test_a_refusal_is_dead_lettered_and_not_tried_again(
     broker: Broker,
     topic: str,
     start: Start,

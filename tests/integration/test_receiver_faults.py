@@ -1,5 +1,5 @@
-"""A receiver that fails in every way one can: what it missed arrives once it is well,
-in order, and nobody else waits for it.
+"""A receiver that fails in every way one can: what it missed arrives once it works, in
+order, and no other receiver waits for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pydantic import SecretStr
 
 from deploy.harness.broker import Broker
 from deploy.harness.processes import free_ports
-from detector.events import Alert, Partition, Reason, Severity
 from detector.metrics import Metrics
 from detector.notify.delivery import Delivery, RetryPolicy
 from detector.notify.outbox import Outbox
@@ -25,17 +24,11 @@ from tests.chaos.receiver import MODES, FailingReceiver
 from tests.fakes import DeadLetterList
 from tests.integration.conftest import Start
 from tests.integration.stage import Record, WebhookReceiver, eventually, produce
+from tests.unit.detector.notify.alerts import P, fired
 
-P = Partition("metrics", 0)
 STREAMS = 2000
 TICKS = 7
 SPILLED = 800  # at least
-
-
-def alert(number: int) -> Alert:
-    return Alert(
-        P, f"host-{number}", Severity.WARNING, Reason.FIRED, 60.0, None, 60.0, 7.0, 6.0
-    )
 
 
 @contextmanager
@@ -61,64 +54,54 @@ def delivering(
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "ok"])
-def test_one_that_fails_is_told_all_once_it_is_well_and_its_neighbour_at_once(
+def test_what_a_receiver_missed_arrives_once_it_works_and_delays_no_other(
     mode: str,
 ) -> None:
-    ill = FailingReceiver(free_ports(1)[0])
-    well = FailingReceiver(free_ports(1)[0])
-    ill.mode = mode
+    failing = FailingReceiver(free_ports(1)[0])
+    working = FailingReceiver(free_ports(1)[0])
+    failing.mode = mode
     outbox = Outbox(Routing(["r0", "r1"]))
     metrics = Metrics(["r0", "r1"])
 
     def value(outcome: str) -> float:
-        return (
-            metrics.registry.get_sample_value(
-                "detector_posts_total", {"receiver": "r0", "outcome": outcome}
-            )
-            or 0.0
-        )
+        labels = {"receiver": "r0", "outcome": outcome}
+        found = metrics.registry.get_sample_value("detector_posts_total", labels)
+        return found or 0.0
 
     for number in range(20):
-        outbox.put((P, 0), alert(number))
-    with delivering(outbox, [ill, well], metrics):
+        outbox.put((P, 0), fired(f"host-{number}"))
+    with delivering(outbox, [failing, working], metrics):
         eventually(
-            lambda: len(well.taken) == 20,
-            "20 notifications at the receiver that is well",
+            lambda: len(working.taken) == 20,
+            "20 notifications at the one that works",
         )
         eventually(
             lambda: value("retried") or value("delivered"),
-            "an attempt at the one that is not",
+            "an attempt at the one that fails",
         )
-        assert not ill.taken or mode == "slow"
-        ill.mode = "ok"
+        assert not failing.taken or mode == "slow"
+        failing.mode = "ok"
         eventually(
-            lambda: len(ill.taken) == 20, "20 notifications at the one that was not"
+            lambda: len(failing.taken) == 20, "20 notifications at the one that failed"
         )
         assert outbox.drain(10)
     assert value("dead_lettered") == 0
-    ill.close()
-    well.close()
+    failing.close()
+    working.close()
 
 
 def storm() -> list[Record]:
-    """Every stream is quiet for four ticks, and then none is."""
-    rows = [
-        (tick, stream, 0.0 if tick < 4 else 40.0)
-        for tick in range(TICKS)
-        for stream in range(STREAMS)
-    ]
-    return [
-        Record(
-            b"s%d" % s,
-            json.dumps(
-                {"timestamp": 1_700_000_000 + 60 * t, "cpu": cpu, "mem": 0}
-            ).encode(),
-        )
-        for t, s, cpu in rows
-    ]
+    """Every stream is quiet for four ticks, and then anomalous."""
+    keys = [b"s%d" % number for number in range(STREAMS)]
+    found: list[Record] = []
+    for tick in range(TICKS):
+        values = {"cpu": 0.0 if tick < 4 else 40.0, "mem": 0}
+        point = json.dumps({"timestamp": 1_700_000_000 + 60 * tick, **values})
+        found.extend(Record(key, point.encode()) for key in keys)
+    return found
 
 
-def told(receiver: WebhookReceiver) -> list[tuple[str, str, str]]:
+def received(receiver: WebhookReceiver) -> list[tuple[str, str, str]]:
     """Stream, reason and beginning of each notification, in order of arrival."""
     alerts = [
         a for post in receiver.accepted() for a in json.loads(post.body)["alerts"]
@@ -129,7 +112,7 @@ def told(receiver: WebhookReceiver) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_a_storm_waits_in_the_store_survives_a_kill_and_arrives_whole_in_few_posts(
+def test_a_storm_spills_survives_a_kill_and_arrives_in_few_posts(
     broker: Broker, topic: str, start: Start, receiver: WebhookReceiver
 ) -> None:
     route = json.dumps([{"receiver": "streamwarden", "group_by": ["alertname"]}])
@@ -143,15 +126,17 @@ def test_a_storm_waits_in_the_store_survives_a_kill_and_arrives_whole_in_few_pos
 
     receiver.start()
     daemon = start(**grouped)
-    eventually(lambda: len(set(told(receiver))) >= STREAMS, f"{STREAMS} notifications")
+    eventually(
+        lambda: len(set(received(receiver))) >= STREAMS, f"{STREAMS} notifications"
+    )
     eventually(
         lambda: daemon.value("detector_notifications_waiting") == 0, "nothing waits"
     )
-    assert {stream for stream, _, _ in told(receiver)} == {
+    assert {stream for stream, _, _ in received(receiver)} == {
         f"s{i}" for i in range(STREAMS)
     }
-    assert len(set(told(receiver))) == STREAMS
+    assert len(set(received(receiver))) == STREAMS
     sizes = [len(json.loads(post.body)["alerts"]) for post in receiver.accepted()]
-    # what is raised meanwhile goes out as it comes, in many posts
+    # What is raised meanwhile leaves as it comes, in many posts.
     assert sum(size for size in sizes if size >= 50) >= SPILLED
     daemon.stop()

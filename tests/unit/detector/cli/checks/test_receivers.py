@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from detector.cli.checks.receivers import receiver_faults
@@ -39,6 +41,18 @@ def test_a_closed_port_is_named_without_the_address(
     (fault,) = faults(monkeypatch, f"http://127.0.0.1:{port}/t0ken")
     assert f"receiver streamwarden: 127.0.0.1:{port} refuses connections" in fault
     assert "t0ken" not in fault
+
+
+def test_each_alertmanager_of_a_cluster_is_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = closed_port()
+    with listening() as open_port:
+        urls = [f"http://127.0.0.1:{number}" for number in (open_port, port)]
+        cluster = {"name": "am", "kind": "alertmanager", "url": urls}
+        monkeypatch.setenv("DETECTOR_ALERTING__RECEIVERS", json.dumps([cluster]))
+        (fault,) = receiver_faults(load())
+    assert f"receiver am: 127.0.0.1:{port} refuses connections" in fault
 
 
 def test_a_name_that_does_not_resolve_is_named(
