@@ -1,7 +1,9 @@
-"""Killed after any poll, the same alerts come out and the same states stand."""
+"""After a kill at any poll, the same alerts come out and the states are the same."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +14,21 @@ from hypothesis import strategies as st
 from detector.alerting.policy import AlertTuning
 from detector.consumer.checkpoints import make_durable
 from detector.events import Alert, Partition, RecordBatch
-from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.outbox import Outbox
 from detector.notify.routes import Routing
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
-from tests.fakes import MemoryStore, PipelineRecorder, columns, fake_bundle
+from tests.fakes import Incident, MemoryStore, PipelineRecorder, columns, fake_bundle
+from tests.laws.logs import from_offset
 
 P = Partition("metrics", 0)
 STREAMS = 7
 TICKS = 60
-POLL = 21
+POLL = 21  # records
+FAULT = 30.0
+FOREVER = 10_000  # polls
 
 
 @pytest.fixture(scope="module")
@@ -32,88 +36,100 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return fake_bundle(Path(tmp_path_factory.mktemp("bundle")))
 
 
-def polls() -> list[RecordBatch]:
+Point = tuple[str, float, list[float]]
+
+
+def points() -> list[Point]:
     """Streams that join one after another, with two faults each."""
     rng = np.random.default_rng(5)
-    rows = []
-    for t in range(TICKS):
-        for s in range(STREAMS):
-            if t >= 4 * s:
-                fault = 30.0 if (t + 5 * s) % 25 in (10, 11, 12) else 0.0
-                rows.append(
-                    (f"s{s}", 60.0 * (t + 1), [rng.normal() + fault, rng.normal()])
-                )
-    chunks = [rows[i : i + POLL] for i in range(0, len(rows), POLL)]
-    return [
-        columns([r[0] for r in c], [r[1] for r in c], [r[2] for r in c], first=i * POLL)
-        for i, c in enumerate(chunks)
-    ]
+    found: list[Point] = []
+    for tick in range(TICKS):
+        for stream in range(STREAMS):
+            if tick < 4 * stream:
+                continue
+            is_faulty = (tick + 5 * stream) % 25 in (10, 11, 12)
+            fault = FAULT if is_faulty else 0.0
+            values = [rng.normal() + fault, rng.normal()]
+            found.append((f"s{stream}", 60.0 * (tick + 1), values))
+    return found
 
 
-class Run:
-    """A daemon's pipeline and its log of notifications, which survives crashes as a
-    receiver does.
-    """
+def poll_of(chunk: Sequence[Point], first: int) -> RecordBatch:
+    names, times, values = zip(*chunk, strict=True)
+    return columns(names, times, values, first=first)
+
+
+POINTS = points()
+POLLS = [poll_of(POINTS[i : i + POLL], i) for i in range(0, len(POINTS), POLL)]
+
+
+class Life:
+    """One life of a daemon; ``raised`` outlives it, as a receiver does."""
 
     def __init__(self, bundle: Bundle, store: MemoryStore, raised: list[Alert]) -> None:
-        self.bundle = bundle
         self.store = store
         self.outbox = Outbox(Routing(["hook"]))
-        self.metrics = Metrics()
         self.pipeline = build_pipeline(
             bundle,
             OnnxEngine(bundle),
             AlertTuning(cooldown_ticks=0, min_gap=0),
             observer=PipelineRecorder(alerts=raised),
             outbox=self.outbox,
-            metrics=self.metrics,
         )
-        restored = restore(bundle.digest, *store.load(P), bundle.manifest.state_size)
+        head, pages = store.load(P)
+        restored = restore(bundle.digest, head, pages, bundle.manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0
 
+    def read(self, polls: Sequence[RecordBatch]) -> None:
+        for batch in from_offset(polls, self.offset):
+            self.pipeline.process([batch])
+            self.offset = batch.next_offset
+
     def checkpoint(self) -> None:
-        capture = self.pipeline.checkpoints.capture(P)
-        if capture is not None:
-            make_durable(self.store, capture)
+        data = self.pipeline.checkpoints.capture(P)
+        if data is not None:
+            make_durable(self.store, data)
+
+    def checkpoint_without_head(self) -> None:
+        """Cut off between the pages and the head."""
+        data = self.pipeline.checkpoints.capture(P)
+        if data is not None:
+            self.store.write_pages(P, data.pages())
 
     def states(self) -> dict[str, list[float]]:
         table = self.pipeline.table
-        return {n: table.states[i].tolist() for i, n in enumerate(table.names) if n}
+        slots = enumerate(table.names)
+        return {name: table.states[slot].tolist() for slot, name in slots if name}
 
 
-def ids(raised: list[Alert]) -> set[tuple[str, float, str]]:
+def incidents(raised: list[Alert]) -> set[Incident]:
     return {(a.stream, a.starts_at, a.reason.label) for a in raised}
 
 
-def from_offset(offset: int) -> list[RecordBatch]:
-    """The polls of a consumer that seeks to ``offset``, which may lie within one."""
-    found = []
-    for c in polls():
-        keep = c.offsets >= offset
-        if keep.any():
-            names = [n for n, k in zip(c.names, keep.tolist(), strict=True) if k]
-            found.append(
-                RecordBatch(
-                    P,
-                    names,
-                    c.offsets[keep],
-                    c.times[keep],
-                    c.values[keep],
-                    c.next_offset,
-                )
-            )
-    return found
+@dataclass(frozen=True)
+class Uninterrupted:
+    """What must come out."""
+
+    incidents: set[Incident]
+    states: dict[str, list[float]]
+
+    def check(self, raised: list[Alert], life: Life) -> None:
+        assert incidents(raised) == self.incidents
+        states = life.states()
+        assert states.keys() == self.states.keys()
+        for name, state in self.states.items():
+            np.testing.assert_allclose(states[name], state, atol=1e-5)
 
 
-def uninterrupted(
-    bundle: Bundle,
-) -> tuple[set[tuple[str, float, str]], dict[str, list[float]]]:
+@pytest.fixture(scope="module")
+def expected(bundle: Bundle) -> Uninterrupted:
     raised: list[Alert] = []
-    run = Run(bundle, MemoryStore(), raised)
-    for c in polls():
-        run.pipeline.process([c])
-    return ids(raised), run.states()
+    life = Life(bundle, MemoryStore(), raised)
+    life.read(POLLS)
+    found = incidents(raised)
+    assert len(found) > STREAMS
+    return Uninterrupted(found, life.states())
 
 
 @settings(
@@ -126,117 +142,95 @@ def uninterrupted(
     every=st.integers(1, 6),
     torn=st.booleans(),
 )
-def test_killed_anywhere_the_same_alerts_come_out_and_the_same_states_stand(
-    bundle: Bundle, crashes: list[int], every: int, torn: bool
-) -> None:
-    expected, states = uninterrupted(bundle)
-    assert len(expected) > STREAMS
-    store = MemoryStore()
-    raised = list[Alert]()
-    for lifetime in [*crashes, 10_000]:
-        run = Run(bundle, store, raised)
-        for k, c in enumerate(from_offset(run.offset)[:lifetime], 1):
-            run.pipeline.process([c])
-            if k % every == 0:
-                run.checkpoint()
-        if torn and lifetime < 10_000:  # cut off between the pages and the head
-            head = store.heads.get(P)
-            run.checkpoint()
-            if head is None:
-                store.heads.pop(P, None)
-            else:
-                store.heads[P] = head
-    assert ids(raised) == expected
-    assert run.states().keys() == states.keys()
-    for name, state in states.items():
-        np.testing.assert_allclose(run.states()[name], state, atol=1e-5)
-
-
-def test_a_stale_page_costs_a_longer_replay_and_no_wrong_state(bundle: Bundle) -> None:
-    expected, states = uninterrupted(bundle)
-    store = MemoryStore()
-    raised = list[Alert]()
-    run = Run(bundle, store, raised)
-    all_polls = polls()
-    for c in all_polls[:5]:
-        run.pipeline.process([c])
-    run.checkpoint()
-    stale = dict(store.pages[P])
-    for c in all_polls[5:10]:
-        run.pipeline.process([c])
-    run.checkpoint()
-    store.pages[P].update(stale)
-    again = Run(bundle, store, raised)
-    assert again.offset == all_polls[4].next_offset
-    for c in from_offset(again.offset):
-        again.pipeline.process([c])
-    assert ids(raised) == expected
-    for name, state in states.items():
-        np.testing.assert_allclose(again.states()[name], state, atol=1e-5)
-
-
-def test_a_lost_page_is_learned_again_from_the_beginning(bundle: Bundle) -> None:
-    expected, states = uninterrupted(bundle)
-    store = MemoryStore()
-    raised = list[Alert]()
-    run = Run(bundle, store, raised)
-    for c in polls()[:8]:
-        run.pipeline.process([c])
-    run.checkpoint()
-    store.pages[P].clear()
-    again = Run(bundle, store, raised)
-    assert again.offset == 0
-    for c in polls():
-        again.pipeline.process([c])
-    assert ids(raised) == expected
-    for name, state in states.items():
-        np.testing.assert_allclose(again.states()[name], state, atol=1e-5)
-
-
-def test_another_bundles_states_are_never_loaded_but_its_alerts_and_offset_are(
+def test_kills_change_no_alert_and_no_state(
     bundle: Bundle,
+    expected: Uninterrupted,
+    crashes: list[int],
+    every: int,
+    torn: bool,
 ) -> None:
     store = MemoryStore()
-    raised = list[Alert]()
-    run = Run(bundle, store, raised)
-    for c in polls():
-        run.pipeline.process([c])
-    run.checkpoint()
-    restored = restore("another", *store.load(P), bundle.manifest.state_size)
-    assert restored.offset == polls()[-1].next_offset
-    assert {waiting.alert.stream for _, waiting in restored.alerts} == {
-        a.stream for a in raised
-    }
+    raised: list[Alert] = []
+    for lifetime in [*crashes, FOREVER]:
+        life = Life(bundle, store, raised)
+        left = list(from_offset(POLLS, life.offset))[:lifetime]
+        for count, batch in enumerate(left, 1):
+            life.pipeline.process([batch])
+            if count % every == 0:
+                life.checkpoint()
+        if torn and lifetime < FOREVER:
+            life.checkpoint_without_head()
+    expected.check(raised, life)
+
+
+def test_a_stale_page_costs_a_longer_replay_and_no_wrong_state(
+    bundle: Bundle, expected: Uninterrupted
+) -> None:
+    store = MemoryStore()
+    raised: list[Alert] = []
+    life = Life(bundle, store, raised)
+    life.read(POLLS[:5])
+    life.checkpoint()
+    stale = dict(store.pages[P])
+    life.read(POLLS[:10])
+    life.checkpoint()
+    store.pages[P].update(stale)
+    again = Life(bundle, store, raised)
+    assert again.offset == POLLS[4].next_offset
+    again.read(POLLS)
+    expected.check(raised, again)
+
+
+def test_a_lost_page_is_learned_again_from_the_beginning(
+    bundle: Bundle, expected: Uninterrupted
+) -> None:
+    store = MemoryStore()
+    raised: list[Alert] = []
+    life = Life(bundle, store, raised)
+    life.read(POLLS[:8])
+    life.checkpoint()
+    store.pages[P].clear()
+    again = Life(bundle, store, raised)
+    assert again.offset == 0
+    again.read(POLLS)
+    expected.check(raised, again)
+
+
+def test_another_bundle_gets_alerts_and_offset_and_no_state(bundle: Bundle) -> None:
+    store = MemoryStore()
+    raised: list[Alert] = []
+    life = Life(bundle, store, raised)
+    life.read(POLLS)
+    life.checkpoint()
+    head, pages = store.load(P)
+    restored = restore("another", head, pages, bundle.manifest.state_size)
+    assert restored.offset == POLLS[-1].next_offset
+    undelivered = {pending.alert.stream for _, pending in restored.alerts}
+    assert undelivered == {alert.stream for alert in raised}
     assert all(not rows.names for rows in restored.pages)
 
 
-def test_what_was_delivered_is_left_out_of_the_next_checkpoint(bundle: Bundle) -> None:
+def test_the_next_checkpoint_leaves_out_what_was_delivered(bundle: Bundle) -> None:
     store = MemoryStore()
-    raised = list[Alert]()
-    run = Run(bundle, store, raised)
-    for c in polls():
-        run.pipeline.process([c])
-    run.checkpoint()
-    assert sum(len(p.alerts) for p in store.pages[P].values()) == len(raised)
-    while (parcel := run.outbox.take("hook", timeout=0)) is not None:
-        run.outbox.settle(parcel)
-    run.checkpoint()
-    assert sum(len(p.alerts) for p in store.pages[P].values()) == 0
-
-
-def test_polls_of_any_size_give_the_same_scores(bundle: Bundle) -> None:
-    expected, states = uninterrupted(bundle)
     raised: list[Alert] = []
-    run = Run(bundle, MemoryStore(), raised)
-    every = polls()
-    rows = [
-        (n, t, v)
-        for c in every
-        for n, t, v in zip(c.names, c.times.tolist(), c.values.tolist(), strict=True)
-    ]
-    run.pipeline.process(
-        [columns([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])]
-    )
-    assert ids(raised) == expected
-    for name, state in states.items():
-        np.testing.assert_allclose(run.states()[name], state, atol=1e-5)
+    life = Life(bundle, store, raised)
+    life.read(POLLS)
+    life.checkpoint()
+    assert undelivered(store) == len(raised)
+    while (attempt := life.outbox.take("hook", timeout=0)) is not None:
+        life.outbox.settle(attempt)
+    life.checkpoint()
+    assert undelivered(store) == 0
+
+
+def undelivered(store: MemoryStore) -> int:
+    return sum(len(page.alerts) for page in store.pages[P].values())
+
+
+def test_polls_of_any_size_give_the_same_scores(
+    bundle: Bundle, expected: Uninterrupted
+) -> None:
+    raised: list[Alert] = []
+    life = Life(bundle, MemoryStore(), raised)
+    life.read([poll_of(POINTS, 0)])
+    expected.check(raised, life)
