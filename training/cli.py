@@ -88,6 +88,7 @@ class BudgetsType(BudgetType):
 @click.option(
     "--allow-worse",
     is_flag=True,
+    default=None,
     help="Write the bundle even if a plain baseline is better on held-out rows.",
 )
 @click.option(
@@ -121,7 +122,6 @@ def fit(
     data: Path,
     out: Path,
     force: bool,
-    allow_worse: bool,
     config: Path | None,
     **given: Any,
 ) -> None:
@@ -140,6 +140,7 @@ def fit(
     from training.history.history import load_history
     from training.progress import FitProgress
     from training.reports import fit_terminal as shown
+    from training.reports.fit_report import report
 
     settings = load_fit_settings(config, **given)
     refuse_existing(out, force)
@@ -151,7 +152,7 @@ def fit(
             settings,
             out,
             force,
-            allow_worse,
+            report,
             progress,
             lambda found: _print_lines(shown.comparison_lines(found)),
         )
@@ -289,8 +290,8 @@ def compare(
 
     from training.evaluation.backtest import at_budgets
     from training.evaluation.compare import compare as compare_bundles
-    from training.evaluation.compare import say
     from training.progress import RowProgress
+    from training.reports.comparison_report import print_comparison
 
     settings = load_settings(config)
     alerting = settings.alerting
@@ -302,7 +303,7 @@ def compare(
         )
     click.echo(f"at {alerting.false_alarms_per_week:g} false alarms a stream-week:")
     names = (_bundle_name(a), _bundle_name(b))
-    say(found, names, Console(width=_WIDTH), everything)
+    print_comparison(found, names, Console(width=_WIDTH), everything)
 
 
 def _bundle_name(path: Path) -> str:

@@ -2,9 +2,10 @@
 shares, and progress while they run.
 
 Processes are spawned, not forked: a fork of a process with threads (onnxruntime, torch)
-may hang. A share and its result go through a pipe, so both are plain data. A worker
-that fails says why and ends the whole; one that vanishes (killed for memory, say) is an
-error as well.
+may hang. A share and its result are pickled on their way, so both are plain data. A
+share that fails ends all of them, and so does a process that dies (killed for memory,
+for example). Progress goes through a manager's process: a queue between two processes
+has a lock, which one that is killed might never release.
 """
 
 from __future__ import annotations
@@ -12,112 +13,112 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from functools import partial
-from multiprocessing.connection import Connection, wait
-from types import TracebackType
-from typing import Any, TypeVar
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from queue import Queue
+from threading import Event
+from typing import TypeVar
 
 from detector.errors import DetectorError
 from training.errors import TrainingError
 
+#: Receives how much was done since its last call.
 ReportProgress = Callable[[int], None]
 _Share = TypeVar("_Share")
 _Result = TypeVar("_Result")
 
+# Seconds between two looks at the progress.
+_INTERVAL = 0.1
 
-def cores() -> int:
-    """How many this process may use."""
-    return (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+
+class _StoppedError(Exception):
+    """Ends a share that nobody waits for any more."""
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def on_cores(
     work: Callable[[_Share, ReportProgress], _Result],
     shares: Sequence[_Share],
-    tell: ReportProgress,
+    report_progress: ReportProgress,
 ) -> list[_Result]:
-    """``work(share, tell)`` for every share, each in a process of its own; a single
-    share stays in this one.
+    """``work(share, report_progress)`` for every share, each in a process of its own.
 
-    ``work`` is a function of a module; ``tell`` is told how much was done since it was
-    last told. Raises what ``work`` raises if that is a DetectorError, else
-    TrainingError.
+    A single share stays in this process. ``work`` is a function of a module. Raises
+    what ``work`` raises if that is a DetectorError, else TrainingError, also for a
+    process that dies.
     """
     if len(shares) == 1:
-        return [work(shares[0], tell)]
+        return [work(shares[0], report_progress)]
     context = multiprocessing.get_context("spawn")
-    processes = []
-    pipes = []
-    try:
-        for share in shares:
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(
-                target=_worker, args=(work, share, theirs), daemon=True
-            )
-            process.start()
-            theirs.close()
-            processes.append(process)
-            pipes.append(ours)
-        return _gathered(pipes, tell)
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-        for pipe in pipes:
-            pipe.close()
-
-
-def _gathered(pipes: list[Connection[Any, Any]], tell: ReportProgress) -> list[Any]:
-    results: dict[int, Any] = {}
-    while len(results) < len(pipes):
-        for pipe in wait([p for i, p in enumerate(pipes) if i not in results]):
-            number = pipes.index(pipe)  # type: ignore[arg-type]
-            try:
-                kind, content = pipes[number].recv()
-            except EOFError:
-                raise TrainingError(
-                    "a worker process vanished (out of memory?): give it less data at once"
-                ) from None
-            if kind == "done":
-                tell(content)
-            elif kind == "failed":
-                raise content
-            else:
-                results[number] = content
-    return [results[i] for i in range(len(pipes))]
-
-
-def _worker(
-    work: Callable[[Any, ReportProgress], Any], share: Any, pipe: Connection[Any, Any]
-) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
-    with ExitStack() as leaving:
-        leaving.callback(pipe.close)
-        leaving.push(partial(_named, pipe))
+    with (
+        context.Manager() as manager,
+        ProcessPoolExecutor(len(shares), context, _ignore_interrupts) as pool,
+    ):
+        progress: Queue[int] = manager.Queue()
+        stop = manager.Event()
+        futures = [
+            pool.submit(_run_share, work, share, progress, stop) for share in shares
+        ]
         try:
-            pipe.send(("result", work(share, lambda count: pipe.send(("done", count)))))
-        except DetectorError as error:
-            pipe.send(("failed", error))
+            _await_all(futures, progress, report_progress)
+        finally:
+            stop.set()
+        return [future.result() for future in futures]
 
 
-def _named(
-    pipe: Connection[Any, Any],
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: TracebackType | None,
+def _ignore_interrupts() -> None:
+    """The parent, which is interrupted too, stops the shares itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run_share(
+    work: Callable[[_Share, ReportProgress], _Result],
+    share: _Share,
+    progress: Queue[int],
+    stop: Event,
+) -> _Result:
+    """In a process of its own."""
+
+    def report_progress(count: int) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        progress.put(count)
+
+    return work(share, report_progress)
+
+
+def _await_all(
+    futures: Sequence[Future[_Result]],
+    progress: Queue[int],
+    report_progress: ReportProgress,
 ) -> None:
-    """Tell the parent, which sees the pipe alone, what this process ends of; it ends of
-    it, and shows its trace, all the same.
-    """
-    if error is not None:
-        pipe.send(
-            (
-                "failed",
-                TrainingError(f"a worker failed: {type(error).__name__}: {error}"),
-            )
-        )
+    """Until all are done, or one has failed. Raises as :func:`on_cores` does."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, _INTERVAL, FIRST_EXCEPTION)
+        while not progress.empty():
+            report_progress(progress.get())
+        for future in done:
+            _refuse_failure(future)
+
+
+def _refuse_failure(future: Future[_Result]) -> None:
+    error = future.exception()
+    if error is None:
+        return
+    if isinstance(error, DetectorError):
+        raise error
+    if isinstance(error, BrokenProcessPool):
+        raise TrainingError(
+            "a worker process died (out of memory?): give it less data at once"
+        ) from None
+    traceback.print_exception(error)
+    raise TrainingError(f"a worker failed: {type(error).__name__}: {error}") from error

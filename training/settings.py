@@ -1,4 +1,4 @@
-"""Settings of ``training fit``: a TOML file over defaults."""
+"""Settings of ``training fit``: a TOML file over defaults, flags over both."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from detector.alerting.policy import AlertTuning
 from detector.errors import ConfigError
 from detector.model.settings import UTC, known_zone
+from detector.settings.load import load_alerting
 
 Detector = Literal["lstm", "ewma", "gaussian", "pca"]
+
+# Share of a stream's rows that fitting and validation may take together.
+_MOST_FITTED = 0.95
 
 
 class FitSettings(BaseModel):
@@ -22,8 +27,8 @@ class FitSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field("streams", min_length=1, description="the bundle's name")
-    version: str = Field("1", min_length=1)
-    seed: int = Field(0, ge=0)
+    version: str = Field("1", min_length=1, description="the bundle's version")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
     detector: Detector = Field(
         "lstm", description="the network, or a plain baseline in its place"
     )
@@ -34,11 +39,11 @@ class FitSettings(BaseModel):
         description="width of both LSTMs; 16 for one feature, else 48",
     )
     lean: bool = Field(
-        False, description="one feature: leave out how new a shape is, at a lower cost"
+        False, description="one feature: omit how new a shape is, at a lower cost"
     )
-    steps: int = Field(1200, ge=1, description="gradient steps at most")
+    steps: int = Field(1200, ge=1, description="maximum of gradient steps")
     window: int = Field(64, ge=8, description="steps of truncated backpropagation")
-    learning_rate: float = Field(4e-3, gt=0)
+    learning_rate: float = Field(4e-3, gt=0, description="Adam's largest step")
     patience: int = Field(
         6, ge=1, description="validations without an improvement before the fit stops"
     )
@@ -52,22 +57,29 @@ class FitSettings(BaseModel):
         0.1, gt=0, lt=1, description="the rows after those; the rest calibrates"
     )
     warm_up: int = Field(
-        120,
-        ge=1,
-        description="steps of a stream that training has not seen before it may alert",
+        120, ge=1, description="points of an unseen stream before it may alert"
     )
     learning: int = Field(
         2000,
         ge=1,
-        description="points over which such a stream learns its own scale: more than a day of them, to have seen its rhythm",
+        description="points over which an unseen stream learns its own scale: more "
+        "than a day of minutes, so that it has seen its daily pattern",
     )
     timezone: str = Field(
         UTC,
-        description="time zone whose wall clock the streams follow; the daemon takes it from the bundle",
+        description="time zone whose wall clock the streams follow; the daemon takes it "
+        "from the bundle",
     )
     units: dict[str, str] = Field(
         default_factory=dict,
         description="unit of each feature, for alerts and the report",
+    )
+    allow_worse: bool = Field(
+        False, description="write a network that a plain baseline beats"
+    )
+    alerting: AlertTuning = Field(
+        default_factory=AlertTuning,
+        description="the rules that incidents are counted with: those of the daemon",
     )
 
     @field_validator("timezone")
@@ -77,22 +89,36 @@ class FitSettings(BaseModel):
 
 
 def load(path: Path | None, **given: Any) -> FitSettings:
-    """Raises ConfigError that names the setting. ``given`` are the command's own
-    options; None means not given.
+    """The effective settings; ``given`` are the command's own options, None if not
+    given.
+
+    The rules of alerting are those of the daemon: the environment
+    (``DETECTOR_ALERTING__…``) over ``[alerting]`` of the file over the defaults. Raises
+    ConfigError that names the setting.
     """
+    table = _read(path)
+    alerting = table.pop("alerting", {})
+    if not isinstance(alerting, dict):
+        raise ConfigError(f"alerting in {path} is not a table: write [alerting]")
+    options = {name: value for name, value in given.items() if value is not None}
+    tuning = load_alerting(alerting, path).tuning()
     try:
-        table = tomllib.loads(path.read_text()) if path else {}
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read as TOML: {error}") from None
-    try:
-        settings = FitSettings(
-            **{**table, **{k: v for k, v in given.items() if v is not None}}
-        )
+        settings = FitSettings(**{**table, **options, "alerting": tuning})
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"settings of the fit: {'; '.join(faults)}") from None
-    if settings.fit_share + settings.validation_share >= 0.95:
+    if settings.fit_share + settings.validation_share >= _MOST_FITTED:
         raise ConfigError(
-            "fit_share and validation_share leave less than 5 % of the rows to calibrate on: lower one"
+            "fit_share and validation_share leave less than 5 % of the rows "
+            "to calibrate on: lower one"
         )
     return settings
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read as TOML: {error}") from None

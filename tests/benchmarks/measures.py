@@ -39,7 +39,8 @@ from detector.recovery.store_thread import StoreWorker
 from tests.benchmarks.houses import SIZES, Size, bundle, network, pipeline, poll
 from training.fitting.export import graph
 from training.models.multivariate import AutoencoderNetwork
-from training.models.surprise import BOOKS, Front
+from training.models.shapes import BOOKS
+from training.models.surprise import Front
 from training.models.univariate import UnivariateStep, first_row
 
 STREAMS = 1024

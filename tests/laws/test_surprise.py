@@ -14,15 +14,9 @@ import torch
 from detector.events import F32, F64
 from detector.model.engine import clock_input
 from training.models.multivariate import AutoencoderNetwork
-from training.models.surprise import (
-    BOOKS,
-    CENTROIDS,
-    DOUBTED,
-    PROTOTYPES,
-    Front,
-    Shape,
-    slot_of,
-)
+from training.models.shapes import BOOKS, PROTOTYPES, Shape
+from training.models.sketch import DOUBTED
+from training.models.surprise import CENTROIDS, Front, slot_of
 from training.models.univariate import UnivariateStep, first_row
 
 TICK = 300.0

@@ -1,18 +1,18 @@
 """What the daemon would have scored and raised over a file, at several false-alarm
 budgets, in one run of the graph.
 
-Theory of operation. The path is the daemon's own:
-:class:`detector.pipeline.pipeline.Pipeline`, composed as ``detector replay`` composes
-it, so that the alerts are those that ``replay --alerts`` writes, fed side by side as it
-feeds its rows (:mod:`detector.replay.chunks`). One pipeline for each budget sees the
-same polls; the first one runs the graph, the others are handed its answers, since a
-budget moves levels and no score.
+Theory of operation. The path is the daemon's own
+:class:`~detector.pipeline.pipeline.Pipeline`, composed as ``detector replay`` composes
+it and fed in the same order (:mod:`detector.replay.chunks`). So the alerts are those
+that ``replay --alerts`` writes. One pipeline for each budget sees the same polls. The
+first one runs the graph; the others receive its answers, because a budget moves
+thresholds and no score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from detector.data.readers import read_data
 from detector.data.tables import Table
 from detector.events import F32, F64, Alert
 from detector.model.bundle import Bundle
-from detector.model.engine import StepOutput
+from detector.model.engine import Engine, StepOutput
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
 from detector.pipeline.observer import NullObserver, ScoredBatch
@@ -29,14 +29,19 @@ from detector.replay.chunks import Chunk
 from detector.replay.offline import offline_pipeline
 from detector.settings.alerting import AlertingSettings
 
+#: Receives how many rows were done since its last call.
+ReportRows = Callable[[int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class StreamRows:
-    """One stream's rows in the order of the file: times float64 [n], values float32 [n,
-    F] (NaN missing).
+    """One stream's rows, in the order of the file.
 
-    ``whole`` is the stream of DATA that it is a metric of, where each metric is a
-    stream; elsewhere its own name.
+    Attributes:
+        whole: the stream of DATA that it is a metric of, if each metric is a stream;
+            else its own name.
+        times: float64 [n].
+        values: float32 [n, F], NaN where missing.
     """
 
     name: str
@@ -50,8 +55,9 @@ class StreamRows:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """From the alert that fired to the one that resolved it; ``ended_at`` is None where
-    it still fired at the end of the data.
+    """From the alert that fired to the one that resolved it; times in epoch seconds.
+
+    ``ended_at`` is None if it still fired at the end of the data.
     """
 
     stream: str
@@ -59,7 +65,7 @@ class Incident:
     fired_at: float
     ended_at: float | None
     score: float
-    level: float
+    threshold: float
     metrics: tuple[str, ...]
 
     def until(self, last: float) -> float:
@@ -69,59 +75,78 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """One track's outcome: score float32 [n] (NaN of a dropped row), expected and
-    contribution float32 [n, F], and for each budget the level in force float32 [n] and
-    the incidents.
+    """What became of one stream.
+
+    Attributes:
+        scores: float32 [n], NaN for a dropped row.
+        expected, contribution: float32 [n, F].
+        thresholds: for each budget, the threshold in force, float32 [n].
+        incidents: for each budget.
     """
 
     scores: F32
     expected: F32
     contribution: F32
-    levels: tuple[F32, ...]
+    thresholds: tuple[F32, ...]
     incidents: tuple[tuple[Incident, ...], ...]
 
 
 def tables_for(data: Path, *bundles: Bundle) -> list[Table]:
-    """DATA as bundles of one kind take it: each metric a stream, or the features of all
-    of them. Raises DataError if one is missing.
+    """DATA as bundles of one kind take it: each metric a stream, or all their features.
+
+    Raises DataError for a feature that is not there.
     """
-    features = dict.fromkeys(f for bundle in bundles for f in bundle.feature_names)
-    return read_data(data, list(features), bundles[0].manifest.each_metric)
+    names: dict[str, None] = {}
+    for bundle in bundles:
+        names |= dict.fromkeys(bundle.feature_names)
+    return read_data(data, list(names), bundles[0].manifest.each_metric)
 
 
-def tracks(tables: Sequence[Table], features: Sequence[str]) -> list[StreamRows]:
-    """Every stream of DATA, in the order in which they come."""
-    order = [tables[0].features.index(f) for f in features]
-    parts: dict[str, list[tuple[F64, F32]]] = {}
+def rows_by_stream(
+    tables: Sequence[Table], features: Sequence[str]
+) -> list[StreamRows]:
+    """Every stream of DATA, in the order of its first row."""
+    order = [tables[0].features.index(name) for name in features]
+    times: dict[str, list[F64]] = {}
+    values: dict[str, list[F32]] = {}
     wholes: dict[str, str] = {}
     for table in tables:
         wholes.update(zip(table.streams, table.wholes, strict=True))
         finite = table.finite
         for name, own in table.by_stream():
-            parts.setdefault(name, []).append((table.times[own], finite[own][:, order]))
-    joined = ((name, zip(*pieces, strict=True)) for name, pieces in parts.items())
+            times.setdefault(name, []).append(table.times[own])
+            values.setdefault(name, []).append(finite[own][:, order])
     return [
-        StreamRows(name, wholes[name], *(np.concatenate(column) for column in columns))
-        for name, columns in joined
+        StreamRows(
+            name=name,
+            whole=wholes[name],
+            times=np.concatenate(times[name]),
+            values=np.concatenate(values[name]),
+        )
+        for name in times
     ]
 
 
-def shared(of: Sequence[StreamRows], most: int) -> list[list[StreamRows]]:
-    """At most so many shares of about as many rows each; no stream is parted, nor are
-    its metrics.
+def shares(streams: Sequence[StreamRows], most: int) -> list[list[StreamRows]]:
+    """At most ``most`` shares of about as many rows each.
+
+    Neither a stream nor the metrics of one stream are parted.
     """
     wholes: dict[str, list[StreamRows]] = {}
-    for track in of:
-        wholes.setdefault(track.whole, []).append(track)
-    shares: list[list[StreamRows]] = [[] for _ in range(min(most, len(wholes)))]
-    sizes = [0] * len(shares)
-    for together in sorted(
-        wholes.values(), key=lambda whole: sum(map(len, whole)), reverse=True
-    ):
+    for stream in streams:
+        wholes.setdefault(stream.whole, []).append(stream)
+    found: list[list[StreamRows]] = [[] for _ in range(min(most, len(wholes)))]
+    sizes = [0] * len(found)
+    largest_first = sorted(wholes.values(), key=_rows, reverse=True)
+    for together in largest_first:
         least = sizes.index(min(sizes))
-        shares[least] += together
-        sizes[least] += sum(map(len, together))
-    return [s for s in shares if s]
+        found[least] += together
+        sizes[least] += _rows(together)
+    return [share for share in found if share]
+
+
+def _rows(streams: Sequence[StreamRows]) -> int:
+    return sum(map(len, streams))
 
 
 class _Recorder(NullObserver):
@@ -129,25 +154,26 @@ class _Recorder(NullObserver):
     row. Implements Engine and Observer.
     """
 
-    def __init__(self, runtime: OnnxEngine, stretch: Chunk, width: int) -> None:
-        self._runtime = runtime
-        self._stretch = stretch
-        rows = len(stretch)
+    def __init__(self, engine: Engine, chunk: Chunk, features: int) -> None:
+        self._engine = engine
+        self._chunk = chunk
+        rows = len(chunk)
         self.steps: list[StepOutput] = []
         self.alerts: list[Alert] = []
         self.scores = np.full(rows, np.nan, np.float32)
-        self.levels = np.full(rows, np.nan, np.float32)
-        self.expected = np.full((rows, width), np.nan, np.float32)
-        self.contribution = np.zeros((rows, width), np.float32)
+        self.thresholds = np.full(rows, np.nan, np.float32)
+        self.expected = np.full((rows, features), np.nan, np.float32)
+        self.contribution = np.zeros((rows, features), np.float32)
 
     def step(self, x: F32, clock: F32, state: F32) -> StepOutput:
-        self.steps.append(self._runtime.step(x, clock, state))
-        return self.steps[-1]
+        output = self._engine.step(x, clock, state)
+        self.steps.append(output)
+        return output
 
     def scored(self, batch: ScoredBatch) -> None:
-        rows = self._stretch.rows(batch.offsets)
+        rows = self._chunk.rows(batch.offsets)
         self.scores[rows] = batch.step.score
-        self.levels[rows] = batch.decisions.threshold
+        self.thresholds[rows] = batch.decisions.threshold
         self.contribution[rows] = batch.step.contribution
         self.expected[rows] = batch.step.expected
 
@@ -155,22 +181,23 @@ class _Recorder(NullObserver):
         self.alerts.append(alert)
 
 
-class _Again(NullObserver):
-    """Hands out what another engine answered to the same questions, and files the
-    levels in force. Implements Engine and Observer.
+class _Repeater(NullObserver):
+    """Answers as another engine answered the same questions, and files the thresholds
+    in force. Implements Engine and Observer.
     """
 
-    def __init__(self, stretch: Chunk) -> None:
-        self._stretch = stretch
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
         self.answers: Iterator[StepOutput] = iter(())
         self.alerts: list[Alert] = []
-        self.levels = np.full(len(stretch), np.nan, np.float32)
+        self.thresholds = np.full(len(chunk), np.nan, np.float32)
 
     def step(self, x: F32, clock: F32, state: F32) -> StepOutput:
         return next(self.answers)
 
     def scored(self, batch: ScoredBatch) -> None:
-        self.levels[self._stretch.rows(batch.offsets)] = batch.decisions.threshold
+        rows = self._chunk.rows(batch.offsets)
+        self.thresholds[rows] = batch.decisions.threshold
 
     def alerted(self, alert: Alert) -> None:
         self.alerts.append(alert)
@@ -178,18 +205,19 @@ class _Again(NullObserver):
 
 def backtest(
     bundle: Bundle,
-    of: Sequence[StreamRows],
+    streams: Sequence[StreamRows],
     alerting: Sequence[AlertingSettings],
-    tell: Callable[[int], None],
+    report_rows: ReportRows,
     model: ModelSettings | None = None,
 ) -> list[Backtest]:
-    """``alerting``: the settings at each budget. ``tell`` is told how many rows were
-    done since it was last told; ``model`` says where streams live, if not where the
-    bundle's do.
+    """Each stream's outcome; ``alerting`` are the settings at each budget.
+
+    ``model`` says which time zones the streams have, if not those of the bundle.
     """
-    stretch = _laid(of)
-    recorder = _Recorder(OnnxEngine(bundle), stretch, len(bundle.manifest.features))
-    repeaters = [_Again(stretch) for _ in alerting[1:]]
+    chunk = _joined(streams)
+    features = len(bundle.manifest.features)
+    recorder = _Recorder(OnnxEngine(bundle), chunk, features)
+    repeaters = [_Repeater(chunk) for _ in alerting[1:]]
     first = offline_pipeline(
         bundle, recorder, alerting[0].tuning(), recorder, model=model
     )
@@ -198,82 +226,82 @@ def backtest(
         for repeater, settings in zip(repeaters, alerting[1:], strict=True)
     ]
     done = 0
-    for columns in stretch.polls():
-        first.process([columns])
+    for records in chunk.polls():
+        first.process([records])
         for repeater, pipeline in zip(repeaters, others, strict=True):
             repeater.answers = iter(recorder.steps)
-            pipeline.process([columns])
+            pipeline.process([records])
         recorder.steps.clear()
-        tell(columns.next_offset - done)
-        done = columns.next_offset
-    raised = [recorder.alerts, *(r.alerts for r in repeaters)]
-    found = [_incidents(alerts) for alerts in raised]
-    in_force = [recorder.levels, *(r.levels for r in repeaters)]
-    ends = np.cumsum([len(t) for t in of]).tolist()
-    return [
-        Backtest(
-            recorder.scores[own],
-            recorder.expected[own],
-            recorder.contribution[own],
-            tuple(levels[own] for levels in in_force),
-            tuple(tuple(f.get(t.name, ())) for f in found),
-        )
-        for t, own in zip(
-            of,
-            (slice(end - len(t), end) for t, end in zip(of, ends, strict=True)),
-            strict=True,
-        )
-    ]
+        report_rows(records.next_offset - done)
+        done = records.next_offset
+    return _outcomes(streams, recorder, repeaters)
 
 
-def _laid(of: Sequence[StreamRows]) -> Chunk:
-    """The rows of all tracks, end to end."""
-    who = np.repeat(np.arange(len(of)), [len(t) for t in of])
+def _joined(streams: Sequence[StreamRows]) -> Chunk:
+    """The rows of all streams, end to end."""
+    numbers = np.repeat(np.arange(len(streams)), [len(s) for s in streams])
     return Chunk(
-        [t.name for t in of],
-        who,
-        np.concatenate([t.times for t in of]),
-        np.concatenate([t.values for t in of]),
+        [s.name for s in streams],
+        numbers,
+        np.concatenate([s.times for s in streams]),
+        np.concatenate([s.values for s in streams]),
     )
 
 
-def _incidents(raised: Sequence[Alert]) -> dict[str, list[Incident]]:
+def _outcomes(
+    streams: Sequence[StreamRows], recorder: _Recorder, repeaters: Sequence[_Repeater]
+) -> list[Backtest]:
+    """What was recorded, by stream and budget."""
+    budgets: list[_Recorder | _Repeater] = [recorder, *repeaters]
+    incidents = [_incidents(budget.alerts) for budget in budgets]
+    found = []
+    start = 0
+    for stream in streams:
+        own = slice(start, start + len(stream))
+        start = own.stop
+        one = Backtest(
+            scores=recorder.scores[own],
+            expected=recorder.expected[own],
+            contribution=recorder.contribution[own],
+            thresholds=tuple(budget.thresholds[own] for budget in budgets),
+            incidents=tuple(tuple(i.get(stream.name, ())) for i in incidents),
+        )
+        found.append(one)
+    return found
+
+
+def _incidents(alerts: Sequence[Alert]) -> dict[str, list[Incident]]:
     """Alerts, in the order in which they were raised, as incidents of each stream."""
     found: dict[str, dict[float, Incident]] = {}
-    for alert in raised:
+    for alert in alerts:
         own = found.setdefault(alert.stream, {})
         known = own.get(alert.starts_at)
         if alert.firing and known is None:
-            metrics = tuple(d.name for d in alert.deviations if d.contribution > 0)
-            own[alert.starts_at] = Incident(
-                alert.stream,
-                alert.starts_at,
-                alert.at,
-                None,
-                alert.score,
-                alert.threshold,
-                metrics,
-            )
+            own[alert.starts_at] = _opened(alert)
         elif not alert.firing and known is not None:
-            own[alert.starts_at] = Incident(
-                known.stream,
-                known.starts_at,
-                known.fired_at,
-                alert.ends_at,
-                known.score,
-                known.level,
-                known.metrics,
-            )
+            own[alert.starts_at] = replace(known, ended_at=alert.ends_at)
     return {stream: list(own.values()) for stream, own in found.items()}
+
+
+def _opened(alert: Alert) -> Incident:
+    metrics = tuple(d.name for d in alert.deviations if d.contribution > 0)
+    return Incident(
+        stream=alert.stream,
+        starts_at=alert.starts_at,
+        fired_at=alert.at,
+        ended_at=None,
+        score=alert.score,
+        threshold=alert.threshold,
+        metrics=metrics,
+    )
 
 
 def at_budgets(
     alerting: AlertingSettings, budgets: Sequence[float]
 ) -> list[AlertingSettings]:
     """The same settings with each of the budgets, in false alarms a stream-week."""
+    fields = alerting.model_dump()
     return [
-        AlertingSettings.model_validate(
-            {**alerting.model_dump(), "false_alarms_per_week": b}
-        )
-        for b in budgets
+        AlertingSettings.model_validate({**fields, "false_alarms_per_week": budget})
+        for budget in budgets
     ]

@@ -12,7 +12,8 @@ under the surface*, VLDB 2022). A buffer of length w widens each anomaly by w/2 
 on either side, with a label that falls as sqrt(1 - d/w) with the distance d. With A the
 alerted points at a threshold, l the widened labels and P the labelled points:
 
-    TP = sum of l over A        precision = TP / |A|        recall = min(1, TP / (P + half of the buffers' l over A)) * anomalies hit / anomalies
+    TP = sum of l over A        precision = TP / |A|
+    recall = min(1, TP / (P + half of the buffers' l over A)) * hit / anomalies
 
 where anomalies whose buffers touch are one, and one is hit if any of its points, buffer
 included, is in A. Thresholds are the scores at evenly spaced ranks, as in the authors'
@@ -22,9 +23,9 @@ own evaluation, so that figures compare with published ones.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from detector.events import F32, F64, I64
+from training.history.labels import Truth, runs
 
 THRESHOLDS = 250
 DEFAULT_BUFFER = 125  # points, for a metric without a rhythm
@@ -32,14 +33,7 @@ _SHORTEST_PERIOD = 3
 _LONGEST_PERIOD = 300
 _READ = 20_000
 
-Truth = npt.NDArray[np.bool_]
 Scores = F32 | F64
-
-
-def runs(truth: Truth) -> tuple[I64, I64]:
-    """First and last index of every run of True."""
-    edges = np.diff(np.concatenate(([False], truth, [False])).astype(np.int8))
-    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
 
 
 def average_precision(scores: Scores, truth: Truth) -> float:

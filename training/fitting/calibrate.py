@@ -1,18 +1,16 @@
-"""From a step to the bundle's rows and tail fit: the exported graph walks through
-history as the daemon would.
+"""From held-out scores to the tail fit that thresholds are computed from.
 
-Theory of operation. All streams are stepped side by side through the very graph that
-will be served, so the scores that levels are learned from are those the daemon
-computes. Incidents a stream-week at each of some fifty levels are counted with the
-daemon's own decision table on the calibration rows, which no weight and no scale was
-fitted to. Where fewer than :data:`EVIDENCE` incidents are left, the rate goes on
-log-linearly (an exponential tail; Pickands 1975, Balkema & de Haan 1974) with the slope
-of the last counted levels.
+Theory of operation. The scores come from the exported graph that will run in the
+daemon, and incidents are counted with the daemon's own decision table, on calibration
+rows to which no weight and no scale was fitted. So incidents a stream-week at each of
+some fifty thresholds are what the daemon would have raised. Where fewer than
+:data:`EVIDENCE` incidents are left, the rate goes on log-linearly with the slope of the
+last counted thresholds (an exponential tail; Pickands 1975, Balkema & de Haan 1974).
 
-A single metric's score means the same whatever the metric, so there the rates of the
-bundle in the package are known beforehand. They count as :data:`PRIOR_WEEKS`
-stream-weeks of incidents beside those counted (a gamma prior of a Poisson rate): a few
-days of history, which show no weekend and no deploy, don't set levels by themselves,
+A single metric's score means the same for every metric, so there the rates of the
+built-in bundle are known beforehand. They count as :data:`PRIOR_WEEKS` stream-weeks of
+incidents beside those counted (a gamma prior of a Poisson rate). So a few days of
+history, which show no weekend and no deployment, don't set thresholds by themselves,
 and a month of a fleet does.
 """
 
@@ -26,7 +24,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from detector.alerting.decide import decide
-from detector.alerting.policy import AlertTuning, candidate_policy
+from detector.alerting.policy import AlertPolicy, AlertTuning, candidate_policy
 from detector.alerting.thresholds import (
     REFERENCE_SHARE,
     effective_budget,
@@ -37,232 +35,285 @@ from detector.model.tail import TailFit
 from detector.state.decisions import fresh_decisions
 from detector.timestamps import WEEK
 
-LEVELS = 48
+# Thresholds at which incidents are counted.
+THRESHOLDS = 48
+# Incidents that a counted rate rests on at least: its deviation is then a third.
 EVIDENCE = 8
-# stream-weeks in which EVIDENCE incidents are counted at half a false alarm a week
+# Stream-weeks in which EVIDENCE incidents are counted at half a false alarm a week.
 PRIOR_WEEKS = 16.0
-_COLUMNS = 20_000
-_FOR_A_QUANTILE = 20  # points over it
+# Incidents at the lowest threshold that the slope of the tail rests on, and how many
+# thresholds it needs and takes.
+_FOR_SLOPE = 3
+_LEAST_FOR_SLOPE = 4
+_MOST_FOR_SLOPE = 16
+# Rows of decision state that are held at once.
+_ROWS = 20_000
+# Points over a quantile that it rests on.
+_FOR_A_QUANTILE = 20
+# Octaves of a stream's age at which cold-start offsets are measured: from 120 points to
+# half a million.
 _OCTAVES = 12
-_NOTHING = -1e6  # score after a stream ended
-# of ln(rate) per unit of score: a budget a tenth as large is 0.1 to 2.3 of score higher
-_SLOPE = (-20.0, -1.0)
+# A score after a stream's last point.
+_NOTHING = -1e6
+# Change of ln(rate) per unit of score: a budget a tenth as large is 0.1 to 2.3 of score
+# higher. The default stands in for a slope that too few incidents show.
+_SLOPES = (-20.0, -1.0)
 _DEFAULT_SLOPE = -3.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Scores of the calibration rows of N streams.
+
+    Attributes:
+        scores: float32 [n_i] of each stream.
+        ticks: each stream's interval between two points, in seconds.
+    """
+
+    scores: Sequence[F32]
+    ticks: Sequence[float]
+
+    @property
+    def weeks(self) -> float:
+        """Stream-weeks that the scores cover."""
+        pairs = zip(self.scores, self.ticks, strict=True)
+        return sum(len(scores) * tick / WEEK for scores, tick in pairs)
+
+    @property
+    def tick(self) -> float:
+        """The fleet's interval, in seconds."""
+        return float(np.median(self.ticks))
+
+    @property
+    def pooled(self) -> F32:
+        return np.concatenate(self.scores)
+
+    def part(self, rows: slice) -> HeldOut:
+        return HeldOut(self.scores[rows], self.ticks[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class NewStreams:
+    """Scores of streams from their very first point on, float32 [n_i] of each.
+
+    They may alert after ``warm_up`` points.
+    """
+
+    scores: Sequence[F32]
+    warm_up: int
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
     """What is known of the rates before anything is counted: the tail of another fleet,
-    of streams with a point every ``tick`` seconds.
+    whose streams have a point every ``tick`` seconds.
     """
 
     tail: TailFit
     tick: float
     weeks: float = PRIOR_WEEKS
 
-    def incidents_at(self, levels: F64, tick: float) -> F64:
-        """What it counts as at ``levels`` [K] beside a fleet with another tick: what is
-        rare is rare by the point.
+    def incidents_at(self, thresholds: F64, tick: float) -> F64:
+        """Incidents [K] that it counts as, beside a fleet with another tick.
+
+        What is rare is rare per point.
         """
-        return self.weeks * (self.tick / tick) * self.tail.rates_at(levels)
+        return self.weeks * (self.tick / tick) * self.tail.rates_at(thresholds)
 
 
-def calibrated(
-    scores: list[F32],
-    ticks: Sequence[float],
-    tuning: AlertTuning,
-    new: Sequence[F32] = (),
-    warm_up: int = 1,
-    prior: Prior | None = None,
-) -> tuple[TailFit, F64, F64]:
-    """Held-out scores of each stream, a point every so many seconds -> tail fit, levels
-    [K], incidents float64 [N, K] at them.
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A tail fit, and what it rests on.
 
-    ``new``: scores of streams from the first point that the detector ever saw of them
-    on; they may alert after ``warm_up``. Counted twice: the second time incidents are
-    kept apart as under a budget of each level's rate, and streams have levels of their
-    own, in units of the scale that the first count gave.
+    Attributes:
+        thresholds: float64 [K], rising.
+        counts: float64 [N, K], the incidents of each stream at each of them.
     """
-    levels = candidate_levels(scores)
+
+    tail: TailFit
+    thresholds: F64
+    counts: F64
+
+
+def calibrate(
+    held_out: HeldOut,
+    tuning: AlertTuning,
+    new: NewStreams | None = None,
+    prior: Prior | None = None,
+) -> Calibration:
+    """Count incidents and fit the tail of their rate.
+
+    They are counted twice. The second time, incidents keep the distance that a budget
+    of each threshold's rate asks for, and streams have offsets of their own, in units
+    of the scale that the first count gave.
+    """
+    thresholds = candidate_thresholds(held_out.scores)
     if prior is not None:
-        levels = np.union1d(
-            levels, [level for level in prior.tail.thresholds if level > levels[-1]]
-        )
-    weeks = sum(len(s) * tick / WEEK for s, tick in zip(scores, ticks, strict=True))
-    found = incidents(scores, levels, tuning, ticks)
-    first = replace(
-        _tail(levels, found, weeks, ticks, prior),
-        reference_score=float(np.quantile(np.concatenate(scores), 1 - REFERENCE_SHARE)),
-    )
-    found = incidents(scores, levels, tuning, ticks, first)
-    tail = replace(
-        _tail(levels, found, weeks, ticks, prior), reference_score=first.reference_score
-    )
-    share = float(
-        np.mean(
-            np.concatenate(scores)
-            >= tail.threshold(effective_budget(tuning.false_alarms_per_week))
-        )
-    )
-    return (
-        replace(
-            tail,
-            cold_start_offsets=cold_start_offsets(
-                new, np.concatenate(scores), share, warm_up
-            ),
-        ),
-        levels,
-        found,
-    )
+        known = prior.tail.thresholds
+        higher = [threshold for threshold in known if threshold > thresholds[-1]]
+        thresholds = np.union1d(thresholds, higher)
+    pooled = held_out.pooled
+    reference = float(np.quantile(pooled, 1 - REFERENCE_SHARE))
+    counts = incidents(held_out, thresholds, tuning)
+    first = _tail(held_out, thresholds, counts, prior)
+    first = replace(first, reference_score=reference)
+    counts = incidents(held_out, thresholds, tuning, first)
+    tail = _tail(held_out, thresholds, counts, prior)
+    warning = tail.threshold(effective_budget(tuning.false_alarms_per_week))
+    offsets: tuple[tuple[float, float], ...] = ()
+    if new is not None:
+        share = float(np.mean(pooled >= warning))
+        offsets = cold_start_offsets(new, pooled, share)
+    tail = replace(tail, reference_score=reference, cold_start_offsets=offsets)
+    return Calibration(tail, thresholds, counts)
 
 
 def _tail(
-    levels: F64, found: F64, weeks: float, ticks: Sequence[float], prior: Prior | None
+    held_out: HeldOut, thresholds: F64, counts: F64, prior: Prior | None
 ) -> TailFit:
-    """Of the incidents ``found`` [N, K], and those that the prior counts as."""
-    counts = found.sum(axis=0)
+    """Of the incidents [N, K], and of those that the prior counts as."""
+    found = counts.sum(axis=0)
+    weeks = held_out.weeks
     if prior is None:
-        return tail_fit(levels, counts, weeks)
-    known = prior.incidents_at(levels, float(np.median(ticks)))
-    return replace(
-        tail_fit(levels, counts + known, weeks + prior.weeks), stream_weeks=weeks
-    )
+        return tail_fit(thresholds, found, weeks)
+    known = prior.incidents_at(thresholds, held_out.tick)
+    tail = tail_fit(thresholds, found + known, weeks + prior.weeks)
+    return replace(tail, stream_weeks=weeks)
 
 
 def cold_start_offsets(
-    new: Sequence[F32], known: F32, share: float, warm_up: int
+    new: NewStreams, known: F32, share: float
 ) -> tuple[tuple[float, float], ...]:
-    """Ages and what young streams score higher by at them: the score that ``share`` of
-    their points pass less that of the ``known`` streams' points.
+    """Ages, in points, and how much higher new streams score at them.
 
-    By octaves of age from ``warm_up`` on, as far as there are points; never rising with
-    age, nothing at four times the last one.
+    That is the score that ``share`` of the new streams' points pass, minus the same of
+    the ``known`` streams' points. It is measured by octaves of age from the warm-up on,
+    as far as there are points, never rises with age, and is 0 at four times the last
+    age.
     """
-    found = []
-    for start in warm_up * 2 ** np.arange(_OCTAVES):
-        points = np.concatenate(
-            [s[start : 2 * start] for s in new] or [np.zeros(0, np.float32)]
-        )
+    ages: list[float] = []
+    offsets: list[float] = []
+    for start in new.warm_up * 2 ** np.arange(_OCTAVES):
+        pieces = [scores[start : 2 * start] for scores in new.scores]
+        points = np.concatenate([np.zeros(0, np.float32), *pieces])
         if len(points) < 10 * _FOR_A_QUANTILE:
             break
         over = max(share, _FOR_A_QUANTILE / len(points))
-        found.append(
-            (
-                float(start * np.sqrt(2)),
-                float(np.quantile(points, 1 - over) - np.quantile(known, 1 - over)),
-            )
-        )
-    if not found:
+        higher = np.quantile(points, 1 - over) - np.quantile(known, 1 - over)
+        ages.append(float(start * np.sqrt(2)))
+        offsets.append(max(0.0, float(higher)))
+    if not ages:
         return ()
-    offsets = np.maximum.accumulate([max(0.0, offset) for _, offset in found][::-1])[
-        ::-1
-    ]
-    return (
-        *(
-            (age, offset)
-            for (age, _), offset in zip(found, offsets.tolist(), strict=True)
-        ),
-        (4 * found[-1][0], 0.0),
-    )
+    falling = np.maximum.accumulate(offsets[::-1])[::-1].tolist()
+    return (*zip(ages, falling, strict=True), (4 * ages[-1], 0.0))
 
 
 def incidents(
-    scores: list[F32],
-    levels: F64,
+    held_out: HeldOut,
+    thresholds: F64,
     tuning: AlertTuning,
-    ticks: Sequence[float],
     tail: TailFit | None = None,
 ) -> F64:
-    """float64 [N, K]: incidents that each stream opens at each level, by the daemon's
-    own decision table, without the lift after each.
+    """float64 [N, K]: incidents that each stream opens at each threshold.
 
-    ``tail``: what is known of the rates at these levels already.
+    The daemon's own decision table counts them, without the penalty after each.
+    ``tail``: what is known of the rates at these thresholds already.
     """
-    counts = np.zeros((len(scores), len(levels)))
-    chunk = max(1, _COLUMNS // len(levels))
-    for start in range(0, len(scores), chunk):
-        part = slice(start, start + chunk)
-        counts[part] = _count(
-            scores[part], levels, tuning, ticks[part], tail, float(np.median(ticks))
-        )
+    streams = len(held_out.scores)
+    counts = np.zeros((streams, len(thresholds)))
+    at_once = max(1, _ROWS // len(thresholds))
+    for start in range(0, streams, at_once):
+        rows = slice(start, start + at_once)
+        part = held_out.part(rows)
+        policy = _policy(len(part.scores), thresholds, tuning, tail, held_out.tick)
+        counts[rows] = _count(part, len(thresholds), policy)
     return counts
 
 
-def _count(
-    scores: list[F32],
-    levels: F64,
+def _policy(
+    streams: int,
+    thresholds: F64,
     tuning: AlertTuning,
-    ticks: Sequence[float],
     tail: TailFit | None,
-    reference: float,
-) -> F64:
-    """One row of decision state for each stream and level."""
-    longest = max(map(len, scores))
-    padded = np.full((longest, len(scores)), _NOTHING, np.float32)
-    for i, s in enumerate(scores):
-        padded[: len(s), i] = s
-    most = (
-        np.full(len(levels), np.inf) if tail is None else max_gap(tail.rates_at(levels))
+    tick: float,
+) -> AlertPolicy:
+    """One row for each stream and threshold."""
+    gaps = np.full(len(thresholds), np.inf)
+    if tail is not None:
+        gaps = np.asarray(max_gap(tail.rates_at(thresholds)))
+    policy = candidate_policy(
+        tuning, np.tile(thresholds, streams), np.tile(gaps, streams), warm_up=0
     )
-    since = np.repeat(ticks, len(levels))
-    rules = candidate_policy(
-        tuning, np.tile(levels, len(scores)), np.tile(most, len(scores)), warm_up=0
+    if tail is None or tail.reference_score is None:
+        return policy
+    return dataclasses.replace(
+        policy,
+        reference_score=tail.reference_score,
+        score_scale=tail.score_scale,
+        tick=tick,
     )
-    if tail is not None and tail.reference_score is not None:
-        rules = dataclasses.replace(
-            rules,
-            reference_score=tail.reference_score,
-            score_scale=tail.score_scale,
-            tick=reference,
-        )
+
+
+def _count(held_out: HeldOut, thresholds: int, policy: AlertPolicy) -> F64:
+    """float64 [N, K] of some streams, side by side."""
+    streams = len(held_out.scores)
+    longest = max(map(len, held_out.scores))
+    padded = np.full((longest, streams), _NOTHING, np.float32)
+    for column, scores in enumerate(held_out.scores):
+        padded[: len(scores), column] = scores
+    since = np.repeat(held_out.ticks, thresholds)
     rows = fresh_decisions(len(since), known=True)
     found = np.zeros(len(rows))
     for t in range(longest):
-        decided = decide(
-            rows, since * t, since, np.repeat(padded[t], len(levels)), rules
-        )
+        scores = np.repeat(padded[t], thresholds)
+        decided = decide(rows, since * t, since, scores, policy)
         rows = decided.rows
         found += decided.reason == Reason.FIRED
-    return found.reshape(len(scores), len(levels))
+    return found.reshape(streams, thresholds)
 
 
-def candidate_levels(scores: list[F32]) -> F64:
-    """Rising levels from the median to the maximum of the pooled scores, evenly spaced
-    in the logarithm of the share above.
+def candidate_thresholds(scores: Sequence[F32]) -> F64:
+    """Rising thresholds from the median to the maximum of the pooled scores, evenly
+    spaced in the logarithm of the share above.
     """
     pooled = np.concatenate(scores)
-    levels = np.quantile(pooled, 1 - np.geomspace(0.5, 1 / len(pooled), LEVELS))
-    return np.unique(levels.astype(np.float64))
+    shares = np.geomspace(0.5, 1 / len(pooled), THRESHOLDS)
+    return np.unique(np.quantile(pooled, 1 - shares).astype(np.float64))
 
 
-def tail_fit(levels: F64, counts: F64, weeks: float) -> TailFit:
-    """Pooled over the fleet: ``counts`` [K] incidents at rising ``levels`` [K] in
+def tail_fit(thresholds: F64, counts: F64, weeks: float) -> TailFit:
+    """Pooled over the fleet: ``counts`` [K] incidents at rising ``thresholds`` [K] in
     ``weeks`` stream-weeks.
     """
-    start = int(np.argmax(counts))  # below it incidents merge into one that never ends
-    levels = levels[start:]
+    # below the most counted threshold, incidents merge into one that never ends
+    start = int(np.argmax(counts))
+    thresholds = thresholds[start:]
     counts = np.maximum.accumulate(counts[start:][::-1])[::-1]
+    slope = _slope(thresholds, counts)
     known = counts >= EVIDENCE
-    some = counts >= 3
-    slope = _DEFAULT_SLOPE
-    if some.sum() >= 4 and np.ptp(levels[some]) > 0:
-        upper = np.flatnonzero(some)[-16:]
-        slope = float(
-            np.clip(np.polyfit(levels[upper], np.log(counts[upper]), 1)[0], *_SLOPE)
-        )
-    # too little happened to count: the highest level that is certain, and the default
-    # tail from there
+    # too little happened to count: the highest threshold that is certain, and the
+    # default tail from there
     if not known.any():
+        certain = thresholds[0] if counts[0] >= 1 else thresholds[-1]
         rate = max(float(counts[0]), 1.0) / weeks
-        return TailFit(
-            (float(levels[0] if counts[0] >= 1 else levels[-1]),), (rate,), slope, weeks
-        )
-    # one level a rate, the lowest that reaches it: ln(rate) must fall for the
-    # interpolation to have one answer
-    rates, first = np.unique(-counts[known], return_index=True)
+        return TailFit((float(certain),), (rate,), slope, weeks)
+    # one threshold for each rate, the lowest that reaches it: ln(rate) must fall for
+    # the interpolation to have one answer
+    falling, lowest = np.unique(-counts[known], return_index=True)
     return TailFit(
-        tuple(levels[known][first].tolist()),
-        tuple((-rates / weeks).tolist()),
-        slope,
-        weeks,
+        thresholds=tuple(thresholds[known][lowest].tolist()),
+        rates=tuple((-falling / weeks).tolist()),
+        slope=slope,
+        stream_weeks=weeks,
     )
+
+
+def _slope(thresholds: F64, counts: F64) -> float:
+    """Change of ln(rate) per unit of score in the upper tail."""
+    usable = counts >= _FOR_SLOPE
+    enough = usable.sum() >= _LEAST_FOR_SLOPE
+    if not enough or np.ptp(thresholds[usable]) == 0:
+        return _DEFAULT_SLOPE
+    upper = np.flatnonzero(usable)[-_MOST_FOR_SLOPE:]
+    slope = np.polyfit(thresholds[upper], np.log(counts[upper]), 1)[0]
+    return float(np.clip(slope, *_SLOPES))

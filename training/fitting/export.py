@@ -26,20 +26,29 @@ import onnx
 import torch
 
 from detector.errors import BundleError
+from detector.events import F32
 from detector.model.bundle import MANIFEST, Manifest, load_bundle, sha256
-from detector.model.engine import clock_input
 from detector.model.onnx_engine import INPUTS, OUTPUTS, OnnxEngine
 from training.errors import TrainingError
 from training.history.history import History
 from training.models.baselines import Baseline
 from training.models.multivariate import AutoencoderStep
 from training.models.univariate import UnivariateStep
+from training.models.walk import Wave, walk
 
-TOLERANCE = 1e-4
 AnyStep = AutoencoderStep | UnivariateStep | Baseline
-# held-out ticks of each of so many streams
+# Largest relative difference of a score between torch and onnxruntime: float32 has
+# seven digits, and a step adds some thousand numbers.
+TOLERANCE = 1e-4
+# Share of the steps that must agree so closely.
+_AGREEING = 0.99
+# A smaller score counts as this one in a relative difference.
+_LEAST_SCORE = 1e-3
+# Held-out points of each stream, and streams, that are compared.
 _COMPARED = 300
 _STREAMS = 256
+# Version of the ONNX operators: onnxruntime runs it since 1.14.
+_OPSET = 18
 
 
 def graph(step: AnyStep) -> bytes:
@@ -60,7 +69,7 @@ def graph(step: AnyStep) -> bytes:
             dynamo=True,
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),
-            opset_version=18,
+            opset_version=_OPSET,
             verbose=False,
             dynamic_shapes={"x": {0: batch}, "clock": {0: batch}, "state": {0: batch}},
         )
@@ -164,20 +173,14 @@ def _swap(stage: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_files(
-    stage: Path, files: Mapping[str, bytes], fields: Mapping[str, Any]
-) -> None:
-    """Every file and then the manifest that vouches for them; ``fields`` is the
-    manifest less its digests.
-    """
+def write_files(stage: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
+    """Every file, and then the manifest with their digests; all of it durable."""
     for name, data in files.items():
         (stage / name).write_bytes(data)
-    manifest = Manifest(
-        **fields, files={name: sha256(data) for name, data in files.items()}
-    )
-    (stage / MANIFEST).write_bytes(
-        msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
-    )
+    digests = {name: sha256(data) for name, data in files.items()}
+    signed = msgspec.structs.replace(manifest, files=digests)
+    text = msgspec.json.format(msgspec.json.encode(signed), indent=1)
+    (stage / MANIFEST).write_bytes(text + b"\n")
     for path in stage.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -186,46 +189,45 @@ def write_files(
 def verify(
     stage: Path, step: AnyStep, history: History, first: Mapping[str, int]
 ) -> float:
-    """Open ``stage`` as the daemon does and step held-out rows through both; the
-    largest relative difference of a score.
+    """Open ``stage`` as the daemon does and step held-out rows through both.
 
-    Each step starts both from the same row: a choice between two that are all but equal
-    may fall either way, and from there on two rows would go their own ways. For the
-    same reason one step in a hundred may differ. Raises TrainingError if the difference
-    is over :data:`TOLERANCE` or the bundle can't be opened.
+    ``first``: the row of each stream that is compared first. Returns the largest
+    relative difference of a score, but for one step in a hundred.
+
+    Each step starts both from the same row. A choice between two numbers that are all
+    but equal may fall either way, and from there on two rows would go their own ways;
+    for the same reason one step in a hundred may differ. Raises TrainingError if the
+    difference is over :data:`TOLERANCE` or the bundle can't be opened.
     """
     try:
         bundle = load_bundle(stage)
-        runtime = OnnxEngine(bundle)
+        engine = OnnxEngine(bundle)
     except BundleError as error:
         raise TrainingError(
             f"the exported bundle can't be opened ({error}); nothing was written"
         ) from None
-    chosen = history.series[:_STREAMS]
-    starts = [min(first[series.name], len(series) - 1) for series in chosen]
-    state = np.repeat(bundle.initial[None], len(chosen), axis=0)
-    found = []
-    for t in range(_COMPARED):
-        running = [i for i, series in enumerate(chosen) if starts[i] + t < len(series)]
-        if not running:
-            break
-        x = np.stack([chosen[i].values[starts[i] + t] for i in running])
-        times = np.array([chosen[i].times[starts[i] + t] for i in running])
-        clock = clock_input(
-            np.array([chosen[i].tick for i in running]), history.wall(times)
-        )
-        served = runtime.step(x, clock, state[running])
+    streams = []
+    for series in history.series[:_STREAMS]:
+        start = min(first[series.name], len(series) - 1)
+        streams.append(series.part(start, start + _COMPARED))
+    differences = []
+
+    def compare(wave: Wave, state: F32) -> F32:
+        served = engine.step(wave.x, wave.clock, state)
+        inputs = map(torch.from_numpy, (wave.x, wave.clock, state))
         with torch.no_grad():
-            score = step(
-                torch.from_numpy(x),
-                torch.from_numpy(clock),
-                torch.from_numpy(state[running]),
-            )[0].numpy()
-        found.append(np.abs(served.score - score) / np.maximum(np.abs(score), 1e-3))
-        state[running] = served.next_state
-    worst = float(np.quantile(np.concatenate(found), 0.99, method="lower"))
+            score = step(*inputs)[0].numpy()
+        size = np.maximum(np.abs(score), _LEAST_SCORE)
+        differences.append(np.abs(served.score - score) / size)
+        return served.next_state
+
+    initial = np.repeat(bundle.initial[None], len(streams), axis=0)
+    walk(streams, initial, history.local_times, compare)
+    every = np.concatenate(differences)
+    worst = float(np.quantile(every, _AGREEING, method="lower"))
     if not worst <= TOLERANCE:
         raise TrainingError(
-            f"the exported graph differs from torch by {worst:.2g}, more than {TOLERANCE:g}; nothing was written"
+            f"the exported graph differs from torch by {worst:.2g}, "
+            f"more than {TOLERANCE:g}; nothing was written"
         )
     return worst

@@ -13,18 +13,17 @@ The lean front has other channels and other scores: of those nothing is known.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from detector.events import F32
 from detector.model.bundle import BUILTIN, load_bundle, sha256
 from training.errors import TrainingError
 from training.fitting.calibrate import Prior
+from training.fitting.train import Weights
 from training.models.multivariate import AutoencoderNetwork
 from training.models.univariate import HIDDEN, MAX_FEATURES
 from training.settings import FitSettings
@@ -39,10 +38,10 @@ class Pretrained:
     """
 
     prior: Prior
-    weights: Mapping[str, Tensor] | None
+    weights: Weights | None
 
 
-def beforehand(settings: FitSettings, features: int) -> Pretrained | None:
+def pretrained_for(settings: FitSettings, features: int) -> Pretrained | None:
     """For the full network on one metric; None for any other detector. Raises
     TrainingError, BundleError.
     """
@@ -63,16 +62,18 @@ def packed(network: AutoencoderNetwork) -> dict[str, F32]:
     }
 
 
-def _weights(bundle: Path, digest: str) -> Mapping[str, Tensor]:
+def _weights(bundle: Path, digest: str) -> Weights:
     try:
         data = (bundle / NETWORK).read_bytes()
     except OSError as error:
         raise TrainingError(
-            f"the package's {bundle / NETWORK} can't be read ({error.strerror}): install the package again"
+            f"the package's {bundle / NETWORK} can't be read ({error.strerror}): "
+            "install the package again"
         ) from None
     if sha256(data) != digest:
         raise TrainingError(
-            f"the package's {bundle / NETWORK} is not the file its manifest was made for: install the package again"
+            f"the package's {bundle / NETWORK} is not the file that its manifest was "
+            "made for: install the package again"
         )
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         return {name: torch.from_numpy(archive[name]) for name in archive.files}

@@ -1,16 +1,17 @@
 """History -> arrays per stream, in time order, with each stream's own scaling.
 
-Scaling is robust: training data is never clean. The mean and deviation of a metric are
-taken after its values were winsorised at its 1st and 99th percentiles widened by five
-times their distance: broken readings move neither far, while what a metric does now and
-then is part of its scale. (Clipping closer makes rare but normal excursions loud.)
-Floors are relative to the metric's largest range over the fleet, so nothing here has a
-unit.
+Theory of operation. Scaling is robust, because training data is never clean. The mean
+and deviation of a metric are taken after its values were winsorised (Tukey 1962) at its
+1st and 99th percentiles, widened by five times their distance. So broken readings move
+neither far, while what a metric does now and then is part of its scale. (Closer
+clipping makes rare but normal excursions loud.) Floors are relative to the metric's
+largest range over the fleet, so nothing here has a unit.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,17 +24,29 @@ from detector.model.local_time import UTC, Zones
 from training.errors import TrainingError
 from training.history.labels import Labels, label_column
 
+# Rows that a stream needs for a fit: the network's window is 64.
 MIN_ROWS = 100
+# Scales to which a value is clipped.
 CLIP = 30.0
-# of the fleet's range: scale of a constant metric, least scale of any other
+# Shares of the metric's largest range over the fleet: the range below which a metric is
+# constant, the scale of a constant one, and the least scale of any other.
+_CONSTANT_RANGE = 1e-4
 _CONSTANT = 0.1
 _FLOOR = 0.02
+# Percentiles at which values are winsorised, and how often their distance is added.
+_PERCENTILES = (0.01, 0.99)
+_ROOM = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One stream: times float64 [n], values float32 [n, F] (NaN missing), center and
-    scale float32 [F].
+    """One stream.
+
+    Attributes:
+        times: float64 [n], event times in epoch seconds, rising.
+        values: float32 [n, F], NaN where missing.
+        center, scale: float32 [F].
+        tick: seconds between two points, the median.
     """
 
     name: str
@@ -45,6 +58,11 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def part(self, start: int, stop: int) -> Series:
+        """Rows ``start`` to ``stop``, with the whole stream's scaling and tick."""
+        times = self.times[start:stop]
+        return replace(self, times=times, values=self.values[start:stop])
 
     def scaled(self) -> F32:
         """float32 [n, F]: clipped at ±30, 0 where missing."""
@@ -64,8 +82,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All streams, what is worth saying about them, when they are labelled anomalous,
-    and where they live.
+    """All streams.
+
+    Attributes:
+        tick: seconds between two points, the median over streams.
+        digest: SHA-256 of names, times, values and features.
+        notes: what was done to the rows, for people.
+        labels: when each stream is labelled anomalous.
+        zones: the streams' time zones.
     """
 
     features: tuple[str, ...]
@@ -80,19 +104,13 @@ class History:
     def rows(self) -> int:
         return sum(map(len, self.series))
 
-    def wall(self, times: F64) -> F64:
-        """Event times as the streams' clocks on the wall show them."""
-        return self.zones.local_times(times, self.zones.default)
+    def splits(self, fit_share: float, validation_share: float) -> list[Split]:
+        """How each stream is parted in time."""
+        return [split(len(s), fit_share, validation_share) for s in self.series]
 
-    def in_local_time(self) -> History:
-        """The same rows at the times that those clocks show: for who wants the hour of
-        a row, and not how long it is to the next.
-        """
-        return replace(
-            self,
-            series=tuple(replace(s, times=self.wall(s.times)) for s in self.series),
-            zones=UTC,
-        )
+    def local_times(self, times: F64) -> F64:
+        """Event times as the clocks of the streams' time zone show them."""
+        return self.zones.local_times(times, self.zones.default)
 
 
 def split(length: int, fit_share: float, validation_share: float) -> Split:
@@ -101,52 +119,60 @@ def split(length: int, fit_share: float, validation_share: float) -> Split:
 
 
 def load_history(data: Path, fit_share: float) -> History:
-    """Raises DataError: nothing to read, no rows, no finite value, a stream too short.
+    """DATA as streams in time order.
+
+    Raises DataError: nothing to read, no rows, no finite value, a stream too short.
     Raises TrainingError: nothing varies in the fit rows.
     """
     tables = read_tables(data)
     features = tables[0].features
     raw, notes = _per_stream(tables)
-    for name, (times, _) in raw.items():
-        if len(times) < MIN_ROWS:
-            raise DataError(
-                f"stream {name} has {len(times)} rows, a fit needs {MIN_ROWS}: give it more history or leave it out"
-            )
-    if not any(np.isfinite(v).any() for _, v in raw.values()):
-        raise DataError(f"{data} holds no finite value in {', '.join(features)}")
-    heads = {
-        name: values[: max(1, int(len(values) * fit_share))]
-        for name, (_, values) in raw.items()
-    }
-    ranges = np.stack([_robust_range(v) for v in heads.values()])
-    fleet = np.max(ranges, axis=0)
+    _refuse_unusable(data, features, raw)
+    heads = {}
+    for name, (_, values) in raw.items():
+        heads[name] = values[: max(1, int(len(values) * fit_share))]
+    fleet = np.max([_robust_range(values) for values in heads.values()], axis=0)
     if not fleet.any():
         raise TrainingError(
-            f"{data}: nothing in it varies: every metric of every stream is constant in the first {fit_share:.0%} of its rows, which are fitted to: "
-            "give it a history in which one does, or set no bundle: the package's own learns from each stream while it runs"
+            f"{data}: nothing in it varies: every metric of every stream is constant "
+            f"in the first {fit_share:.0%} of its rows, which are fitted to: give it a "
+            "history in which one varies, or set no bundle: the built-in one learns "
+            "from each stream while it runs"
         )
+    pooled = _pooled(heads)
     series = []
     digest = hashlib.sha256()
-    pooled = _pooled(heads)
     for name, (times, values) in raw.items():
         center, scale, constant = scaling(heads[name], fleet, pooled)
         if constant:
-            notes.append(
-                f"{name}: constant in its fit rows, kept: {', '.join(features[j] for j in constant)}"
-            )
-        series.append(
-            Series(name, times, values, center, scale, float(np.median(np.diff(times))))
-        )
+            metrics = ", ".join(features[j] for j in constant)
+            notes.append(f"{name}: constant in its fit rows, kept: {metrics}")
+        tick = float(np.median(np.diff(times)))
+        series.append(Series(name, times, values, center, scale, tick))
         digest.update(name.encode() + times.tobytes() + values.tobytes())
     digest.update("\0".join(features).encode())
     return History(
-        features,
-        tuple(series),
-        float(np.median([s.tick for s in series])),
-        digest.hexdigest(),
-        tuple(notes),
-        label_column(tables) or {},
+        features=features,
+        series=tuple(series),
+        tick=float(np.median([s.tick for s in series])),
+        digest=digest.hexdigest(),
+        notes=tuple(notes),
+        labels=label_column(tables) or {},
     )
+
+
+def _refuse_unusable(
+    data: Path, features: Sequence[str], raw: Mapping[str, tuple[F64, F32]]
+) -> None:
+    """Raises DataError for a stream too short, and for no finite value at all."""
+    for name, (times, _) in raw.items():
+        if len(times) < MIN_ROWS:
+            raise DataError(
+                f"stream {name} has {len(times)} rows, a fit needs {MIN_ROWS}: "
+                "give it more history or leave it out"
+            )
+    if not any(np.isfinite(values).any() for _, values in raw.values()):
+        raise DataError(f"{data} holds no finite value in {', '.join(features)}")
 
 
 def scaling(values: F32, fleet: F64, pooled: F64) -> tuple[F32, F32, list[int]]:
@@ -155,17 +181,18 @@ def scaling(values: F32, fleet: F64, pooled: F64) -> tuple[F32, F32, list[int]]:
     ``fleet`` [F] is each metric's largest range over the fleet; ``pooled`` [F] the
     center of one that this stream never reported.
     """
-    magnitude = np.where(fleet > 0, fleet, np.where(pooled != 0, np.abs(pooled), 1.0))
+    relative_to_center = np.where(pooled != 0, np.abs(pooled), 1.0)
+    magnitude = np.where(fleet > 0, fleet, relative_to_center)
     center = pooled.copy()
     scale = magnitude.copy()
     constant = []
     for j in range(values.shape[1]):
-        x = values[:, j][np.isfinite(values[:, j])].astype(np.float64)
+        x = _finite(values, j).astype(np.float64)
         if not len(x):
             continue
         low = x.min()
         high = x.max()
-        if high - low < 1e-4 * magnitude[j]:
+        if high - low < _CONSTANT_RANGE * magnitude[j]:
             center[j] = x.mean()
             scale[j] = _CONSTANT * magnitude[j]
             constant.append(j)
@@ -179,72 +206,80 @@ def scaling(values: F32, fleet: F64, pooled: F64) -> tuple[F32, F32, list[int]]:
     return center.astype(np.float32), scale.astype(np.float32), constant
 
 
+def _finite(values: F32, j: int) -> F32:
+    """The finite values of one metric."""
+    column = values[:, j]
+    return column[np.isfinite(column)]
+
+
 def _winsorised(x: F64) -> F64:
-    low, high = np.quantile(x, (0.01, 0.99))
-    room = 5 * (high - low)
+    low, high = np.quantile(x, _PERCENTILES)
+    room = _ROOM * (high - low)
     return np.clip(x, low - room, high + room)
 
 
 def _robust_range(values: F32) -> F64:
-    """float64 [F]: range after winsorising; a single spike is not a metric's range, a
-    flag that flips rarely still has one.
+    """float64 [F]: range after winsorising.
+
+    A single spike is not a metric's range; a flag that flips rarely still has one.
     """
     out = np.zeros(values.shape[1])
     for j in range(values.shape[1]):
-        x = values[:, j][np.isfinite(values[:, j])].astype(np.float64)
+        x = _finite(values, j).astype(np.float64)
         if len(x):
-            kept = _winsorised(x)
-            out[j] = np.ptp(kept) or np.ptp(x)
+            out[j] = np.ptp(_winsorised(x)) or np.ptp(x)
     return out
 
 
-def _pooled(heads: dict[str, F32]) -> F64:
-    """float64 [F]: the median over streams of each feature's median; 0 where nobody
+def _pooled(heads: Mapping[str, F32]) -> F64:
+    """float64 [F]: the median over streams of each feature's median; 0 if no stream
     reports it.
     """
-    medians = np.full((len(heads), next(iter(heads.values())).shape[1]), np.nan)
-    for i, values in enumerate(heads.values()):
-        for j in range(values.shape[1]):
-            x = values[:, j][np.isfinite(values[:, j])]
-            if len(x):
-                medians[i, j] = np.median(x)
-    return np.array(
-        [
-            np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else 0.0
-            for c in medians.T
-        ]
-    )
+    width = next(iter(heads.values())).shape[1]
+    pooled = np.zeros(width)
+    for j in range(width):
+        columns = [_finite(values, j) for values in heads.values()]
+        medians = [float(np.median(x)) for x in columns if len(x)]
+        if medians:
+            pooled[j] = np.median(medians)
+    return pooled
 
 
-def _per_stream(tables: list[Table]) -> tuple[dict[str, tuple[F64, F32]], list[str]]:
-    """Each stream's rows over all files, in time order, one row a timestamp (the first
-    of a repeated one), and what was done to that end.
+def _per_stream(
+    tables: Sequence[Table],
+) -> tuple[dict[str, tuple[F64, F32]], list[str]]:
+    """Each stream's rows over all files, and notes of what was done to them.
+
+    Rows are in time order, one for each timestamp (the first of a repeated one).
     """
-    parts: dict[str, list[tuple[F64, F32]]] = {}
+    all_times: dict[str, list[F64]] = {}
+    all_values: dict[str, list[F32]] = {}
     for table in tables:
         finite = table.finite
         for name, rows in table.by_stream():
-            parts.setdefault(name, []).append((table.times[rows], finite[rows]))
-    series = {}
+            all_times.setdefault(name, []).append(table.times[rows])
+            all_values.setdefault(name, []).append(finite[rows])
+    streams = {}
     repeated = 0
     late = 0
+    for name in sorted(all_times):
+        read = np.concatenate(all_times[name])
+        late += int((read < np.maximum.accumulate(read)).sum())
+        times, first = np.unique(read, return_index=True)
+        repeated += len(read) - len(times)
+        streams[name] = (times, np.concatenate(all_values[name])[first])
     infinite = sum(int(np.isinf(table.values).sum()) for table in tables)
-    for name in sorted(parts):
-        times = np.concatenate([t for t, _ in parts[name]])
-        late += int((times < np.maximum.accumulate(times)).sum())
-        times, first = np.unique(times, return_index=True)
-        values = np.concatenate([v for _, v in parts[name]])[first]
-        repeated += sum(len(t) for t, _ in parts[name]) - len(times)
-        series[name] = (times, values)
-    said = (
+    notes = (
         (
             late,
-            "rows came after later ones of their stream: put in order, while the daemon would reject them",
+            "rows came after later ones of their stream: put in order, "
+            "while the daemon would reject them",
         ),
         (repeated, "rows with a repeated timestamp left out"),
         (
             infinite,
-            "infinite values taken as missing, where the daemon would reject their records",
+            "infinite values taken as missing, "
+            "while the daemon would reject their records",
         ),
     )
-    return series, [f"{count:,} {what}" for count, what in said if count]
+    return streams, [f"{count:,} {what}" for count, what in notes if count]

@@ -1,12 +1,12 @@
 """LABELS: when each stream was anomalous, as intervals of event time, both ends
 included.
 
-They come from a file, ``stream,start,end[,...]``, times as in DATA; or from the 0/1
-column ``label`` in DATA itself, where a run of ones is an interval from its first row
-to its last. Overlapping intervals of a stream are one event.
+They come from a file, ``stream,start,end[,...]``, with times as in DATA; or from the
+0/1 column ``label`` in DATA itself, where a run of ones is an interval from its first
+row to its last. Overlapping intervals of a stream are one event.
 
 A file may name a stream, ``host-1``, or a metric of it, ``host-1/cpu``, whatever the
-bundle makes a stream of: :func:`applied` gives the interval of a stream to all its
+bundle makes a stream of. :func:`applied` gives the interval of a stream to all its
 metrics, and that of a metric to a stream that is scored as a whole.
 """
 
@@ -14,78 +14,83 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from detector.data.tables import Table
 from detector.errors import DataError
-from detector.events import F64
+from detector.events import F64, I64
+from detector.phrases import listed
 from detector.timestamps import seconds
-from training.evaluation.metrics import Truth, runs
 
 #: stream -> float64 [k, 2], start and end in epoch seconds, apart and in order
 Labels = Mapping[str, F64]
+#: bool [n], whether each row is in an event
+Truth = npt.NDArray[np.bool_]
+
+_COLUMNS = ("stream", "start", "end")
+# Names that a message lists.
+_LISTED = 3
+
+
+def runs(truth: Truth) -> tuple[I64, I64]:
+    """First and last index of every run of True."""
+    edges = np.diff(np.concatenate(([False], truth, [False])).astype(np.int8))
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
 
 
 def label_column(tables: Sequence[Table]) -> Labels | None:
     """The intervals of the ``label`` column, for every stream (perhaps none of them);
-    None where no file has one. Raises DataError.
+    None if no file has the column. Raises DataError.
     """
-    parts: dict[str, list[tuple[F64, F64]]] = {}
+    all_times: dict[str, list[F64]] = {}
+    all_labels: dict[str, list[F64]] = {}
     for table in tables:
         if table.label is None:
             continue
-        odd = np.flatnonzero(~np.isin(table.label, (0, 1)) & np.isfinite(table.label))
-        if len(odd):
-            raise DataError(
-                f"{table.path}, row {odd[0] + 1}: label {table.label[odd[0]]:g} is neither 0 nor 1"
-            )
+        _refuse_other_labels(table, table.label)
         for name, rows in table.by_stream():
-            parts.setdefault(name, []).append((table.times[rows], table.label[rows]))
-    if not parts:
+            all_times.setdefault(name, []).append(table.times[rows])
+            all_labels.setdefault(name, []).append(table.label[rows])
+    if not all_times:
         return None
     found = {}
-    for name, pieces in parts.items():
-        times, label = (
-            np.concatenate(columns) for columns in zip(*pieces, strict=True)
-        )
+    for name, pieces in all_times.items():
+        times = np.concatenate(pieces)
+        label = np.concatenate(all_labels[name])
         order = np.argsort(times, kind="stable")
         first, last = runs(label[order] == 1)
-        found[name] = np.stack([times[order][first], times[order][last]], axis=1)
+        ordered = times[order]
+        found[name] = np.stack([ordered[first], ordered[last]], axis=1)
     return found
+
+
+def _refuse_other_labels(table: Table, label: F64) -> None:
+    """Raises DataError for a label other than 0 and 1; NaN is no label."""
+    strange = np.flatnonzero(~np.isin(label, (0, 1)) & np.isfinite(label))
+    if len(strange):
+        row = strange[0]
+        raise DataError(
+            f"{table.path}, row {row + 1}: label {label[row]:g} is neither 0 nor 1"
+        )
 
 
 def read_labels(path: Path) -> Labels:
     """The intervals in a file. Raises DataError that names the row and the remedy."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [
-                c
-                for c in ("stream", "start", "end")
-                if c not in (reader.fieldnames or ())
-            ]
-            if missing:
-                raise DataError(
-                    f"{path} has no column {', '.join(missing)}: its first line is stream,start,end"
-                )
-            rows = [
-                (i, r["stream"] or "", r["start"] or "", r["end"] or "")
-                for i, r in enumerate(reader, 1)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path} can't be read as CSV ({getattr(error, 'strerror', None) or error})"
-        ) from None
     found: dict[str, list[tuple[float, float]]] = {}
-    for number, stream, start, end in rows:
+    for number, row in enumerate(_read_rows(path), 1):
+        start = row["start"] or ""
+        end = row["end"] or ""
+        stream = row["stream"] or ""
         first = _time(start, path, number, "start")
         last = _time(end, path, number, "end")
         if last < first:
             raise DataError(
-                f"{path}, row {number}: the event of {stream} ends ({end}) before it starts ({start})"
+                f"{path}, row {number}: the event of {stream} ends ({end}) "
+                f"before it starts ({start})"
             )
         found.setdefault(stream, []).append((first, last))
     return {
@@ -93,33 +98,55 @@ def read_labels(path: Path) -> Labels:
     }
 
 
+def _read_rows(path: Path) -> list[dict[str, str | None]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            names = reader.fieldnames or ()
+            missing = [column for column in _COLUMNS if column not in names]
+            if missing:
+                raise DataError(
+                    f"{path} has no column {', '.join(missing)}: "
+                    f"its first line is {','.join(_COLUMNS)}"
+                )
+            return list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} can't be read as CSV ({reason})") from None
+
+
 def applied(known: Labels, tables: Sequence[Table], source: Path) -> Labels:
-    """The labels of a file for the streams of DATA as they are scored. Raises DataError
-    where one meets no data.
+    """The labels of a file for the streams of DATA as they are scored.
+
+    Raises DataError for a label that meets no data.
     """
     spans: dict[str, tuple[float, float]] = {}
-    found: dict[str, list[F64]] = {}
+    # pairs of a stream and a name that its labels may have, in order
     named: dict[tuple[str, str], None] = {}
     for table in tables:
         wholes = dict(zip(table.streams, table.wholes, strict=True))
         for stream, rows in table.by_stream():
-            metrics = (
-                [f"{stream}/{feature}" for feature in (*table.features, *table.aside)]
-                if table.parted is None
-                else []
-            )
-            span = float(table.times[rows].min()), float(table.times[rows].max())
-            for name in dict.fromkeys(
-                (stream, wholes[stream], *(m for m in metrics if m in known))
-            ):
-                first, last = spans.get(name, span)
-                spans[name] = (min(first, span[0]), max(last, span[1]))
+            times = table.times[rows]
+            own = float(times.min()), float(times.max())
+            for name in (stream, wholes[stream], *_metrics(stream, table, known)):
+                first, last = spans.get(name, own)
+                spans[name] = (min(first, own[0]), max(last, own[1]))
                 named[stream, name] = None
     refuse_strangers(known, spans, source)
+    found: dict[str, list[F64]] = {}
     for stream, name in named:
         if name in known:
             found.setdefault(stream, []).append(known[name])
     return {stream: joined(parts) for stream, parts in found.items()}
+
+
+def _metrics(stream: str, table: Table, known: Labels) -> Iterator[str]:
+    """The metrics of a stream that have labels of their own."""
+    if table.parted is None:
+        for feature in (*table.features, *table.aside):
+            metric = f"{stream}/{feature}"
+            if metric in known:
+                yield metric
 
 
 def joined(parts: Sequence[F64]) -> F64:
@@ -127,11 +154,9 @@ def joined(parts: Sequence[F64]) -> F64:
     if len(parts) == 1:
         return parts[0]
     intervals = np.concatenate([np.zeros((0, 2)), *parts])
-    return (
-        _merged(intervals[np.lexsort(intervals.T[::-1])])
-        if len(intervals)
-        else intervals
-    )
+    if not len(intervals):
+        return intervals
+    return _merged(intervals[np.lexsort(intervals.T[::-1])])
 
 
 def _time(cell: str, path: Path, row: int, column: str) -> float:
@@ -149,32 +174,33 @@ def _time(cell: str, path: Path, row: int, column: str) -> float:
 def _merged(intervals: F64) -> F64:
     """``intervals`` [k, 2] in order of start, those that overlap as one."""
     reach = np.maximum.accumulate(intervals[:, 1])
-    first = np.flatnonzero(np.concatenate(([True], intervals[1:, 0] > reach[:-1])))
-    return np.stack(
-        [intervals[first, 0], reach[np.append(first[1:] - 1, len(intervals) - 1)]],
-        axis=1,
-    )
+    begins_anew = np.concatenate(([True], intervals[1:, 0] > reach[:-1]))
+    first = np.flatnonzero(begins_anew)
+    last = np.append(first[1:] - 1, len(intervals) - 1)
+    return np.stack([intervals[first, 0], reach[last]], axis=1)
 
 
 def marked(times: F64, intervals: F64) -> Truth:
-    """Which of ``times`` [n] lie in one of ``intervals`` [k, 2]."""
+    """Which of ``times`` [n] are in one of ``intervals`` [k, 2]."""
     if not len(intervals):
         return np.zeros(len(times), np.bool_)
     at = np.searchsorted(intervals[:, 0], times, side="right") - 1
-    return np.asarray((at >= 0) & (times <= intervals[np.maximum(at, 0), 1]), np.bool_)
+    before_end = times <= intervals[np.maximum(at, 0), 1]
+    return np.asarray((at >= 0) & before_end, np.bool_)
 
 
 def refuse_strangers(
     labels: Labels, spans: Mapping[str, tuple[float, float]], source: Path
 ) -> None:
-    """Raise DataError where a label names no stream of the data, or an event lies
+    """Raises DataError for a label whose stream is not in the data, and for an event
     outside of its stream's first and last time.
     """
     strangers = sorted(set(labels) - set(spans))
     if strangers:
-        some = ", ".join(sorted(spans)[:5])
+        some = listed(sorted(spans), _LISTED)
         raise DataError(
-            f"{source} labels {_few(strangers)}, which the data does not hold (it holds {some}{', …' if len(spans) > 5 else ''})"
+            f"{source} labels {listed(strangers, _LISTED)}, "
+            f"which the data does not hold (it holds {some})"
         )
     for name, intervals in labels.items():
         first, last = spans[name]
@@ -182,12 +208,7 @@ def refuse_strangers(
         if outside.any():
             start, end = intervals[int(np.argmax(outside))]
             raise DataError(
-                f"{source}: the event of {name} from {start:.15g} to {end:.15g} lies outside of its data ({first:.15g} to {last:.15g}): "
+                f"{source}: the event of {name} from {start:.15g} to {end:.15g} is "
+                f"outside of its data ({first:.15g} to {last:.15g}): "
                 "are both in the same unit and time zone?"
             )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (
-        f" and {len(names) - 3} more" if len(names) > 3 else ""
-    )

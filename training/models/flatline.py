@@ -1,21 +1,17 @@
-"""How long a metric has stood still, held against how long it ever did: a flat line
-that was never flat.
+"""How long a metric has not changed, held against how long it ever did not: a flatline.
 
 Theory of operation. A value that is exactly the one before it goes on with a run; any
-other begins a new one. Were a stream's runs alike, the next would outlast all K that
-were seen with a probability of 1 / (K + 1) (exchangeability), so with n the run that
-goes on and L the longest of the past,
+other value begins a new run. If a stream's runs were alike, the next one would outlast
+all K that were seen with a probability of 1 / (K + 1) (exchangeability). So, with n the
+present run and L the longest run of the past,
 
     r = max(0, n - L) / (L + 30)        surprise = 1.5 log10(K + 1) min(1, r / 2)
 
-in decimal places, as those of :mod:`training.models.surprise`: nothing until the
-longest run is outlasted, half as much again as the record's own rarity once it is
-outlasted threefold, and then no more, since a state that lasts is not stranger by the
-hour. The 30 points are what a collector that repeats its last reading for a while may
-take. A metric that changes at each point is surprising within an hour of minutes, one
-that stands still for hours only after many of them, and a constant never. L fades
-within some fifty thousand points, so that one long outage doesn't hide the next for
-ever.
+in decimal places, as in :mod:`training.models.sketch`. The surprise is 0 until the
+longest run is outlasted. It reaches half as much again as the record's own rarity once
+the longest run is outlasted threefold, and then stays there, because a state that lasts
+does not get stranger by the hour. A metric that changes at each point is surprising
+within an hour of minutes, one that often rests only after many hours, a constant never.
 """
 
 from __future__ import annotations
@@ -23,29 +19,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FADES = 2e-5  # of the longest run, a point
-COUNTED = 1e6
-PATIENCE = 30.0  # points
-# numbers of state: the run, the longest one before it, how many runs there were
+# Share of the longest run that is forgotten at each point: within some fifty thousand
+# points, one long outage no longer hides the next.
+FADES = 2e-5
+# Runs that are counted at most: a surprise then reaches nine decimal places at most.
+MAX_RUNS = 1e6
+# Points for which a collector may repeat its last reading.
+PATIENCE = 30.0
+# Floats of state: the run, the longest one before it, how many runs there were.
 WIDTH = 3
 
 
-def stillness(
+def flatline_surprise(
     x: Tensor, last: Tensor, run: Tensor, longest: Tensor, runs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Surprise that x stands still where ``last`` was the value before it, and run,
-    longest and runs after it; all of one shape.
+    """Surprise that x is still ``last``, and run, longest and runs after x.
+
+    All tensors have one shape; ``run`` and ``longest`` are in points.
     """
-    still = (x == last).float()
-    longest = (1.0 - FADES) * torch.where(
-        still > 0, longest, torch.maximum(longest, run)
-    )
-    run = still * (run + 1.0)
-    runs = (runs + 1.0 - still).clamp(max=COUNTED)
+    same = (x == last).float()
+    ended = torch.where(same > 0, longest, torch.maximum(longest, run))
+    longest = (1.0 - FADES) * ended
+    run = same * (run + 1.0)
+    runs = (runs + 1.0 - same).clamp(max=MAX_RUNS)
     further = (run - longest).clamp(min=0.0) / (longest + PATIENCE)
-    return (
-        1.5 * torch.log10(runs + 1.0) * (0.5 * further).clamp(max=1.0),
-        run,
-        longest,
-        runs,
-    )
+    rarity = 1.5 * torch.log10(runs + 1.0)
+    return rarity * (0.5 * further).clamp(max=1.0), run, longest, runs

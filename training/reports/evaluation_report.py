@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from detector.timestamps import HOUR, MINUTE
-from training.evaluation.evaluate import LATE, Evaluation, Picture
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.matching import LATE
+from training.evaluation.pictures import Picture
 from training.reports.plots import Plot, png, rendered, sheet, styled
 
 _BARS = 40
@@ -51,11 +53,13 @@ def say(evaluation: Evaluation, console: Console) -> None:
     rows = sum(s.rows for s in evaluation.streams)
     with_events = sum(1 for s in evaluation.streams if s.events)
     console.print(
-        f"{rows:,} {held(evaluation)}, {evaluation.weeks:.3g} stream-weeks; {evaluation.budgets[0].events:,} events in {with_events:,} streams",
+        f"{rows:,} {held(evaluation)}, {evaluation.weeks:.3g} stream-weeks; "
+        f"{evaluation.budgets[0].events:,} events in {with_events:,} streams",
         highlight=False,
     )
     console.print(
-        f"AUC-PR {evaluation.auc_pr:.3f}   VUS-PR {evaluation.vus_pr:.3f}   (means over streams with events)",
+        f"AUC-PR {evaluation.auc_pr:.3f}   VUS-PR {evaluation.vus_pr:.3f}   "
+        "(means over streams with events)",
         highlight=False,
     )
     console.print(
@@ -132,7 +136,10 @@ def _rates(evaluation: Evaluation) -> Plot:
         ylabel="share of events found",
         ylim=(0, 1.05),
     )
-    text = "Under the red line the data is too short to tell a rate from none. What the labels leave out counts as false: look at the pictures."
+    text = (
+        "Under the red line, the data is too short to tell a rate from none. "
+        "An anomaly without a label counts as a false alarm: look at the pictures."
+    )
     return Plot("False alarms and events found by budget", png(figure), text)
 
 
@@ -161,7 +168,8 @@ def _delays(evaluation: Evaluation) -> Plot:
     return Plot(
         "Time to alert",
         png(figure),
-        "How many of all events have been alerted after how long. Where a line ends, the rest is never found.",
+        "The share of all events that have been alerted after some time. "
+        "Beyond the end of a line, nothing more is found.",
     )
 
 
@@ -181,7 +189,8 @@ def _streams(evaluation: Evaluation) -> Plot:
     return Plot(
         title,
         png(figure),
-        "Streams at the top are those to look at: their labels, their metrics, or a bundle of their own.",
+        "Look at the streams at the top first: at their labels and their metrics. "
+        "Or give them a bundle of their own.",
     )
 
 
@@ -199,7 +208,7 @@ def _pictured(picture: Picture) -> Plot:
     top.set(ylabel=picture.metric)
     top.legend(frameon=False, fontsize=7, loc="upper left")
     bottom.plot(at, picture.scores, lw=1, color="black")
-    bottom.axhline(picture.level, color="crimson", lw=0.8)
+    bottom.axhline(picture.threshold, color="crimson", lw=0.8)
     bottom.set(
         xlabel=f"{name} around the highest score",
         ylabel="score",
@@ -219,5 +228,6 @@ def _pictured(picture: Picture) -> Plot:
     return Plot(
         f"{picture.stream}, {when}Z",
         png(figure),
-        f"The score stayed {abs(picture.badness):.2f} {how} its level; {picture.metric} weighed most.",
+        f"The score was {abs(picture.badness):.2f} {how} its threshold; "
+        f"{picture.metric} contributed most.",
     )

@@ -34,10 +34,10 @@ def comparison_lines(held_out: Comparison | str) -> Iterator[str]:
         f"held-out rows with {judged}, {held_out.cases} cases of"
         f" {held_out.streams} streams; VUS-PR, AUC-PR, found, VUS-PR by kind:"
     )
-    kinds = held_out.standings[0].by_kind
+    kinds = held_out.results[0].by_kind
     figures = "".join(f"{name:>8}" for name in ("VUS-PR", "AUC-PR", "found"))
     yield " " * 10 + figures + "".join(f"{kind:>13}" for kind in kinds)
-    for result in held_out.standings:
+    for result in held_out.results:
         means = (result.vus_pr, result.auc_pr, result.recall)
         by_kind = "".join(f"{value:13.3f}" for value in result.by_kind.values())
         yield f"  {result.name:<8}" + "".join(f"{v:8.3f}" for v in means) + by_kind

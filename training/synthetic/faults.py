@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.events import F32, F64
-from training.evaluation.metrics import Truth
+from training.history.labels import Truth
 
 SIZES = (1.5, 3.0, 6.0)
 FAULTS = 3  # in one copy of a stretch
@@ -189,7 +189,7 @@ def inject(
 def _rows(
     length: int, first: int, last: int, kind: str, size: float, rng: np.random.Generator
 ) -> slice:
-    """A place for one fault between ``first`` and ``last``, with some quiet before it."""
+    """A place for one fault between ``first`` and ``last``, some quiet before it."""
     unit = min(_LONGEST_UNIT, max(1, length // _UNITS))
     _, units, longer = KINDS[kind]
     rows = max(1, round(units * unit * (size if longer else 1.0)))

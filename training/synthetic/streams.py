@@ -113,7 +113,7 @@ def _noisy_load(d: _Draw) -> F64:
 
 
 def _queue(d: _Draw) -> F64:
-    """Waiting time of a single server whose load follows the day (Lindley's recursion)."""
+    """Waiting time of a single server whose load follows the day (Lindley 1952)."""
     load = d.between(0.3, 0.6) + d.between(0.0, 0.35) * _rhythm(d)
     moves = d.rng.exponential(load) - d.rng.exponential(1.0, len(d))
     return np.fromiter(

@@ -1,4 +1,4 @@
-"""Work on all cores: results in order, progress on the way, and failures that say why."""
+"""Work on all cores: results in order, progress, and failures that say why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def breaks(number: int, tell: ReportProgress) -> int:
     return 1 // number
 
 
-def vanishes(number: int, tell: ReportProgress) -> int:
+def dies(number: int, tell: ReportProgress) -> int:
     os._exit(9)
 
 
@@ -45,8 +45,8 @@ def test_what_a_worker_refuses_is_raised_here() -> None:
         on_cores(refuses, [7, 7], lambda count: None)
 
 
-def test_a_worker_that_breaks_or_vanishes_ends_the_whole() -> None:
+def test_a_worker_that_breaks_or_dies_ends_the_whole() -> None:
     with pytest.raises(TrainingError, match="ZeroDivisionError"):
         on_cores(breaks, [1, 0], lambda count: None)
-    with pytest.raises(TrainingError, match="vanished"):
-        on_cores(vanishes, [1, 2], lambda count: None)
+    with pytest.raises(TrainingError, match="died"):
+        on_cores(dies, [1, 2], lambda count: None)

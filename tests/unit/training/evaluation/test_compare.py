@@ -10,17 +10,17 @@ from tests.fakes import write_bundle, write_each_metric_bundle
 from tests.unit.training.evaluation.test_evaluate import history, incident, labels
 from training.cli import main as training
 from training.evaluation.backtest import Incident
-from training.evaluation.compare import paired
+from training.evaluation.compare import pair
 
 
 def split(
     a: list[Incident], b: list[Incident], tolerance: float = 10
 ) -> tuple[list[tuple[float, float]], list[float], list[float]]:
-    pairs, left, right = paired(a, b, tolerance)
+    found = pair(a, b, tolerance)
     return (
-        [(x.starts_at, y.starts_at) for x, y in pairs],
-        [x.starts_at for x in left],
-        [y.starts_at for y in right],
+        [(x.starts_at, y.starts_at) for x, y in found.both],
+        [x.starts_at for x in found.only_a],
+        [y.starts_at for y in found.only_b],
     )
 
 

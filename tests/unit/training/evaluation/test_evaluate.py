@@ -21,8 +21,14 @@ from detector.timestamps import rfc3339
 from tests.fakes import write_bundle, write_each_metric_bundle
 from training.cli import main as training
 from training.evaluation import evaluate as evaluation
-from training.evaluation.backtest import Incident, at_budgets, backtest, tracks
-from training.evaluation.evaluate import Evaluation, evaluate, match_events
+from training.evaluation.backtest import (
+    Incident,
+    at_budgets,
+    backtest,
+    rows_by_stream,
+)
+from training.evaluation.evaluate import Evaluation, evaluate
+from training.evaluation.matching import match_events
 
 BUDGETS = (0.1, 1.0, 10.0)
 # ticks; the second of a's leaves no trace
@@ -98,7 +104,7 @@ def test_the_alerts_are_those_of_replay(
         if a["status"] == "resolved"
     }
     bundle = load_bundle(path)
-    of = tracks(read_tables(data), bundle.feature_names)
+    of = rows_by_stream(read_tables(data), bundle.feature_names)
     found = backtest(
         bundle, of, at_budgets(AlertingSettings(), BUDGETS), lambda count: None
     )
@@ -113,7 +119,7 @@ def test_the_alerts_are_those_of_replay(
 
 def test_scores_and_expectations_are_filed_under_their_own_rows(tmp_path: Path) -> None:
     bundle = load_bundle(write_bundle(tmp_path / "b"))
-    of = tracks(
+    of = rows_by_stream(
         read_tables(history(tmp_path / "h.csv", label=False)), bundle.feature_names
     )
     for track, found in zip(
@@ -159,7 +165,7 @@ def test_found_missed_and_false_are_told_apart(tmp_path: Path) -> None:
     event = (missed[0].times >= 60 * 111) & (missed[0].times <= 60 * 112)
     # in force at the event's two rows
     assert missed[0].badness == pytest.approx(
-        missed[0].level - missed[0].scores[event].max()
+        missed[0].threshold - missed[0].scores[event].max()
     )
     alarm = found.worst(miss=False)[0]
     assert (alarm.stream, alarm.metric) == ("c", "cpu")
@@ -176,7 +182,7 @@ def test_every_core_gives_the_figures_of_one(
     monkeypatch.setattr(evaluation, "WORTH_A_PROCESS", 1)
     # fewer than the streams, and more: then budgets are parted too
     for cores in (2, 6):
-        monkeypatch.setattr(evaluation, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(evaluation, "available_cores", lambda cores=cores: cores)
         if cores > 2:  # two processes show that a share travels
             monkeypatch.setattr(
                 evaluation,
@@ -258,9 +264,9 @@ def met(
     events: list[tuple[float, float]], *incidents: Incident
 ) -> tuple[tuple[bool, ...], tuple[float, ...], int]:
     times: npt.NDArray[np.float64] = np.arange(0.0, 1000.0, 10.0)
-    outcome, _, _ = match_events(
+    outcome = match_events(
         np.array(events, float).reshape(-1, 2), incidents, times, late=50.0, budget=1.0
-    )
+    ).outcome
     return outcome.found, outcome.delays, outcome.false_alarms
 
 
@@ -278,13 +284,13 @@ def test_an_event_is_found_from_its_start_to_a_little_after_its_end() -> None:
 
 def test_time_spent_firing_outside_of_events_is_told() -> None:
     times = np.arange(0.0, 1000.0, 10.0)
-    stuck, _, _ = match_events(
+    stuck = match_events(
         np.array([[500.0, 590.0]]), [incident(0, None)], times, late=0.0, budget=1.0
-    )
+    ).outcome
     assert stuck.firing_outside == 1
-    short, _, _ = match_events(
+    short = match_events(
         np.array([[500.0, 590.0]]), [incident(0, 90)], times, late=0.0, budget=1.0
-    )
+    ).outcome
     assert short.firing_outside == pytest.approx(9 / 90)
 
 
@@ -379,7 +385,7 @@ def test_the_bundle_in_the_package_is_judged_by_its_word_or_when_none_is_set(
             "stream,start,end\nz,60,120\n",
             "labels z, which the data does not hold (it holds a, b, c)",
         ),
-        ("stream,start,end\na,1700000000,1700000060\n", "lies outside of its data"),
+        ("stream,start,end\na,1700000000,1700000060\n", "is outside of its data"),
         (
             "stream,start,end\na,300,200\n",
             "row 1: the event of a ends (200) before it starts (300)",

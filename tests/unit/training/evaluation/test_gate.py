@@ -13,15 +13,16 @@ import pytest
 from detector.model.bundle import load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from training.cli import main as training
-from training.evaluation.gate import Candidate, Comparison, find_cases, trial, why_not
+from training.evaluation.cases import find_cases, why_no_cases
+from training.evaluation.gate import Candidate, Comparison, compare_candidates
 from training.evaluation.metrics import average_precision
 from training.fitting import build_bundle as build
-from training.fitting.build_bundle import contest, plain_runtime
+from training.fitting.candidate import compare_with_baselines, open_graph
 from training.fitting.export import graph
 from training.history.history import History, Split, load_history, split
 from training.history.labels import marked
 from training.models.baselines import Baseline, baseline, first_rows
-from training.models.walk import walk
+from training.models.walk import score_history
 from training.settings import FitSettings
 from training.synthetic.faults import KINDS
 
@@ -68,7 +69,7 @@ def plain(request: pytest.FixtureRequest, labelled: History) -> Candidate:
 def contender(name: str, step: Baseline, history: History) -> Candidate:
     return Candidate(
         name,
-        plain_runtime(graph(step), history, step.layout.size),
+        open_graph(graph(step), history, step.layout.size),
         first_rows(step, history),
     )
 
@@ -80,7 +81,7 @@ def splits(history: History) -> list[Split]:
 def held(history: History, *contenders: Candidate) -> Comparison:
     cases = find_cases(history, splits(history), seed=0)
     assert cases is not None
-    return trial(history, cases, contenders)
+    return compare_candidates(history, cases, contenders)
 
 
 def test_a_detector_that_forgets_everything_is_worse_and_the_verdict_turns_with_the_sides(
@@ -90,7 +91,7 @@ def test_a_detector_that_forgets_everything_is_worse_and_the_verdict_turns_with_
     forgetful = contender("forgetful", Baseline(3, 1.0, float("inf"), None), history)
     outcome = held(history, forgetful, sound)
     assert (outcome.basis, outcome.streams) == ("faults", 2)
-    assert set(outcome.standings[0].by_kind) == set(KINDS)
+    assert set(outcome.results[0].by_kind) == set(KINDS)
     assert outcome.worse
     assert "is worse than the best baseline, pca" in outcome.sentence
     assert "beats" in held(history, sound, forgetful).sentence
@@ -103,15 +104,15 @@ def test_labels_are_what_counts_where_there_are_any(
 ) -> None:
     outcome = held(labelled, plain, plain)
     assert (outcome.basis, outcome.streams, outcome.cases) == ("labels", 2, 2)
-    assert outcome.standings[0].recall == 1
-    assert outcome.standings[0].auc_pr > 0.8
+    assert outcome.results[0].recall == 1
+    assert outcome.results[0].auc_pr > 0.8
 
 
 def test_a_contender_arrives_at_the_held_out_rows_as_the_daemon_would(
     labelled: History, plain: Candidate
 ) -> None:
     assert isinstance(plain.engine, OnnxEngine)
-    walked = walk(plain.engine, labelled, plain.first)
+    walked = score_history(plain.engine, labelled, plain.first)
     wanted = [
         average_precision(
             scores[part.calibration :],
@@ -121,7 +122,7 @@ def test_a_contender_arrives_at_the_held_out_rows_as_the_daemon_would(
             labelled.series, walked.scores, splits(labelled), strict=True
         )
     ]
-    assert held(labelled, plain, plain).standings[0].auc_pr == pytest.approx(
+    assert held(labelled, plain, plain).results[0].auc_pr == pytest.approx(
         np.mean(wanted), abs=1e-6
     )
 
@@ -132,8 +133,9 @@ def test_too_few_rows_are_not_compared(tmp_path: Path) -> None:
     history = load_history(path, 0.6)
     assert find_cases(history, splits(history), seed=0) is None
     assert (
-        why_not(history, splits(history))
-        == "no labels in the held-out rows, and at most 225 of them in a stream: faults are made in 300 or more"
+        why_no_cases(history, splits(history))
+        == "no labels in the held-out rows, and at most 225 held-out rows in a stream: "
+        "made faults need 300"
     )
 
 
@@ -149,9 +151,9 @@ def test_where_nothing_moves_in_the_held_out_rows_that_is_the_reason_and_not_the
     )
     history = load_history(tmp_path / "h.csv", 0.6)
     assert find_cases(history, splits(history), seed=0) is None
-    said = why_not(history, splits(history))
+    said = why_no_cases(history, splits(history))
     assert said.startswith(
-        "the labels mark all held-out rows of a stream or none, and in the streams that were looked at no metric moves"
+        "the labels mark all held-out rows of a stream or none, and no metric moves"
     )
 
 
@@ -162,10 +164,10 @@ def test_a_network_that_is_worse_is_written_only_when_it_is_accepted(
 
     def compared(*given: Any) -> Comparison | None:
         """The second fit is the first one again."""
-        kept.extend([] if kept else [contest(*given)])
+        kept.extend([] if kept else [compare_with_baselines(*given)])
         return kept[0]
 
-    monkeypatch.setattr(build, "contest", compared)
+    monkeypatch.setattr(build, "compare_with_baselines", compared)
     arguments = [
         "fit",
         "--data",

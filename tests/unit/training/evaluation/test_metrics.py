@@ -15,9 +15,9 @@ from training.evaluation.metrics import (
     THRESHOLDS,
     average_precision,
     buffer_length,
-    runs,
     vus_pr,
 )
+from training.history.labels import runs
 
 
 def truth(*bits: int) -> npt.NDArray[np.bool_]:

@@ -16,9 +16,9 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.replay.chunks import FileSource
 from detector.replay.offline import offline_pipeline
 from tests.fakes import PipelineRecorder
-from training.fitting import builtin_bundle as universal
-from training.fitting.build_bundle import STATED
+from training.fitting import builtin_bundle
 from training.fitting.pretrained import NETWORK
+from training.fitting.provenance import STATED
 from training.settings import FitSettings
 from training.synthetic.streams import KINDS, made_history
 
@@ -32,19 +32,21 @@ def test_the_bundle_in_the_package_is_that_of_the_streams_and_settings_of_its_co
     bundle = load_bundle(BUILTIN)
     origin = bundle.manifest.provenance
     fitted, calibrated = (
-        made_history(universal.STREAMS_OF_EACH_HALF, universal.SETTINGS.seed + k)
+        made_history(
+            builtin_bundle.STREAMS_OF_EACH_HALF, builtin_bundle.SETTINGS.seed + k
+        )
         for k in (0, 1)
     )
     assert (origin["data_sha256"], origin["calibration_sha256"]) == (
         fitted.digest,
         calibrated.digest,
     )
-    assert origin["settings"] == universal.SETTINGS.model_dump(exclude=STATED)
+    assert origin["settings"] == builtin_bundle.SETTINGS.model_dump(exclude=STATED)
     assert (
         bundle.manifest.each_metric,
         bundle.manifest.tick_interval,
         len(bundle.rows),
-    ) == (True, universal.TICK, 0)
+    ) == (True, builtin_bundle.TICK, 0)
 
 
 def test_the_bundle_in_the_package_is_small_and_holds_no_more_than_is_read() -> None:
@@ -72,7 +74,7 @@ def test_made_streams_are_finite_in_time_order_and_of_every_size() -> None:
 
 
 def test_the_command_makes_a_bundle_that_the_daemon_opens(tmp_path: Path) -> None:
-    universal.universal(
+    builtin_bundle.build_builtin(
         tmp_path / "bundle", FitSettings(name="builtin", steps=3, seed=7), 6, (150, 200)
     )
     made = load_bundle(tmp_path / "bundle")

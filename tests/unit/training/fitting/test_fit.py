@@ -12,17 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from detector.alerting.policy import AlertTuning
 from detector.alerting.thresholds import INITIAL_PENALTY, effective_budget
 from detector.cli.main import main as detector
-from detector.model.bundle import load_bundle
+from detector.model.bundle import Manifest, load_bundle
 from detector.model.onnx_engine import OnnxEngine
-from detector.model.tail import TailFit
 from detector.timestamps import WEEK
 from training.cli import main as training
 from training.fitting import build_bundle as build
-from training.fitting.calibrate import Prior, calibrated, incidents
-from training.history.history import scaling
 
 QUICK = ["--steps", "20", "--hidden", "6"]
 
@@ -115,7 +111,7 @@ def replayed(bundle: Path, data: Path, tmp_path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["stream"] == "host-0"]
 
 
-def test_what_training_has_seen_is_replayed_from_where_it_began_and_what_comes_after_from_where_it_ended(
+def test_a_replay_of_history_starts_where_training_did_and_a_later_one_goes_on(
     fitted: Fit, tmp_path: Path
 ) -> None:
     head, *rows = fitted.data.read_text().split()
@@ -412,69 +408,24 @@ def test_an_unknown_setting_is_named(
     assert "stepz" in capsys.readouterr().err
 
 
-def test_anomalies_and_gaps_do_not_bend_a_scale() -> None:
-    rng = np.random.default_rng(0)
-    clean = rng.normal(10, 2, (5000, 1)).astype(np.float32)
-    dirty = clean.copy()
-    dirty[rng.random(5000) < 0.01] = 500
-    dirty[rng.random(5000) < 0.02] = np.nan
-    fleet = np.array([12.0])
-    pooled = np.array([10.0])
-    (center, scale, _) = scaling(clean, fleet, pooled)
-    (dirty_center, dirty_scale, _) = scaling(dirty, fleet, pooled)
-    assert abs(dirty_center[0] - center[0]) < 0.5 * scale[0]
-    # the plain deviation is 25 times as large
-    assert 0.7 < dirty_scale[0] / scale[0] < 3.5
+def test_the_fit_calibrates_with_the_rules_of_the_daemon(
+    fitted: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def manifest(name: str) -> Manifest:
+        out = tmp_path / name
+        command = ["fit", "--data", str(fitted.data), "--out", str(out)]
+        assert training([*command, "--detector", "ewma"]) == 0
+        return load_bundle(out).manifest
+
+    default = manifest("default")
+    monkeypatch.setenv("DETECTOR_ALERTING__BREACHING_STEPS", "3")
+    patient = manifest("patient")
+    assert patient.tail != default.tail
+    recorded = patient.provenance["settings"]["alerting"]
+    assert recorded["breach_steps"] == 3
+    assert default.provenance["settings"]["alerting"]["breach_steps"] == 1
 
 
-def test_a_level_raises_about_as_many_incidents_as_the_budget_asks_for() -> None:
-    rng = np.random.default_rng(3)
-
-    def scores(weeks: int) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
-        """Smoothed noise, as a score is; one tick a minute."""
-        found = []
-        for _ in range(weeks):
-            steps = rng.normal(size=10_080 + 20)
-            found.append(
-                (
-                    4 + np.convolve(steps, np.ones(20) / np.sqrt(20), "valid")[:10_080]
-                ).astype(np.float32)
-            )
-        return found
-
-    calibration = scores(6)
-    fresh = scores(6)
-    tuning = AlertTuning()
-    ticks = [60.0] * 6
-    tail, _, _ = calibrated(calibration, ticks, tuning)
-    budgets = np.array([50.0, 10.0, 2.0])
-    realised = (
-        incidents(
-            fresh, np.array([tail.threshold(b) for b in budgets]), tuning, ticks, tail
-        ).sum(axis=0)
-        / 6
-    )
-    assert ((realised / budgets > 0.5) & (realised / budgets < 2)).all()
-
-
-def test_little_history_leaves_the_level_near_what_was_known_beforehand_and_much_history_sets_it() -> (
-    None
-):
-    known = TailFit(
-        thresholds=(6.0, 8.0), rates=(10.0, 1.0), slope=-1.15, stream_weeks=100.0
-    )
-    tuning = AlertTuning()
-
-    def level(points: int) -> float:
-        """At one a week, of a fleet whose scores stand far lower."""
-        scores = [
-            np.random.default_rng(k).exponential(0.3, points).astype(np.float32)
-            for k in range(4)
-        ]
-        tail, _, _ = calibrated(scores, [300.0] * 4, tuning, prior=Prior(known, 300.0))
-        assert tail.stream_weeks == pytest.approx(4 * points / 2016)
-        return tail.threshold(1.0)
-
-    little = level(200)
-    assert known.threshold(1.0) - 1.0 < little <= known.threshold(1.0)
-    assert level(8_000) < little - 0.5
+def test_a_bundle_holds_no_array_that_nothing_reads(fitted: Fit) -> None:
+    with np.load(fitted.bundle / "streams.npz") as arrays:
+        assert set(arrays) == {"initial", "names", "rows", "seen", "first", "began"}

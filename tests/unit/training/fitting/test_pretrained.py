@@ -16,7 +16,7 @@ from detector.model.bundle import BUILTIN, GRAPH, load_bundle
 from training.cli import main as training
 from training.errors import TrainingError
 from training.fitting import pretrained as module
-from training.fitting.pretrained import NETWORK, beforehand
+from training.fitting.pretrained import NETWORK, pretrained_for
 from training.fitting.train import fit
 from training.history.history import Split
 from training.models.multivariate import AutoencoderNetwork
@@ -24,7 +24,7 @@ from training.settings import FitSettings
 
 
 def weights() -> dict[str, torch.Tensor]:
-    known = beforehand(FitSettings(), 1)
+    known = pretrained_for(FitSettings(), 1)
     assert known is not None
     assert known.weights is not None
     return dict(known.weights)
@@ -43,11 +43,11 @@ def test_the_weights_to_go_on_from_are_those_of_the_graph_in_the_package() -> No
     ] == [True]
 
 
-def test_only_the_full_network_on_one_metric_knows_anything_beforehand() -> None:
-    assert beforehand(FitSettings(lean=True), 1) is None
-    assert beforehand(FitSettings(), 2) is None
-    assert beforehand(FitSettings(detector="ewma"), 1) is None
-    narrow = beforehand(FitSettings(hidden=8), 1)
+def test_only_the_full_network_on_one_metric_knows_anything_pretrained_for() -> None:
+    assert pretrained_for(FitSettings(lean=True), 1) is None
+    assert pretrained_for(FitSettings(), 2) is None
+    assert pretrained_for(FitSettings(detector="ewma"), 1) is None
+    narrow = pretrained_for(FitSettings(hidden=8), 1)
     assert narrow is not None
     assert narrow.weights is None
 
@@ -120,7 +120,7 @@ def test_damaged_weights_are_named_with_the_remedy(
         TrainingError,
         match=rf"{NETWORK} is not the file its manifest was made for.*install the package again",
     ):
-        beforehand(FitSettings(), 1)
+        pretrained_for(FitSettings(), 1)
 
 
 def test_what_is_packed_is_what_a_network_of_that_shape_takes() -> None:

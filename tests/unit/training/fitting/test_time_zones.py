@@ -20,14 +20,15 @@ from detector.model.settings import ModelSettings, zones_of
 from detector.settings.alerting import AlertingSettings
 from tests.fakes import write_bundle
 from training.cli import main as training
-from training.evaluation.backtest import backtest, tables_for, tracks
-from training.evaluation.gate import Candidate, Comparison, find_cases, trial
+from training.evaluation.backtest import backtest, rows_by_stream, tables_for
+from training.evaluation.cases import find_cases
+from training.evaluation.gate import Candidate, Comparison, compare_candidates
 from training.fitting import build_bundle as build
 from training.fitting.export import AnyStep, verify
 from training.history.history import History, load_history, split
 from training.models.surprise import Front
 from training.models.univariate import channels
-from training.models.walk import walk
+from training.models.walk import score_history
 
 KOLKATA = 5.5 * 3600  # ahead of UTC, all the year round
 
@@ -39,10 +40,10 @@ def history(path: Path, ahead: float = 0.0) -> Path:
     rng = np.random.default_rng(3)
     lines = ["timestamp,stream,cpu"]
     for name in ("a", "b"):
-        lines += [
-            f"{1_767_225_600 + 900 * t + ahead:.0f},{name},{5 + np.sin(2 * np.pi * t / 96) + rng.normal(0, 0.1):.5g}"
-            for t in range(700)
-        ]
+        for t in range(700):
+            time = 1_767_225_600 + 900 * t + ahead
+            value = 5 + np.sin(2 * np.pi * t / 96) + rng.normal(0, 0.1)
+            lines.append(f"{time:.0f},{name},{value:.5g}")
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -76,7 +77,7 @@ def test_the_network_reads_what_is_usual_at_the_hour_of_the_wall(
 ) -> None:
     front = Front(()).eval()
     zoned, plain, wrong = (
-        channels(h, [300, 300], front) for h in (there.in_local_time(), here, there)
+        channels(h, [300, 300], front) for h in (there, here, replace(there, zones=UTC))
     )
     np.testing.assert_array_equal(zoned, plain)
     assert np.abs(np.array(zoned) - np.array(wrong)).max() > 0.1
@@ -87,7 +88,7 @@ def test_rows_are_walked_by_the_wall(
 ) -> None:
     first = np.repeat(by_the_hour.initial[None], 2, axis=0)
     zoned, plain, wrong = (
-        walk(OnnxEngine(by_the_hour), h, first).scores
+        score_history(OnnxEngine(by_the_hour), h, first).scores
         for h in (there, here, replace(there, zones=UTC))
     )
     np.testing.assert_array_equal(zoned, plain)
@@ -109,7 +110,7 @@ def test_contenders_are_tried_by_the_wall(
     def tried(of: History) -> Comparison:
         found = find_cases(of, [split(len(s), 0.4, 0.1) for s in of.series], seed=0)
         assert found is not None
-        return trial(of, found, contenders)
+        return compare_candidates(of, found, contenders)
 
     assert tried(there) == tried(here)
     assert tried(there) != tried(replace(there, zones=UTC))
@@ -157,7 +158,7 @@ def test_the_zone_of_a_fit_is_kept_and_goes_through_all_of_it(
         == 0
     )
     assert load_bundle(tmp_path / "b").manifest.timezone == "Asia/Kolkata"
-    assert [float(of.wall(np.zeros(1))[0]) for of in seen] == [KOLKATA]
+    assert [float(of.local_times(np.zeros(1))[0]) for of in seen] == [KOLKATA]
 
 
 def test_a_zone_that_is_none_is_named_with_its_setting(
@@ -195,7 +196,7 @@ def test_a_bundle_is_judged_in_its_own_zone_unless_told_of_another(
         )
         found = backtest(
             bundle,
-            tracks(tables_for(data, bundle), ["cpu"]),
+            rows_by_stream(tables_for(data, bundle), ["cpu"]),
             [AlertingSettings()],
             lambda rows: None,
             model,
@@ -206,7 +207,7 @@ def test_a_bundle_is_judged_in_its_own_zone_unless_told_of_another(
                 found[0].scores[1]
                 - backtest(
                     plain,
-                    tracks(tables_for(data, plain), ["cpu"]),
+                    rows_by_stream(tables_for(data, plain), ["cpu"]),
                     [AlertingSettings()],
                     lambda rows: None,
                 )[0].scores[1]

@@ -109,7 +109,7 @@ def test_labels_that_meet_no_data_are_refused() -> None:
     with pytest.raises(DataError, match="labels c, which the data does not hold"):
         refuse_strangers(labels, {"a": (100, 1000), "b": (0, 1)}, Path("l.csv"))
     refuse_strangers({"a": labels["a"]}, {"a": (100, 1000)}, Path("l.csv"))
-    with pytest.raises(DataError, match="from 900 to 950 lies outside of its data"):
+    with pytest.raises(DataError, match="from 900 to 950 is outside of its data"):
         refuse_strangers({"a": labels["a"]}, {"a": (100, 800)}, Path("l.csv"))
 
 
@@ -139,6 +139,6 @@ def test_a_label_of_a_stream_is_about_all_its_metrics_and_one_of_a_metric_about_
         with pytest.raises(DataError, match="labels a/z, which the data does not hold"):
             applied({"a/z": np.array([[60.0, 120.0]])}, tables, tmp_path)
         with pytest.raises(
-            DataError, match="event of b/x from 120 to 180 lies outside of its data"
+            DataError, match="event of b/x from 120 to 180 is outside of its data"
         ):
             applied({"b/x": np.array([[120.0, 180.0]])}, tables, tmp_path)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from detector.events import F32
-from training.models.flatline import FADES, stillness
+from training.models.flatline import FADES, flatline_surprise
 
 
 def surprises(values: list[float]) -> F32:
@@ -21,7 +21,7 @@ def surprises(values: list[float]) -> F32:
     found = []
     for value in values:
         x = torch.tensor([value])
-        surprise, run, longest, runs = stillness(x, last, run, longest, runs)
+        surprise, run, longest, runs = flatline_surprise(x, last, run, longest, runs)
         last = x
         found.append(float(surprise))
     return np.array(found, np.float32)

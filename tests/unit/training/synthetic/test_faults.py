@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.evaluation.metrics import runs
+from training.history.labels import runs
 from training.synthetic.faults import FAULTS, KINDS, SHORTEST_STRETCH, SIZES, inject
 
 F32 = npt.NDArray[np.float32]
