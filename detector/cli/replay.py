@@ -14,13 +14,13 @@ from detector.cli.command_group import on_terminal
 from detector.cli.options import A_BUNDLE, FILE, BundleType, config_option, data_option
 from detector.compose import open_bundle
 from detector.errors import ConfigError
-from detector.model.bundle import load_bundle
+from detector.model.bundle import Bundle, load_bundle
 from detector.replay.chunks import FileSource
 from detector.replay.explain_point import ExplainRequest
 from detector.replay.explain_point import explain as explain_point
 from detector.replay.replay import Outputs, Summary
 from detector.replay.replay import replay as replay_files
-from detector.settings.load import load
+from detector.settings.load import Settings, load
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
 
 Progress = Callable[[int, int], None]
@@ -69,26 +69,33 @@ def replay(
         --alerts alerts.ndjson
       streamwarden replay --data history/ --explain host-1@2026-03-01T12:00:00Z
     """
-    if scores is None and alerts is None and explain is None:
-        raise ConfigError("replay: name what to write, --scores, --alerts or --explain")
+    outputs = Outputs(scores, alerts)
+    if explain is None and outputs == Outputs(None, None):
+        raise click.UsageError("Give --scores, --alerts or --explain.")
+    request = None if explain is None else explain_request(explain)
     settings = load(config)
     opened = load_bundle(bundle) if bundle else open_bundle(settings)
-    request = None if explain is None else explain_request(explain)
     source = FileSource(data, opened.feature_names, opened.manifest.each_metric)
     answer = None
     if request is not None:
         tuning = settings.alerting.tuning()
         answer = explain_point(request, opened, source, tuning, settings.model)
-    if scores is not None or alerts is not None:
-        outputs = Outputs(scores, alerts)
-        with _row_progress() as progress:
-            summary = replay_files(
-                opened, source, outputs, settings.alerting, progress, settings.model
-            )
-        for line in _summary_lines(summary, settings.alerting.false_alarms_per_week):
-            click.echo(line)
+    if outputs != Outputs(None, None):
+        _write(outputs, opened, source, settings)
     if answer is not None:
         click.echo(answer)
+
+
+def _write(
+    outputs: Outputs, bundle: Bundle, source: FileSource, settings: Settings
+) -> None:
+    """Replay, and print what came of it."""
+    with _row_progress() as progress:
+        summary = replay_files(
+            bundle, source, outputs, settings.alerting, progress, settings.model
+        )
+    for line in _summary_lines(summary, settings.alerting.false_alarms_per_week):
+        click.echo(line)
 
 
 def explain_request(text: str) -> ExplainRequest:

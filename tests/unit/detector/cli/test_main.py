@@ -80,6 +80,7 @@ def test_the_help_of_a_command_has_examples_and_explains_every_option(
         (["replay", "--score", "x"], "streamwarden: No such option '--score'"),
         (["repla"], "streamwarden: No such command 'repla'. Did you mean 'replay'?"),
         (["replay"], "streamwarden: Missing option '--data'"),
+        (["replay", "--data", "d.csv"], "streamwarden: Give --scores, --alerts or"),
         (["run", "--config", "/no.toml"], "streamwarden: /no.toml can't be read"),
     ],
 )
