@@ -1,4 +1,4 @@
-"""The demo's history as DATA for training. It needs pyarrow, which the demo does not."""
+"""The demo's history as DATA for training. It needs pyarrow; the demo does not."""
 
 from __future__ import annotations
 

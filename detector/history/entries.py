@@ -12,7 +12,6 @@ from detector.events import Alert, AnomalyKind, Partition, Reason, Severity
 from detector.history.peaks import Peak
 from detector.notify.labels import Labelling
 from detector.notify.payload import AlertBody, alert_body
-from detector.phrases import duration
 from detector.pipeline.alerts import AlertComposer
 
 # Annotations about a point. They are left out if that point is not known.
@@ -98,20 +97,15 @@ def entry(
 ) -> AlertBody:
     """The alert's body with score, threshold, metrics and time of the peak.
 
-    An incident that ended has its ``duration``. What is not known is left out.
+    What is not known is left out.
     """
     alert = incident.alert
     if peak is not None:
         alert = _at_peak(alert, peak, composer)
     body = alert_body(alert, labelling)
-    annotations = dict(body.annotations)
-    if peak is None:
-        annotations = _without_peak(incident, annotations, composer)
-    if alert.ends_at is not None:
-        lasted = duration(alert.ends_at - alert.starts_at)
-        annotations["duration"] = lasted
-        annotations["description"] += f" It lasted {lasted}."
-    annotations["description"] = annotations["description"].strip()
+    if peak is not None:
+        return body
+    annotations = _without_peak(incident, body.annotations, composer)
     return msgspec.structs.replace(body, annotations=annotations)
 
 
@@ -135,18 +129,30 @@ def _without_peak(
     incident: Incident, annotations: dict[str, str], composer: AlertComposer
 ) -> dict[str, str]:
     """What is known if no point was higher since the incident was listed."""
-    sentences = [annotations["description"]]
     row = incident.row
+    if row is None and incident.is_known:
+        return annotations
+    sentences = [annotations["description"]]
     if not incident.is_known:
         annotations = {k: v for k, v in annotations.items() if k not in _OF_A_POINT}
-        sentences = []
-        if row is not None:
-            sentences = [_when_it_fired(incident.alert.stream, row, composer)]
+        sentences = _without_a_point(incident, annotations, composer)
     if row is not None:
         margin = f"{row['peak_margin']:.2f}"
-        annotations["peak_margin"] = margin
+        annotations = annotations | {"peak_margin": margin}
         sentences.append(f"Its score was up to {margin} above its threshold.")
     return annotations | {"description": " ".join(sentences)}
+
+
+def _without_a_point(
+    incident: Incident, annotations: dict[str, str], composer: AlertComposer
+) -> list[str]:
+    sentences = []
+    if incident.row is not None:
+        stream = incident.alert.stream
+        sentences.append(_when_it_fired(stream, incident.row, composer))
+    if "duration" in annotations:
+        sentences.append(f"It lasted {annotations['duration']}.")
+    return sentences
 
 
 def _when_it_fired(stream: str, row: np.void, composer: AlertComposer) -> str:

@@ -20,6 +20,7 @@ import msgspec
 from detector.alerting.wording import about, digits, observed_in_words
 from detector.events import Alert, FeatureDeviation, Reason
 from detector.notify.labels import ALERT_NAME, Labelling
+from detector.phrases import duration
 from detector.timestamps import rfc3339
 
 RECEIVER = "streamwarden"
@@ -39,6 +40,7 @@ ANNOTATIONS = {
     "contributions": "each metric's share of the error",
     "anomaly_kind": "what is anomalous about the first of these metrics, see below",
     "at": "event time of the point that this notification is about",
+    "duration": "how long the incident lasted; only once it is resolved",
 }
 
 
@@ -130,7 +132,7 @@ def alert_body(alert: Alert, labelling: Labelling, external_url: str = "") -> Al
 def annotations_of(alert: Alert) -> dict[str, str]:
     """A sentence for a person, then the numbers behind it."""
     top = [d for d in alert.deviations if d.contribution > 0]
-    return {
+    annotations = {
         "summary": f"{alert.stream} {_state(alert)}",
         "description": _description(alert, top),
         "reason": alert.reason.label,
@@ -144,6 +146,9 @@ def annotations_of(alert: Alert) -> dict[str, str]:
         "anomaly_kind": top[0].kind.value if top else "",
         "at": rfc3339(alert.at),
     }
+    if alert.ends_at is not None:
+        annotations["duration"] = duration(alert.ends_at - alert.starts_at)
+    return annotations
 
 
 def _description(alert: Alert, deviations: Sequence[FeatureDeviation]) -> str:
@@ -151,6 +156,8 @@ def _description(alert: Alert, deviations: Sequence[FeatureDeviation]) -> str:
     if alert.firing:
         score += f": {about(alert.per_week)} on this stream"
     sentences = [observed_in_words(deviations), score]
+    if alert.ends_at is not None:
+        sentences.append(f"It lasted {duration(alert.ends_at - alert.starts_at)}")
     if alert.confidence < 1:
         sentences.append(f"The stream is new: confidence {alert.confidence:.0%}")
     return " ".join(f"{sentence}." for sentence in sentences if sentence)

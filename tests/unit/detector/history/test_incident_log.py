@@ -153,7 +153,7 @@ def test_a_resolved_incident_is_listed_with_its_length(member: Member) -> None:
     minutes = (ended.ends_at - ended.starts_at) / 60
     (entry,) = member.resolved()
     assert entry.annotations["duration"] == f"{minutes:.0f} min"
-    assert entry.annotations["description"].endswith(f"lasted {minutes:.0f} min.")
+    assert f"It lasted {minutes:.0f} min." in entry.annotations["description"]
 
 
 def test_an_open_incident_is_listed_with_its_peak_so_far(member: Member) -> None:

@@ -77,6 +77,14 @@ def test_an_idempotency_key_names_one_notification() -> None:
     assert idempotency_key(same) == idempotency_key(FIRING)
 
 
+def test_a_resolved_incident_says_how_long_it_lasted() -> None:
+    resolved = alert_body(RESOLVED, LABELLING).annotations
+    assert resolved["duration"] == "10 min"
+    assert "It lasted 10 min." in resolved["description"]
+    assert "duration" not in alert_body(FIRING, LABELLING).annotations
+
+
+
 @pytest.mark.parametrize(
     ("alert", "status", "end"),
     [
