@@ -15,9 +15,10 @@ counted.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,7 @@ from detector.recovery.snapshot import Restored
 LISTED: Final = 1_000
 RECENT: Final = 200  # incidents that ended
 
+_Known = tuple[Incident, Peak | None]  # what is known of an incident
 _decoder = msgspec.msgpack.Decoder(Alert)
 
 
@@ -72,7 +74,7 @@ class IncidentLog(NullObserver):
         self._lock = threading.Lock()
         self._open: dict[Partition, dict[str, _Listed]] = {}
         self._firing: dict[Partition, int] = {}
-        self._recent: deque[tuple[Incident, Peak | None]] = deque(maxlen=RECENT)
+        self._recent: deque[_Known] = deque(maxlen=RECENT)
         self._peaks = Peaks(LISTED)
         self._slots: Iterator[int] = iter(())  # of the alerts that follow a batch
 
@@ -86,7 +88,8 @@ class IncidentLog(NullObserver):
             for stream, row in _firing_rows(restored):
                 self._count(partition, 1)
                 alert = alerts.get((stream, float(row["onset"])))
-                self._list(partition, Incident.restored(partition, stream, row, alert))
+                incident = Incident.restored(partition, stream, row, alert)
+                self._list(incident)
 
     def revoked(self, partition: Partition) -> None:
         """Another member has its incidents now."""
@@ -98,7 +101,7 @@ class IncidentLog(NullObserver):
         with self._lock:
             listed = self._open.get(batch.partition)
             if listed:
-                self._peaks.follow(batch, lambda name: _place(listed.get(name)))
+                self._peaks.follow(batch, functools.partial(_place_of, listed))
 
     def alerted(self, alert: Alert) -> None:
         slot = next(self._slots, NO_SLOT)
@@ -107,39 +110,40 @@ class IncidentLog(NullObserver):
                 self._end(alert)
             elif alert.reason is Reason.FIRED:
                 self._count(alert.partition, 1)
-                self._list(alert.partition, Incident.of(alert), slot)
+                self._list(Incident.of(alert), slot)
             else:
                 self._escalate(alert)
 
-    def _list(
-        self, partition: Partition, incident: Incident, slot: int = NO_SLOT
-    ) -> None:
+    def _list(self, incident: Incident, slot: int = NO_SLOT) -> None:
         """Unless as many are listed as may be."""
-        listed = self._open.setdefault(partition, {})
-        before = listed.pop(incident.alert.stream, None)
+        alert = incident.alert
+        listed = self._open.setdefault(alert.partition, {})
+        before = listed.pop(alert.stream, None)
         if before is not None:
             self._peaks.close(before.place)
-        place = self._peaks.open(incident.alert.starts_at, slot)
+        place = self._peaks.open(alert.starts_at, slot)
         if place != NO_PLACE:
-            listed[incident.alert.stream] = _Listed(incident, place)
+            listed[alert.stream] = _Listed(incident, place)
 
     def _escalate(self, alert: Alert) -> None:
-        listed = self._open.get(alert.partition, {}).get(alert.stream)
+        listed = self._listed(alert.partition).get(alert.stream)
         if listed is not None:
-            listed.incident = listed.incident.critical(
-                self._composer.policy.critical_above
-            )
+            critical_above = self._composer.policy.critical_above
+            listed.incident = listed.incident.critical(critical_above)
 
     def _end(self, alert: Alert) -> None:
         self._count(alert.partition, -1)
-        listed = self._open.get(alert.partition, {}).pop(alert.stream, None)
-        peak = None
         incident = Incident.unlisted(alert)
+        peak = None
+        listed = self._listed(alert.partition).pop(alert.stream, None)
         if listed is not None:
-            peak = self._peaks.peak(listed.place)
             incident = listed.incident.ended(alert)
+            peak = self._peaks.peak(listed.place)
             self._peaks.close(listed.place)
         self._recent.append((incident, peak))
+
+    def _listed(self, partition: Partition) -> dict[str, _Listed]:
+        return self._open.get(partition, {})
 
     def _drop(self, partition: Partition) -> None:
         for listed in self._open.pop(partition, {}).values():
@@ -147,18 +151,18 @@ class IncidentLog(NullObserver):
         self._firing.pop(partition, None)
 
     def _count(self, partition: Partition, more: int) -> None:
-        self._firing[partition] = max(0, self._firing.get(partition, 0) + more)
+        count = self._firing.get(partition, 0) + more
+        self._firing[partition] = max(0, count)
 
     # -- the HTTP thread's side --------------------------------------------------------
 
     def alerts(self, limit: int = LISTED) -> Incidents:
         """What is open, at most ``limit`` incidents, and what ended lately."""
         with self._lock:
-            listed = [one for of in self._open.values() for one in of.values()]
-            firing = [(one.incident, self._peaks.peak(one.place)) for one in listed]
+            firing = [self._known(listed) for listed in self._all_listed()]
             resolved = list(reversed(self._recent))
             count = sum(self._firing.values())
-        firing.sort(key=lambda found: found[0].alert.starts_at, reverse=True)
+        firing.sort(key=_starts_at, reverse=True)
         firing = firing[:limit]
         return Incidents(
             firing=[self._entry(*found) for found in firing],
@@ -166,12 +170,24 @@ class IncidentLog(NullObserver):
             not_listed=max(0, count - len(firing)),
         )
 
+    def _all_listed(self) -> Iterator[_Listed]:
+        for partition in self._open.values():
+            yield from partition.values()
+
+    def _known(self, listed: _Listed) -> _Known:
+        return listed.incident, self._peaks.peak(listed.place)
+
     def _entry(self, incident: Incident, peak: Peak | None) -> AlertBody:
         return entry(incident, peak, self._composer, self._labelling)
 
 
-def _place(listed: _Listed | None) -> int:
-    return NO_PLACE if listed is None else listed.place
+def _starts_at(known: _Known) -> float:
+    return known[0].alert.starts_at
+
+
+def _place_of(listed: Mapping[str, _Listed], stream: str) -> int:
+    found = listed.get(stream)
+    return NO_PLACE if found is None else found.place
 
 
 def _firing_rows(restored: Restored) -> Iterator[tuple[str, np.void]]:

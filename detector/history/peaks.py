@@ -1,10 +1,10 @@
 """The highest point of each open incident that is listed.
 
 Theory of operation. The decision row keeps ``peak_margin``: how far the score was over
-its threshold at most. So a point is the peak so far exactly if its own margin equals
-that of its row, and one comparison of arrays finds all such points of a batch. They are
-copied into arrays that have a place for each listed incident. Nothing loops over points
-in Python, however many streams fire at once.
+its threshold at most. A point is the peak so far if its own margin equals that of its
+row. So one comparison of arrays finds all such points of a batch. They are copied into
+arrays that have a place for each listed incident. Nothing loops over points in Python,
+however many streams fire at once.
 
 A place is found by the row of the stream table, which is known when an incident fires.
 Rows move when idle streams are evicted, so a link holds only while the incident's onset
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.events import F32, I64, Phase
+from detector.events import F32, F64, I64, Phase
 from detector.pipeline.observer import ScoredBatch
 from detector.state.decisions import DECISION
 
@@ -118,34 +118,40 @@ class Peaks:
     ) -> I64:
         """int64 [n]: the place of each of these points' incidents, or NO_PLACE."""
         slots = batch.slots[points]
+        onsets = batch.decisions.rows["onset"][points]
         self._grow(int(slots.max()) + 1)
+        places = self._linked(slots, onsets)
+        unlinked = slots[places == NO_PLACE]
+        for slot in unlinked[:RELINKED].tolist():
+            place = place_of(batch.names[slot])
+            if place != NO_PLACE:
+                self._link(slot, place)
+        return self._linked(slots, onsets)
+
+    def _linked(self, slots: I64, onsets: F64) -> I64:
+        """int64 [n]: the places of these rows if their incidents are the same."""
         places = self._place[slots]
-        is_same = self._onset[places] == batch.decisions.rows["onset"][points]
-        is_linked = (places != NO_PLACE) & is_same
-        for n in np.flatnonzero(~is_linked)[:RELINKED].tolist():
-            slot = int(slots[n])
-            self._link(slot, place_of(batch.names[slot]))
-        places = self._place[slots]
-        is_same = self._onset[places] == batch.decisions.rows["onset"][points]
+        is_same = self._onset[places] == onsets
         return np.where(is_same, places, NO_PLACE)
 
     def _put(self, places: I64, batch: ScoredBatch, points: I64) -> None:
         if self._metrics.shape[2] != batch.x.shape[1]:
             shape = (3, len(self._onset), batch.x.shape[1])
             self._metrics = np.empty(shape, np.float32)
+        step = batch.step
+        decisions = batch.decisions
         self._is_set[places] = True
         self._at[places] = batch.times[points]
-        self._score[places] = batch.step.score[points]
-        self._threshold[places] = batch.decisions.threshold[points]
-        self._rows[places] = batch.decisions.rows[points]
+        self._score[places] = step.score[points]
+        self._threshold[places] = decisions.threshold[points]
+        self._rows[places] = decisions.rows[points]
         self._metrics[0, places] = batch.x[points]
-        self._metrics[1, places] = batch.step.expected[points]
-        self._metrics[2, places] = batch.step.contribution[points]
+        self._metrics[1, places] = step.expected[points]
+        self._metrics[2, places] = step.contribution[points]
 
     def _link(self, slot: int, place: int) -> None:
-        if place != NO_PLACE:
-            self._unlink(place)
-            self._slot[place] = slot
+        self._unlink(place)
+        self._slot[place] = slot
         self._place[slot] = place
 
     def _unlink(self, place: int) -> None:
