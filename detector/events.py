@@ -1,5 +1,5 @@
-"""What flows between the parts: frozen and slotted, arrays where there are many, one
-way only.
+"""What flows between the parts, one way only: frozen, slotted dataclasses, and arrays
+for what comes in numbers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ U8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
-    """One partition of an input topic; a file being replayed is partition 0 of a topic
-    named after it.
-    """
+    """One partition of an input topic. Replay's files are one partition together."""
 
     topic: str
     number: int
@@ -34,7 +32,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record that was not scored, with all that its producer needs to find it again."""
+    """A record that was not scored, with all that its producer needs to find it."""
 
     partition: Partition
     offset: int
@@ -100,15 +98,15 @@ class RecordBatch:
     those that can't.
 
     Attributes:
-        names: stream of each record; bytes where it is the record's key, which the
-            stream table resolves once a stream.
-        offsets: int64 [n], never falling: rows of one record, where each metric is a
-            stream of its own, share theirs.
+        names: stream of each row; bytes if it is the record's key, which the stream
+            table resolves once a stream.
+        offsets: int64 [n], never falling. If each metric is a stream, the rows of one
+            record share its offset.
         times: float64 [n], event time in epoch seconds.
         values: float32 [n, F] in each metric's own unit, NaN where missing.
         next_offset: the offset after the last record of the poll, rejected ones
             included.
-        unknown_fields: how many fields of these records the bundle does not know.
+        unknown_fields: number of fields of these records that the bundle does not know.
     """
 
     partition: Partition
@@ -122,16 +120,14 @@ class RecordBatch:
 
     @property
     def records(self) -> int:
-        """How many records these rows and the rejected came from."""
-        return (
-            min(len(self.offsets), 1)
-            + int(np.count_nonzero(self.offsets[1:] != self.offsets[:-1]))
-            + len(self.rejected)
-        )
+        """How many records the rows came from, and the rejected ones."""
+        first = min(len(self.offsets), 1)
+        others = int(np.count_nonzero(self.offsets[1:] != self.offsets[:-1]))
+        return first + others + len(self.rejected)
 
 
 class Phase(enum.IntEnum):
-    """Where a stream stands; the lower-case name is the ``status`` column of ``replay
+    """The phase of a stream. The lower-case name is the ``status`` column of ``replay
     --scores``.
     """
 
@@ -143,13 +139,11 @@ class Phase(enum.IntEnum):
 
 
 class Severity(enum.IntEnum):
-    """NONE outside an incident; WARNING at the budget's level, CRITICAL at the level of
-    a tenth of the budget.
-    """
+    """How grave an incident is."""
 
-    NONE = 0
-    WARNING = 1
-    CRITICAL = 2
+    NONE = 0  # no incident
+    WARNING = 1  # over the threshold that the budget allows
+    CRITICAL = 2  # over the threshold that a tenth of the budget allows
 
     @property
     def label(self) -> str:
@@ -161,17 +155,16 @@ class Reason(enum.IntEnum):
     once.
     """
 
-    WARMING = 0  # fewer steps than the bundle's warm-up
-    BELOW_THRESHOLD = 1  # score under the level
-    UNCONFIRMED = 2  # over the level, for fewer steps than the minimum
-    COOLDOWN = 3  # over the level, too soon after the last incident
-    FIRED = 4  # the minimum number of breaching steps reached: an incident begins
-    STILL_FIRING = 5  # over the clearing level
-    ESCALATED = 6  # the critical level confirmed during an incident
-    CLEARING = 7  # under the clearing level, for fewer steps than it takes
-    RECOVERED = 8  # under the clearing level long enough: the incident is over
-    # it lasted so long, or stayed until its past held it, that it is the new normal:
-    # the incident is over
+    WARMING = 0  # fewer points than the bundle's warm-up
+    BELOW_THRESHOLD = 1  # the score is below the threshold
+    UNCONFIRMED = 2  # over the threshold, for fewer points than it takes
+    COOLDOWN = 3  # over the threshold, too soon after the last incident
+    FIRED = 4  # over the threshold for as many points as it takes: an incident begins
+    STILL_FIRING = 5  # over the clearing threshold
+    ESCALATED = 6  # over the critical threshold, confirmed, during an incident
+    CLEARING = 7  # below the clearing threshold, for fewer points than it takes
+    RECOVERED = 8  # below the clearing threshold long enough: the incident is over
+    # the incident lasted too long, or its stream has learned the new state: it is over
     ACCEPTED = 9
 
     @property
@@ -184,18 +177,21 @@ TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, *ENDS)
 
 
 class AnomalyKind(enum.StrEnum):
-    """What is odd of a feature."""
+    """What is anomalous in a feature."""
 
     VALUE = "value"  # the value itself
-    FLATLINE = "flatline"  # that it stands where it stood
-    # how it moved of late: with the expected value it would be as odd
+    FLATLINE = "flatline"  # it does not change
+    # how it moved: with the expected value it would be as anomalous
     TREND = "trend"
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureDeviation:
-    """One feature at the moment of a decision: what was seen, what the network
-    expected, its share of the error, and what is odd of it.
+    """One feature at the time of a decision.
+
+    Attributes:
+        observed, expected: in the metric's own unit.
+        contribution: its share of the error, 0 to 1.
     """
 
     name: str
@@ -211,9 +207,13 @@ class Alert:
     """One notification about one incident of one stream.
 
     ``stream`` and ``starts_at`` identify the incident: a replay of the same records
-    repeats them. Times are event time, in epoch seconds; ``ends_at`` is None while it
-    fires. ``confidence`` is under 1 for a stream that training has not seen and that is
-    not known for long, ``per_week`` how often a stream like this reaches such a score.
+    repeats them. Times are event times in epoch seconds.
+
+    Attributes:
+        ends_at: None while it fires.
+        at: time of the point that raised this alert.
+        confidence: 0 to 1; below 1 for a new stream that training has not seen.
+        per_week: how often in a week a stream like this reaches such a score.
     """
 
     partition: Partition
@@ -240,8 +240,8 @@ class PendingNotification:
 
     Attributes:
         order: rises with each notification of its partition.
-        owed: the names of the receivers that have neither acknowledged nor refused it;
-            empty: whom the routes name.
+        pending_receivers: names of the receivers that have neither acknowledged nor
+            refused it; empty: those that the routes name.
     """
 
     alert: Alert
@@ -251,14 +251,13 @@ class PendingNotification:
 
 @dataclass(frozen=True, slots=True)
 class OpenIncident:
-    """An incident that has not ended and that receivers must be told of again, be it
-    that it goes on or that it ended.
+    """An incident that receivers must get again, while it lasts or as it ends.
 
     Attributes:
-        alert: its last notification while it fires, as msgpack: most are written many
-            times and read never.
-        told: receiver -> wall-clock time, in epoch seconds, at which it last
-            acknowledged it; 0 where it has not yet.
+        alert: its last alert while it fires, as msgpack: most are written many times
+            and never read.
+        last_acked: receiver -> wall-clock time, in epoch seconds, of its last
+            acknowledgement; 0 before the first.
     """
 
     stream: str
@@ -267,6 +266,7 @@ class OpenIncident:
     last_acked: Mapping[str, float]
 
 
-SINGLE_METRIC = "value"  # the one feature of a bundle that makes each metric a stream
-
+# The one feature of a bundle for which each metric is a stream.
+SINGLE_METRIC = "value"
+# Shares of the streams, by name, for which rates of incidents are reported.
 SHARES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
