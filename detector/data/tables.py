@@ -1,11 +1,10 @@
-"""DATA: history in CSV or Parquet, wide, as ``training fit`` and ``detector replay``
-both read it.
+"""DATA: history in CSV or Parquet, wide, as ``fit`` and ``replay`` read it.
 
 A file's columns are ``timestamp,stream,<feature>...``. ``timestamp`` is epoch seconds
-or ISO 8601 (without an offset: UTC); ``stream`` is optional: without it the file's stem
+or ISO 8601 (without an offset: UTC). ``stream`` is optional: without it the file's stem
 names the stream. An empty cell is a missing value. A directory means all its ``.csv``
-and ``.parquet`` files, in name order, which must agree on their features. Where a
-bundle says which those are, further columns may hold what they like.
+and ``.parquet`` files, in name order; they must have the same features. If a bundle
+names the features, extra columns of any type are ignored.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from detector.errors import DataError
 from detector.events import F32, F64
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
 
-RESERVED = ("timestamp", "stream", "label")
-# what a data frame's index is saved as that has no name
+RESERVED = ("timestamp", "stream", "label")  # columns that are not features
+# Columns that pandas writes for an index without a name.
 _INDEX = re.compile(r"|__index_level_\d+__")
 
 
@@ -36,16 +35,15 @@ class Table:
     """One file of DATA, in its own row order.
 
     Attributes:
-        streams: the distinct streams, N of them.
+        streams: the distinct streams [N].
         stream: int32 [n], index into ``streams``.
         times: float64 [n], epoch seconds.
-        values: float32 [n, F], NaN where missing, infinite where it is beyond what
-            float32 holds.
+        values: float32 [n, F], NaN where missing, infinite where float32 can't hold
+            them.
         label: float64 [n] of the optional ``label`` column, or None.
-        aside: columns that were left aside: no features of the bundle that the file is
-            read for.
-        parted: what each of ``streams`` is a metric of, where every metric is a stream;
-            None elsewhere.
+        parted: [N], what each stream is a metric of, if every metric is a stream; else
+            None.
+        aside: columns that were ignored: they are not features of the bundle.
     """
 
     path: Path
@@ -72,14 +70,13 @@ class Table:
         return len(self.times)
 
     def by_stream(self) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
-        """Each stream that has rows, and which they are, in their order."""
+        """Each stream that has rows, and their indices, in their order."""
         order = np.argsort(self.stream, kind="stable")
-        edges = np.cumsum(np.bincount(self.stream, minlength=len(self.streams)))[:-1]
-        yield from (
-            (name, rows)
-            for name, rows in zip(self.streams, np.split(order, edges), strict=True)
-            if len(rows)
-        )
+        counts = np.bincount(self.stream, minlength=len(self.streams))
+        parts = np.split(order, np.cumsum(counts)[:-1])
+        for name, rows in zip(self.streams, parts, strict=True):
+            if len(rows):
+                yield name, rows
 
 
 def data_files(data: Path) -> list[Path]:
@@ -99,8 +96,9 @@ def data_files(data: Path) -> list[Path]:
 
 
 def read_tables(data: Path, features: Sequence[str] = ()) -> list[Table]:
-    """Every file of DATA, as :func:`read_table` reads it. Raises DataError where one
-    can't be read, their features differ, or none has a row.
+    """Every file of DATA, as :func:`read_table` reads it.
+
+    Raises DataError if one can't be read, their features differ, or none has a row.
     """
     tables = [read_table(path, features) for path in data_files(data)]
     if not any(map(len, tables)):
@@ -108,9 +106,10 @@ def read_tables(data: Path, features: Sequence[str] = ()) -> list[Table]:
     first = tables[0]
     for table in tables[1:]:
         if set(table.features) != set(first.features):
-            odd = sorted(set(table.features) ^ set(first.features))
+            differing = sorted(set(table.features) ^ set(first.features))
             raise DataError(
-                f"{table.path} and {first.path} differ in their features: {', '.join(odd)}; give both the same columns"
+                f"{table.path} and {first.path} differ in their features:"
+                f" {', '.join(differing)}; give both the same columns"
             )
     return [
         t if t.features == first.features else _reordered(t, first.features)
@@ -119,8 +118,7 @@ def read_tables(data: Path, features: Sequence[str] = ()) -> list[Table]:
 
 
 def read_table(path: Path, features: Sequence[str] = ()) -> Table:
-    """One file: these features of it, whatever else it holds, or all where none are
-    named.
+    """One file: these features of it, or all if none are named.
 
     Raises DataError that names the file, the column and the remedy.
     """
@@ -130,25 +128,23 @@ def read_table(path: Path, features: Sequence[str] = ()) -> Table:
         raise DataError(
             f"{path} has no feature column beside {', '.join(raw.column_names)}"
         )
-    if missing := [f for f in features if f not in columns]:
+    missing = [feature for feature in features if feature not in columns]
+    if missing:
         raise DataError(
-            f"{path} lacks the bundle's features {', '.join(missing)}: it has {', '.join(columns)}"
+            f"{path} lacks the bundle's features {', '.join(missing)}:"
+            f" it has {', '.join(columns)}"
         )
     read = tuple(features or columns)
-    return replace(
-        wide(raw, path, read), aside=tuple(c for c in columns if c not in read)
-    )
+    aside = tuple(column for column in columns if column not in read)
+    return replace(wide(raw, path, read), aside=aside)
 
 
 def opened(path: Path) -> pa.Table:
-    """A file as it is, found to have a time column. Raises DataError."""
+    """A file as it is, with a time column. Raises DataError."""
+    is_parquet = path.suffix == ".parquet"
     try:
-        raw = (
-            pyarrow.parquet.read_table(path)
-            if path.suffix == ".parquet"
-            else _read_csv(path)
-        )
-        columns = raw.column_names
+        raw = pyarrow.parquet.read_table(path) if is_parquet else _read_csv(path)
+        columns: list[str] = raw.column_names
     except UnicodeDecodeError:
         raise DataError(
             f"{path} can't be read: its column names are not UTF-8; save it as UTF-8"
@@ -156,18 +152,21 @@ def opened(path: Path) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {error}") from None
     if "timestamp" not in columns:
-        mark = next((m for m in ";\t|" if len(columns) == 1 and m in columns[0]), None)
-        remedy = (
-            "name its time column so"
-            if mark is None
-            else f"it is parted by {mark!r}: save it with commas"
-        )
-        raise DataError(
-            f"{path} has no `timestamp` column (it has {', '.join(columns)}): {remedy}"
-        )
+        held = ", ".join(columns)
+        remedy = _separator_hint(columns) or "name its time column so"
+        raise DataError(f"{path} has no `timestamp` column (it has {held}): {remedy}")
     if len(set(columns)) != len(columns):
         raise DataError(f"{path} names a column twice: {', '.join(columns)}")
     return raw.drop_columns([c for c in columns if _INDEX.fullmatch(c)])
+
+
+def _separator_hint(columns: Sequence[str]) -> str:
+    """The remedy for a file whose single column holds another separator, else empty."""
+    if len(columns) == 1:
+        for separator in ";\t|":
+            if separator in columns[0]:
+                return f"it is separated by {separator!r}: save it with commas"
+    return ""
 
 
 def wide(raw: pa.Table, path: Path, features: tuple[str, ...]) -> Table:
@@ -177,11 +176,15 @@ def wide(raw: pa.Table, path: Path, features: tuple[str, ...]) -> Table:
     with np.errstate(over="ignore"):
         for j, name in enumerate(features):
             values[:, j] = _numbers(raw[name], path, name)
-    label = (
-        _numbers(raw["label"], path, "label") if "label" in raw.column_names else None
-    )
+    has_label = "label" in raw.column_names
     return Table(
-        path, features, streams, stream, _times(raw["timestamp"], path), values, label
+        path=path,
+        features=features,
+        streams=streams,
+        stream=stream,
+        times=_times(raw["timestamp"], path),
+        values=values,
+        label=_numbers(raw["label"], path, "label") if has_label else None,
     )
 
 
@@ -198,25 +201,30 @@ def _numbers(column: pa.ChunkedArray, path: Path, name: str) -> F64:
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
-    if not (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-    ):
-        row, cell = next(
-            (
-                (i, v)
-                for i, v in enumerate(column.to_pylist())
-                if v is not None and not is_number(v)
-            ),
-            (0, None),
-        )
+    if not any(is_kind(kind) for is_kind in _NUMERIC):
+        row, cell = _first_text(column)
         raise DataError(
-            f"{path}, row {row + 1}: column `{name}` holds {cell!r}, which is no number; mend it, leave it empty, or drop the column"
+            f"{path}, row {row}: column `{name}` holds {cell!r}, which is not a number;"
+            " correct it, leave it empty, or drop the column"
         )
     with np.errstate(over="ignore"):
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
+
+
+_NUMERIC = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_boolean,
+    pa.types.is_decimal,
+)
+
+
+def _first_text(column: pa.ChunkedArray) -> tuple[int, object]:
+    """The number of the first row that is not a number, from 1, and its cell."""
+    for row, cell in enumerate(column.to_pylist(), start=1):
+        if cell is not None and not is_number(cell):
+            return row, cell
+    return 1, None
 
 
 def is_number(cell: object) -> bool:
@@ -236,12 +244,14 @@ def _streams(
         column = raw["stream"].cast(pa.string()).combine_chunks()
     except pa.ArrowException as error:
         raise DataError(
-            f"{path}: the column `stream` holds what is no text ({error}); name the streams in UTF-8"
+            f"{path}: the column `stream` is not text ({error});"
+            " name the streams in UTF-8"
         ) from None
     if column.null_count or pc.any(pc.equal(column, "")).as_py():
-        row = next(i for i, v in enumerate(column.to_pylist()) if not v)
+        row = next(i for i, name in enumerate(column.to_pylist(), 1) if not name)
         raise DataError(
-            f"{path}, row {row + 1}: the stream is empty; name it, or leave the whole column out"
+            f"{path}, row {row}: the stream is empty;"
+            " name it, or leave the whole column out"
         )
     encoded = pc.dictionary_encode(column)
     names = tuple(str(n) for n in encoded.dictionary.to_pylist())
@@ -250,26 +260,9 @@ def _streams(
 
 def _times(column: pa.ChunkedArray, path: Path) -> F64:
     if pa.types.is_timestamp(column.type):
-        times = (
-            np.asarray(
-                pc.cast(
-                    column.cast(pa.timestamp("us", column.type.tz), safe=False),
-                    pa.int64(),
-                ).to_numpy(),
-                np.float64,
-            )
-            / 1e6
-        )
+        times = _of_timestamps(column)
     elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            times = np.asarray(
-                pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), np.float64
-            )
-        except pa.ArrowInvalid:
-            times = np.array(
-                [_iso(cell, path, row) for row, cell in enumerate(column.to_pylist())],
-                np.float64,
-            )
+        times = _of_text(column, path)
     else:
         times = _numbers(column, path, "timestamp")
     bad = ~((times > EARLIEST) & (times < LATEST))
@@ -277,9 +270,26 @@ def _times(column: pa.ChunkedArray, path: Path) -> F64:
         row = int(np.argmax(bad))
         remedy = unit_hint(float(times[row]))
         raise DataError(
-            f"{path}, row {row + 1}: timestamp {column[row].as_py()!r} is not epoch seconds between 1970 and 2100 nor ISO 8601{remedy}"
+            f"{path}, row {row + 1}: timestamp {column[row].as_py()!r} is not"
+            f" epoch seconds between 1970 and 2100 nor ISO 8601{remedy}"
         )
     return times
+
+
+def _of_timestamps(column: pa.ChunkedArray) -> F64:
+    in_microseconds = pa.timestamp("us", column.type.tz)
+    counts = pc.cast(column.cast(in_microseconds, safe=False), pa.int64())
+    return np.asarray(counts.to_numpy(), np.float64) / 1e6
+
+
+def _of_text(column: pa.ChunkedArray, path: Path) -> F64:
+    """Epoch seconds if all cells are numbers, else ISO 8601."""
+    try:
+        numbers = pc.cast(column, pa.float64())
+    except pa.ArrowInvalid:
+        cells = enumerate(column.to_pylist(), start=1)
+        return np.array([_iso(cell, path, row) for row, cell in cells], np.float64)
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), np.float64)
 
 
 def _iso(cell: str | None, path: Path, row: int) -> float:
@@ -287,18 +297,12 @@ def _iso(cell: str | None, path: Path, row: int) -> float:
         return seconds(cell or "")
     except ValueError:
         raise DataError(
-            f"{path}, row {row + 1}: timestamp {cell!r} is neither epoch seconds nor ISO 8601"
+            f"{path}, row {row}: timestamp {cell!r} is neither epoch seconds"
+            " nor ISO 8601"
         ) from None
 
 
 def _reordered(table: Table, features: tuple[str, ...]) -> Table:
     order = [table.features.index(f) for f in features]
-    return Table(
-        table.path,
-        features,
-        table.streams,
-        table.stream,
-        table.times,
-        np.ascontiguousarray(table.values[:, order]),
-        table.label,
-    )
+    values = np.ascontiguousarray(table.values[:, order])
+    return replace(table, features=features, values=values)

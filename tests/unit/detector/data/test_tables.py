@@ -137,7 +137,7 @@ def test_a_file_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
         ),
         ("timestamp,cpu\n1700000000000,2\n", "divide milliseconds by 1,000"),
         ("timestamp,cpu\n1700000000000000,2\n", "divide microseconds by 1,000,000"),
-        ("timestamp;stream;cpu\n1;a;2\n", "parted by ';': save it with commas"),
+        ("timestamp;stream;cpu\n1;a;2\n", "separated by ';': save it with commas"),
         ("timestamp,stream,cpu\n1,a,2\n1,,2\n", "row 2: the stream is empty"),
         ("timestamp,cpu\n1,2,3\n", "can't be read"),
     ],
@@ -164,7 +164,7 @@ def test_another_encoding_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_stream_column_without_text_is_refused(
     tmp_path: Path, streams: pa.Array
 ) -> None:
-    with pytest.raises(DataError, match="`stream` holds what is no text"):
+    with pytest.raises(DataError, match="`stream` is not text"):
         read_parquet(tmp_path, timestamp=[1.0], stream=streams, cpu=[1.0])
 
 
