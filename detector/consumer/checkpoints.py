@@ -209,7 +209,7 @@ class Checkpoints:
 
     def _has_changes(self, data: CheckpointData) -> bool:
         moved = data.head.offset != self._durable.get(data.head.partition)
-        return bool(data.rows or data.idle or moved)
+        return bool(data.changed or data.idle or moved)
 
     def _await_settled(self, ends: float) -> None:
         """Until the checkpoint under way is settled, or monotonic ``ends``."""

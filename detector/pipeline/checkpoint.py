@@ -12,16 +12,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from detector.errors import ResetCause
-from detector.events import OpenIncident, Partition, PendingNotification, RecordBatch
+from detector.events import Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.notify.outbox import Outbox
-from detector.recovery.snapshot import SCHEMA, CheckpointData, Head, Restored, Stamp
+from detector.recovery.snapshot import (
+    SCHEMA,
+    CheckpointData,
+    Head,
+    PageCopy,
+    Restored,
+    Stamp,
+)
 from detector.state.page_rows import PageRows
 from detector.state.table import StreamTable
-
-CapturedPage = tuple[
-    PageRows, tuple[PendingNotification, ...], tuple[OpenIncident, ...]
-]
 
 
 class PartitionCheckpoints:
@@ -111,12 +114,12 @@ class PartitionCheckpoints:
 
     def _captured_pages(
         self, partition: Partition, offset: int
-    ) -> tuple[CapturedPage, ...]:
+    ) -> tuple[PageCopy, ...]:
         """Pages whose rows or notifications changed, or that were never written."""
         table = self._table
         settled = self._outbox.take_changed_pages(partition)
         stamps = self._stamps[partition]
-        captured: list[CapturedPage] = []
+        captured: list[PageCopy] = []
         for number, page in table.pages(partition):
             is_dirty = bool(table.page_dirty[page])
             if not (is_dirty or number in settled or number not in stamps):
@@ -126,7 +129,8 @@ class PartitionCheckpoints:
             applied = max(offset, int(table.page_applied[page]))
             key = (partition, number)
             rows = table.copy_page(partition, number, applied)
-            captured.append((rows, self._outbox.waiting(key), self._outbox.opened(key)))
+            alerts = self._outbox.waiting(key)
+            captured.append(PageCopy(rows, alerts, self._outbox.opened(key)))
             stamps[number] = Stamp(applied, self._writer)
         return tuple(captured)
 
@@ -145,8 +149,8 @@ class PartitionCheckpoints:
         if not self._table.owns(partition):
             return
         pages = dict(self._table.pages(partition))
-        for rows, _, _ in capture.rows:
-            self._table.page_dirty[pages[rows.number]] = True
+        for copy in capture.changed:
+            self._table.page_dirty[pages[copy.rows.number]] = True
         for rows in capture.idle:
             self._stamps[partition].pop(rows.number, None)
             self._table.keep(partition, rows)

@@ -29,6 +29,8 @@ from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_rows
 from detector.state.decisions import DECISION
 from detector.state.page_rows import PageRows
 
+_Alerts = tuple[tuple[int, PendingNotification], ...]
+
 
 def restore(
     bundle: str, head: Head | None, pages: Sequence[Page], width: int
@@ -48,15 +50,8 @@ def restore(
         head = Head(SCHEMA, pages[0].bundle, pages[0].partition, 0, {})
     if head.bundle != bundle:
         return _of_another_bundle(head, pages, width)
-    return _of_this_bundle(
-        head,
-        [page for page in pages if page.bundle == bundle],
-        _alerts(pages),
-        width,
-    )
-
-
-_Alerts = tuple[tuple[int, PendingNotification], ...]
+    own = [page for page in pages if page.bundle == bundle]
+    return _of_this_bundle(head, own, _alerts(pages), width)
 
 
 def _alerts(pages: Sequence[Page]) -> _Alerts:
@@ -72,12 +67,13 @@ def _of_this_bundle(
     last = max([*head.stamps, *found], default=-1)
     # a page's number is its place
     rows = [_rows(head, number, found, width) for number in range(last + 1)]
+    offsets = [head.offset, *(page.offset for page in rows)]
     opened = [(page.number, incident) for page in pages for incident in page.open]
     unreadable = len(head.stamps.keys() - found.keys())
     return Restored(
         pages=_without_duplicates(rows),
         alerts=alerts,
-        offset=min([head.offset, *(r.offset for r in rows)]),
+        offset=min(offsets),
         stamps={page.number: page.stamp for page in pages},
         cold=frozenset(head.cold),
         open=tuple(opened),
@@ -122,18 +118,21 @@ def clamp(restored: Restored, first: int, end: int) -> Restored:
         return restored
     furthest = max([restored.offset, *(rows.offset for rows in restored.pages)])
     if furthest > end:
-        pages = tuple(replace(rows, offset=first) for rows in restored.pages)
-        return replace(
-            restored,
-            pages=pages,
-            offset=first,
-            stamps={},
-            cold=frozenset(),
-        )
-    pages = tuple(
-        replace(rows, offset=max(rows.offset, first)) for rows in restored.pages
+        return _from_start(restored, first)
+    pages = [replace(rows, offset=max(rows.offset, first)) for rows in restored.pages]
+    offset = max(restored.offset, first)
+    return replace(restored, pages=tuple(pages), offset=offset)
+
+
+def _from_start(restored: Restored, first: int) -> Restored:
+    pages = [replace(rows, offset=first) for rows in restored.pages]
+    return replace(
+        restored,
+        pages=tuple(pages),
+        offset=first,
+        stamps={},
+        cold=frozenset(),
     )
-    return replace(restored, pages=pages, offset=max(restored.offset, first))
 
 
 def _without_duplicates(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:

@@ -90,19 +90,25 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class PageCopy:
+    """One page's rows, its undelivered notifications and its open incidents."""
+
+    rows: PageRows
+    alerts: tuple[PendingNotification, ...] = ()
+    open: tuple[OpenIncident, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointData:
     """Copies that one partition's checkpoint writes while the loop goes on.
 
     Attributes:
-        rows: the dirty pages, each with its undelivered notifications and its open
-            incidents.
+        changed: pages whose rows or notifications changed.
         idle: pages of idle streams, which leave memory once they are durable.
     """
 
     head: Head
-    rows: tuple[
-        tuple[PageRows, tuple[PendingNotification, ...], tuple[OpenIncident, ...]], ...
-    ]
+    changed: tuple[PageCopy, ...]
     idle: tuple[PageRows, ...] = ()
 
     def pages(self) -> Iterator[Page]:
@@ -111,19 +117,19 @@ class CheckpointData:
         Pages of idle streams come first.
         """
         for rows in self.idle:
-            yield self._page(rows, (), ())
-        for rows, alerts, opened in self.rows:
-            yield self._page(rows, alerts, opened)
+            yield self._page(PageCopy(rows))
+        for copy in self.changed:
+            yield self._page(copy)
 
-    def _page(
-        self,
-        rows: PageRows,
-        alerts: Sequence[PendingNotification],
-        opened: Sequence[OpenIncident],
-    ) -> Page:
-        head = self.head
-        writer = head.stamps[rows.number].writer
-        return to_page(head.bundle, head.partition, rows, writer, alerts, opened)
+    def _page(self, copy: PageCopy) -> Page:
+        return to_page(
+            self.head.bundle,
+            self.head.partition,
+            copy.rows,
+            self.head.stamps[copy.rows.number].writer,
+            copy.alerts,
+            copy.open,
+        )
 
 
 @dataclass(frozen=True, slots=True)

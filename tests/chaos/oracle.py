@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.alerting.policy import AlertTuning
-from detector.events import F32, F64, Alert, Partition
+from detector.events import Alert, Partition
 from detector.ingest.decoder import feature_decoder
 from detector.ingest.formats.registry import FORMATS
 from detector.model.bundle import Bundle
@@ -21,6 +21,7 @@ from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
 from detector.recovery.store import Store
+from detector.state.page_rows import PageRows
 from tests.fakes import PipelineRecorder, raw_batch
 
 #: Fingerprint, startsAt and reason: what identifies a notification to a receiver.
@@ -52,10 +53,10 @@ def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
         keys, values = zip(*log, strict=True)
         raw = raw_batch(values, keys, partition=partition)
         pipeline.process([decoder.decode(raw)])
-        pages = pipeline.checkpoints.capture(partition)
-        assert pages is not None
-        for rows, _, _ in pages.rows:
-            states.update(_rows(partition, rows.names, rows.times, rows.states))
+        data = pipeline.checkpoints.capture(partition)
+        assert data is not None
+        for copy in data.changed:
+            states.update(_rows(partition, copy.rows))
     return Outcome(frozenset(map(identity_of, recorder.alerts)), states)
 
 
@@ -75,7 +76,7 @@ def stored(
         found = restore(bundle.digest, head, pages, bundle.manifest.state_size)
         offsets[partition] = found.offset
         for rows in found.pages:
-            states.update(_rows(partition, rows.names, rows.times, rows.states))
+            states.update(_rows(partition, rows))
     return offsets, states
 
 
@@ -94,10 +95,6 @@ def _alike(one: Row, other: Row) -> bool:
     return np.allclose(one[2], other[2], atol=TOLERANCE, rtol=0)
 
 
-def _rows(
-    partition: Partition, names: Sequence[str], times: F64, states: F32
-) -> dict[str, Row]:
-    return {
-        n: (partition, t, tuple(s))
-        for n, t, s in zip(names, times.tolist(), states.tolist(), strict=True)
-    }
+def _rows(partition: Partition, page: PageRows) -> dict[str, Row]:
+    columns = zip(page.names, page.times.tolist(), page.states.tolist(), strict=True)
+    return {name: (partition, time, tuple(state)) for name, time, state in columns}

@@ -293,7 +293,7 @@ def test_only_pages_that_changed_are_captured_again(house: House) -> None:
     }
     third = house.pipeline.checkpoints.capture(P)
     assert third is not None
-    assert third.rows == ()
+    assert third.changed == ()
 
 
 def test_a_capture_that_was_not_written_is_captured_again(house: House) -> None:
