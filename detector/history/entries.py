@@ -56,12 +56,13 @@ class Incident:
         cls, partition: Partition, stream: str, row: np.void, last: Alert | None
     ) -> Self:
         """An open incident, from its decision row and its last notification, if any."""
+        severity = Severity(int(row["severity"]))
         if last is not None:
-            return cls(last, row=row.copy())
+            return cls(replace(last, severity=severity), row=row.copy())
         alert = Alert(
             partition=partition,
             stream=stream,
-            severity=Severity(int(row["severity"])),
+            severity=severity,
             reason=Reason.FIRED,
             starts_at=float(row["onset"]),
             ends_at=None,

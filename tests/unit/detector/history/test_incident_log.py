@@ -249,6 +249,7 @@ def test_after_a_restart_the_last_notification_is_listed(member: Member) -> None
     first.feed([*WARM, 30, 90])
     again = first.restarted()
     (entry,) = again.firing()
+    assert entry.labels["severity"] == "critical"
     assert entry.annotations["observed"] == "cpu=30"
     assert scores(entry) == pytest.approx(15, abs=0.1)
     assert float(entry.annotations["peak_margin"]) > 30
