@@ -22,6 +22,7 @@ from detector.metrics import Metrics
 from detector.model.bundle import BUILTIN, load_bundle
 from detector.notify.labels import Labelling
 from detector.notify.payload import RECEIVER, OutgoingPost, body
+from detector.notify.receivers.settings import BY_KIND
 from detector.notify.routes import Routing
 from detector.settings import load as settings
 
@@ -193,6 +194,11 @@ def test_the_examples_of_receivers_and_routes_load(
         found += effective(monkeypatch, file)["DETECTOR_ALERTING__RECEIVERS"]
     assert "name: pager" in found
     assert "kind: alertmanager" in found
+
+
+def test_every_kind_of_receiver_is_described() -> None:
+    text = (ROOT / "docs/alerts.md").read_text()
+    assert {kind for kind in BY_KIND if f"| `{kind}` |" in text} == BY_KIND.keys()
 
 
 def test_the_reference_is_what_the_code_says() -> None:
