@@ -54,7 +54,12 @@ class OpenIncidents:
         self._pages: dict[PageKey, set[StreamKey]] = {}
         self._due: dict[str, list[tuple[float, StreamKey]]] = {}
 
-    def update(self, page: PageKey, alert: Alert, receivers: Sequence[str]) -> None:
+    def update(
+        self,
+        page: PageKey,
+        alert: Alert,
+        receivers: Sequence[str],
+    ) -> None:
         """It began or escalated, and these receivers are about to get that."""
         stream = page[0], alert.stream
         incident = self._open.get(stream)
@@ -76,7 +81,12 @@ class OpenIncidents:
         return tuple(incident.last_acked)
 
     def acknowledge(
-        self, stream: StreamKey, alert: Alert, receiver: str, at: float, repeat: float
+        self,
+        stream: StreamKey,
+        alert: Alert,
+        receiver: str,
+        at: float,
+        repeat: float,
     ) -> PageKey | None:
         """The receiver acknowledged or refused it at ``at``, in wall time.
 
@@ -99,7 +109,9 @@ class OpenIncidents:
         return schedule[0][0] if schedule else math.inf
 
     def take_due(
-        self, receiver: str, now: float
+        self,
+        receiver: str,
+        now: float,
     ) -> Iterator[tuple[PageKey, Alert, float]]:
         """What the receiver gets again, and when that was due; each once until then."""
         schedule = self._due.get(receiver, [])
@@ -139,7 +151,8 @@ class OpenIncidents:
 
     def forget(self, partition: Partition) -> None:
         """Another member repeats and ends them from now on."""
-        for stream in [key for key in self._open if key[0] == partition]:
+        streams = [key for key in self._open if key[0] == partition]
+        for stream in streams:
             self.end(stream)
 
     def _add(self, stream: StreamKey, incident: _Incident) -> None:
@@ -151,4 +164,5 @@ class OpenIncidents:
             incident = self._open[stream]
             due = incident.last_acked[receiver] + interval
             incident.due[receiver] = due
-            heapq.heappush(self._due.setdefault(receiver, []), (due, stream))
+            schedule = self._due.setdefault(receiver, [])
+            heapq.heappush(schedule, (due, stream))

@@ -61,7 +61,8 @@ class Outbox:
         self._routing = routing or Routing(())
         self._clock = clock or SystemClock()
         self._lock = threading.Condition()
-        self._queues = {name: ReceiverQueue(name) for name in self._routing.receivers}
+        receivers = self._routing.receivers
+        self._queues = {name: ReceiverQueue(name) for name in receivers}
         self._spills = {} if spill is None else self._make_spills(spill)
         self._incidents = OpenIncidents()
         self._unsettled: dict[tuple[Partition, str], Entry] = {}
@@ -105,23 +106,20 @@ class Outbox:
                     page = partition, number
                     interval = self._routing.repeat_interval
                     self._incidents.restore(page, incident, interval)
-            for number, one in sorted(waiting, key=lambda found: found[1].order):
-                order = max(self._orders.get(partition, 0), one.order)
-                self._orders[partition] = order
-                receivers = one.pending_receivers
-                targets = self._routing.targets_for(one.alert, receivers)
-                self._hold((partition, number), one.alert, one.order, targets)
+            for number, stored in sorted(waiting, key=_order):
+                page = partition, number
+                alert = stored.alert
+                latest = self._orders.get(partition, 0)
+                self._orders[partition] = max(latest, stored.order)
+                receivers = stored.pending_receivers
+                targets = self._routing.targets_for(alert, receivers)
+                self._hold(page, alert, stored.order, targets)
 
     def waiting(self, page: PageKey) -> tuple[PendingNotification, ...]:
         """For the page, as it is written."""
         with self._lock:
             entries = self._pages.get(page, {}).values()
-            return tuple(
-                PendingNotification(
-                    entry.alert, entry.order, tuple(sorted(entry.pending_receivers))
-                )
-                for entry in entries
-            )
+            return tuple(map(_stored, entries))
 
     def opened(self, page: PageKey) -> tuple[OpenIncident, ...]:
         """For the page, as it is written."""
@@ -145,7 +143,8 @@ class Outbox:
             self._incidents.forget(partition)
             self._unsettled = _without(self._unsettled, partition)
             self._pages = _without(self._pages, partition)
-            self._changed = {page for page in self._changed if page[0] != partition}
+            changed = dict.fromkeys(self._changed)
+            self._changed = set(_without(changed, partition))
             self._orders.pop(partition, None)
             self._lock.notify_all()
 
@@ -153,19 +152,24 @@ class Outbox:
         self, page: PageKey, alert: Alert, targets: Sequence[Target]
     ) -> tuple[Target, ...]:
         """Targets beside those of the routes: whoever got the incident's beginning."""
-        routed = {target.receiver for target in targets}
-        others = [
-            name
-            for name in self._incidents.end((page[0], alert.stream))
-            if name in self._queues and name not in routed
-        ]
-        return self._routing.targets_for(alert, others) if others else ()
+        others = set(self._queues) - {target.receiver for target in targets}
+        stream = page[0], alert.stream
+        heard = self._incidents.end(stream)
+        others_heard = [name for name in heard if name in others]
+        if not others_heard:
+            return ()
+        return self._routing.targets_for(alert, others_heard)
 
     def _hold(
-        self, page: PageKey, alert: Alert, order: int, targets: Sequence[Target]
+        self,
+        page: PageKey,
+        alert: Alert,
+        order: int,
+        targets: Sequence[Target],
     ) -> None:
         key = idempotency_key(alert)
-        if (page[0], key) in self._unsettled or not targets:
+        is_waiting = (page[0], key) in self._unsettled
+        if is_waiting or not targets:
             return
         receivers = {target.receiver for target in targets}
         entry = Entry(key, page, alert, order, receivers)
@@ -214,8 +218,9 @@ class Outbox:
             found = [name for name in names if name.receiver == receiver]
             if found:
                 spill.restore(partition, found)
-        orders = (self._orders.get(partition, 0), *(name.last for name in names))
-        self._orders[partition] = max(orders)
+        latest = self._orders.get(partition, 0)
+        last = max((name.last for name in names), default=0)
+        self._orders[partition] = max(latest, last)
 
     # -- the delivery threads' side ----------------------------------------------------
 
@@ -236,7 +241,8 @@ class Outbox:
                 now = self._clock.monotonic()
                 if attempt is not None or ends <= now:
                     return attempt
-                self._lock.wait(max(0.0, min(ends, queue.next_due()) - now))
+                wake = min(ends, queue.next_due())
+                self._lock.wait(max(0.0, wake - now))
             return None
 
     def settle(self, attempt: DeliveryAttempt) -> None:
@@ -292,7 +298,9 @@ class Outbox:
 
     def _is_ended_repeat(self, entry: Entry) -> bool:
         """Whether it repeats an incident that ended meanwhile."""
-        return entry.repeats and not self._incidents.is_open(entry.stream, entry.alert)
+        if not entry.repeats:
+            return False
+        return not self._incidents.is_open(entry.stream, entry.alert)
 
     def _queue_repeats(self, queue: ReceiverQueue) -> None:
         wall = self._clock.wall()
@@ -340,6 +348,15 @@ class Outbox:
                 self._spills[receiver].drop(segment)
 
 
+def _order(found: tuple[int, PendingNotification]) -> int:
+    return found[1].order
+
+
+def _stored(entry: Entry) -> PendingNotification:
+    receivers = tuple(sorted(entry.pending_receivers))
+    return PendingNotification(entry.alert, entry.order, receivers)
+
+
 def _post(receiver: str, batch: Batch) -> OutgoingPost:
     return OutgoingPost(
         receiver=receiver,
@@ -350,5 +367,9 @@ def _post(receiver: str, batch: Batch) -> OutgoingPost:
     )
 
 
-def _without(table: Mapping[_Key, _Value], partition: Partition) -> dict[_Key, _Value]:
-    return {key: value for key, value in table.items() if key[0] != partition}
+def _without(
+    table: Mapping[_Key, _Value],
+    partition: Partition,
+) -> dict[_Key, _Value]:
+    items = table.items()
+    return {key: value for key, value in items if key[0] != partition}

@@ -56,7 +56,10 @@ _REST = 60.0  # seconds for which a peer that did not answer is left out
 
 
 def _several(value: Any) -> Any:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+    """A string is a list of addresses, apart by commas or white space."""
+    if not isinstance(value, str):
+        return value
+    return tuple(value.replace(",", " ").split())
 
 
 class AlertmanagerSettings(HttpSettings):
@@ -134,7 +137,9 @@ class Alertmanager:
     def deliver(self, post: OutgoingPost) -> None:
         """Done if one peer takes it. Raises Transient or Permanent if none does."""
         now = self._context.clock.wall()
-        alerts = [entry for alert in post.alerts for entry in self._entries(alert, now)]
+        alerts: list[PostableAlert] = []
+        for alert in post.alerts:
+            alerts.extend(self._entries(alert, now))
         content = msgspec.json.encode(alerts)
         monotonic = self._context.clock.monotonic()
         ready = [peer for peer in self._peers if peer.rests_until <= monotonic]
@@ -180,12 +185,21 @@ class Alertmanager:
         got_worse = alert.severity is Severity.CRITICAL
         if got_worse and alert.reason is not Reason.FIRED:
             before = {**labels, "severity": Severity.WARNING.label}
-            yield self._entry(alert, before, now, ends=min(alert.at, now))
-        ends = now + self._lead if alert.ends_at is None else min(alert.ends_at, now)
-        yield self._entry(alert, labels, now, ends)
+            escalation = min(alert.at, now)
+            yield self._entry(alert, before, now, escalation)
+        yield self._entry(alert, labels, now, self._end(alert, now))
+
+    def _end(self, alert: Alert, now: float) -> float:
+        if alert.ends_at is None:
+            return now + self._lead
+        return min(alert.ends_at, now)
 
     def _entry(
-        self, alert: Alert, labels: dict[str, str], now: float, ends: float
+        self,
+        alert: Alert,
+        labels: dict[str, str],
+        now: float,
+        ends: float,
     ) -> PostableAlert:
         starts = min(alert.starts_at, now)
         return PostableAlert(
