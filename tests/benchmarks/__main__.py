@@ -11,15 +11,30 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.measures import Row, drain, engine, front, memory, window
+from tests.benchmarks.decode import decode
+from tests.benchmarks.drain import drain
+from tests.benchmarks.engine import engine
+from tests.benchmarks.front import front
 from tests.benchmarks.members import members
+from tests.benchmarks.memory import memory
 from tests.benchmarks.receivers import receivers
 from tests.benchmarks.recovery import recovery
+from tests.benchmarks.rounds import Row
+from tests.benchmarks.window import window
 
-MEASURES: dict[str, Callable[[int], list[Row]]] = {
-    f.__name__: f
-    for f in (engine, front, window, memory, drain, recovery, members, receivers)
-}
+Measure = Callable[[int], list[Row]]  # given the number of rounds
+ALL: tuple[Measure, ...] = (
+    engine,
+    front,
+    window,
+    memory,
+    decode,
+    drain,
+    recovery,
+    members,
+    receivers,
+)
+MEASURES = {measure.__name__: measure for measure in ALL}
 
 
 def main() -> None:
@@ -32,30 +47,32 @@ def main() -> None:
     found = dict[str, list[Row]]()
     for name in chosen.only or MEASURES:
         found[name] = MEASURES[name](chosen.rounds)
-        table = Table(
-            *found[name][0],
-            title=f"{name}: {(MEASURES[name].__doc__ or '').strip()}",
-            title_justify="left",
-        )
-        for row in found[name]:
-            table.add_row(
-                *(
-                    v if isinstance(v, str) else f"{v:,.0f}" if v >= 100 else f"{v:.2f}"
-                    for v in row.values()
-                )
-            )
-        console.print(table)
+        console.print(_table(name, found[name]))
     if chosen.out:
-        chosen.out.write_text(
-            json.dumps(
-                {
-                    "machine": platform.machine(),
-                    "python": platform.python_version(),
-                    "measures": found,
-                },
-                indent=1,
-            )
-        )
+        _write(chosen.out, found)
+
+
+def _table(name: str, rows: list[Row]) -> Table:
+    about = " ".join((MEASURES[name].__doc__ or "").split())
+    table = Table(*rows[0], title=f"{name}: {about}", title_justify="left")
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    return table
+
+
+def _cell(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def _write(path: Path, found: dict[str, list[Row]]) -> None:
+    report = {
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "measures": found,
+    }
+    path.write_text(json.dumps(report, indent=1))
 
 
 main()

@@ -19,7 +19,7 @@ from kafka import KafkaProducer
 
 from deploy.harness.broker import Broker
 from detector.model.bundle import load_bundle
-from tests.benchmarks.measures import Row
+from tests.benchmarks.rounds import Row
 from tests.integration.stage import DaemonProcess, eventually
 
 BUNDLE = Path(__file__).parents[2] / "deploy" / "demo" / "bundle"

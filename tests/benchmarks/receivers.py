@@ -33,8 +33,8 @@ from detector.recovery.snapshot import Restored
 from detector.recovery.store_local import LocalStore
 from detector.recovery.store_thread import StoreWorker
 from detector.settings.alerting import AlertingSettings
-from tests.benchmarks.houses import P
-from tests.benchmarks.measures import Row, alternated
+from tests.benchmarks.bundles import P, poll_of
+from tests.benchmarks.rounds import Row, medians
 from tests.fakes import DeadLetterList, fake_bundle
 
 STREAMS = 1024
@@ -54,7 +54,7 @@ def receivers(rounds: int) -> list[Row]:
             "refuses": f"http://127.0.0.1:{free_ports(1)[0]}/",
             "never answers": stack.enter_context(_half_open()),
         }
-        rates = alternated(rounds, *(_measure(url) for url in urls.values()))
+        rates = medians(rounds, *(_measure(url) for url in urls.values()))
     base = rates[0]
     return [
         {
@@ -68,26 +68,17 @@ def receivers(rounds: int) -> list[Row]:
 
 
 def _polls() -> list[RecordBatch]:
+    """Noise, and for 4 ticks of each 12 a fault of one stream in :data:`EVERY`."""
     rng = np.random.default_rng(0)
-    names = [f"host-{i}".encode() for i in range(STREAMS)]
+    names = [b"host-%d" % i for i in range(STREAMS)]
     found = []
     for tick in range(TICKS):
         values = rng.normal(scale=0.3, size=(STREAMS, 1)).astype(np.float32)
-        if tick >= WARM_UP:
-            values[(np.arange(STREAMS) + 7 * tick // 12 * 12) % EVERY == 0] += 40 * (
-                tick % 12 < 4
-            )
-        offsets = np.arange(tick * STREAMS, (tick + 1) * STREAMS)
-        found.append(
-            RecordBatch(
-                P,
-                names,
-                offsets,
-                np.full(STREAMS, 60.0 * (tick + 1)),
-                values,
-                (tick + 1) * STREAMS,
-            )
-        )
+        shift = 7 * tick // 12 * 12
+        if tick >= WARM_UP and tick % 12 < 4:
+            faulty = (np.arange(STREAMS) + shift) % EVERY == 0
+            values[faulty] += 40
+        found.append(poll_of(names, values, tick))
     return found
 
 
@@ -99,28 +90,28 @@ def _measure(url: str | None) -> Callable[[], float]:
         with TemporaryDirectory() as folder:
             # its graph costs little, so that what is measured is not hidden
             made = fake_bundle(Path(folder) / "bundle", ("value",))
-            keeper = StoreWorker(LocalStore(Path(folder) / "state"))
+            worker = StoreWorker(LocalStore(Path(folder) / "state"))
             hooks = {} if url is None else {"hook": _webhook(url)}
-            outbox = Outbox(Routing(list(hooks)), SystemClock(), SpillPolicy(keeper))
+            outbox = Outbox(Routing(list(hooks)), SystemClock(), SpillPolicy(worker))
             metrics = Metrics(list(hooks))
-            house = build_pipeline(
+            scorer = build_pipeline(
                 made,
                 OnnxEngine(made),
                 settings.tuning(),
                 outbox=outbox,
                 metrics=metrics,
             )
-            house.assign(P, Restored((), (), 0))
+            scorer.assign(P, Restored((), (), 0))
             delivery = Delivery(outbox, hooks, DeadLetterList(), RetryPolicy(), metrics)
             delivery.start()
             for poll in polls[:WARM_UP]:
-                house.process([poll])
+                scorer.process([poll])
             began = time.perf_counter()
             for poll in polls[WARM_UP:]:
-                house.process([poll])
+                scorer.process([poll])
             found = STREAMS * (TICKS - WARM_UP) / (time.perf_counter() - began)
             delivery.stop(0.01)
-            keeper.close(30)
+            worker.close(30)
         raised = sum(
             s.value
             for m in metrics.alerts.collect()

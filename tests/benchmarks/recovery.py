@@ -21,8 +21,8 @@ from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
 from detector.recovery.store_thread import StateReader, StoreWorker
-from tests.benchmarks.houses import SIZES, P, bundle, pipeline, poll
-from tests.benchmarks.measures import Row
+from tests.benchmarks.bundles import SIZES, P, bundle, pipeline, poll, poll_of
+from tests.benchmarks.rounds import Row
 
 STREAMS = 100_000
 PARTITIONS = 4
@@ -60,28 +60,28 @@ def recovery(rounds: int) -> list[Row]:
 
 def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
     made = bundle(SIZES[0])
-    house = pipeline(made, PARTITIONS)
-    keeper = StoreWorker(opened())
+    scorer = pipeline(made, PARTITIONS)
+    worker = StoreWorker(opened())
     pauses = []
     writes = []
     for tick in range(rounds):
-        _touch(house, tick)
+        _touch(scorer, tick)
         began = time.perf_counter()
         captures = [
             c
-            for c in map(house.checkpoints.capture, house.table.partitions())
+            for c in map(scorer.checkpoints.capture, scorer.table.partitions())
             if c is not None
         ]
         pauses.append(time.perf_counter() - began)
-        written = keeper.submit(partial(make_all_durable, captures)).result()
+        written = worker.submit(partial(make_all_durable, captures)).result()
         writes.append(time.perf_counter() - began)
         assert not written.fault, written.fault
-    keeper.close(timeout=60)
+    worker.close(timeout=60)
     again = StoreWorker(opened())
     fresh = pipeline(made, 0)
     began = time.perf_counter()
     reader = StateReader(again, made.digest, made.manifest.state_size)
-    futures = {p: reader.load(p) for p in house.table.partitions()}
+    futures = {p: reader.load(p) for p in scorer.table.partitions()}
     for partition, future in futures.items():
         fresh.assign(partition, future.result())
     restored = time.perf_counter() - began
@@ -95,25 +95,12 @@ def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
     }
 
 
-def _touch(house: Pipeline, tick: int) -> None:
+def _touch(scorer: Pipeline, tick: int) -> None:
     """One point of every stream."""
     whole = poll(SIZES[0], STREAMS // PARTITIONS, tick)
     for number in range(PARTITIONS):
         partition = Partition(P.topic, number)
-        if not house.table.owns(partition):
-            house.assign(partition, Restored((), (), 0))
-        names = [
-            name + b"-%d" % number for name in whole.names if isinstance(name, bytes)
-        ]
-        house.process(
-            [
-                type(whole)(
-                    partition,
-                    names,
-                    whole.offsets,
-                    whole.times,
-                    whole.values,
-                    whole.next_offset,
-                )
-            ]
-        )
+        if not scorer.table.owns(partition):
+            scorer.assign(partition, Restored((), (), 0))
+        names = [b"host-%d-%d" % (i, number) for i in range(len(whole.names))]
+        scorer.process([poll_of(names, whole.values, tick, partition)])

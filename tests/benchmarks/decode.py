@@ -1,0 +1,85 @@
+"""Decoding alone, by format and keying."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+
+from detector.events import RawBatch, RecordBatch
+from detector.ingest.decoder import feature_decoder, metric_decoder
+from detector.ingest.formats.registry import FORMATS
+from tests.benchmarks.bundles import P
+from tests.benchmarks.rounds import Row, Run, medians, rate
+from tests.fakes import raw_batch
+
+NUMBERS = 2048 * 8  # of a batch, about: as a poll brings them
+WIDTHS = (1, 8, 38, 1000)  # numbers of a record
+BATCHES = 20  # of one run
+
+Decode = Callable[[RawBatch], RecordBatch]
+
+
+def decode(rounds: int) -> list[Row]:
+    """Microseconds a record and nanoseconds a number, of each format in either keying;
+    a parse of the same JSON into a dict, and nothing else, for comparison.
+    """
+    rows: list[Row] = []
+    for width in WIDTHS:
+        runs = _runs(width)
+        rates = medians(rounds, *runs.values())
+        for name, found in zip(runs, rates, strict=True):
+            rows.append(
+                {
+                    "numbers a record": str(width),
+                    "decoder": name,
+                    "µs a record": 1e6 / found,
+                    "ns a number": 1e9 / found / width,
+                }
+            )
+    return rows
+
+
+def _runs(width: int) -> Mapping[str, Run]:
+    names = [f"f{j}" for j in range(width)]
+    count = max(8, min(2048, NUMBERS // width))
+    values = np.random.default_rng(0).normal(size=(count, width)).round(4)
+    json_records = raw_batch(
+        [_json(names, row) for row in values.tolist()], b"host", 0, P
+    )
+    lines = raw_batch([_line(names, row) for row in values.tolist()], b"host", 0, P)
+    of_json = FORMATS["json"]
+    of_influx = FORMATS["influx"]
+    return {
+        "parse only": lambda: rate(count * BATCHES, lambda: _parse(json_records)),
+        "json, features": _run(feature_decoder(of_json, names).decode, json_records),
+        "json, each metric": _run(metric_decoder(of_json).decode, json_records),
+        "influx, features": _run(feature_decoder(of_influx, names).decode, lines),
+        "influx, each metric": _run(metric_decoder(of_influx).decode, lines),
+    }
+
+
+def _run(decode_batch: Decode, raw: RawBatch) -> Run:
+    def batches() -> None:
+        for _ in range(BATCHES):
+            decode_batch(raw)
+
+    return lambda: rate(len(raw) * BATCHES, batches)
+
+
+def _parse(raw: RawBatch) -> None:
+    for _ in range(BATCHES):
+        for value in raw.values:
+            msgspec.json.decode(value or b"")
+
+
+def _json(names: list[str], values: list[float]) -> bytes:
+    fields = dict(zip(names, values, strict=True))
+    return json.dumps({"timestamp": 1_700_000_000, **fields}).encode()
+
+
+def _line(names: list[str], values: list[float]) -> bytes:
+    fields = ",".join(f"{k}={v}" for k, v in zip(names, values, strict=True))
+    return f"metrics,host=web-1 {fields} 1700000000000000000".encode()
