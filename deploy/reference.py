@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from detector.cli.main import streamwarden
@@ -26,6 +26,7 @@ from detector.errors import RejectReason
 from detector.events import AnomalyKind, Phase, Reason
 from detector.metrics import declared_metrics
 from detector.notify.payload import ANNOTATIONS, AlertBody, Body
+from detector.setting_types import holds_secret, models_in
 from detector.settings.load import PREFIX, Settings
 from detector.web.server import ROUTES
 
@@ -78,10 +79,10 @@ def _room(room: str, model: type[BaseModel]) -> Iterator[str]:
     yield f"{_summary(model)}"
     yield ""
     prefix = f"{PREFIX}{room.upper()}__"
-    plain = {n: f for n, f in model.model_fields.items() if not _models_in(f)}
+    plain = {n: f for n, f in model.model_fields.items() if not models_in(f.annotation)}
     yield from _settings_table((prefix + n.upper(), f) for n, f in plain.items())
     for name, field in model.model_fields.items():
-        for inner in _models_in(field):
+        for inner in models_in(field.annotation):
             yield ""
             yield f"### `[[{room}.{name}]]`{_kind_note(inner)}"
             yield ""
@@ -103,7 +104,7 @@ def _settings_table(rows: typing.Iterable[tuple[str, FieldInfo]]) -> Iterator[st
     yield "| name | what it is | default |"
     yield "| --- | --- | --- |"
     for name, field in rows:
-        secret = " (secret)" if _holds_secret(field.annotation) else ""
+        secret = " (secret)" if holds_secret(field.annotation) else ""
         what = _cell(field.description or "") + secret
         yield f"| `{name}` | {what} | {_default(field)} |"
 
@@ -125,21 +126,6 @@ def _default(field: FieldInfo) -> str:
 
 def _is_model(annotation: object) -> typing.TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _types_in(annotation: object) -> Iterator[object]:
-    """The annotation and everything inside its brackets."""
-    yield annotation
-    for inner in typing.get_args(annotation):
-        yield from _types_in(inner)
-
-
-def _models_in(field: FieldInfo) -> list[type[BaseModel]]:
-    return [inner for inner in _types_in(field.annotation) if _is_model(inner)]
-
-
-def _holds_secret(annotation: object) -> bool:
-    return any(inner is SecretStr for inner in _types_in(annotation))
 
 
 # -- metrics ---------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from detector.alerting.policy import AlertTuning
 from detector.errors import ConfigError
 from detector.model.settings import UTC, known_zone
+from detector.settings.faults import sentence
 from detector.settings.load import load_alerting
+from detector.settings.toml_file import read_toml
 
 Detector = Literal["lstm", "ewma", "gaussian", "pca"]
 
@@ -96,7 +97,7 @@ def load(path: Path | None, **given: Any) -> FitSettings:
     (``DETECTOR_ALERTING__…``) over ``[alerting]`` of the file over the defaults. Raises
     ConfigError that names the setting.
     """
-    table = _read(path)
+    table = read_toml(path)
     alerting = table.pop("alerting", {})
     if not isinstance(alerting, dict):
         raise ConfigError(f"alerting in {path} is not a table: write [alerting]")
@@ -105,20 +106,11 @@ def load(path: Path | None, **given: Any) -> FitSettings:
     try:
         settings = FitSettings(**{**table, **options, "alerting": tuning})
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"settings of the fit: {'; '.join(faults)}") from None
+        faults = sentence(error, FitSettings, ".".join)
+        raise ConfigError(f"settings of the fit: {faults}") from None
     if settings.fit_share + settings.validation_share >= _MOST_FITTED:
         raise ConfigError(
             "fit_share and validation_share leave less than 5 % of the rows "
             "to calibrate on: lower one"
         )
     return settings
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read as TOML: {error}") from None

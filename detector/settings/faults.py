@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from detector.setting_types import models_in
+
+Naming = Callable[[Sequence[str]], str]
 
 
 class Places:
@@ -40,10 +42,14 @@ class Places:
         return f"{'.'.join(parts)} in {where}"
 
 
-def sentence(error: ValidationError, model: type[BaseModel], places: Places) -> str:
-    """Every fault of a validation, each with its setting."""
+def sentence(error: ValidationError, model: type[BaseModel], named: Naming) -> str:
+    """Every fault of a validation, each with its setting.
+
+    ``named`` says what a setting is called where it was given, from the parts of its
+    place in the model.
+    """
     details = error.errors(include_url=False, include_input=False)
-    return "; ".join(_fault(detail, model, places) for detail in details)
+    return "; ".join(_fault(detail, model, named) for detail in details)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -52,9 +58,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f": did you mean {nearest[0]}?" if nearest else ""
 
 
-def _fault(detail: Any, model: type[BaseModel], places: Places) -> str:
+def _fault(detail: Any, model: type[BaseModel], named: Naming) -> str:
     parts = [str(part) for part in detail["loc"]]
-    name = places.name(parts)
+    name = named(parts)
     if detail["type"] == "extra_forbidden":
         nearest = suggestion(parts[-1], _siblings(model, parts))
         return f"no such setting: {name}{nearest}"

@@ -120,7 +120,7 @@ def _validated(tables: dict[str, Any], path: Path | None) -> Settings:
         return Settings(**tables)
     except ValidationError as error:
         places = Places(PREFIX, path, os.environ)
-        raise ConfigError(sentence(error, Settings, places)) from None
+        raise ConfigError(sentence(error, Settings, places.name)) from None
     except SettingsError as error:
         raise ConfigError(_not_json(error)) from None
 

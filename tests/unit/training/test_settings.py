@@ -50,7 +50,8 @@ def test_the_environment_overrides_the_file_s_rules(
         ("[alerting]\nbreach = 1\n", "breach"),
         ("stepz = 3\n", "stepz"),
         ("fit_share = 0.9\nvalidation_share = 0.09\n", "less than 5 %"),
-        ("steps = \n", "can't be read as TOML"),
+        ("steps = \n", "is not TOML"),
+        ("step = 5\n", "no such setting: step: did you mean steps?"),
     ],
 )
 def test_a_fault_names_the_setting(tmp_path: Path, text: str, said: str) -> None:
