@@ -1,6 +1,4 @@
-"""The exported graph is the definition of a step: it equals the six equations, torch,
-and itself in any batch.
-"""
+"""The exported graph equals the six equations, torch, and itself in any batch."""
 
 from __future__ import annotations
 
@@ -18,6 +16,7 @@ from detector.model.tail import TailFit
 from training.fitting.export import graph
 from training.fitting.train import projection
 from training.models.multivariate import AutoencoderNetwork, AutoencoderStep
+from training.models.reference_lstm import CellWeights, lstm_step
 
 F32 = npt.NDArray[np.float32]
 FEATURES = 5
@@ -44,28 +43,20 @@ def step(network: AutoencoderNetwork) -> AutoencoderStep:
 def runtime(step: AutoencoderStep) -> OnnxEngine:
     features = tuple(Feature(f"f{j}") for j in range(step.layout.features))
     manifest = Manifest(
-        1,
-        "test",
-        "1",
-        features,
-        60.0,
-        step.layout.size,
-        20,
-        TailFit((1.0,), (1.0,), -1.0, 1.0),
-        {},
-        {},
+        schema=1,
+        name="test",
+        version="1",
+        features=features,
+        tick_interval=60.0,
+        state_size=step.layout.size,
+        warm_up=20,
+        tail=TailFit((1.0,), (1.0,), -1.0, 1.0),
+        files={},
+        provenance={},
     )
-    return OnnxEngine(
-        Bundle(
-            Path("test"),
-            "",
-            manifest,
-            graph(step),
-            start(step, 1)[0],
-            {},
-            start(step, 1),
-        )
-    )
+    rows = start(step, 1)
+    bundle = Bundle(Path("test"), "", manifest, graph(step), rows[0], {}, rows)
+    return OnnxEngine(bundle)
 
 
 def start(step: AutoencoderStep, streams: int, frozen: bool = True) -> F32:
@@ -87,47 +78,28 @@ def clock(streams: int) -> F32:
     return clock_input(np.full(streams, 60.0), np.full(streams, 1.7e9))
 
 
-def sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return 1 / (1 + np.exp(-x))
-
-
-def equations(
-    x: npt.NDArray[np.float64],
-    h: npt.NDArray[np.float64],
-    c: npt.NDArray[np.float64],
-    cell: torch.nn.Module,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The standard LSTM cell as it is printed: f, i, candidate, C, o, h. The cell's
-    rows are ordered i, f, o, candidate.
-    """
+def cell_weights(cell: torch.nn.Module) -> CellWeights:
     weights = {
         name: value.detach().double().numpy() for name, value in cell.named_parameters()
     }
-    w_i, w_f, w_o, w_c = np.split(weights["gates.weight"], 4)
-    b_i, b_f, b_o, b_c = np.split(weights["gates.bias"], 4)
-    hx = np.concatenate([x, h], axis=1)
-    f = sigmoid(hx @ w_f.T + b_f)
-    i = sigmoid(hx @ w_i.T + b_i)
-    candidate = np.tanh(hx @ w_c.T + b_c)
-    c = f * c + i * candidate
-    o = sigmoid(hx @ w_o.T + b_o)
-    return o * np.tanh(c), c
+    return CellWeights(weights["gates.weight"], weights["gates.bias"])
 
 
 def test_the_graphs_lstms_are_the_six_equations(
     step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     at = step.layout.slices()
+    encoder = cell_weights(step.encoder)
+    decoder = cell_weights(step.decoder)
+    parameters = [p.detach().double().numpy() for p in step.bottleneck.parameters()]
+    weight, bias = parameters
     state = start(step, 3)
     eh, ec, dh, dc = (np.zeros((3, HIDDEN)) for _ in range(4))
     for x in points(40, 3):
         state = runtime.step(x, clock(3), state).next_state
         z = np.where(np.isnan(x), 0, np.clip(x, -30, 30)).astype(np.float64)
-        eh, ec = equations(np.arcsinh(z), eh, ec, step.encoder)
-        weight, bias = (
-            p.detach().double().numpy() for p in step.bottleneck.parameters()
-        )
-        dh, dc = equations(np.tanh(eh @ weight.T + bias), dh, dc, step.decoder)
+        eh, ec = lstm_step(np.arcsinh(z), eh, ec, encoder)
+        dh, dc = lstm_step(np.tanh(eh @ weight.T + bias), dh, dc, decoder)
         for name, value in (
             ("encoder_h", eh),
             ("encoder_c", ec),
@@ -137,7 +109,7 @@ def test_the_graphs_lstms_are_the_six_equations(
             np.testing.assert_allclose(state[:, at[name]], value, atol=1e-5)
 
 
-def test_the_exported_graph_gives_torchs_numbers(
+def test_the_exported_graph_equals_torch(
     step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     state = start(step, 4, frozen=False)
@@ -156,7 +128,7 @@ def test_the_exported_graph_gives_torchs_numbers(
         np.testing.assert_allclose(served.contribution, contribution.numpy(), atol=1e-4)
 
 
-def test_what_training_sees_is_what_serving_steps(
+def test_serving_steps_as_training_saw(
     network: AutoencoderNetwork, step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     x = np.nan_to_num(points(100, 2))
@@ -199,7 +171,7 @@ def test_contributions_sum_to_one_and_a_missing_feature_has_none(
     assert np.isfinite(answer.next_state).all()
 
 
-def test_no_finite_value_breaks_the_state(
+def test_every_finite_value_keeps_the_state_finite(
     step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     state = start(step, 2, frozen=False)
@@ -229,7 +201,7 @@ def test_a_new_stream_learns_its_own_scale_and_then_keeps_it(
     np.testing.assert_array_equal(after[0, at["scale"]], state[0, at["scale"]])
 
 
-def test_a_metric_that_freezes_contributes_most_and_the_score_rises(
+def test_a_flatline_contributes_most_and_raises_the_score(
     step: AutoencoderStep, runtime: OnnxEngine
 ) -> None:
     state = start(step, 1)
