@@ -25,8 +25,7 @@ class Vitals:
     restore_fault: str = ""
     source_fault: str = ""
 
-    @property
-    def serving(self) -> bool:
+    def is_serving(self) -> bool:
         """Ready, and not about to stop."""
         return self.ready and not self.stopping
 

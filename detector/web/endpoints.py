@@ -50,7 +50,7 @@ class Endpoints:
 
     async def metrics(self, request: Request) -> Response:
         self._refresh()
-        self._metrics.ready.set(self._is_ready())
+        self._metrics.ready.set(self._vitals.is_serving())
         text = generate_latest(self._metrics.registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -59,16 +59,11 @@ class Endpoints:
         idle = self._clock.monotonic() - self._vitals.last_turn
         if idle > STALLED:
             return PlainTextResponse(f"the loop has not moved for {idle:.0f} s\n", 503)
-        faults = (
-            self._vitals.store_fault,
-            self._vitals.restore_fault,
-            self._vitals.source_fault,
-        )
-        lines = [f"degraded: {fault}\n" for fault in faults if fault]
+        lines = [f"degraded: {fault}\n" for fault in self._vitals.faults()]
         return PlainTextResponse("".join(lines) or "healthy\n")
 
     async def ready(self, request: Request) -> Response:
-        if self._is_ready():
+        if self._vitals.is_serving():
             return PlainTextResponse("ready\n")
         cause = "no partition is assigned, or states are not restored yet"
         return PlainTextResponse(f"not ready: {cause}\n", 503)
@@ -87,9 +82,6 @@ class Endpoints:
 
     async def style(self, request: Request) -> Response:
         return Response(STYLE, media_type="text/css")
-
-    def _is_ready(self) -> bool:
-        return self._vitals.ready and not self._vitals.stopping
 
 
 def _json(content: object) -> Response:
