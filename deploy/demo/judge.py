@@ -8,7 +8,7 @@ Any other incident is a false alarm, also on a stream that has a fault at anothe
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,20 +53,24 @@ class Verdict:
 
     def event_delay(self) -> float | None:
         """Median seconds of event time from a fault's start to its incident firing."""
-        return _median([i.fired_at - fault.start for fault, i in self._pairs()])
+        return _median([i.fired_at - f.start for f, i in self._pairs()])
 
     def wall_delay(self, produced: Mapping[Fault, float]) -> float | None:
         """Median seconds from a fault's first record to the webhook's post.
 
         ``produced`` has the time of that record on the receiver's clock.
         """
-        pairs = [(fault, i) for fault, i in self._pairs() if fault in produced]
-        return _median([i.arrived - produced[fault] for fault, i in pairs])
+        delays = []
+        for fault, incident in self._pairs():
+            if fault in produced:
+                delays.append(incident.arrived - produced[fault])
+        return _median(delays)
 
-    def _pairs(self) -> list[tuple[Fault, Incident]]:
+    def _pairs(self) -> Iterator[tuple[Fault, Incident]]:
         """The faults that were found, with their incidents."""
-        pairs = zip(self.faults, self.found, strict=True)
-        return [(fault, incident) for fault, incident in pairs if incident is not None]
+        for fault, incident in zip(self.faults, self.found, strict=True):
+            if incident is not None:
+                yield fault, incident
 
 
 def judge(
@@ -95,7 +99,10 @@ def judge(
 
 def first_incident(fault: Fault, incidents: Sequence[Incident]) -> Incident | None:
     """The first of these that belongs to the fault."""
-    return next((i for i in incidents if belongs(i, fault)), None)
+    for incident in incidents:
+        if belongs(incident, fault):
+            return incident
+    return None
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from detector.events import Alert, Partition, Phase, Reason
+from detector.events import Alert, Partition, PendingNotification, Phase, Reason
 from detector.history.entries import Incident, entry
 from detector.history.peaks import NO_PLACE, NO_SLOT, Peak, Peaks
 from detector.notify.labels import Labelling
@@ -39,6 +39,7 @@ LISTED: Final = 1_000
 RECENT: Final = 200  # incidents that ended
 
 _Known = tuple[Incident, Peak | None]  # what is known of an incident
+_Key = tuple[str, float]  # names an incident in a partition: stream and onset
 _decoder = msgspec.msgpack.Decoder(Alert)
 
 
@@ -97,7 +98,8 @@ class IncidentLog(NullObserver):
             self._drop(partition)
 
     def scored(self, batch: ScoredBatch) -> None:
-        self._slots = iter(batch.slots[batch.transitions].tolist())
+        slots = batch.slots[batch.transitions]
+        self._slots = iter(slots.tolist())
         with self._lock:
             listed = self._open.get(batch.partition)
             if listed:
@@ -197,9 +199,18 @@ def _firing_rows(restored: Restored) -> Iterator[tuple[str, np.void]]:
             yield page.names[i], page.decisions[i]
 
 
-def _last_notifications(restored: Restored) -> dict[tuple[str, float], Alert]:
-    """By stream and onset, what was last sent or is to be sent of open incidents."""
-    alerts = [_decoder.decode(incident.alert) for _, incident in restored.open]
-    pending = sorted(restored.alerts, key=lambda found: found[1].order)
-    alerts += [waiting.alert for _, waiting in pending]
-    return {(a.stream, a.starts_at): a for a in alerts if a.firing}
+def _last_notifications(restored: Restored) -> dict[_Key, Alert]:
+    """What was last sent, or is to be sent, of each open incident."""
+    sent = [incident for _, incident in restored.open]
+    alerts = [_decoder.decode(incident.alert) for incident in sent]
+    waiting = sorted((one for _, one in restored.alerts), key=_order)
+    alerts += [one.alert for one in waiting]
+    return {_key(alert): alert for alert in alerts if alert.firing}
+
+
+def _key(alert: Alert) -> _Key:
+    return alert.stream, alert.starts_at
+
+
+def _order(waiting: PendingNotification) -> int:
+    return waiting.order

@@ -65,6 +65,7 @@ class Peaks:
         self._score: F32 = np.empty(capacity, np.float32)
         self._threshold: F32 = np.empty(capacity, np.float32)
         self._rows = np.empty(capacity, DECISION)
+        # observed, expected and contribution of each place's features
         self._metrics: F32 = np.empty((3, capacity, 0), np.float32)
 
     def open(self, onset: float, slot: int = NO_SLOT) -> int:
@@ -135,9 +136,7 @@ class Peaks:
         return np.where(is_same, places, NO_PLACE)
 
     def _put(self, places: I64, batch: ScoredBatch, points: I64) -> None:
-        if self._metrics.shape[2] != batch.x.shape[1]:
-            shape = (3, len(self._onset), batch.x.shape[1])
-            self._metrics = np.empty(shape, np.float32)
+        self._fit(batch.x.shape[1])
         step = batch.step
         decisions = batch.decisions
         self._is_set[places] = True
@@ -148,6 +147,12 @@ class Peaks:
         self._metrics[0, places] = batch.x[points]
         self._metrics[1, places] = step.expected[points]
         self._metrics[2, places] = step.contribution[points]
+
+    def _fit(self, features: int) -> None:
+        """The number of features is known from the first batch on."""
+        kinds, capacity, known = self._metrics.shape
+        if known != features:
+            self._metrics = np.empty((kinds, capacity, features), np.float32)
 
     def _link(self, slot: int, place: int) -> None:
         self._unlink(place)
@@ -163,7 +168,8 @@ class Peaks:
     def _grow(self, slots: int) -> None:
         missing = slots - len(self._place)
         if missing > 0:
-            more = np.full(max(missing, slots // 2), NO_PLACE, np.int64)
+            count = max(missing, slots // 2)
+            more = np.full(count, NO_PLACE, np.int64)
             self._place = np.concatenate([self._place, more])
 
 
@@ -174,5 +180,6 @@ def _at_peak(batch: ScoredBatch) -> I64:
     if not is_firing.any():
         return np.empty(0, np.int64)
     margin = batch.step.score - decisions.threshold
-    is_peak = np.isfinite(margin) & (margin >= decisions.rows["peak_margin"])
-    return np.flatnonzero(is_firing & is_peak)
+    is_highest = margin >= decisions.rows["peak_margin"]
+    # a score that is not a number is no breach: the stream starts again
+    return np.flatnonzero(is_firing & is_highest & np.isfinite(margin))
