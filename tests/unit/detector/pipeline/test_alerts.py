@@ -1,0 +1,93 @@
+"""From a transition to its alert: values, how rare they are, and the cause."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.alerting.thresholds import effective_budget
+from detector.events import (
+    AnomalyKind,
+    Reason,
+    Severity,
+)
+from detector.model.bundle import Bundle
+from detector.pipeline.alerts import TOP_FEATURES
+from detector.state.decisions import fresh_decisions
+from tests.fakes import columns, fake_bundle
+from tests.unit.detector.pipeline.stage import (
+    RestlessEngine,
+    Stage,
+)
+
+
+def test_an_alert_has_observed_and_expected_values_by_contribution(
+    stage: Stage,
+) -> None:
+    stage.feed([0, 0, 0, 0, 40, 40])
+    (alert,) = stage.recorder.alerts
+    assert (alert.stream, alert.reason, alert.severity) == (
+        "a",
+        Reason.FIRED,
+        Severity.CRITICAL,
+    )
+    assert (alert.starts_at, alert.at, alert.ends_at) == (300.0, 300.0, None)
+    assert alert.score == pytest.approx(20)
+    assert [(d.name, d.observed, d.contribution) for d in alert.deviations] == [
+        ("cpu", 40.0, 1.0),
+        ("mem", 0.0, 0.0),
+    ]
+    assert alert.deviations[0].expected == pytest.approx(0)
+
+
+def test_an_alert_names_the_top_features_without_missing_ones(tmp_path: Path) -> None:
+    names = tuple("abcdefgh")
+    stage = Stage(fake_bundle(tmp_path, names, warm_up=0))
+    values = [np.nan, 1, 9, 2, 8, 3, 7, 30]
+    stage.pipeline.process([columns(["s", "s"], [60.0, 120.0], [values, values])])
+    (alert,) = stage.recorder.alerts
+    assert [d.name for d in alert.deviations] == ["h", "c", "e", "g", "f"]
+    assert len(alert.deviations) == TOP_FEATURES
+
+
+def test_a_score_is_more_frequent_on_a_faster_stream(
+    bundle: Bundle,
+) -> None:
+    pipeline = Stage(bundle).pipeline
+    row = fresh_decisions(1)[0]
+    rates = []
+    for tick in (60.0, 6.0):
+        row["tick"] = tick
+        rates.append(pipeline.alerts.incident_rate(8.0, row))
+    assert effective_budget(rates[1]) == pytest.approx(
+        10 * effective_budget(rates[0]), rel=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1] * 8, AnomalyKind.FLATLINE),
+        ([1, 1, 40], AnomalyKind.VALUE),
+        ([1, 2, 1, 2], AnomalyKind.TREND),
+    ],
+)
+def test_an_alert_says_which_kind_of_anomaly_began_it(
+    bundle: Bundle, values: list[float], kind: AnomalyKind
+) -> None:
+    engine = RestlessEngine()
+    stage = Stage(bundle, engine=engine, probe_engine=engine)
+    without_probe = Stage(bundle, engine=engine)
+    for one in (stage, without_probe):
+        one.feed([1, 2, 1, 2, 1, 2, *values])
+    kinds, unprobed = (
+        [deviation.kind for deviation in one.recorder.alerts[0].deviations]
+        for one in (stage, without_probe)
+    )
+    assert kinds == [kind, AnomalyKind.VALUE]
+    assert unprobed == [AnomalyKind.VALUE, AnomalyKind.VALUE]
+    assert stage.recorder.scores == without_probe.recorder.scores
+    probed = stage.pipeline.table.states
+    assert np.array_equal(probed, without_probe.pipeline.table.states)
