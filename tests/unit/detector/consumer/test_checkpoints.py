@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from detector.consumer.checkpoints import make_all_durable
+from detector.errors import StoreError
+from detector.events import Partition
+from detector.recovery.snapshot import CheckpointData, Head, Page
+from tests.fakes import MemoryStore
 from tests.unit.detector.consumer.rig import P, Q, Rig, ScriptedSource, poll
 
 
@@ -127,3 +135,46 @@ def test_a_store_that_hangs_does_not_block_a_stop(rig: Rig) -> None:
     rig.loop.finish(source, timeout=0.05)
     assert source.commits == []
     rig.store.gate.set()
+
+
+@dataclass
+class PickyStore(MemoryStore):
+    """Notes the order of what is written, and refuses pages of one partition."""
+
+    refused: Partition | None = None
+    order: list[tuple[str, Partition]] = field(default_factory=list)
+
+    def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
+        if partition == self.refused:
+            raise StoreError("no space left")
+        super().write_pages(partition, pages)
+        self.order.append(("pages", partition))
+
+    def write_head(self, head: Head) -> None:
+        super().write_head(head)
+        self.order.append(("head", head.partition))
+
+
+def copies(rig: Rig) -> list[CheckpointData]:
+    """Step 1 for two partitions."""
+    rig.assign(P, Q)
+    source = ScriptedSource(poll(), poll(partition=Q))
+    for _ in range(2):
+        rig.turn(source)
+    found = [rig.pipeline.checkpoints.capture(partition) for partition in (P, Q)]
+    return [data for data in found if data is not None]
+
+
+def test_a_head_is_written_after_its_pages(rig: Rig) -> None:
+    store = PickyStore()
+    make_all_durable(copies(rig), store)
+    assert store.order == [("pages", P), ("head", P), ("pages", Q), ("head", Q)]
+
+
+def test_a_partition_that_fails_gets_no_head_and_holds_no_other_back(rig: Rig) -> None:
+    store = PickyStore(refused=P)
+    result = make_all_durable(copies(rig), store)
+    assert store.order == [("pages", Q), ("head", Q)]
+    assert [data.head.partition for data in result.failed] == [P]
+    assert [data.head.partition for data in result.written] == [Q]
+    assert "no space" in result.fault
