@@ -40,7 +40,7 @@ class RetryPolicy:
     longest: float = 60.0
 
     def longest_pause(self, attempt: int) -> float:
-        """The upper end of the jitter after so many attempts that failed before."""
+        """The upper end of the jitter, in seconds, after ``attempt`` failures."""
         return float(min(self.longest, self.first * 2 ** min(attempt, _MAX_DOUBLINGS)))
 
 

@@ -1,7 +1,7 @@
 """Open incidents: what receivers get again while they last, and the end at last.
 
 Theory of operation. A route with a ``repeat_interval`` repeats an incident that still
-fires, so many seconds of wall time after its receiver last acknowledged it. What was
+fires, that long (in wall time) after its receiver last acknowledged it. What was
 never acknowledged is still in the queue and is not repeated. A route that depends on
 the severity may lead to a receiver at the beginning and not after an escalation. So
 whoever got the beginning is remembered, and gets the end whatever its severity. Both

@@ -154,11 +154,10 @@ class Outbox:
         """Targets beside those of the routes: whoever got the incident's beginning."""
         others = set(self._queues) - {target.receiver for target in targets}
         stream = page[0], alert.stream
-        heard = self._incidents.end(stream)
-        others_heard = [name for name in heard if name in others]
-        if not others_heard:
+        informed = [name for name in self._incidents.end(stream) if name in others]
+        if not informed:
             return ()
-        return self._routing.targets_for(alert, others_heard)
+        return self._routing.targets_for(alert, informed)
 
     def _hold(
         self,

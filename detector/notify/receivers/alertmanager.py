@@ -1,7 +1,7 @@
 """The ``alertmanager`` kind: posts alerts to Prometheus Alertmanager's own API.
 
-Theory of operation. Alertmanager groups, silences, routes and repeats by itself; its
-clients, as Prometheus does, keep it told of what fires. An alert fires until its
+Theory of operation. Alertmanager groups, silences, routes and repeats by itself. Its
+clients post what fires again and again, as Prometheus does. An alert fires until its
 ``endsAt``, which Alertmanager compares with its own clock. A post therefore says
 ``endsAt`` = wall clock + ``lead``. The outbox sends a firing incident again after a
 third of ``lead``, so two posts may fail before the alert runs out. If the daemon dies,
