@@ -1,5 +1,5 @@
-"""Replay interleaves streams: however a file is sorted, each stream has the same result,
-and the output keeps the order of the input.
+"""Replay interleaves streams: however a file is sorted, each stream has the same
+result, and the output keeps the order of the input.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def fed(
     tick: float = TICK,
     model: ModelSettings | None = None,
 ) -> tuple[list[Alert], Pipeline]:
-    """Streams [T, N], a point each tick: what was raised, and the pipeline afterwards."""
+    """Feed streams [T, N], a point each tick: the alerts, and the pipeline after it."""
     recorder = PipelineRecorder()
     pipeline = offline_pipeline(
         bundle, OnnxEngine(bundle), AlertTuning(), recorder, model=model

@@ -1,4 +1,4 @@
-"""ok -> pending -> firing -> resolved, with a reason each time."""
+"""From ok to pending to firing and back, with a reason each time."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def walk(
     return phases, reasons, severities
 
 
-def test_nothing_is_decided_while_a_stream_warms_up() -> None:
+def test_a_warming_stream_never_fires() -> None:
     phases, reasons, _ = walk([9, 9, 1])
     assert phases == [Phase.WARMING, Phase.WARMING, Phase.OK]
     assert reasons[0] is Reason.WARMING
 
 
-def test_it_fires_after_the_minimum_of_breaching_steps_in_a_row() -> None:
+def test_it_fires_after_enough_breaches_in_a_row() -> None:
     phases, reasons, severities = walk([0, 0, 6, 1, 6, 6, 6])
     assert phases[2:] == [
         Phase.PENDING,
@@ -82,13 +82,13 @@ def test_an_incident_starts_at_its_first_breach() -> None:
     assert rows["onset"].tolist() == [30.0]
 
 
-def test_a_score_between_the_levels_neither_clears_nor_fires() -> None:
+def test_a_score_between_both_thresholds_keeps_firing() -> None:
     phases, reasons, _ = walk([0, 0, 6, 6, 4.5, 4.5, 4.5])
     assert phases[-1] is Phase.FIRING
     assert reasons[-1] is Reason.STILL_FIRING
 
 
-def test_it_resolves_after_enough_calm_steps_in_a_row() -> None:
+def test_it_recovers_after_enough_clear_points_in_a_row() -> None:
     phases, reasons, severities = walk([0, 0, 6, 6, 1, 5, 1, 1])
     assert reasons[4:] == [
         Reason.CLEARING,
@@ -109,7 +109,7 @@ def test_no_new_incident_begins_in_the_cooldown() -> None:
     ]
 
 
-def test_a_worse_score_escalates_once_and_never_de_escalates() -> None:
+def test_an_incident_escalates_once_and_never_de_escalates() -> None:
     _, reasons, severities = walk([0, 0, 6, 6, 9, 9, 9, 6])
     assert reasons.count(Reason.ESCALATED) == 1
     assert severities[-1] is Severity.CRITICAL
@@ -124,7 +124,7 @@ SCORES = st.lists(st.floats(0, 10, width=32), min_size=1, max_size=60)
 
 
 @given(SCORES)
-def test_every_incident_ends_before_the_next_begins_and_none_in_warm_up(
+def test_incidents_do_not_overlap_and_none_is_in_warm_up(
     scores: list[float],
 ) -> None:
     _, reasons, _ = walk(scores)
@@ -136,7 +136,7 @@ def test_every_incident_ends_before_the_next_begins_and_none_in_warm_up(
 
 
 @given(st.lists(SCORES, min_size=2, max_size=5))
-def test_a_wave_decides_as_each_stream_alone_would(
+def test_a_wave_equals_each_stream_alone(
     all_scores: list[list[float]],
 ) -> None:
     length = min(map(len, all_scores))

@@ -1,6 +1,4 @@
-"""An incident whose score came down ends as recovered where its metric came back, and
-as accepted where it stayed.
-"""
+"""An incident recovers if its metric came back, and is accepted if it stayed."""
 
 from __future__ import annotations
 
@@ -13,13 +11,13 @@ from detector.events import AnomalyKind, Reason, Severity
 from detector.state.decisions import DecisionState, fresh_decisions
 
 
-def settled(
+def judged(
     rows: DecisionState,
     reason: Reason,
     x: list[float],
     expected: list[float],
     contribution: list[float],
-    odd: AnomalyKind = AnomalyKind.VALUE,
+    cause: AnomalyKind = AnomalyKind.VALUE,
 ) -> Reason:
     decided = Decisions(
         np.zeros(1, np.uint8),
@@ -30,7 +28,7 @@ def settled(
     record_and_judge(
         decided,
         np.zeros(1, np.int64),
-        {0: odd},
+        {0: cause},
         *(np.array([part], np.float32) for part in (x, expected, contribution)),
     )
     return Reason(decided.reason[0])
@@ -43,38 +41,36 @@ def settled(
         (6.5, 6.0, Reason.RECOVERED),
         (7.5, 7.4, Reason.ACCEPTED),
         (9.8, 9.9, Reason.ACCEPTED),
-        (1.0, -1.5, Reason.ACCEPTED),  # the rhythm went down, and the metric with it
+        (1.0, -1.5, Reason.ACCEPTED),  # the daily pattern fell, and the metric with it
         (1.0, 3.5, Reason.RECOVERED),
         (float("nan"), 9.0, Reason.RECOVERED),
     ],
 )
-def test_the_end_says_whether_the_metric_came_back_or_stayed(
+def test_the_end_depends_on_where_the_metric_is(
     observed: float, expected: float, reason: Reason
 ) -> None:
     rows = fresh_decisions(1)
     assert (
-        settled(rows, Reason.FIRED, [5.0, 10.0], [5.0, 4.0], [0.1, 0.9]) is Reason.FIRED
+        judged(rows, Reason.FIRED, [5.0, 10.0], [5.0, 4.0], [0.1, 0.9]) is Reason.FIRED
     )
     assert (
-        settled(rows, Reason.RECOVERED, [77.0, observed], [0.0, expected], [0.9, 0.1])
+        judged(rows, Reason.RECOVERED, [77.0, observed], [0.0, expected], [0.9, 0.1])
         is reason
     )
 
 
-def test_what_stood_still_recovers_wherever_it_is() -> None:
+def test_a_flatline_recovers_wherever_it_is() -> None:
     rows = fresh_decisions(1)
-    settled(rows, Reason.FIRED, [10.0], [4.0], [1.0], AnomalyKind.FLATLINE)
-    assert settled(rows, Reason.RECOVERED, [10.0], [10.0], [1.0]) is Reason.RECOVERED
+    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0], AnomalyKind.FLATLINE)
+    assert judged(rows, Reason.RECOVERED, [10.0], [10.0], [1.0]) is Reason.RECOVERED
 
 
-def test_an_accepted_incident_stays_so_and_another_wave_changes_nothing() -> None:
+def test_other_reasons_change_nothing() -> None:
     rows = fresh_decisions(1)
-    settled(rows, Reason.FIRED, [10.0], [4.0], [1.0])
+    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0])
     before = rows.copy()
-    assert settled(rows, Reason.ACCEPTED, [4.0], [4.0], [1.0]) is Reason.ACCEPTED
-    assert (
-        settled(rows, Reason.STILL_FIRING, [4.0], [4.0], [1.0]) is Reason.STILL_FIRING
-    )
+    assert judged(rows, Reason.ACCEPTED, [4.0], [4.0], [1.0]) is Reason.ACCEPTED
+    assert judged(rows, Reason.STILL_FIRING, [4.0], [4.0], [1.0]) is Reason.STILL_FIRING
     assert rows.tobytes() == before.tobytes()
 
 
@@ -82,13 +78,13 @@ def test_an_accepted_incident_stays_so_and_another_wave_changes_nothing() -> Non
     ("observed", "reason"),
     [(5.0, Reason.STILL_FIRING), (9.0, Reason.ESCALATED), (-9.0, Reason.ESCALATED)],
 )
-def test_an_incident_does_not_get_worse_where_its_metric_comes_back(
+def test_a_metric_on_its_way_back_never_escalates(
     observed: float, reason: Reason
 ) -> None:
     rows = fresh_decisions(1)
-    settled(rows, Reason.FIRED, [10.0], [4.0], [1.0])
+    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0])
     rows["severity"] = Severity.CRITICAL
-    assert settled(rows, Reason.ESCALATED, [observed], [7.0], [1.0]) is reason
+    assert judged(rows, Reason.ESCALATED, [observed], [7.0], [1.0]) is reason
     assert rows["severity"][0] == (
         Severity.CRITICAL if reason is Reason.ESCALATED else Severity.WARNING
     )

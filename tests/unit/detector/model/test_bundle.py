@@ -1,6 +1,4 @@
-"""A bundle is verified before anything runs it, and a budget becomes a level when it is
-loaded.
-"""
+"""A bundle is verified before it runs, and a budget becomes a threshold."""
 
 from __future__ import annotations
 
@@ -22,17 +20,15 @@ from tests.fakes import TAIL, write_bundle
 
 
 @pytest.mark.parametrize(
-    ("budget", "level"),
+    ("budget", "threshold"),
     [(10.0, 1.0), (1.0, 3.0), (0.1, 5.0), (0.01, 7.0), (100.0, 1.0)],
 )
-def test_a_level_follows_from_the_budget_also_where_evidence_ends(
-    budget: float, level: float
-) -> None:
-    assert TAIL.threshold(budget * math.exp(FEEDBACK)) == pytest.approx(level)
+def test_the_threshold_follows_from_the_budget(budget: float, threshold: float) -> None:
+    assert TAIL.threshold(budget * math.exp(FEEDBACK)) == pytest.approx(threshold)
 
 
 @given(st.floats(1e-6, 1e4), st.floats(1e-6, 1e4))
-def test_a_smaller_budget_never_has_a_lower_level(a: float, b: float) -> None:
+def test_a_smaller_budget_never_has_a_lower_threshold(a: float, b: float) -> None:
     assert (TAIL.threshold(a) - TAIL.threshold(b)) * (a - b) <= 0
 
 
@@ -42,7 +38,7 @@ def test_a_budget_is_positive(budget: float) -> None:
         TAIL.threshold(budget)
 
 
-def test_a_directory_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
+def test_an_absent_bundle_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="training fit"):
         load_bundle(tmp_path / "none")
 
@@ -55,7 +51,7 @@ def test_a_changed_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
         load_bundle(path)
 
 
-def test_one_that_knows_no_zone_is_of_utc(tmp_path: Path) -> None:
+def test_a_manifest_without_a_zone_means_utc(tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "b", timezone="Asia/Kolkata")
     assert load_bundle(path).manifest.timezone == "Asia/Kolkata"
     manifest = json.loads((path / "manifest.json").read_bytes())
@@ -99,7 +95,7 @@ def test_a_graph_of_another_width_is_refused(tmp_path: Path) -> None:
     ],
     ids=["empty", "text", "cut", "unknown operator"],
 )
-def test_a_graph_that_onnxruntime_cannot_load_is_one_sentence_with_a_remedy(
+def test_an_unloadable_graph_is_an_error_with_a_remedy(
     broken: Callable[[bytes], bytes],
 ) -> None:
     shipped = load_bundle(BUILTIN)

@@ -21,7 +21,7 @@ Q = Partition("metrics", 1)
 def table(max_streams: int = 10_000) -> StreamTable:
     trained = np.ones((1, 3), np.float32)
     first = np.full((1, 3), 2, np.float32)
-    seed = InitialStates(
+    initial_states = InitialStates(
         np.zeros(3, np.float32),
         {"known": 0},
         trained,
@@ -29,14 +29,14 @@ def table(max_streams: int = 10_000) -> StreamTable:
         first,
         np.full(1, 100.0),
     )
-    made = StreamTable(seed, max_streams)
+    made = StreamTable(initial_states, max_streams)
     made.assign(P)
     made.assign(Q)
     return made
 
 
 @given(st.lists(st.integers(0, 6), max_size=60))
-def test_waves_hold_each_stream_once_and_keep_its_order(slots: list[int]) -> None:
+def test_a_wave_has_each_stream_once_and_in_order(slots: list[int]) -> None:
     found = [wave.tolist() for wave in waves(np.array(slots, np.int64))]
     assert sorted(i for wave in found for i in wave) == list(range(len(slots)))
     for k, wave in enumerate(found):
@@ -44,7 +44,7 @@ def test_waves_hold_each_stream_once_and_keep_its_order(slots: list[int]) -> Non
         assert all(slots[:i].count(slots[i]) == k for i in wave)
 
 
-def test_a_known_stream_starts_from_its_own_row_and_is_warm() -> None:
+def test_a_known_stream_starts_from_its_own_row() -> None:
     made = table()
     known, unknown = made.slots(P, ["known", "new"]).tolist()
     assert made.states[known].tolist() == [1, 1, 1]
@@ -53,9 +53,7 @@ def test_a_known_stream_starts_from_its_own_row_and_is_warm() -> None:
     assert made.decisions["alarm_penalty"][[known, unknown]].tolist() == [0.5, 0]
 
 
-def test_a_known_stream_whose_first_point_lies_well_within_its_training_starts_where_that_began() -> (
-    None
-):
+def test_a_stream_in_its_training_data_starts_from_the_beginning() -> None:
     made = table()
     again = made.slots(P, ["known"])[0]
     later = made.slots(Q, ["known"])[0]
@@ -87,9 +85,7 @@ def test_growth_keeps_every_row() -> None:
     assert [made.names[s] for s in slots.tolist()] == [f"s{i}" for i in range(3000)]
 
 
-def test_a_full_table_gives_no_slot_to_a_new_stream_and_goes_on_with_the_others() -> (
-    None
-):
+def test_a_full_table_has_no_slot_for_a_new_stream() -> None:
     made = table(max_streams=PAGE)
     slots = made.slots(P, [f"s{i}" for i in range(PAGE + 1)])
     assert slots[-1] == NO_SLOT
@@ -98,7 +94,7 @@ def test_a_full_table_gives_no_slot_to_a_new_stream_and_goes_on_with_the_others(
     assert made.slots(Q, ["s0"]) != NO_SLOT
 
 
-def test_a_revoked_partitions_rows_are_used_again() -> None:
+def test_the_rows_of_a_revoked_partition_are_reused() -> None:
     made = table()
     made.slots(P, ["a", "b"])
     capacity = len(made.times)
@@ -109,9 +105,7 @@ def test_a_revoked_partitions_rows_are_used_again() -> None:
     assert (made.streams, len(made.times)) == (2, capacity)
 
 
-def test_a_restored_page_takes_new_streams_only_if_it_was_applied_to_the_offset_that_is_read_next() -> (
-    None
-):
+def test_a_page_ahead_of_the_records_takes_no_new_streams() -> None:
     made = table()
     made.slots(P, ["a"])
     page = made.copy_page(P, 0, offset=100)
