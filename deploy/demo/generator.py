@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from detector.timestamps import DAY
+from detector.timestamps import DAY, HOUR
 
 F64 = npt.NDArray[np.float64]
 
@@ -115,16 +115,16 @@ class Fleet:
     @classmethod
     def of(cls, hosts: int) -> Fleet:
         """A larger fleet begins with the hosts of the smaller one."""
-        random = [np.random.default_rng([FLEET, host]) for host in range(hosts)]
-        draws = np.stack([r.random(12) for r in random], axis=1)
+        draws = np.stack([_character(host) for host in range(hosts)], axis=1)
 
         def between(row: int, low: float, high: float) -> F64:
-            return np.asarray(low + (high - low) * draws[row], np.float64)
+            span = high - low
+            return np.asarray(low + span * draws[row], np.float64)
 
         return cls(
             depth=between(0, 0.25, 0.55),
             second=between(1, 0.0, 0.15),
-            phase=between(2, 13.0, 17.0) * 3600,
+            phase=between(2, 13.0, 17.0) * HOUR,
             weekend=between(3, 0.7, 1.0),
             load=between(4, 0.3, 0.5),
             idle=between(5, 0.02, 0.12),
@@ -135,6 +135,11 @@ class Fleet:
             latency=np.exp(between(10, np.log(8.0), np.log(80.0))),
             steepness=between(11, 0.8, 2.0),
         )
+
+
+def _character(host: int) -> F64:
+    """Twelve numbers between 0 and 1."""
+    return np.random.default_rng([FLEET, host]).random(12)
 
 
 class Metrics:
@@ -167,7 +172,8 @@ class Metrics:
         for fault in self.faults:
             if fault.start <= now < fault.end:
                 self._spoil(values[fault.host], fault, now)
-        values[:, [CPU, MEMORY]] = values[:, [CPU, MEMORY]].clip(0.0, 1.0)
+        shares = values[:, [CPU, MEMORY]]
+        values[:, [CPU, MEMORY]] = shares.clip(0.0, 1.0)
         values = values.round(DECIMALS)
         values[self._random.random(values.shape) < MISSING] = np.nan
         self.time = now + TICK_S
@@ -177,7 +183,9 @@ class Metrics:
         """The load without noise."""
         fleet = self._fleet
         turn = 2 * np.pi * (self.time - fleet.phase) / DAY
-        day = 1 + fleet.depth * np.cos(turn) + fleet.second * np.cos(2 * turn)
+        first = fleet.depth * np.cos(turn)
+        second = fleet.second * np.cos(2 * turn)
+        day = 1 + first + second
         weekday = int(self.time // DAY + 3) % 7  # 1 January 1970 was a Thursday
         weekend = fleet.weekend if weekday >= 5 else 1.0
         return np.asarray(fleet.load * day * weekend, np.float64)
@@ -239,7 +247,12 @@ def _shift(row: F64, host: int) -> None:
 
 
 def plan(
-    hosts: int, count: int, *, begin: float, end: float, seed: int = 7
+    hosts: int,
+    count: int,
+    *,
+    begin: float,
+    end: float,
+    seed: int = 7,
 ) -> list[Fault]:
     """``count`` faults in time order, which start evenly between ``begin`` and ``end``:
     kinds in turn, each on a host of its own.
@@ -258,4 +271,5 @@ def plan(
 def _fault(host: int, kind: Kind, time: float) -> Fault:
     """A fault that starts with the tick at or before this time."""
     start = time - time % TICK_S
-    return Fault(host, stream_name(host), kind, start, start + TICKS[kind] * TICK_S)
+    end = start + TICKS[kind] * TICK_S
+    return Fault(host, stream_name(host), kind, start, end)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,6 +66,9 @@ class _Listed:
     place: int
 
 
+_ByStream = dict[str, _Listed]
+
+
 class IncidentLog(NullObserver):
     """Written by the loop, read by the HTTP thread. Implements Observer."""
 
@@ -73,7 +76,7 @@ class IncidentLog(NullObserver):
         self._labelling = labelling
         self._composer = composer
         self._lock = threading.Lock()
-        self._open: dict[Partition, dict[str, _Listed]] = {}
+        self._open: dict[Partition, _ByStream] = {}
         self._firing: dict[Partition, int] = {}
         self._recent: deque[_Known] = deque(maxlen=RECENT)
         self._peaks = Peaks(LISTED)
@@ -88,7 +91,8 @@ class IncidentLog(NullObserver):
             self._drop(partition)
             for stream, row in _firing_rows(restored):
                 self._count(partition, 1)
-                alert = alerts.get((stream, float(row["onset"])))
+                onset = float(row["onset"])
+                alert = alerts.get((stream, onset))
                 incident = Incident.restored(partition, stream, row, alert)
                 self._list(incident)
 
@@ -116,7 +120,11 @@ class IncidentLog(NullObserver):
             else:
                 self._escalate(alert)
 
-    def _list(self, incident: Incident, slot: int = NO_SLOT) -> None:
+    def _list(
+        self,
+        incident: Incident,
+        slot: int = NO_SLOT,
+    ) -> None:
         """Unless as many are listed as may be."""
         alert = incident.alert
         listed = self._open.setdefault(alert.partition, {})
@@ -128,7 +136,8 @@ class IncidentLog(NullObserver):
             listed[alert.stream] = _Listed(incident, place)
 
     def _escalate(self, alert: Alert) -> None:
-        listed = self._listed(alert.partition).get(alert.stream)
+        partition = self._listed(alert.partition)
+        listed = partition.get(alert.stream)
         if listed is not None:
             critical_above = self._composer.policy.critical_above
             listed.incident = listed.incident.critical(critical_above)
@@ -137,18 +146,20 @@ class IncidentLog(NullObserver):
         self._count(alert.partition, -1)
         incident = Incident.unlisted(alert)
         peak = None
-        listed = self._listed(alert.partition).pop(alert.stream, None)
+        partition = self._listed(alert.partition)
+        listed = partition.pop(alert.stream, None)
         if listed is not None:
             incident = listed.incident.ended(alert)
             peak = self._peaks.peak(listed.place)
             self._peaks.close(listed.place)
         self._recent.append((incident, peak))
 
-    def _listed(self, partition: Partition) -> dict[str, _Listed]:
+    def _listed(self, partition: Partition) -> _ByStream:
         return self._open.get(partition, {})
 
     def _drop(self, partition: Partition) -> None:
-        for listed in self._open.pop(partition, {}).values():
+        dropped = self._open.pop(partition, {})
+        for listed in dropped.values():
             self._peaks.close(listed.place)
         self._firing.pop(partition, None)
 
@@ -187,15 +198,15 @@ def _starts_at(known: _Known) -> float:
     return known[0].alert.starts_at
 
 
-def _place_of(listed: Mapping[str, _Listed], stream: str) -> int:
+def _place_of(listed: _ByStream, stream: str) -> int:
     found = listed.get(stream)
     return NO_PLACE if found is None else found.place
 
 
 def _firing_rows(restored: Restored) -> Iterator[tuple[str, np.void]]:
     for page in restored.pages:
-        firing = np.flatnonzero(page.decisions["phase"] == Phase.FIRING)
-        for i in firing.tolist():
+        is_firing = page.decisions["phase"] == Phase.FIRING
+        for i in np.flatnonzero(is_firing).tolist():
             yield page.names[i], page.decisions[i]
 
 

@@ -23,6 +23,7 @@ from detector.events import F32, F64, I64, Phase
 from detector.pipeline.observer import ScoredBatch
 from detector.state.decisions import DECISION
 
+PlaceOf = Callable[[str], int]  # by the stream's name
 NO_PLACE = -1
 NO_SLOT = -1
 # Links found again in one batch: about 0.1 ms of dictionary lookups; a batch takes
@@ -58,8 +59,8 @@ class Peaks:
     def __init__(self, capacity: int) -> None:
         self._free = list(range(capacity))[::-1]
         self._onset = np.full(capacity, np.nan)
-        self._slot: I64 = np.full(capacity, NO_SLOT, np.int64)
-        self._place: I64 = np.empty(0, np.int64)  # by slot
+        self._slot = _none(capacity)
+        self._place = _none(0)  # by slot
         self._is_set = np.zeros(capacity, np.bool_)
         self._at = np.empty(capacity)
         self._score: F32 = np.empty(capacity, np.float32)
@@ -103,7 +104,7 @@ class Peaks:
             contribution=contribution,
         )
 
-    def follow(self, batch: ScoredBatch, place_of: Callable[[str], int]) -> None:
+    def follow(self, batch: ScoredBatch, place_of: PlaceOf) -> None:
         """Copy the batch's points that are peaks; ``place_of`` finds a place by the
         stream's name, NO_PLACE if it has none.
         """
@@ -115,7 +116,10 @@ class Peaks:
         self._put(places[listed], batch, points[listed])
 
     def _places(
-        self, batch: ScoredBatch, points: I64, place_of: Callable[[str], int]
+        self,
+        batch: ScoredBatch,
+        points: I64,
+        place_of: PlaceOf,
     ) -> I64:
         """int64 [n]: the place of each of these points' incidents, or NO_PLACE."""
         slots = batch.slots[points]
@@ -135,7 +139,12 @@ class Peaks:
         is_same = self._onset[places] == onsets
         return np.where(is_same, places, NO_PLACE)
 
-    def _put(self, places: I64, batch: ScoredBatch, points: I64) -> None:
+    def _put(
+        self,
+        places: I64,
+        batch: ScoredBatch,
+        points: I64,
+    ) -> None:
         self._fit(batch.x.shape[1])
         step = batch.step
         decisions = batch.decisions
@@ -169,8 +178,12 @@ class Peaks:
         missing = slots - len(self._place)
         if missing > 0:
             count = max(missing, slots // 2)
-            more = np.full(count, NO_PLACE, np.int64)
-            self._place = np.concatenate([self._place, more])
+            self._place = np.concatenate([self._place, _none(count)])
+
+
+def _none(count: int) -> I64:
+    """So many times no place, or no slot."""
+    return np.full(count, NO_PLACE, np.int64)
 
 
 def _at_peak(batch: ScoredBatch) -> I64:
