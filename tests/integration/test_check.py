@@ -73,7 +73,7 @@ def test_a_configuration_that_works_is_status_0_and_creates_nothing(
     assert not (tmp_path / "state").exists()
 
 
-def test_the_zone_in_force_is_shown_wherever_it_comes_from(
+def test_the_effective_time_zone_is_shown_with_its_source(
     check: Check, bundle: Path
 ) -> None:
     assert "wall clocks: UTC, the zone of the bundle\n" in check()[1]
@@ -82,7 +82,7 @@ def test_the_zone_in_force_is_shown_wherever_it_comes_from(
     assert "wall clocks: Europe/Berlin\n" in check(MODEL__TIMEZONE="Europe/Berlin")[1]
 
 
-def test_a_pattern_that_matches_a_topic_is_no_fault(check: Check) -> None:
+def test_a_pattern_that_matches_a_topic_is_not_a_fault(check: Check) -> None:
     assert check(KAFKA__TOPICS="^metrics-.*")[0] == 0
 
 
@@ -102,7 +102,7 @@ def test_no_receiver_is_a_remark_and_status_0(check: Check) -> None:
     assert "receivers: none, so alerts are only logged and counted" in out
 
 
-def test_no_secret_is_shown_whatever_is_wrong(check: Check) -> None:
+def test_no_secret_is_shown_whatever_the_fault(check: Check) -> None:
     for settings in (
         {},
         {"KAFKA__TOPICS": "nowhere"},
@@ -249,7 +249,7 @@ def test_a_login_that_the_broker_does_not_accept_is_named(
     assert "w0nderland" not in err
 
 
-def test_a_broker_that_does_not_answer_is_a_sentence_too(
+def test_a_broker_that_does_not_answer_is_a_sentence_in_a_shell_too(
     bundle: Path, tmp_path: Path
 ) -> None:
     """In a process of its own, as a user runs it."""

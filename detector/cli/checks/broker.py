@@ -32,6 +32,7 @@ from detector.errors import ConfigError, StoreError
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
 from detector.kafka.subscription import Subscription
+from detector.phrases import listed
 from detector.recovery.store_kafka import KafkaStore
 from detector.settings.load import Settings
 
@@ -243,7 +244,7 @@ def _topic_faults(
         pattern = re.compile(inputs.pattern)
         if not any(pattern.match(topic) for topic in present):
             yield (
-                f"no topic at {servers} matches {kafka.topics[0]} ({_listed(present)}):"
+                f"no topic at {servers} matches {kafka.topics[0]} ({_what_it_has(present)}):"
                 " create one, or set DETECTOR_KAFKA__TOPICS"
             )
         return
@@ -255,12 +256,11 @@ def _topic_faults(
             )
 
 
-def _listed(topics: Set[str]) -> str:
+def _what_it_has(topics: Set[str]) -> str:
     names = sorted(name for name in topics if not name.startswith("__"))
     if not names:
         return "it has none"
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"it has {', '.join(names[:_NAMED])}{rest}"
+    return f"it has {listed(names, _NAMED)}"
 
 
 def _host_and_port(server: str) -> tuple[str, int]:

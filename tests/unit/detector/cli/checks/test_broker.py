@@ -85,7 +85,7 @@ def test_a_broker_that_speaks_tls_unexpectedly_is_named(
     )
 
 
-def test_a_server_that_is_no_broker_is_named(faults: Faults) -> None:
+def test_a_server_that_is_not_a_broker_is_named(faults: Faults) -> None:
     with listening() as port:
         (fault,) = faults(port, SECURITY_PROTOCOL="SASL_PLAINTEXT", **LOGIN)
     assert f"127.0.0.1:{port} accepts connections but does not answer as" in fault

@@ -17,7 +17,7 @@ def faults(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
     return list(store_faults(load()))
 
 
-def test_a_store_that_can_be_written_is_no_fault_and_is_not_created(
+def test_a_store_that_can_be_written_is_not_a_fault_and_is_not_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert faults(monkeypatch, STORE=f"local:{tmp_path}/state/deep") == []
@@ -50,6 +50,6 @@ def test_a_port_in_use_is_named() -> None:
     assert "(Address already in use)" in fault
 
 
-def test_a_free_port_and_any_free_port_are_no_fault() -> None:
+def test_a_free_port_and_any_free_port_are_not_a_fault() -> None:
     assert list(listen_faults(("127.0.0.1", closed_port()))) == []
     assert list(listen_faults(("127.0.0.1", 0))) == []

@@ -23,14 +23,14 @@ def faults(monkeypatch: pytest.MonkeyPatch, url: str, **settings: str) -> list[s
     return list(receiver_faults(load()))
 
 
-def test_a_receiver_that_accepts_a_connection_is_no_fault(
+def test_a_receiver_that_accepts_a_connection_is_not_a_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with listening() as port:
         assert faults(monkeypatch, f"http://127.0.0.1:{port}/t0ken") == []
 
 
-def test_no_receiver_is_no_fault() -> None:
+def test_no_receiver_is_not_a_fault() -> None:
     assert list(receiver_faults(load())) == []
 
 
