@@ -35,7 +35,8 @@ class Places:
         """
         setting = f"{self._prefix}{'__'.join(parts[:2])}".upper()
         given_as = {setting, f"{setting}_FILE"}
-        if self._path is None or given_as & self._variables:
+        is_variable = not given_as.isdisjoint(self._variables)
+        if self._path is None or is_variable:
             return f"{self._prefix}{'__'.join(parts)}".upper()
         in_both = any(name.startswith(f"{setting}__") for name in self._variables)
         where = f"{self._path} and the environment" if in_both else str(self._path)
@@ -70,18 +71,20 @@ def _fault(detail: Any, model: type[BaseModel], named: Naming) -> str:
 
 def _siblings(model: type[BaseModel], parts: Sequence[str]) -> Set[str]:
     """The names that a table has where the last of ``parts`` is not one of them."""
-    tables: Sequence[type[BaseModel]] = [model]
+    tables = [model]
     for part in parts[:-1]:
-        inner = [
-            found
-            for table in tables
-            if part in table.model_fields
-            for found in models_in(table.model_fields[part].annotation)
-        ]
         # an index of a list, or the kind of a variant, names no field
-        tables = inner or tables
-    return {
-        field.alias or name
-        for table in tables
-        for name, field in table.model_fields.items()
-    }
+        tables = _tables_at(part, tables) or tables
+    names: set[str] = set()
+    for table in tables:
+        names |= {field.alias or name for name, field in table.model_fields.items()}
+    return names
+
+
+def _tables_at(part: str, tables: Sequence[type[BaseModel]]) -> list[type[BaseModel]]:
+    found: list[type[BaseModel]] = []
+    for table in tables:
+        field = table.model_fields.get(part)
+        if field is not None:
+            found += models_in(field.annotation)
+    return found
