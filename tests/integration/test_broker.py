@@ -53,9 +53,7 @@ def test_records_survive_kill_and_restart_on_the_same_port(own_broker: Broker) -
     assert consume(own_broker, "kept", 2) == [b"before", b"after"]
 
 
-def test_a_broker_that_can_not_start_says_why_and_a_throw_away_one_leaves_nothing_behind() -> (
-    None
-):
+def test_a_broker_that_cannot_start_says_why_and_leaves_nothing_behind() -> None:
     with Broker() as broker:
         broker.stop()
         properties = broker.directory / "server.properties"
