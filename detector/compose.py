@@ -1,4 +1,8 @@
-"""compose."""
+"""Settings become parts: the one module that names concrete adapters by the settings.
+
+The daemon, ``check`` and ``replay`` take their parts from here. All that can fail by
+configuration fails here, before anything is live.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from detector.settings.load import Settings
 
 
 def open_bundle(settings: Settings) -> Bundle:
-    """The one that is set, else the package's own. Raises BundleError."""
+    """The configured bundle, else the built-in one. Raises BundleError."""
     return load_bundle(settings.model.bundle or BUILTIN)
 
 
@@ -44,7 +48,7 @@ def make_decoder(
 
 
 def make_store(settings: Settings, clock: Clock) -> Store:
-    """Raises ConfigError."""
+    """Where states are kept. Raises ConfigError."""
     recovery = settings.recovery
     if recovery.topic is None:
         return LocalStore(recovery.directory or Path())
@@ -57,7 +61,7 @@ def make_store(settings: Settings, clock: Clock) -> Store:
 
 
 def make_receivers(settings: Settings, clock: Clock) -> dict[str, Receiver]:
-    """By name. Raises ConfigError."""
+    """Receivers by name. Raises ConfigError."""
     alerting = settings.alerting
     context = ReceiverContext(alerting.labelling(), alerting.external_url, clock)
     return {r.name: r.receiver(context) for r in alerting.destinations()}

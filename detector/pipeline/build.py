@@ -51,21 +51,15 @@ def build_pipeline(
         probe_engine: used only to classify the cause of an incident; without it the
             cause is always VALUE.
     """
-    manifest = bundle.manifest
-    alerts = alert_composer(bundle, tuning)
-    policy = alerts.policy
     outbox = Outbox() if outbox is None else outbox
     metrics = Metrics() if metrics is None else metrics
+    alerts = alert_composer(bundle, tuning)
+    policy = alerts.policy
     states = initial_states(bundle, policy.initial_penalty)
     table = StreamTable(states, max_streams, zones.zone_of)
-    scorer = BatchScorer(
-        table=table,
-        engine=engine,
-        policy=policy,
-        zones=zones,
-        tick_interval=manifest.tick_interval,
-        causes=CauseClassifier(probe_engine, policy.score_scale),
-    )
+    causes = CauseClassifier(probe_engine, policy.score_scale)
+    tick_interval = bundle.manifest.tick_interval
+    scorer = BatchScorer(table, engine, policy, zones, tick_interval, causes)
     return Pipeline(
         table=table,
         scorer=scorer,

@@ -109,13 +109,18 @@ def explain(
             " late, repeated, or without a value."
         )
     point = _point(stream, last, *finder.found, pipeline.alerts)
-    is_earlier = request.at - last.time >= _LONG_BEFORE * float(point.row["tick"])
-    note = (
-        f"{stream} has no point at {rfc3339(request.at)}; its last one before that:\n"
-        if is_earlier
-        else ""
+    return _note(request, point) + explained(point, pipeline.alerts.policy)
+
+
+def _note(request: ExplainRequest, point: Point) -> str:
+    """Says that the point is an earlier one than the request names, else empty."""
+    is_earlier = request.at - point.at >= _LONG_BEFORE * float(point.row["tick"])
+    if not is_earlier:
+        return ""
+    return (
+        f"{point.stream} has no point at {rfc3339(request.at)};"
+        " its last one before that:\n"
     )
-    return note + explained(point, pipeline.alerts.policy)
 
 
 def check_stream(stream: str, source: FileSource) -> None:

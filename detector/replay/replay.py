@@ -126,8 +126,7 @@ def replay(
     )
     with _opened(outputs.scores) as scores, _opened(outputs.alerts) as alerts:
         if scores is not None:
-            header = [*_COLUMNS, *bundle.feature_names]
-            csv.writer(scores, lineterminator="\n").writerow(header)
+            _write_header(scores, bundle)
         for chunk in source.chunks():
             rows.begin(chunk)
             for poll in chunk.polls():
@@ -196,6 +195,11 @@ def _summary(
         resolved=sum(not alert.firing for alert in alerts),
         rates=incident_rates(pipeline.table.decisions),
     )
+
+
+def _write_header(file: TextIO, bundle: Bundle) -> None:
+    columns = [*_COLUMNS, *bundle.feature_names]
+    csv.writer(file, lineterminator="\n").writerow(columns)
 
 
 def _write_scores(file: TextIO, chunk: Chunk, rows: _RowCollector) -> None:

@@ -56,7 +56,7 @@ def read(
 # -- files -----------------------------------------------------------------------------
 
 
-def test_each_cell_with_a_number_is_a_point_and_what_is_no_number_is_no_metric(
+def test_each_cell_with_a_number_is_a_point(
     tmp_path: Path,
 ) -> None:
     found = read(
@@ -74,7 +74,7 @@ def test_files_may_bring_different_metrics(tmp_path: Path) -> None:
     }
 
 
-def test_a_long_file_says_the_same_in_a_row_a_metric(tmp_path: Path) -> None:
+def test_a_long_file_has_one_row_for_each_metric(tmp_path: Path) -> None:
     found = read(
         tmp_path,
         "timestamp,stream,feature,value\n1,a,cpu,5\n1,a,mem,\n2,b,cpu,6\n2,a,cpu,8\n",
@@ -82,7 +82,7 @@ def test_a_long_file_says_the_same_in_a_row_a_metric(tmp_path: Path) -> None:
     assert found == {"a/cpu": [(1, 5), (2, 8)], "b/cpu": [(2, 6)]}
 
 
-def test_a_long_file_may_say_more_than_that(tmp_path: Path) -> None:
+def test_extra_columns_of_a_long_file_are_ignored(tmp_path: Path) -> None:
     found = read(
         tmp_path,
         "timestamp,stream,feature,value,unit\n1,a,cpu,5,%\n1,a,disk,900,\n2,a,cpu,8,%\n",
@@ -90,12 +90,12 @@ def test_a_long_file_may_say_more_than_that(tmp_path: Path) -> None:
     assert found == {"a/cpu": [(1, 5), (2, 8)], "a/disk": [(1, 900)]}
 
 
-def test_a_wide_file_may_have_a_metric_that_is_called_feature(tmp_path: Path) -> None:
+def test_a_wide_file_may_have_a_metric_called_feature(tmp_path: Path) -> None:
     found = read(tmp_path, "timestamp,stream,feature,value,cpu\n1,a,3,5,7\n")
     assert found == {"a/feature": [(1, 3)], "a/value": [(1, 5)], "a/cpu": [(1, 7)]}
 
 
-def test_a_label_is_that_of_its_row(tmp_path: Path) -> None:
+def test_each_point_has_the_label_of_its_row(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("timestamp,cpu,mem,label\n1,5,6,0\n2,7,,1\n")
     (table,) = read_metrics(tmp_path)
     assert table.label is not None
@@ -114,7 +114,7 @@ def test_a_label_is_that_of_its_row(tmp_path: Path) -> None:
         ("when,cpu\n1,5\n", "no `timestamp` column"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_file_and_place(
+def test_unreadable_data_is_refused_by_file_and_row(
     tmp_path: Path, text: str, said: str
 ) -> None:
     with pytest.raises(DataError, match=r"host-9\.csv") as refused:
@@ -144,7 +144,7 @@ def history(path: Path) -> Path:
     return path
 
 
-def test_replay_writes_a_row_for_each_metric_of_a_row_and_alerts_name_it(
+def test_replay_writes_a_row_for_each_metric_and_alerts_name_it(
     tmp_path: Path,
 ) -> None:
     bundle = write_each_metric_bundle(tmp_path / "b")
@@ -187,13 +187,14 @@ def test_replay_writes_a_row_for_each_metric_of_a_row_and_alerts_name_it(
     [
         (
             "a",
-            "holds no stream a: each metric is a stream of its own, host/metric: ask for a/cpu, a/mem",
+            "holds no stream a: each metric is a stream of its own, host/metric:"
+            " ask for a/cpu, a/mem",
         ),
         ("a/cpus", "the nearest are a/cpu"),
         ("host-9", "it holds a/cpu, a/mem, b/mem"),
     ],
 )
-def test_what_may_have_been_meant_is_named_where_a_stream_is_not_there(
+def test_an_unknown_stream_is_refused_with_the_nearest_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, said: str
 ) -> None:
     data = history(tmp_path / "h.csv")
@@ -217,7 +218,7 @@ def test_what_may_have_been_meant_is_named_where_a_stream_is_not_there(
     assert not (tmp_path / "s.csv").exists()  # nobody waits for that
 
 
-def test_replay_without_a_bundle_takes_the_one_that_is_set_and_else_the_packages_own(
+def test_replay_takes_the_configured_bundle_or_the_built_in_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = history(tmp_path / "h.csv")
@@ -275,7 +276,7 @@ def path(tmp_path: Path) -> Path:
     return write_each_metric_bundle(tmp_path / "bundle")
 
 
-def test_records_are_counted_as_records_and_points_as_scored(path: Path) -> None:
+def test_records_and_points_are_counted_apart(path: Path) -> None:
     house = House(path)
     house.feed(
         {"timestamp": 60, "cpu": 1, "mem": 2},
@@ -289,7 +290,7 @@ def test_records_are_counted_as_records_and_points_as_scored(path: Path) -> None
     assert house.names() == {"host/cpu", "host/mem"}
 
 
-def test_a_point_that_one_metric_has_already_is_dropped_alone_and_says_whose_it_was(
+def test_a_late_point_of_one_metric_is_rejected_alone(
     path: Path,
 ) -> None:
     house = House(path)
@@ -307,7 +308,7 @@ def test_a_point_that_one_metric_has_already_is_dropped_alone_and_says_whose_it_
     assert house.last("host/mem") == 120
 
 
-def test_a_restart_skips_what_each_metric_has_seen_and_no_more(path: Path) -> None:
+def test_a_restart_skips_what_each_metric_has_seen(path: Path) -> None:
     before = House(path)
     store = MemoryStore()
     records = [
@@ -335,7 +336,7 @@ def test_a_restart_skips_what_each_metric_has_seen_and_no_more(path: Path) -> No
     assert not after.recorder.rejects
 
 
-def test_an_alert_is_of_the_metrics_own_stream_and_names_the_metric(path: Path) -> None:
+def test_an_alert_names_its_metric(path: Path) -> None:
     house = House(path)
     house.feed(
         *(
@@ -353,7 +354,7 @@ def test_an_alert_is_of_the_metrics_own_stream_and_names_the_metric(path: Path) 
     assert (fired.firing, resolved.firing) == (True, False)
 
 
-def test_a_bundle_that_makes_each_metric_a_stream_has_the_one_feature_for_it(
+def test_a_bundle_for_each_metric_has_one_feature(
     tmp_path: Path,
 ) -> None:
     path = write_bundle(tmp_path / "b")

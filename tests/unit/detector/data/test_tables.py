@@ -66,14 +66,12 @@ def test_a_parquet_timestamp_may_have_any_type_and_unit(
 
 
 @pytest.mark.parametrize("cell", ["", "NaN", "nan", "NA", "null"])
-def test_a_cell_that_is_empty_or_no_number_is_missing(
-    tmp_path: Path, cell: str
-) -> None:
+def test_an_empty_cell_is_missing(tmp_path: Path, cell: str) -> None:
     values = read_csv(tmp_path, f"timestamp,cpu,mem\n1,{cell},2\n2,3,4\n").values
     assert np.isnan(values).tolist() == [[True, False], [False, False]]
 
 
-def test_without_a_stream_column_the_files_stem_names_the_stream(
+def test_the_files_stem_names_a_stream_without_a_column(
     tmp_path: Path,
 ) -> None:
     table = read_csv(tmp_path, "timestamp,cpu\n1,2\n2,3\n")
@@ -85,20 +83,20 @@ def test_streams_keep_their_rows_order(tmp_path: Path) -> None:
     assert [table.streams[i] for i in table.stream.tolist()] == ["b", "007", "b"]
 
 
-def test_an_integer_that_no_float_holds_is_rounded(tmp_path: Path) -> None:
+def test_an_integer_beyond_the_floats_is_rounded(tmp_path: Path) -> None:
     assert read_csv(
         tmp_path, "timestamp,bytes\n1,9007199254740993\n"
     ).values.tolist() == [[2.0**53]]
 
 
-def test_a_label_column_is_no_feature(tmp_path: Path) -> None:
+def test_a_label_column_is_not_a_feature(tmp_path: Path) -> None:
     table = read_csv(tmp_path, "timestamp,cpu,label\n1,2,1\n")
     assert table.features == ("cpu",)
     assert table.label is not None
     assert table.label.tolist() == [1.0]
 
 
-def test_the_index_that_a_data_frame_is_saved_with_is_no_feature(
+def test_the_index_of_a_data_frame_is_not_a_feature(
     tmp_path: Path,
 ) -> None:
     assert read_csv(tmp_path, ",timestamp,cpu\n0,1,2\n1,2,2\n").features == ("cpu",)
@@ -109,7 +107,7 @@ def test_the_index_that_a_data_frame_is_saved_with_is_no_feature(
     assert read_table(tmp_path / "a.parquet").features == ("cpu",)
 
 
-def test_what_float32_does_not_hold_is_infinite_and_a_fit_takes_it_for_missing(
+def test_a_value_beyond_float32_is_infinite_and_missing_for_a_fit(
     tmp_path: Path,
 ) -> None:
     table = read_csv(tmp_path, "timestamp,cpu\n1,1e308\n2,-inf\n3,2\n4,\n")
@@ -117,7 +115,7 @@ def test_what_float32_does_not_hold_is_infinite_and_a_fit_takes_it_for_missing(
     assert np.isnan(table.finite[:, 0]).tolist() == [True, True, False, True]
 
 
-def test_a_file_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
+def test_a_file_of_only_a_header_has_no_rows(tmp_path: Path) -> None:
     assert len(read_csv(tmp_path, "timestamp,stream,cpu\n")) == 0
 
 
@@ -142,7 +140,7 @@ def test_a_file_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
         ("timestamp,cpu\n1,2,3\n", "can't be read"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_file_and_place(
+def test_unreadable_data_is_refused_by_file_and_row(
     tmp_path: Path, text: str, said: str
 ) -> None:
     with pytest.raises(DataError) as caught:
@@ -171,7 +169,7 @@ def test_a_stream_column_without_text_is_refused(
 @pytest.mark.parametrize(
     "column", [pa.array([None, 1.0]), pa.array([None, 1], pa.timestamp("s"))]
 )
-def test_a_timestamp_that_is_null_is_refused(tmp_path: Path, column: pa.Array) -> None:
+def test_a_null_timestamp_is_refused(tmp_path: Path, column: pa.Array) -> None:
     with pytest.raises(DataError, match="row 1: timestamp None"):
         read_parquet(tmp_path, timestamp=column, cpu=[1.0, 2.0])
 
@@ -184,7 +182,7 @@ def test_a_directory_means_its_csv_and_parquet_files_in_name_order(
     assert [p.name for p in data_files(tmp_path)] == ["a.csv", "b.csv"]
 
 
-def test_files_of_the_same_features_in_another_order_are_one_history(
+def test_files_may_order_their_features_differently(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "a.csv").write_text("timestamp,cpu,mem\n1,2,3\n")
@@ -201,7 +199,7 @@ def test_files_of_different_features_are_refused_by_name(tmp_path: Path) -> None
         read_tables(tmp_path)
 
 
-def test_where_features_are_named_other_columns_may_hold_what_they_like_and_differ(
+def test_columns_that_are_not_named_are_ignored(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "a.csv").write_text("timestamp,zone,mem,cpu\n1,east,3,2\n")
@@ -218,6 +216,6 @@ def test_where_features_are_named_other_columns_may_hold_what_they_like_and_diff
 
 
 @pytest.mark.parametrize("name", ["none", "."])
-def test_no_data_is_said(tmp_path: Path, name: str) -> None:
+def test_absent_data_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"no data at|holds no \.csv"):
         read_tables(tmp_path / name)
