@@ -11,6 +11,7 @@ from schema 7 any more, delete this module, its test and its test data; then
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -26,18 +27,17 @@ from detector.events import (
     Reason,
     Severity,
 )
+from detector.model.bundle import BUILTIN, GRAPH, MANIFEST, sha256
 from detector.recovery import snapshot
 from detector.recovery.snapshot import Head, Page, Segment, Stamp
 
 SCHEMA = 7
 
-#: Digests of bundles that were renamed, then and now. Their graphs are the same, and so
-#: are the states. The built-in bundle was called ``any``; its name is in its manifest.
-RENAMED_BUNDLES = {
-    "147a291c28626595f6f5f7e2e59c671369b3c805d6a12808357e9f3c6d1572bb": (
-        "3420a9a6ca1d144a33d1408745038334ffc87d62fcaa6ee59b3159c927642da5"
-    ),
-}
+#: Digest of the built-in bundle when the schema was 7; it was called ``any`` then. A
+#: bundle's digest is that of its manifest, which holds its name.
+BUILTIN_THEN = "147a291c28626595f6f5f7e2e59c671369b3c805d6a12808357e9f3c6d1572bb"
+#: Digest of its graph. A bundle with the same graph has the same states.
+GRAPH_THEN = "165027369b93e46dd7909149570d582c870cfd4dedc55847127468738eb2d5a6"
 
 _KINDS = {
     "value": AnomalyKind.VALUE,
@@ -158,7 +158,15 @@ class _Segment(msgspec.Struct):
 
 
 def _bundle(digest: str) -> str:
-    return RENAMED_BUNDLES.get(digest, digest)
+    return _builtin_now() if digest == BUILTIN_THEN else digest
+
+
+@functools.cache
+def _builtin_now() -> str:
+    """The built-in bundle's digest today, if its graph is still the same."""
+    manifest = (BUILTIN / MANIFEST).read_bytes()
+    graph = sha256((BUILTIN / GRAPH).read_bytes())
+    return sha256(manifest) if graph == GRAPH_THEN else BUILTIN_THEN
 
 
 def _head(body: bytes) -> Head:
