@@ -7,9 +7,9 @@ labels. Rates are per stream-week of rows that were scored. Areas under curves
 (:mod:`training.evaluation.metrics`) need no budget; they are means over the streams
 that have events.
 
-If each metric is a stream of its own, as with the built-in bundle, the weeks that false
-alarms are counted by are each metric's, as the budget is. Areas are those of the whole
-stream (:mod:`training.evaluation.overlay`).
+With the built-in bundle, each metric is a stream of its own. Then false alarms are
+counted by each metric's weeks, as the budget is. Areas are those of the whole stream
+(:mod:`training.evaluation.overlay`).
 
 Streams are shared out to all cores. If there are fewer streams than cores, so are the
 budgets.
@@ -145,16 +145,7 @@ def judge(
         )
         for part, some in divide(of, budgets)
     ]
-    total = sum(len(stream) for share in work for stream in share.streams)
-    done = 0
-
-    def report_rows(count: int) -> None:
-        nonlocal done
-        done += count
-        report_progress(done, total)
-
-    results = on_cores(judge_share, work, report_rows)
-    streams = _by_stream(itertools.chain.from_iterable(results))
+    streams = _judge_shares(work, report_progress)
     with_events = [s for s in streams if np.isfinite(s.auc_pr)]
     return Evaluation(
         bundle=bundle,
@@ -164,6 +155,22 @@ def judge(
         vus_pr=_mean([s.vus_pr for s in with_events]),
         pictured_budget=pictured,
     )
+
+
+def _judge_shares(
+    work: Sequence[Share], report_progress: ReportTotal
+) -> list[StreamEvaluation]:
+    """All shares, on all cores."""
+    total = sum(len(stream) for share in work for stream in share.streams)
+    done = 0
+
+    def report_rows(count: int) -> None:
+        nonlocal done
+        done += count
+        report_progress(done, total)
+
+    results = on_cores(judge_share, work, report_rows)
+    return _by_stream(itertools.chain.from_iterable(results))
 
 
 def _mean(areas: Sequence[float]) -> float:

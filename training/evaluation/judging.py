@@ -121,16 +121,13 @@ def _judge_stream(
         outcomes.append(outcome)
         if budget == share.pictured:
             pictures += shown()
-    seconds = sum(len(metric.times) * metric.tick for metric in metrics)
-    if share.as_one:
-        seconds = len(stream.whole.times) * stream.tick
     auc_pr, volume = _areas(stream)
     return StreamEvaluation(
         stream=name,
         metrics=len(of),
         rows=sum(len(rows) for rows, _ in of),
         tick=stream.tick,
-        weeks=seconds / WEEK,
+        weeks=_weeks(stream, share.as_one),
         events=len(stream.events),
         auc_pr=auc_pr,
         vus_pr=volume,
@@ -150,6 +147,13 @@ def _metric_rows(
     unlabelled = np.zeros((0, 2))
     own = share.labels.get(rows.name, unlabelled)
     return MetricRows(rows, found, times, own, tick)
+
+
+def _weeks(stream: _Stream, as_one: bool) -> float:
+    """Stream-weeks: each metric's, or counted once for all."""
+    if as_one:
+        return len(stream.whole.times) * stream.tick / WEEK
+    return sum(len(metric.times) * metric.tick for metric in stream.metrics) / WEEK
 
 
 def _areas(stream: _Stream) -> tuple[float, float]:

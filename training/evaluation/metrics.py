@@ -9,7 +9,7 @@ every point of an anomaly, at the very moment that its label begins.
 :func:`vus_pr` is kinder where labels are not sharp: the volume under the surface of
 such curves over all buffer lengths from 0 to ``longest`` (Paparrizos et al., *Volume
 under the surface*, VLDB 2022). A buffer of length w widens each anomaly by w/2 points
-on either side, with a label that falls as sqrt(1 - d/w) with the distance d. With A the
+on either side. Its label falls as sqrt(1 - d/w) with the distance d. With A the
 alerted points at a threshold, l the widened labels and P the labelled points:
 
     TP = sum of l over A        precision = TP / |A|

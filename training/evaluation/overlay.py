@@ -2,7 +2,7 @@
 
 Theory of operation. Labels are about a stream more often than about one of its metrics,
 and most faults show in few of them. To ask that every metric reports every event would
-say little of a detector, and could not be compared with one that scores the metrics
+say little of a detector. Nor could it be compared with one that scores the metrics
 together. So a stream's score at a moment is the highest of its metrics' scores then.
 Its incidents are those of its metrics. Beside a bundle that raises one incident for all
 metrics, overlapping ones are merged.

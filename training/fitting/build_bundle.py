@@ -108,12 +108,10 @@ def build(
         scored = score_history(engine, history, model.first)
         initial = model.new_stream_row(scored.rows)
         new = _scores_of_new_streams(engine, history, splits, model, scored, initial)
-        found = calibrate(
-            _held_out(history, splits, scored),
-            settings.alerting,
-            NewStreams(new, settings.warm_up),
-            None if pretrained is None else pretrained.prior,
-        )
+        held_out = _held_out(history, splits, scored)
+        prior = None if pretrained is None else pretrained.prior
+        unseen = NewStreams(new, settings.warm_up)
+        found = calibrate(held_out, settings.alerting, unseen, prior)
         findings = Findings(
             history, settings, model.fitted, found, splits, scored, comparison
         )
@@ -124,11 +122,10 @@ def build(
         }
         manifest = _manifest(history, settings, model, found, comparison)
         write_files(stage, files, manifest)
-        starts = {
-            s.name: part.calibration
-            for s, part in zip(history.series, splits, strict=True)
-        }
-        parity = verify(stage, model.step, history, starts)
+        names = [s.name for s in history.series]
+        starts = [part.calibration for part in splits]
+        first_rows = dict(zip(names, starts, strict=True))
+        parity = verify(stage, model.step, history, first_rows)
     return Built(found.tail, parity)
 
 

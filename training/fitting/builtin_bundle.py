@@ -10,10 +10,10 @@ and how the tail of the score falls off. Both are learned here from the streams 
 Half of the streams fit the network. The other half are met as the daemon meets an
 unseen stream, from a new stream's row. Incidents are counted in their later halves;
 cold-start offsets are measured from the end of their warm-up on. A week is counted in
-ticks of :data:`TICK` seconds, whatever the stream's own tick. The score ranks points,
-so a metric that is read every second has as many rare points in ten thousand as one
+ticks of :data:`TICK` seconds, whatever the stream's own tick. The score ranks points:
+in ten thousand of them, a metric that is read every second has as many rare ones as one
 that is read every hour. This is the slowest tick at which machines are commonly
-watched; the daemon raises the threshold of a stream that is read more often and lowers
+watched. The daemon raises the threshold of a stream that is read more often, and lowers
 none.
 
 The seed is the only input: the same seed on the same machine gives the same bytes.

@@ -1,11 +1,11 @@
 """From held-out scores to the tail fit that thresholds are computed from.
 
 Theory of operation. The scores come from the exported graph that will run in the
-daemon, and incidents are counted with the daemon's own decision table, on calibration
-rows to which no weight and no scale was fitted. So incidents a stream-week at each of
-some fifty thresholds are what the daemon would have raised. Where fewer than
-:data:`EVIDENCE` incidents are left, the rate goes on log-linearly with the slope of the
-last counted thresholds (an exponential tail; Pickands 1975, Balkema & de Haan 1974).
+daemon. Incidents are counted with the daemon's own decision table, on calibration rows
+to which no weight and no scale was fitted. So incidents a stream-week at each of some
+fifty thresholds are what the daemon would have raised. Beyond the last threshold with
+:data:`EVIDENCE` incidents, the rate goes on log-linearly with the slope of the last
+counted ones: an exponential tail (Pickands 1975, Balkema & de Haan 1974).
 
 A single metric's score means the same for every metric, so there the rates of the
 built-in bundle are known beforehand. They count as :data:`PRIOR_WEEKS` stream-weeks of
@@ -144,7 +144,7 @@ def calibrate(
     """Count incidents and fit the tail of their rate.
 
     They are counted twice. The second time, incidents keep the distance that a budget
-    of each threshold's rate asks for, and streams have offsets of their own, in units
+    of each threshold's rate asks for. Streams then have offsets of their own, in units
     of the scale that the first count gave.
     """
     thresholds = candidate_thresholds(held_out.scores)
@@ -188,7 +188,7 @@ def cold_start_offsets(
 
     That is the score that ``share`` of the new streams' points pass, minus the same of
     the ``known`` streams' points. It is measured by octaves of age from the warm-up on,
-    as far as there are points, never rises with age, and is 0 at four times the last
+    as far as there are points. It never rises with age, and is 0 at four times the last
     age.
     """
     ages: list[float] = []

@@ -27,7 +27,7 @@ import torch
 
 from detector.errors import BundleError
 from detector.events import F32
-from detector.model.bundle import MANIFEST, Manifest, load_bundle, sha256
+from detector.model.bundle import MANIFEST, Bundle, Manifest, load_bundle, sha256
 from detector.model.onnx_engine import INPUTS, OUTPUTS, OnnxEngine
 from training.errors import TrainingError
 from training.history.history import History
@@ -186,6 +186,17 @@ def write_files(stage: Path, files: Mapping[str, bytes], manifest: Manifest) -> 
             os.fsync(file.fileno())
 
 
+def _opened(stage: Path) -> tuple[Bundle, OnnxEngine]:
+    """Raises TrainingError if the daemon could not open it."""
+    try:
+        bundle = load_bundle(stage)
+        return bundle, OnnxEngine(bundle)
+    except BundleError as error:
+        raise TrainingError(
+            f"the exported bundle can't be opened ({error}); nothing was written"
+        ) from None
+
+
 def verify(
     stage: Path, step: AnyStep, history: History, first: Mapping[str, int]
 ) -> float:
@@ -195,17 +206,11 @@ def verify(
     relative difference of a score, but for one step in a hundred.
 
     Each step starts both from the same row. A choice between two numbers that are all
-    but equal may fall either way, and from there on two rows would go their own ways;
-    for the same reason one step in a hundred may differ. Raises TrainingError if the
-    difference is over :data:`TOLERANCE` or the bundle can't be opened.
+    but equal may fall either way, and two rows would differ from there on. For the same
+    reason one step in a hundred may differ. Raises TrainingError if the difference is
+    over :data:`TOLERANCE` or the bundle can't be opened.
     """
-    try:
-        bundle = load_bundle(stage)
-        engine = OnnxEngine(bundle)
-    except BundleError as error:
-        raise TrainingError(
-            f"the exported bundle can't be opened ({error}); nothing was written"
-        ) from None
+    bundle, engine = _opened(stage)
     streams = []
     for series in history.series[:_STREAMS]:
         start = min(first[series.name], len(series) - 1)

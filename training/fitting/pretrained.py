@@ -1,13 +1,13 @@
-"""What is known of a single metric before its history is read: what the bundle in the
-package learned from made streams.
+"""What is known of a single metric before its history is read: what the built-in bundle
+learned from synthetic streams.
 
-Theory of operation. What one metric's surprises look like while nothing is wrong, and
-how often its score reaches a level by chance, is much the same whatever the metric
-(:mod:`training.models.univariate`), and a few days of history are little to learn it
-from. So a fit on one metric goes on from the package's weights, and keeps them where
-its own steps do no better on its validation rows (:mod:`training.fitting.train`); and
-the package's rates are a prior of its own (:class:`training.fitting.calibrate.Prior`).
-The lean front has other channels and other scores: of those nothing is known.
+Theory of operation. One metric's surprises look much the same for every metric while
+nothing is wrong, and so does how often its score reaches a threshold by chance
+(:mod:`training.models.univariate`). A few days of history are little to learn that
+from. So a fit on one metric goes on from the built-in weights. It keeps them if its own
+steps do no better on its validation rows (:mod:`training.fitting.train`). The built-in
+rates are a prior of its own (:class:`training.fitting.calibrate.Prior`). The lean front
+has other channels and other scores: of those nothing is known.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from training.models.multivariate import AutoencoderNetwork
 from training.models.univariate import HIDDEN, MAX_FEATURES
 from training.settings import FitSettings
 
-NETWORK = "network.npz"  # of the package's bundle: the daemon has no use for it
+# The weights, a file of the built-in bundle; the daemon does not use it.
+NETWORK = "network.npz"
 
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """``prior`` of the rates, and the ``weights`` to go on from, None where the network
-    asked for has another shape.
+    """What a fit goes on from.
+
+    ``weights`` are None if the settings ask for a network of another shape.
     """
 
     prior: Prior

@@ -3,9 +3,9 @@ windows.
 
 Theory of operation. Every stream's fit rows are cut into a few parallel segments. A
 pass goes through them side by side, one window at a time, and hands the state from
-window to window as the daemon will. The loss is Huber on the reconstruction; beside it
-are a Student-t likelihood (4 degrees of freedom) and a Huber forecast, both of which
-the export drops. The optimiser is Adam (Kingma & Ba 2015) with a one-cycle rate (Smith
+window to window as the daemon will. The loss is Huber on the reconstruction. Beside it
+are a Student-t likelihood (4 degrees of freedom) and a Huber forecast; the export drops
+both. The optimiser is Adam (Kingma & Ba 2015) with a one-cycle rate (Smith
 & Topin 2019) and an early stop on the validation rows. A fit that goes on from given
 weights keeps them unless it finds better ones by those rows. Same data, settings, seed
 and start: same weights.
@@ -69,12 +69,7 @@ def fit(
     ``start``: weights of a network of this shape to go on from; otherwise it begins
     with random ones.
     """
-    torch.manual_seed(settings.seed)
-    torch.use_deterministic_algorithms(True)
-    # a second thread gains little at these widths, and waits spinning if another
-    # process has its core
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(settings.seed)
+    rng = _seeded(settings.seed)
     parts = list(zip(scaled, splits, strict=True))
     rows = [z[: part.fit] for z, part in parts]
     held = [z[part.fit : part.calibration] for z, part in parts[:_VALIDATED]]
@@ -99,6 +94,16 @@ def fit(
             break
     network.load_state_dict(best.weights)
     return Fitted(network.eval(), tuple(curve), before)
+
+
+def _seeded(seed: int) -> np.random.Generator:
+    """torch and numpy, so that the same seed gives the same weights."""
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True)
+    # a second thread gains little at these widths, and waits spinning if another
+    # process has its core
+    torch.set_num_threads(1)
+    return np.random.default_rng(seed)
 
 
 class _Best:

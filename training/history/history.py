@@ -1,9 +1,9 @@
 """History -> arrays per stream, in time order, with each stream's own scaling.
 
-Theory of operation. Scaling is robust, because training data is never clean. The mean
-and deviation of a metric are taken after its values were winsorised (Tukey 1962) at its
-1st and 99th percentiles, widened by five times their distance. So broken readings move
-neither far, while what a metric does now and then is part of its scale. (Closer
+Theory of operation. Scaling is robust, because training data is never clean. A
+metric's values are winsorised (Tukey 1962) at its 1st and 99th percentiles, widened by
+five times their distance, before its mean and deviation are taken. So broken readings
+move neither far, while what a metric does now and then is part of its scale. (Closer
 clipping makes rare but normal excursions loud.) Floors are relative to the metric's
 largest range over the fleet, so nothing here has a unit.
 """
@@ -133,12 +133,7 @@ def load_history(data: Path, fit_share: float) -> History:
         heads[name] = values[: max(1, int(len(values) * fit_share))]
     fleet = np.max([_robust_range(values) for values in heads.values()], axis=0)
     if not fleet.any():
-        raise TrainingError(
-            f"{data}: nothing in it varies: every metric of every stream is constant "
-            f"in the first {fit_share:.0%} of its rows, which are fitted to: give it a "
-            "history in which one varies, or set no bundle: the built-in one learns "
-            "from each stream while it runs"
-        )
+        raise TrainingError(_nothing_varies(data, fit_share))
     pooled = _pooled(heads)
     series = []
     digest = hashlib.sha256()
@@ -158,6 +153,15 @@ def load_history(data: Path, fit_share: float) -> History:
         digest=digest.hexdigest(),
         notes=tuple(notes),
         labels=label_column(tables) or {},
+    )
+
+
+def _nothing_varies(data: Path, fit_share: float) -> str:
+    return (
+        f"{data}: nothing in it varies: every metric of every stream is constant "
+        f"in the first {fit_share:.0%} of its rows, which are fitted to: give it a "
+        "history in which one varies, or set no bundle: the built-in one learns "
+        "from each stream while it runs"
     )
 
 

@@ -1,9 +1,9 @@
 """LABELS: when each stream was anomalous, as intervals of event time, both ends
 included.
 
-They come from a file, ``stream,start,end[,...]``, with times as in DATA; or from the
-0/1 column ``label`` in DATA itself, where a run of ones is an interval from its first
-row to its last. Overlapping intervals of a stream are one event.
+They come from a file, ``stream,start,end[,...]``, with times as in DATA. Or they come
+from the 0/1 column ``label`` in DATA itself: a run of ones is an interval from its
+first row to its last. Overlapping intervals of a stream are one event.
 
 A file may name a stream, ``host-1``, or a metric of it, ``host-1/cpu``, whatever the
 bundle makes a stream of. :func:`applied` gives the interval of a stream to all its

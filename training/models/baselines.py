@@ -1,11 +1,11 @@
 """Plain detectors with the step's signature: what a network must beat, and what one may
 run in its place.
 
-Theory of operation. All three keep each metric's mean and variance in the state row and
-measure a point in deviations from that mean *before* they learn from it. They report
-the mean square over the metrics that are present, smoothed over the same five points as
-the network's finest scale and on the same logarithmic score. So the network wins by
-what it models and by nothing else.
+Theory of operation. All three keep each metric's mean and variance in the state row.
+They measure a point in deviations from that mean *before* they learn from it, and
+report the mean square over the metrics that are present. It is smoothed over the same
+five points as the network's finest scale, on the same logarithmic score. So the network
+wins by what it models and by nothing else.
 
 - ``ewma``: mean and variance are exponentially weighted with a span of 100 points
   (Roberts 1959; variance after Finch 2009): a z-score against the recent past. It

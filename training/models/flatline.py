@@ -2,14 +2,14 @@
 
 Theory of operation. A value that is exactly the one before it goes on with a run; any
 other value begins a new run. If a stream's runs were alike, the next one would outlast
-all K that were seen with a probability of 1 / (K + 1) (exchangeability). So, with n the
-present run and L the longest run of the past,
+all K past ones with probability 1 / (K + 1) (exchangeability). So, with n the present
+run and L the longest run of the past,
 
     r = max(0, n - L) / (L + 30)        surprise = 1.5 log10(K + 1) min(1, r / 2)
 
 in decimal places, as in :mod:`training.models.sketch`. The surprise is 0 until the
-longest run is outlasted. It reaches half as much again as the record's own rarity once
-the longest run is outlasted threefold, and then stays there, because a state that lasts
+longest run is outlasted. Once the longest run is outlasted threefold, it reaches one
+and a half times the record's own rarity. It stays there, because a state that lasts
 does not get stranger by the hour. A metric that changes at each point is surprising
 within an hour of minutes, one that often rests only after many hours, a constant never.
 """

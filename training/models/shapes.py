@@ -3,7 +3,7 @@
 Theory of operation. The most extreme standardised value of every b points is kept; the
 last w of these are a *pattern*. The novelty of a pattern is its mean distance to the
 nearest of :data:`PROTOTYPES` prototypes of the stream. The pattern then pulls the
-nearest prototype a little, or replaces the least used one if it is far from all
+nearest prototype a little. If it is far from all, it replaces the least used one
 (competitive learning, Rumelhart & Zipser 1985).
 
 There is no control flow: what happens every b points is computed at every point, and

@@ -13,8 +13,8 @@ it surprises, so an anomaly is slow to become normal.
 
 Written for onnxruntime: the last axis holds the M numbers of all streams, the centroids
 are on the axis before it. There is no control flow. A choice is a product with masks of
-0 and 1, or a minimum and a maximum of numbers in order, because Where is ten times as
-slow. A sum over the first axis is a product with ones for the same reason.
+0 and 1, or a minimum and a maximum of ordered numbers: Where is ten times as slow. A sum
+over the first axis is a product with ones for the same reason.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Sketch(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """How surprising q [1, M] is, and the sketch [K, M] that has seen it.
 
-        Returns -log10 P(X >= q) and -log10 P(X <= q) [1, M] of the past, the share of
-        the past that was exactly q [1, M], and the next values and weights [K, M].
+        Returns -log10 P(X >= q) and -log10 P(X <= q) of the past, the share of the past
+        that was exactly q, all [1, M]; then the next values and weights [K, M].
 
         A q of BIG is missing: it comes after all centroids, weighs nothing and leaves
         the sketch as it is, to the bit. ``settled`` [1, M] is 1 if the sketch knows
@@ -165,9 +165,9 @@ class Sketch(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """K centroids [K, M] of K + 1: one pair becomes one.
 
-        The pair is a value and its equal after it (at ``own`` if it is ``known``), or
-        two places the last of which is empty, or the cheapest. The two ends are never
-        merged.
+        The pair is a value and its equal after it, at ``own`` if it is ``known``. Else
+        it is two places the last of which is empty, or the cheapest pair. The two ends
+        are never merged.
         """
         mass = w.cumsum(0)
         inner = w[1:-2]

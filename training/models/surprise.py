@@ -2,10 +2,17 @@
 
 Theory of operation. One metric alone gives a network little to reconstruct, and its
 mean, rhythm and noise are its own. So each metric becomes six channels, each O(1) per
-point: its value; its change; a fast running mean minus a slow one; a slow mean of what
-the hour of the day does not explain, on a working day or at a weekend; and how new its
-recent shape is (:mod:`training.models.shapes`), of the value and of what the hour does
-not explain. A sketch of the channel's own past (:mod:`training.models.sketch`) then
+point:
+
+- its value;
+- its change;
+- its trend, a fast running mean minus a slow one;
+- a slow mean of what the hour of the day does not explain, on a working day or at a
+  weekend;
+- how new its recent shape is (:mod:`training.models.shapes`), of the value;
+- and of what the hour does not explain.
+
+A sketch of the channel's own past (:mod:`training.models.sketch`) then
 turns each channel into a *surprise*. If nearly all the past had exactly the present
 value, nothing is surprising, even right after an anomaly. The result is the same for a
 metric in bytes and in gigabytes, at a tick of a minute and of an hour.
@@ -297,8 +304,8 @@ class Front(nn.Module):
         fifths of the mean of its last visit and the rest of those before, however many
         points a visit has. A weekend is known by how it differs from a working day, so
         what is learned of either holds for both. A change that appears on the first day
-        of a kind may be that kind's own or here to stay, so the other kind learns half
-        of it; a change on any other day is learned wholly. What drifts from each day to
+        of a kind may be that kind's own or here to stay: the other kind learns half of
+        it. A change on any other day is learned wholly. What drifts from each day to
         the next, as a counter does, is not a change. So a weekend's difference is found
         within two weekends, and a lasting shift on any other day is unexpected once.
         """

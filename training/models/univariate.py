@@ -3,17 +3,17 @@
 Theory of operation. The network reads the signed surprises of
 :mod:`training.models.surprise`: six for each metric, four for a lean one. Its residual
 energy E is that of :mod:`training.models.multivariate` with one quick time scale. A
-metric's own evidence is the weighted mean of its channels' one-sided surprises, plus
-the surprise of a flatline (:mod:`training.models.flatline`), because a metric that
-froze is unsurprising in every other way. Metrics are combined by their root mean
+metric's own evidence is the weighted mean of its channels' one-sided surprises. To that
+is added the surprise of a flatline (:mod:`training.models.flatline`), because a metric
+that froze is unsurprising in every other way. Metrics are combined by their root mean
 square, so that one strongly anomalous metric is not averaged away. F is the mean of
 that evidence and of 2 log10 E, in which E weighs as one channel. E and F are smoothed
 over three points, so that a single odd reading must be twice as odd. Then
 
     score = 2 F + R - 0.8 log10(age / 1000) + 4
 
-with R the surprise of F itself in the stream's own past. So part of the score says how
-rare the point is in decimal places that mean the same for every stream, and part how
+with R the surprise of F itself in the stream's own past. Part of the score says how
+rare the point is, in decimal places that mean the same for every stream. Part says how
 rare it is for this stream. A new stream, whose past is short, scores a little higher.
 The 4 keeps the score positive.
 """
@@ -243,9 +243,9 @@ def _row(part: Tensor, times: int = 1) -> Tensor:
 def _transposed(part: Tensor) -> Tensor:
     """[S, B] as [B, S].
 
-    The second reshape is not idle: onnxruntime's optimiser moves a transpose through
-    everything up to one that undoes it, and all between would be done on [B, S], which
-    is slow if S is small. It stops at a reshape.
+    The second reshape is not idle. onnxruntime's optimiser moves a transpose through
+    everything up to one that undoes it. All between would be done on [B, S], which is
+    slow if S is small. It stops at a reshape.
     """
     if part.shape[0] == 1:
         return part.reshape(-1, 1)

@@ -1,19 +1,20 @@
 """Eight kinds of fault, put into real rows at graded sizes: what a detector is tried on
-where nobody has labelled anything.
+if nobody has labelled anything.
 
 Theory of operation. A fault changes a few metrics of one stream for a while, in units
-of each metric's own scale, so that nothing here knows a unit or a cadence. Sizes run
-from what a person would dispute to what nobody could miss. For kinds that are a matter
-of how far, a size is a multiple of the scale; for those that are a matter of how long
-(a flat line, a decoupled metric), of the length. What a metric can't be, it doesn't
-become: one that is never negative only rises or falls to zero, and one that takes whole
-numbers keeps to them. A fault that would change next to nothing (a metric frozen that
-was not moving) is placed elsewhere, or left out after a few attempts.
+of each metric's own scale. So nothing here knows a unit or a cadence. Sizes run from
+what a person would dispute to what nobody could miss. A size is a multiple of the
+scale; for a flatline and a decoupled metric it is a multiple of the length.
+
+A metric stays what it can be: one that is never negative only rises or falls to zero,
+and one that takes whole numbers keeps to them. A fault that would change next to
+nothing (a metric frozen that was not moving) is placed elsewhere, or omitted after a
+few attempts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,18 +22,20 @@ import numpy as np
 from detector.events import F32, F64
 from training.history.labels import Truth
 
+# Sizes of a fault, in scales or lengths.
 SIZES = (1.5, 3.0, 6.0)
-FAULTS = 3  # in one copy of a stretch
-# in fewer rows faults would last for a point or two and the ground could not be seen to
-# move
+# Faults in one copy of a stretch.
+FAULTS = 3
+# Rows of the shortest stretch. In fewer, faults would last for a point or two.
 SHORTEST_STRETCH = 300
-# a fault lasts for a few units; a unit is a sixtieth of the stretch, and 20 points at
-# most
+# A fault lasts for a few units; a unit is a sixtieth of the stretch, at most 20 points.
 _LONGEST_UNIT = 20
 _UNITS = 60
-# scales that a fault must change some point by
+# Attempts to place a fault, and the scales by which it must change some point.
 _ATTEMPTS = 6
 _VISIBLE = 0.25
+# A fault is in at most one metric of so many features.
+_FEATURES_PER_METRIC = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,52 +141,56 @@ def inject(
     values: F32, scale: F32, kind: str, size: float, rng: np.random.Generator
 ) -> Copy:
     """A copy of ``values`` [n, F] with :data:`FAULTS` faults of a kind, one in each
-    part of the stretch; ``scale`` [F] of each metric.
+    part of the stretch.
 
-    The stretch has :data:`SHORTEST_STRETCH` rows at least. Where no fault could be
-    placed, no row is marked.
+    ``scale`` [F] is each metric's own. The stretch has :data:`SHORTEST_STRETCH` rows at
+    least. If no fault could be placed, no row is marked.
     """
     changed = values.copy()
     truth = np.zeros(len(values), np.bool_)
-    moving = np.flatnonzero(
-        [
-            np.isfinite(x).mean() > 0.5 and np.ptp(x[np.isfinite(x)]) > 0
-            for x in values.T
-        ]
-    )
+    moving = np.flatnonzero([_moves(x) for x in values.T])
     part = len(values) // FAULTS
     for k in range(FAULTS if len(moving) else 0):
         for _ in range(_ATTEMPTS):
             rows = _rows(len(values), k * part, (k + 1) * part, kind, size, rng)
-            metrics = rng.permutation(moving)[
-                : int(rng.integers(1, max(1, values.shape[1] // 4) + 1))
-            ]
-            sign = -1.0 if rng.random() < 0.5 else 1.0
-            made = {
-                int(j): _fault(
-                    values[:, j].astype(np.float64),
-                    rows,
-                    float(scale[j]),
-                    kind,
-                    size,
-                    sign,
-                    rng,
-                )
-                for j in metrics
-            }
-            if (
-                max(
-                    float(np.nanmax(np.abs(new - values[rows, j]), initial=0.0))
-                    / float(scale[j])
-                    for j, new in made.items()
-                )
-                >= _VISIBLE
-            ):
+            most = max(1, values.shape[1] // _FEATURES_PER_METRIC)
+            metrics = rng.permutation(moving)[: int(rng.integers(1, most + 1))]
+            fault = _Fault(kind, size, -1.0 if rng.random() < 0.5 else 1.0)
+            made = {}
+            for j in metrics.tolist():
+                x = values[:, j].astype(np.float64)
+                made[j] = _faulty(x, rows, float(scale[j]), fault, rng)
+            if _visible(made, values[rows], scale):
                 for j, new in made.items():
                     changed[rows, j] = new
                 truth[rows] = True
                 break
     return Copy(kind, size, changed, truth)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """A fault's kind, size, and the sign of its direction."""
+
+    kind: str
+    size: float
+    sign: float
+
+
+def _moves(x: F32) -> bool:
+    """Whether a metric is mostly there and not constant."""
+    finite = np.isfinite(x)
+    return bool(finite.mean() > 0.5 and np.ptp(x[finite]) > 0)
+
+
+def _visible(made: Mapping[int, F64], values: F32, scale: F32) -> bool:
+    """Whether any metric changed enough."""
+    changes = []
+    for j, new in made.items():
+        difference = np.abs(new - values[:, j])
+        largest = float(np.nanmax(difference, initial=0.0))
+        changes.append(largest / float(scale[j]))
+    return max(changes) >= _VISIBLE
 
 
 def _rows(
@@ -199,14 +206,8 @@ def _rows(
     return slice(start, start + rows)
 
 
-def _fault(
-    x: F64,
-    rows: slice,
-    scale: float,
-    kind: str,
-    size: float,
-    sign: float,
-    rng: np.random.Generator,
+def _faulty(
+    x: F64, rows: slice, scale: float, fault: _Fault, rng: np.random.Generator
 ) -> F64:
     """The metric's new values in ``rows``, as it could have reported them."""
     known = x[np.isfinite(x)]
@@ -214,8 +215,8 @@ def _fault(
     whole = bool((known == np.round(known)).all())
     if not np.isfinite(x[: rows.start]).any():
         return x[rows]
-    new = KINDS[kind][0](
-        _Place(x, rows.start, rows.stop, scale, size, 1.0 if positive else sign, rng)
-    )
+    sign = 1.0 if positive else fault.sign
+    place = _Place(x, rows.start, rows.stop, scale, fault.size, sign, rng)
+    new = KINDS[fault.kind][0](place)
     new = np.round(new) if whole else new
     return np.asarray(np.maximum(new, 0.0) if positive else new)

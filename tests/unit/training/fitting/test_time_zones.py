@@ -179,8 +179,8 @@ def test_a_zone_that_is_none_is_named_with_its_setting(
         == 2
     )
     assert (
-        "timezone: Value error, 'Europe/Atlantis' is not a time zone: use a name such as Europe/Berlin"
-        in capsys.readouterr().err
+        "timezone: Value error, 'Europe/Atlantis' is not a time zone: "
+        "use a name such as Europe/Berlin" in capsys.readouterr().err
     )
 
 
