@@ -13,7 +13,7 @@ it surprises, so an anomaly is slow to become normal.
 
 Written for onnxruntime: the last axis holds the M numbers of all streams, the centroids
 are on the axis before it. There is no control flow. A choice is a product with masks of
-0 and 1, or a minimum and a maximum of ordered numbers: Where is ten times as slow. A sum
+0 and 1, or a minimum and maximum of ordered numbers: Where is ten times as slow. A sum
 over the first axis is a product with ones for the same reason.
 """
 
