@@ -1,6 +1,4 @@
-"""A baseline's exported graph is what its page of equations says, written out in numpy
-for one stream at a time.
-"""
+"""A baseline's exported graph equals its plain reference."""
 
 from __future__ import annotations
 
@@ -17,13 +15,14 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
 from training.fitting.export import graph
 from training.models.baselines import SPANS, Baseline
+from training.models.reference_baselines import BaselineReference
 
 F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
 FEATURES = 4
 TICKS = 400
 STREAMS = 3
 LEARNING = 60.0
+LEAST = 0.5
 
 
 def made(kind: str, features: int = FEATURES) -> Baseline:
@@ -44,16 +43,16 @@ def runtime(kind: str, features: int) -> OnnxEngine:
     size = step.layout.size
     names = tuple(Feature(f"f{j}") for j in range(features))
     manifest = Manifest(
-        1,
-        "test",
-        "1",
-        names,
-        60.0,
-        size,
-        20,
-        TailFit((1.0,), (1.0,), -1.0, 1.0),
-        {},
-        {},
+        schema=1,
+        name="test",
+        version="1",
+        features=names,
+        tick_interval=60.0,
+        state_size=size,
+        warm_up=20,
+        tail=TailFit((1.0,), (1.0,), -1.0, 1.0),
+        files={},
+        provenance={},
     )
     return OnnxEngine(
         Bundle(
@@ -73,71 +72,42 @@ def clock(streams: int) -> F32:
 
 
 def points(seed: int = 0) -> F32:
-    """[T, B, F]: correlated metrics of different units, a jump, missing cells and a few
-    points with nothing in them.
+    """[T, B, F]: correlated metrics in different units.
+
+    With a jump, missing cells, and a point without any value.
     """
     rng = np.random.default_rng(seed)
-    x = (
-        rng.normal(size=(TICKS, STREAMS, 1))
-        + 0.3 * rng.normal(size=(TICKS, STREAMS, FEATURES))
-    ) * 10.0 ** np.arange(FEATURES) + 50
+    together = rng.normal(size=(TICKS, STREAMS, 1))
+    apart = rng.normal(size=(TICKS, STREAMS, FEATURES))
+    units = 10.0 ** np.arange(FEATURES)
+    x = (together + 0.3 * apart) * units + 50
     x[250:260, 1] *= 8
     x[rng.random(x.shape) < 0.1] = np.nan
     x[300, 2] = np.nan
     return x.astype(np.float32)
 
 
-def written_out(kind: str, x: F64, least: float) -> tuple[F64, F64]:
-    """Scores [T] and contributions [T, F] of one stream that starts with nothing known,
-    ``x`` [T, F].
-    """
-    step = made(kind)
-    project = (
-        step.get_buffer("projection").double().numpy()
-        if step.projects
-        else np.zeros((FEATURES, FEATURES))
+def reference(kind: str) -> BaselineReference:
+    is_pca = kind == "pca"
+    projection = np.zeros((FEATURES, FEATURES))
+    if is_pca:
+        projection = made(kind).get_buffer("projection").double().numpy()
+    return BaselineReference(
+        gain=0.0 if is_pca else 2 / (SPANS[kind] + 1),
+        learning=LEARNING if is_pca else float("inf"),
+        projection=projection,
+        least=LEAST,
     )
-    mean = np.zeros(FEATURES)
-    variance = np.zeros(FEATURES)
-    seen = np.zeros(FEATURES)
-    smoothed = 0.0
-    scores = np.zeros(len(x))
-    shares = np.zeros((len(x), FEATURES))
-    for t, row in enumerate(x):
-        here = np.isfinite(row)
-        z = np.zeros(FEATURES)
-        deviation = np.maximum(
-            np.maximum(np.sqrt(variance), least), np.maximum(1e-6 * np.abs(mean), 1e-12)
-        )
-        z[here] = np.clip((row[here] - mean[here]) / deviation[here], -30, 30)
-        error = np.where(
-            here & (seen >= 10), (z - np.clip(z, -10, 10) @ project) ** 2, 0.0
-        )
-        if here.any():
-            smoothed += (error.sum() / here.sum() - smoothed) / 3
-            shares[t] = error / max(error.sum(), 1e-12)
-        scores[t] = 2 * np.log10(1 + 1000 * smoothed)
-        for j in np.flatnonzero(here):
-            if kind == "pca" and seen[j] >= LEARNING:
-                continue
-            gain = max(
-                1 / (seen[j] + 1), 0.0 if kind == "pca" else 2 / (SPANS[kind] + 1)
-            )
-            step_ = row[j] - mean[j]
-            mean[j] += gain * step_
-            variance[j] = (1 - gain) * (variance[j] + gain * step_**2)
-        seen += here
-    return scores, shares
 
 
 @pytest.mark.parametrize("kind", ["ewma", "gaussian", "pca"])
-def test_the_graph_is_its_equations(kind: str) -> None:
+def test_the_graph_is_its_reference(kind: str) -> None:
     step = made(kind)
+    plain = reference(kind)
     x = points()
-    least = 0.5
     engine = runtime(kind, FEATURES)
     state = np.zeros((STREAMS, step.layout.size), np.float32)
-    state[:, step.layout.slices()["least"]] = least
+    state[:, step.layout.slices()["least"]] = LEAST
     scores = np.zeros((TICKS, STREAMS))
     shares = np.zeros(x.shape)
     for t in range(TICKS):
@@ -146,9 +116,7 @@ def test_the_graph_is_its_equations(kind: str) -> None:
         shares[t] = answer.contribution
         state = answer.next_state
     for i in range(STREAMS):
-        wanted_scores, wanted_shares = written_out(
-            kind, x[:, i].astype(np.float64), least
-        )
+        wanted_scores, wanted_shares = plain.walk(x[:, i].astype(np.float64))
         np.testing.assert_allclose(scores[:, i], wanted_scores, rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(shares[:, i], wanted_shares, atol=1e-2)
 
@@ -173,7 +141,7 @@ def test_a_jump_scores_highest_and_names_its_metric(kind: str) -> None:
     ("kind", "features"),
     [("ewma", FEATURES), ("gaussian", FEATURES), ("pca", FEATURES), ("pca", 1)],
 )
-def test_no_value_breaks_the_state(kind: str, features: int) -> None:
+def test_every_value_keeps_the_state_finite(kind: str, features: int) -> None:
     step = made(kind, features)
     engine = runtime(kind, features)
     state = np.zeros((2, step.layout.size), np.float32)

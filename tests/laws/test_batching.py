@@ -1,6 +1,4 @@
-"""How records are cut into polls, and how streams lie between each other in them,
-changes nothing.
-"""
+"""Neither the size of polls nor the interleaving of streams changes a result."""
 
 from __future__ import annotations
 
@@ -33,8 +31,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def history(seed: int) -> list[list[Record]]:
-    """Each stream's records in their order: missing cells, a fault of its own, and some
-    late or repeated timestamps.
+    """Each stream's records in order.
+
+    With missing cells, a fault of its own, and some late or repeated timestamps.
     """
     rng = np.random.default_rng(seed)
     streams = []
@@ -57,8 +56,9 @@ Found = tuple[dict[tuple[str, int], tuple[float, int]], set[Alert]]
 
 
 def run(bundle: Bundle, records: Sequence[Record], sizes: Sequence[int]) -> Found:
-    """Score and phase of each stream's k-th record, and the alerts, where polls take
-    ``sizes`` in turn.
+    """Score and phase of each stream's k-th record, and the alerts.
+
+    Polls have ``sizes`` in turn.
     """
     tuning = AlertTuning(cooldown_ticks=2, min_gap=0)
     recorder = PipelineRecorder()
@@ -106,8 +106,9 @@ def same(one: Found, other: Found) -> None:
 
 
 class OneByOne:
-    """What each history gives when every record is a poll of its own. No dataclass:
-    hypothesis would print all of it.
+    """The results of each history if every record is its own poll.
+
+    Not a dataclass: hypothesis would print all of it.
     """
 
     def __init__(self, bundle: Bundle, found: list[Found]) -> None:
@@ -128,7 +129,7 @@ def one_by_one(bundle: Bundle) -> OneByOne:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, SEEDS - 1), st.lists(st.integers(1, 60), min_size=1, max_size=8))
-def test_polls_of_any_size_change_no_score_and_no_decision(
+def test_the_size_of_polls_changes_no_result(
     one_by_one: OneByOne, seed: int, sizes: list[int]
 ) -> None:
     records = [record for tick in zip(*history(seed), strict=True) for record in tick]
@@ -139,7 +140,7 @@ def test_polls_of_any_size_change_no_score_and_no_decision(
 @given(
     st.integers(0, SEEDS - 1), st.randoms(use_true_random=False), st.integers(1, 200)
 )
-def test_any_interleaving_that_keeps_each_streams_order_changes_no_score_and_no_decision(
+def test_the_interleaving_of_streams_changes_no_result(
     one_by_one: OneByOne, seed: int, random: Random, size: int
 ) -> None:
     streams = history(seed)
@@ -150,7 +151,7 @@ def test_any_interleaving_that_keeps_each_streams_order_changes_no_score_and_no_
     same(one_by_one.found[seed], run(one_by_one.bundle, mixed, [size]))
 
 
-def test_a_stream_alone_scores_as_it_does_among_others(bundle: Bundle) -> None:
+def test_other_streams_change_no_result(bundle: Bundle) -> None:
     streams = history(3)
     together, _ = run(
         bundle, [record for tick in zip(*streams, strict=True) for record in tick], [17]

@@ -1,8 +1,8 @@
-"""What is usual moves, repeats or hardly moves at all: daylight saving, counters that
-restart, coarse values, slow drift.
+"""Normal data that moves: daylight saving, counters, coarse values, slow drift.
 
-The bundle is the one in the package. Made streams, fixed seeds. The budget is one
-incident a stream-week; bounds leave room for a bundle that is made again.
+The bundle is the one in the package, the streams are made up from fixed seeds. The
+budget is one incident a stream-week. The bounds leave room for a bundle that is trained
+again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def bundle() -> Bundle:
 
 
 def by_stream(raised: list[Alert], streams: int) -> list[list[float]]:
-    """When each stream fired."""
+    """When each stream fired, in order."""
     found: list[list[float]] = [[] for _ in range(streams)]
     for alert in raised:
         if alert.reason is Reason.FIRED:
@@ -42,8 +42,9 @@ def by_stream(raised: list[Alert], streams: int) -> list[list[float]]:
 
 
 def load_of_the_day(local: Times, rng: np.random.Generator, streams: int) -> F64:
-    """[T, N] between 0 and 1 by ``local`` wall-clock times [T]: ten busy hours with
-    steep ends, at a time of each stream's own.
+    """Loads [T, N] between 0 and 1 at ``local`` times [T].
+
+    Ten busy hours with steep ends; each stream has its own times.
     """
     away = np.abs((local[:, None] / DAY - rng.random(streams) + 0.5) % 1.0 - 0.5)
     return np.asarray(1.0 / (1.0 + np.exp((away - 0.2) / 0.02)))
@@ -57,7 +58,7 @@ def load_of_the_day(local: Times, rng: np.random.Generator, streams: int) -> F64
     [("2026-03-29T01:00:00Z", 1, 2), ("2026-10-25T01:00:00Z", 2, 1)],
     ids=["spring", "autumn"],
 )
-def test_a_rhythm_that_follows_the_wall_does_not_alarm_when_clocks_change_where_the_zone_is_set(
+def test_daylight_saving_raises_no_alerts_if_the_zone_is_set(
     bundle: Bundle, change: str, before: int, after: int
 ) -> None:
     streams = 40
@@ -91,7 +92,7 @@ def test_a_rhythm_that_follows_the_wall_does_not_alarm_when_clocks_change_where_
 # -- weekends --------------------------------------------------------------------------
 
 
-def test_streams_that_rest_at_weekends_stop_alarming_when_they_wake(
+def test_streams_quiet_at_weekends_soon_stop_alerting_on_mondays(
     bundle: Bundle,
 ) -> None:
     streams = 40
@@ -129,9 +130,7 @@ def test_streams_that_rest_at_weekends_stop_alarming_when_they_wake(
 def counters(
     ticks: int, tick: float, per_week: F64, seed: int
 ) -> tuple[F64, list[F64]]:
-    """Streams [T, N] that count up, faster by day, and begin at zero after each of so
-    many restarts a week; and when each restarted.
-    """
+    """Streams [T, N] that count up, faster by day, and when each restarts from zero."""
     rng = np.random.default_rng(seed)
     streams = len(per_week)
     times = START + tick * np.arange(ticks)
@@ -206,7 +205,7 @@ def test_coarse_values_and_flags_stay_within_the_budget(bundle: Bundle) -> None:
     assert max(map(len, alarms)) <= 3
 
 
-def test_a_constant_never_fires_and_a_step_of_one_unit_is_at_most_one_incident(
+def test_a_constant_never_fires_and_a_small_step_fires_at_most_once(
     bundle: Bundle,
 ) -> None:
     constant = 20
@@ -234,11 +233,12 @@ def test_a_constant_never_fires_and_a_step_of_one_unit_is_at_most_one_incident(
 # -- drift -----------------------------------------------------------------------------
 
 
-def test_a_drift_over_days_is_followed_and_no_incident_of_it_lasts(
+def test_a_slow_drift_causes_no_long_incident(
     bundle: Bundle,
 ) -> None:
-    """By one to a thousand times the deviation of the noise a day, up or down, from the
-    fourth day on; two streams in three also have a rhythm.
+    """From the fourth day on, by 1 to 1000 deviations of the noise a day, up or down.
+
+    Two streams in three also have a daily pattern.
     """
     streams = 40
     tick = 1800.0

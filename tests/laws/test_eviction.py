@@ -1,6 +1,4 @@
-"""Streams that fall silent leave memory and come back with the state they had: no
-score, state or alert differs.
-"""
+"""Evicting silent streams changes no score, no state and no alert."""
 
 from __future__ import annotations
 
@@ -33,8 +31,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def history() -> list[RecordBatch]:
-    """A poll is one tick. Thirds of the streams take turns to be silent for some polls,
-    a few stay silent for ever; faults on the way.
+    """Polls of one tick each, with faults.
+
+    Thirds of the streams take turns to be silent for some polls; a few stay silent.
     """
     rng = np.random.default_rng(11)
     polls = []
@@ -65,7 +64,7 @@ HISTORY = history()
 
 
 class Life:
-    """A daemon that checkpoints after each poll, where ``idle`` seconds are polls."""
+    """A daemon that checkpoints after each poll; ``idle`` is in polls."""
 
     def __init__(
         self,
@@ -120,7 +119,7 @@ def uninterrupted(
 def in_the_store(
     bundle: Bundle, store: MemoryStore
 ) -> dict[str, tuple[list[float], float]]:
-    """Each stream's row, wherever it lies; a stream in two pages is an error."""
+    """Each stream's row, in memory or in the store; it must be in one page only."""
     found: dict[str, tuple[list[float], float]] = {}
     for rows in restore(
         bundle.digest, *store.load(P), bundle.manifest.state_size
@@ -140,7 +139,7 @@ def in_the_store(
     restarts=st.sets(st.integers(1, POLLS - 1), max_size=4),
     unwritten=st.sets(st.integers(0, POLLS - 2), max_size=4),
 )
-def test_no_score_state_or_alert_depends_on_what_was_evicted(
+def test_eviction_changes_no_result(
     bundle: Bundle, restarts: set[int], unwritten: set[int]
 ) -> None:
     expected, states = uninterrupted(bundle)
@@ -176,9 +175,7 @@ def test_no_score_state_or_alert_depends_on_what_was_evicted(
 
 
 def test_memory_follows_the_active_streams(bundle: Bundle) -> None:
-    """Ten times as many streams as are active at once pass through, and the rows held
-    stay those of the active ones.
-    """
+    """Ten times as many streams pass through as are active at once."""
     life = Life(bundle, MemoryStore(), set(), IDLE)
     first = 0
     active = 2 * PAGE
@@ -201,7 +198,7 @@ def test_memory_follows_the_active_streams(bundle: Bundle) -> None:
     )
 
 
-def test_a_stream_whose_page_is_gone_starts_anew_and_is_counted(bundle: Bundle) -> None:
+def test_streams_of_a_lost_page_start_anew_and_are_counted(bundle: Bundle) -> None:
     life = Life(bundle, MemoryStore(), set(), IDLE)
     names = [f"s{i}" for i in range(PAGE)]
     life.read(columns(names, [60.0] * PAGE, [[1.0, 1.0]] * PAGE), 0.0)

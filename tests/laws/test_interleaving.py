@@ -44,7 +44,7 @@ def rows_at_once(
 
 
 class Replayed:
-    """What a replay of DATA wrote and returned."""
+    """What a replay wrote and returned."""
 
     def __init__(self, bundle: Bundle, data: Path, folder: Path) -> None:
         folder.mkdir()
@@ -65,7 +65,7 @@ class Replayed:
         ]
 
     def by_stream(self) -> dict[str, tuple[Lines, list[dict[str, Any]]]]:
-        """Rows and alerts of each stream."""
+        """The rows and alerts of each stream."""
         found: dict[str, tuple[Lines, list[dict[str, Any]]]] = {}
         for row in self.scores:
             found.setdefault(row[0], ([], []))[0].append(row)
@@ -87,9 +87,7 @@ class Replayed:
 
 
 def uneven() -> Rows:
-    """One stream begins late, one has a quarter of the others' points, and one repeats
-    some of its timestamps.
-    """
+    """One stream begins late, one is sparse, and one repeats some timestamps."""
     rows: Rows = []
     every = history()
     for i, row in enumerate(every):
@@ -108,9 +106,7 @@ def by_stream(rows: Rows) -> Rows:
 
 
 @pytest.mark.usefixtures("rows_at_once")
-def test_sorting_rows_by_stream_changes_no_result(
-    bundle: Bundle, tmp_path: Path
-) -> None:
+def test_the_order_of_rows_changes_no_result(bundle: Bundle, tmp_path: Path) -> None:
     write(uneven(), tmp_path / "by-time.csv")
     write(by_stream(uneven()), tmp_path / "by-stream.csv")
     one, other = (
@@ -124,9 +120,7 @@ def test_sorting_rows_by_stream_changes_no_result(
 
 
 @pytest.mark.usefixtures("rows_at_once")
-def test_a_file_for_each_stream_gives_what_one_file_gives(
-    bundle: Bundle, tmp_path: Path
-) -> None:
+def test_a_file_for_each_stream_equals_one_file(bundle: Bundle, tmp_path: Path) -> None:
     rows = by_stream(uneven())
     write(rows, tmp_path / "one.csv")
     (tmp_path / "files").mkdir()

@@ -1,5 +1,6 @@
-"""What an operator meets with the bundle in the package: new streams, a lasting shift,
-a flat line, a freeze. Made streams, fixed seeds.
+"""The bundle in the package on new streams, lasting shifts, constants and flatlines.
+
+The streams are made up from fixed seeds.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def rhythms(days: int, count: int, seed: int) -> F32:
     )
 
 
-def test_a_lasting_shift_alerts_once_and_is_over_within_the_stated_time(
+def test_a_lasting_shift_alerts_once_and_ends_in_time(
     bundle: Bundle,
 ) -> None:
     values = rhythms(9, 25, seed=1)
@@ -92,7 +93,7 @@ def test_a_lasting_shift_alerts_once_and_is_over_within_the_stated_time(
     assert ends.count(Reason.ACCEPTED) >= 0.8 * len(ends)
 
 
-def test_a_constant_that_was_another_for_one_point_fires_once_and_soon_is_over(
+def test_one_outlier_of_a_constant_is_one_short_incident(
     bundle: Bundle,
 ) -> None:
     values = np.full((11 * DAY, 12), 5.0, np.float32)
@@ -108,7 +109,7 @@ def test_a_constant_that_was_another_for_one_point_fires_once_and_soon_is_over(
     )
 
 
-def test_what_comes_back_ends_as_recovered(bundle: Bundle) -> None:
+def test_a_metric_that_comes_back_recovers(bundle: Bundle) -> None:
     values = rhythms(8, 25, seed=1)
     at = 6 * DAY
     values[at : at + 24] += 8 * values[:at].std(axis=0)
@@ -123,7 +124,7 @@ def test_what_comes_back_ends_as_recovered(bundle: Bundle) -> None:
     assert ends.count(Reason.RECOVERED) >= 0.9 * len(ends)
 
 
-def test_new_streams_do_not_storm_in_their_first_day(bundle: Bundle) -> None:
+def test_new_streams_stay_near_the_budget_in_their_first_day(bundle: Bundle) -> None:
     rng = np.random.default_rng(2)
     counts = rng.poisson(
         np.exp(
@@ -137,7 +138,7 @@ def test_new_streams_do_not_storm_in_their_first_day(bundle: Bundle) -> None:
     assert sum(a.reason is Reason.FIRED for a in raised) <= allowed
 
 
-def test_a_step_of_one_unit_on_a_flat_line_is_no_storm(bundle: Bundle) -> None:
+def test_a_small_step_of_constants_is_no_alert_storm(bundle: Bundle) -> None:
     values = np.full((4 * DAY, 20), 5.0, np.float32)
     values[2 * DAY :, :] += 1.0
     raised, pipeline = fed(bundle, values)
@@ -146,7 +147,7 @@ def test_a_step_of_one_unit_on_a_flat_line_is_no_storm(bundle: Bundle) -> None:
     assert not (pipeline.table.decisions["phase"] == Phase.FIRING).any()
 
 
-def test_a_metric_that_never_stood_still_and_freezes_fires_within_hours(
+def test_a_flatline_fires_within_hours(
     bundle: Bundle,
 ) -> None:
     values = rhythms(6, 20, seed=11)

@@ -1,4 +1,4 @@
-"""After a kill at any poll, the same alerts come out and the states are the same."""
+"""A kill at any poll changes no alert and no state."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Life:
             make_durable(self.store, data)
 
     def checkpoint_without_head(self) -> None:
-        """Cut off between the pages and the head."""
+        """A checkpoint cut off between the pages and the head."""
         data = self.pipeline.checkpoints.capture(P)
         if data is not None:
             self.store.write_pages(P, data.pages())
@@ -109,7 +109,7 @@ def incidents(raised: list[Alert]) -> set[Incident]:
 
 @dataclass(frozen=True)
 class Uninterrupted:
-    """What must come out."""
+    """The expected result."""
 
     incidents: set[Incident]
     states: dict[str, list[float]]
@@ -163,7 +163,7 @@ def test_kills_change_no_alert_and_no_state(
     expected.check(raised, life)
 
 
-def test_a_stale_page_costs_a_longer_replay_and_no_wrong_state(
+def test_a_stale_page_only_lengthens_the_replay(
     bundle: Bundle, expected: Uninterrupted
 ) -> None:
     store = MemoryStore()
@@ -196,7 +196,7 @@ def test_a_lost_page_is_learned_again_from_the_beginning(
     expected.check(raised, again)
 
 
-def test_another_bundle_gets_alerts_and_offset_and_no_state(bundle: Bundle) -> None:
+def test_another_bundle_keeps_alerts_and_offset_but_no_state(bundle: Bundle) -> None:
     store = MemoryStore()
     raised: list[Alert] = []
     life = Life(bundle, store, raised)
@@ -210,7 +210,7 @@ def test_another_bundle_gets_alerts_and_offset_and_no_state(bundle: Bundle) -> N
     assert all(not rows.names for rows in restored.pages)
 
 
-def test_the_next_checkpoint_leaves_out_what_was_delivered(bundle: Bundle) -> None:
+def test_a_checkpoint_leaves_out_delivered_alerts(bundle: Bundle) -> None:
     store = MemoryStore()
     raised: list[Alert] = []
     life = Life(bundle, store, raised)

@@ -1,6 +1,4 @@
-"""With several pages: a page that is stale, newer than its head or gone changes no
-state and no alert.
-"""
+"""A page that is stale, newer than its head or lost changes no state and no alert."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def history() -> list[RecordBatch]:
-    """A poll is one tick, and each page has faults."""
+    """Polls of one tick each; each page has faults."""
     rng = np.random.default_rng(3)
     polls: list[RecordBatch] = []
     for tick in range(POLLS):
@@ -109,7 +107,7 @@ class Life:
 
 
 class Uninterrupted:
-    """What must come out. Not a dataclass: hypothesis would print all of it."""
+    """The expected result. Not a dataclass: hypothesis would print all of it."""
 
     def __init__(self, bundle: Bundle, raised: set[Incident], states: States) -> None:
         self.bundle = bundle
@@ -149,7 +147,7 @@ ACCIDENTS = st.sampled_from(["none", "stale", "newer", "gone", "head", "head and
 @example([(4, 0, "gone"), (3, 2, "newer")])
 @example([(3, 1, "head and page"), (3, 0, "none"), (2, 1, "stale")])
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2), ACCIDENTS), max_size=5))
-def test_no_accident_of_a_page_changes_a_state_or_an_alert(
+def test_no_fault_of_a_page_changes_a_result(
     expected: Uninterrupted, lives: list[tuple[int, int, str]]
 ) -> None:
     store = MemoryStore()
