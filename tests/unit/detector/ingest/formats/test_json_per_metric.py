@@ -1,6 +1,4 @@
-"""Where each metric is a stream: a record is a row for each of its numbers or one
-rejected record, and a rejected one says why.
-"""
+"""Flat JSON of any numbers: each number is a point of a stream of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def test_each_number_of_a_record_is_a_point_of_a_stream_of_its_own() -> None:
     assert (columns.records, columns.next_offset) == (2, 72)
 
 
-def test_a_null_is_no_point_and_no_fault() -> None:
+def test_a_null_is_skipped() -> None:
     columns = decode(record(timestamp=5, cpu=None, mem=1))
     assert (list(columns.names), columns.unknown_fields, columns.rejected) == (
         ["host-1/mem"],
@@ -55,11 +53,10 @@ def test_a_null_is_no_point_and_no_fault() -> None:
     )
 
 
-def test_without_a_stream_field_the_key_names_the_stream_and_without_a_timestamp_the_record_says_when() -> (
-    None
-):
+def test_the_key_and_the_record_s_timestamp_stand_in_for_absent_fields() -> None:
     columns = decode(b'{"cpu": 1}', key="Zürich".encode())
-    assert (list(columns.names), columns.times.tolist()) == (["Zürich/cpu"], [1.7e9])
+    assert list(columns.names) == ["Zürich/cpu"]
+    assert columns.times.tolist() == [1.7e9]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +87,7 @@ def test_without_a_stream_field_the_key_names_the_stream_and_without_a_timestamp
         (b'{"cpu":null,"note":"x"}', RejectReason.NO_FEATURES, "number"),
     ],
 )
-def test_a_bad_record_is_rejected_whole_with_its_own_fault_and_its_neighbours_are_scored(
+def test_a_bad_record_is_rejected_whole_and_alone_with_its_own_fault(
     value: bytes | None, reason: RejectReason, detail: str
 ) -> None:
     good = record(timestamp=5, cpu=1, mem=2)
@@ -109,7 +106,7 @@ def test_a_bad_record_is_rejected_whole_with_its_own_fault_and_its_neighbours_ar
         (b"\xff", RejectReason.ENCODING),
     ],
 )
-def test_a_record_that_no_key_names_is_rejected(
+def test_a_record_without_a_stream_name_is_rejected(
     key: bytes | None, reason: RejectReason
 ) -> None:
     columns = decode(record(timestamp=5, cpu=1), key=key)
@@ -117,30 +114,31 @@ def test_a_record_that_no_key_names_is_rejected(
 
 
 @pytest.mark.parametrize("value", ["text", True, [1], {"deep": 1}])
-def test_a_field_that_is_no_number_is_named_once_ignored_and_always_counted(
+def test_a_field_without_a_number_is_reported_once_and_always_counted(
     value: object,
 ) -> None:
-    said: list[tuple[str, Partition, int]] = []
+    reported: list[tuple[str, Partition, int]] = []
     decoder = metric_decoder(
-        FORMATS["json"], on_unknown=lambda *what: said.append(what)
+        FORMATS["json"], on_unknown=lambda *what: reported.append(what)
     )
     assert (
         decoder.decode(raw(record(cpu=1), record(cpu=1, odd=value))).unknown_fields == 1
     )
     columns = decoder.decode(raw(record(cpu=1, odd=value), record(cpu=1, odd=value)))
     assert (columns.unknown_fields, list(columns.names)) == (2, ["host-1/cpu"] * 2)
-    assert said == [("odd", P, 71)]
+    assert reported == [("odd", P, 71)]
 
 
-def test_endless_new_fields_are_named_up_to_a_bound() -> None:
-    said: list[str] = []
+def test_unknown_fields_are_reported_up_to_a_bound() -> None:
+    reported: list[str] = []
     decoder = metric_decoder(
-        FORMATS["json"], on_unknown=lambda field, partition, offset: said.append(field)
+        FORMATS["json"],
+        on_unknown=lambda field, partition, offset: reported.append(field),
     )
     columns = decoder.decode(
         raw(*(record(cpu=1, **{f"x{k}": "text"}) for k in range(2 * MAX_UNKNOWN)))
     )
-    assert (columns.unknown_fields, len(said)) == (2 * MAX_UNKNOWN, MAX_UNKNOWN)
+    assert (columns.unknown_fields, len(reported)) == (2 * MAX_UNKNOWN, MAX_UNKNOWN)
 
 
 FIELDS = st.dictionaries(
@@ -164,7 +162,7 @@ FIELDS = st.dictionaries(
         max_size=12,
     )
 )
-def test_every_record_is_rows_or_rejected_exactly_once_whatever_its_bytes(
+def test_every_record_is_points_or_rejected_whatever_its_bytes(
     values: list[bytes | None],
 ) -> None:
     good = record(timestamp=9, stream="good", cpu=4, mem=2)
@@ -199,7 +197,7 @@ def test_every_record_is_rows_or_rejected_exactly_once_whatever_its_bytes(
         min_size=1,
     )
 )
-def test_the_rows_of_a_record_are_its_numbers_whatever_they_are_called(
+def test_a_field_may_be_called_anything(
     numbers: dict[str, float],
 ) -> None:
     numbers = {

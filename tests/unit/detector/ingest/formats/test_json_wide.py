@@ -1,4 +1,4 @@
-"""Every record is either a row or a rejected one, and a rejected one says why."""
+"""Flat JSON of known features: each record is a point, or is rejected with a reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def record(**fields: object) -> bytes:
     return json.dumps(fields).encode()
 
 
-def test_a_good_record_becomes_a_row() -> None:
+def test_a_good_record_is_a_point() -> None:
     columns = decode(record(timestamp=5.5, stream="a", cpu=1, mem=2.5))
     assert list(columns.names) == ["a"]
     assert columns.times.tolist() == [5.5]
@@ -66,7 +66,7 @@ def test_without_a_stream_field_the_key_names_the_stream() -> None:
         (None, 1.7e9),
     ],
 )
-def test_timestamps_are_epoch_seconds_iso_8601_or_the_records_own(
+def test_a_timestamp_is_epoch_seconds_iso_8601_or_the_record_s_own(
     stamp: object, seconds: float
 ) -> None:
     assert decode(record(timestamp=stamp, cpu=1)).times.tolist() == [seconds]
@@ -98,7 +98,7 @@ def test_timestamps_are_epoch_seconds_iso_8601_or_the_records_own(
         (b'{"disk":1}', RejectReason.NO_FEATURES, "`cpu`, `mem`"),
     ],
 )
-def test_a_bad_record_is_rejected_with_its_own_fault_and_its_neighbours_are_scored(
+def test_a_bad_record_is_rejected_alone_with_its_own_fault(
     value: bytes | None, reason: RejectReason, detail: str
 ) -> None:
     good = record(timestamp=5, cpu=1)
@@ -115,20 +115,20 @@ def test_a_record_without_stream_and_key_is_rejected() -> None:
     assert rejected.reason is RejectReason.NO_STREAM
 
 
-def test_a_key_that_is_not_text_is_rejected() -> None:
+def test_a_key_that_is_not_utf_8_is_rejected() -> None:
     (rejected,) = decode(record(timestamp=5, cpu=1), key=b"\xff").rejected
     assert rejected.reason is RejectReason.ENCODING
 
 
-def test_an_unknown_field_is_named_once_ignored_and_always_counted() -> None:
-    said: list[tuple[str, Partition, int]] = []
+def test_an_unknown_field_is_reported_once_and_always_counted() -> None:
+    reported: list[tuple[str, Partition, int]] = []
     decoder = feature_decoder(
-        FORMATS["json"], ("cpu",), on_unknown=lambda *what: said.append(what)
+        FORMATS["json"], ("cpu",), on_unknown=lambda *what: reported.append(what)
     )
     value = record(timestamp=5, cpu=1, region={"name": "x"})
     assert decoder.decode(raw(value, record(timestamp=6, cpu=2))).unknown_fields == 1
     assert decoder.decode(raw(value, value)).unknown_fields == 2
-    assert said == [("region", P, 70)]
+    assert reported == [("region", P, 70)]
 
 
 def test_a_topic_with_endless_new_fields_is_still_decoded() -> None:
@@ -167,7 +167,7 @@ JSON = st.recursive(
         max_size=12,
     )
 )
-def test_every_record_is_a_row_or_rejected_exactly_once_whatever_its_bytes(
+def test_every_record_is_a_point_or_rejected_whatever_its_bytes(
     values: list[bytes | None],
 ) -> None:
     good = record(timestamp=9, stream="good", cpu=4, mem=2)
@@ -189,8 +189,36 @@ def test_every_record_is_a_row_or_rejected_exactly_once_whatever_its_bytes(
 @pytest.mark.parametrize(
     "neighbour", [record(timestamp=5, cpu=1), record(timestamp="yesterday", cpu=1)]
 )
-def test_a_timestamp_that_says_nan_is_not_an_absent_one_whatever_stands_beside_it(
+def test_a_timestamp_nan_is_not_an_absent_one(
     neighbour: bytes,
 ) -> None:
     rejected = decode(record(timestamp="nan", cpu=1), neighbour).rejected
     assert (rejected[0].offset, rejected[0].reason) == (70, RejectReason.TIMESTAMP)
+
+
+def test_an_integer_beyond_any_float_is_infinite() -> None:
+    (rejected,) = decode(b'{"cpu":' + b"9" * 5000 + b"}", max_bytes=9000).rejected
+    assert (rejected.reason, "`cpu`" in rejected.detail) == (
+        RejectReason.INFINITE,
+        True,
+    )
+
+
+def test_a_value_that_is_ignored_may_hold_anything() -> None:
+    """It is not read, not even the first time that its field is seen."""
+    value = b'{"timestamp":5,"cpu":1,"note":"\xff"}'
+    decoder = feature_decoder(FORMATS["json"], ("cpu",))
+    for _ in range(2):
+        batch = decoder.decode(raw(value))
+        assert (batch.unknown_fields, len(batch.names)) == (1, 1)
+
+
+def test_a_bad_record_teaches_no_field() -> None:
+    reported: list[str] = []
+    decoder = feature_decoder(
+        FORMATS["json"],
+        ("cpu",),
+        on_unknown=lambda field, partition, offset: reported.append(field),
+    )
+    (rejected,) = decoder.decode(raw(b'{"note":1,"cpu":"high"}')).rejected
+    assert (rejected.reason, reported) == (RejectReason.TYPE, [])

@@ -1,0 +1,91 @@
+"""The checks that all formats share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detector.errors import BadRecord, RejectReason
+from detector.ingest.checks import Checked, admit, check
+from detector.ingest.rows import Rows, named_values
+from tests.fakes import raw_batch
+
+RAW = raw_batch([b"x", b"y"], b"host", first=70, timestamp=60_000)
+
+
+def checked(
+    values: list[list[float]],
+    stamps: list[float | str | None],
+    faults: list[tuple[int, BadRecord]] | None = None,
+    records: tuple[int, ...] = (0, 0, 1),
+) -> Checked:
+    """Two rows of the first record, one of the second, each with fields f0, f1, …"""
+    fields = [[f"f{j}" for j in range(len(row))] for row in values]
+    rows = Rows(
+        np.array(records),
+        ["a", "b", "c"][: len(records)],
+        stamps,
+        named_values(fields, values),
+        faults=faults or (),
+    )
+    return check(RAW, rows, "nothing in it")
+
+
+def test_rows_without_a_fault_are_all_good() -> None:
+    found = checked([[1], [2], [3]], [60, None, "1970-01-01T00:02:00Z"])
+    assert (found.good, found.rejected) == (None, ())
+    assert found.times.tolist() == [60.0, 60.0, 120.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "stamp", "reason", "detail"),
+    [
+        ([2.0, 1e39], 60, RejectReason.INFINITE, "`f1`"),
+        ([2.0], "noon", RejectReason.TIMESTAMP, "noon"),
+        ([2.0], 10**400, RejectReason.TIMESTAMP, "2100"),
+        ([2.0], 1.7e12, RejectReason.TIMESTAMP, "milliseconds"),
+    ],
+)
+def test_a_fault_of_one_row_rejects_its_record_with_all_rows(
+    values: list[float], stamp: float | str, reason: RejectReason, detail: str
+) -> None:
+    found = checked([[1], values, [3]], [60, stamp, 60])
+    assert found.good is not None
+    assert found.good.tolist() == [False, False, True]
+    (rejected,) = found.rejected
+    assert (rejected.offset, rejected.reason) == (70, reason)
+    assert detail in rejected.detail
+
+
+def test_an_empty_row_is_left_out_if_its_record_has_another() -> None:
+    found = checked([[1], [], [3]], [60, 60, 60])
+    assert found.good is not None
+    assert found.good.tolist() == [True, False, True]
+    assert not found.rejected
+
+
+def test_a_record_of_empty_rows_is_rejected_by_what_the_keying_wants() -> None:
+    found = checked([[], [], [3]], [60, 60, 60])
+    (rejected,) = found.rejected
+    assert (rejected.offset, rejected.detail) == (70, "nothing in it")
+
+
+def test_rejected_records_are_in_order_of_their_offsets() -> None:
+    fault = BadRecord(RejectReason.MALFORMED, "not the format")
+    found = checked([[3]], [0], faults=[(0, fault)], records=(1,))
+    assert [r.offset for r in found.rejected] == [70, 71]
+    assert [r.reason for r in found.rejected] == [
+        RejectReason.MALFORMED,
+        RejectReason.TIMESTAMP,
+    ]
+
+
+def test_only_records_with_a_value_of_the_right_size_are_admitted() -> None:
+    raw = raw_batch([b"", b"four", None, b"long!"], b"host", first=70)
+    admitted, rejected = admit(raw, max_bytes=4)
+    assert (list(admitted.offsets), list(admitted.values)) == ([71], [b"four"])
+    assert [(r.offset, r.reason) for r in rejected] == [
+        (70, RejectReason.EMPTY),
+        (72, RejectReason.EMPTY),
+        (73, RejectReason.TOO_LARGE),
+    ]
