@@ -1,9 +1,9 @@
 """From raw batches to points: format, checks and keying, composed.
 
-Theory of operation. The steps work on whole batches. First, records without a value or
-with too long a one are rejected. Then the format turns the others into rows. Checks
-that all formats share find rows that can't be scored, and keying turns the rest into
-points of streams. Each record ends up as points or as a rejected record, never both.
+Theory of operation. The steps work on whole batches. First, records without a value, or
+with one that is too long, are rejected. Then the format turns the others into rows. The
+shared checks find rows that can't be scored, and keying turns the rest into points of
+streams. Each record ends up as points or as a rejected record, never both.
 """
 
 from __future__ import annotations

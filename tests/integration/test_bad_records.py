@@ -1,5 +1,6 @@
-"""100,000 records of every bad kind between good ones: each is counted by reason and
-kept, every good one is scored.
+"""100,000 records of every bad kind between good ones.
+
+Each bad record is counted by its reason and kept; every good one is scored.
 """
 
 from __future__ import annotations
@@ -7,9 +8,9 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -17,6 +18,7 @@ from deploy.harness.broker import Broker
 from tests.integration.conftest import Start
 from tests.integration.history import START, TICK
 from tests.integration.stage import (
+    DaemonProcess,
     Record,
     WebhookReceiver,
     dead_letters,
@@ -31,7 +33,7 @@ MAX_BYTES: Final = 4096
 
 
 class Fuzzed(NamedTuple):
-    """A record with what must become of it; no reason: it is scored."""
+    """A record, and the reasons it may be rejected for; none: it is scored."""
 
     record: Record
     reasons: frozenset[str] = frozenset()
@@ -44,7 +46,7 @@ def fields(**values: object) -> bytes:
 
 
 def raw(**literals: str) -> bytes:
-    """A record with some values written as they are given, JSON or not."""
+    """A record in which some values are the given literals, JSON or not."""
     whole = {"timestamp": str(START), "stream": '"fuzz"', "cpu": "0.5"} | literals
     return (
         "{" + ", ".join(f'"{name}": {literal}' for name, literal in whole.items()) + "}"
@@ -145,8 +147,9 @@ def _truncated(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 
 
 def _flipped(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
-    """A byte that UTF-8 never has, in what is read; in a field that is ignored it would
-    be ignored too.
+    """A byte that UTF-8 never has, in a value that is read.
+
+    In a field that is ignored it would be ignored too.
     """
     place = rng.choice((b"1700000000", b"fuzz", b"0.5", b", ", b": "))
     before, _, after = fields().partition(place)
@@ -253,8 +256,10 @@ KINDS: Final[dict[Maker, int]] = {
 
 
 def _good(rng: random.Random, stream: str, at: float) -> Record:
-    """Of the contract in one of its many forms: names by key or field, times as number
-    or text, fields the bundle does not know.
+    """A good record in one of its forms.
+
+    The key or a field names its stream; its time is a number or text; it may have a
+    field that the bundle does not know.
     """
     cells: dict[str, object] = {
         "cpu": rng.gauss(0, 0.3),
@@ -287,9 +292,7 @@ def _good(rng: random.Random, stream: str, at: float) -> Record:
 
 
 def fuzzed(seed: int) -> Iterator[Fuzzed]:
-    """Good ones between bad ones; late and repeated timestamps follow the good record
-    that makes them so.
-    """
+    """Good records between bad ones; late and repeated timestamps come after both."""
     rng = random.Random(seed)
     ticks = [0] * STREAMS
     kinds = list(KINDS)
@@ -313,6 +316,21 @@ def fuzzed(seed: int) -> Iterator[Fuzzed]:
         yield Fuzzed(Record(key, value, where), frozenset(reasons.split()))
 
 
+REASONS: Final = {
+    "late",
+    "duplicate",
+    "too_large",
+    "empty",
+    "infinite",
+    "type",
+    "timestamp",
+    "encoding",
+    "malformed",
+    "no_stream",
+    "no_features",
+}
+
+
 @pytest.mark.parametrize("partitions", [PARTITIONS])
 def test_a_hundred_thousand_bad_records_cost_no_good_one(
     broker: Broker, topic: str, start: Start, receiver: WebhookReceiver, tmp_path: Path
@@ -325,54 +343,50 @@ def test_a_hundred_thousand_bad_records_cost_no_good_one(
         KAFKA__MAX_RECORD_BYTES=str(MAX_BYTES), KAFKA__DEAD_LETTER_BYTES=str(1 << 30)
     )
     produce(broker, topic, [f.record for f in everything])
-    daemon.await_value("detector_records_total", len(everything), deadline=60)
-    eventually(lambda: daemon.value("detector_lag_records") == 0, "no lag")
-    eventually(
-        lambda: (
-            daemon.value("detector_scored_total")
-            + daemon.value("detector_rejected_total")
-            == len(everything)
-        ),
-        "all counted",
-    )
+    await_all_read(daemon, len(everything))
     assert daemon.get("/-/healthy") == (200, "healthy\n")
+    scored = daemon.value("detector_scored_total")
 
     written = dead_letters(tmp_path / "a")
-    letters = {(d["partition"], d["offset"]): d for d in written}
-    wrong = Counter[str]()
-    places = [0] * PARTITIONS
-    for record, reasons in everything:
-        where = record.partition or 0
-        letter = letters.pop((where, places[where]), None)
-        places[where] += 1
-        if (letter["reason"] if letter else "scored") not in (reasons or {"scored"}):
-            wrong[
-                f"{letter and (letter['reason'], letter['detail'])} instead of {sorted(reasons) or 'scored'}: {record!r}"[
-                    :400
-                ]
-            ] += 1
-    assert not wrong, "\n".join(
-        f"{count} x {what}" for what, count in wrong.most_common(12)
-    )
-    assert not letters
-    assert daemon.value("detector_scored_total") == good
-
-    counted = Counter(d["reason"] for d in written)
-    assert counted.keys() >= {
-        "late",
-        "duplicate",
-        "too_large",
-        "empty",
-        "infinite",
-        "type",
-        "timestamp",
-        "encoding",
-        "malformed",
-        "no_stream",
-        "no_features",
-    }
+    wrong = differences(everything, written)
+    assert not wrong, "\n".join(f"{n} x {what}" for what, n in wrong.most_common(12))
+    assert scored == good
+    assert {letter["topic"] for letter in written} == {topic}
+    counted = Counter(letter["reason"] for letter in written)
+    assert counted.keys() >= REASONS
     for reason, count in counted.items():
         assert daemon.value("detector_rejected_total", reason=reason) == count
         assert daemon.log_text().count(f"reason={reason} ") == 1
-    assert {d["topic"] for d in written} == {topic}
     daemon.stop()
+
+
+def await_all_read(daemon: DaemonProcess, records: int) -> None:
+    """Until each record is scored or rejected."""
+    daemon.await_value("detector_records_total", records, deadline=60)
+    eventually(lambda: daemon.value("detector_lag_records") == 0, "no lag")
+
+    def decided() -> float:
+        scored = daemon.value("detector_scored_total")
+        return scored + daemon.value("detector_rejected_total")
+
+    eventually(lambda: decided() == records, "each record is scored or rejected")
+
+
+def differences(
+    everything: Iterable[Fuzzed], written: Iterable[Mapping[str, Any]]
+) -> Counter[str]:
+    """Records that are not in the dead letters for the right reason, or not at all."""
+    letters = {(d["partition"], d["offset"]): d for d in written}
+    offsets = [0] * PARTITIONS
+    wrong = Counter[str]()
+    for record, reasons in everything:
+        partition = record.partition or 0
+        letter = letters.pop((partition, offsets[partition]), None)
+        offsets[partition] += 1
+        found = letter["reason"] if letter else "scored"
+        if found not in (reasons or {"scored"}):
+            detail = letter["detail"] if letter else ""
+            expected = sorted(reasons) or "scored"
+            wrong[f"{found} {detail} instead of {expected}: {record!r}"[:400]] += 1
+    wrong.update(f"a dead letter of no record: {place}" for place in letters)
+    return wrong

@@ -1,6 +1,4 @@
-"""A daemon with no bundle set, on a topic that it knows nothing of: it is useful from
-its first records after the warm-up on.
-"""
+"""The built-in bundle on a topic that nothing was trained on."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ FAULT: Final = range(WARM_UP + 30, WARM_UP + 45)
 
 
 def records() -> list[Record]:
-    """Two hosts of different metrics, in units of their own, with a text among them;
-    the cpu of one jumps.
-    """
+    """Two hosts with different metrics and units, and text; the cpu of one jumps."""
     rng = random.Random(5)
     found = []
     for t in range(TICKS):
@@ -45,7 +41,7 @@ def records() -> list[Record]:
     return found
 
 
-def test_it_alerts_on_the_metric_that_misbehaves_and_resolves(
+def test_the_faulty_metric_alerts_and_resolves(
     broker: Broker, topic: str, receiver: WebhookReceiver, start: Start
 ) -> None:
     receiver.start()
@@ -62,7 +58,7 @@ def test_it_alerts_on_the_metric_that_misbehaves_and_resolves(
             ("host-1/cpu", "resolved")
             in {(n.stream, n.status) for n in receiver.notices()}
         ),
-        "the incident is told as resolved",
+        "the incident is resolved",
     )
     alert = next(
         p.alert for p in receiver.accepted() if p.notice.stream == "host-1/cpu"

@@ -1,5 +1,6 @@
-"""The consumer group's membership and its offsets, under polls that are too short for a
-join and members that fall out of the group.
+"""Membership in a consumer group: short polls, static members and lost members.
+
+What every source promises is in ``tests/contract/test_sources.py``.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ Join = Callable[..., tuple[KafkaSource, Assigned]]
 
 @pytest.fixture
 def join(broker: Broker, topic: str) -> Iterator[Join]:
-    """Members of one group, static ones where they are named."""
+    """Makes members of one group; a named one is a static member."""
     with ExitStack() as stack:
         group = uuid.uuid4().hex
 
@@ -95,8 +96,9 @@ def membership(join: Join) -> tuple[KafkaSource, Assigned]:
 
 
 def poll(*members: tuple[KafkaSource, Assigned]) -> None:
-    """Side by side, as processes do: the answer to a join counts only while a poll
-    waits for it.
+    """Poll all at once, as processes do.
+
+    The answer to a join counts only while a poll waits for it.
     """
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda member: member[0].poll(100, 0.1), members))
@@ -105,9 +107,7 @@ def poll(*members: tuple[KafkaSource, Assigned]) -> None:
 def share(
     partitions: int, *members: tuple[KafkaSource, Assigned], deadline: float = 30.0
 ) -> None:
-    """Poll until each partition is one of the members' and none of them asks for a
-    rebalance.
-    """
+    """Poll until each partition has one member and nobody asks for a rebalance."""
     coordinators = [source._consumer._coordinator for source, _ in members]
 
     def shared() -> bool:
@@ -135,12 +135,10 @@ def test_every_partition_is_assigned_however_short_the_polls(
 
 
 @pytest.mark.parametrize("partitions", [PARTITIONS])
-def test_partitions_that_a_static_member_gave_up_just_before_it_died_find_their_new_owner(
+def test_partitions_given_up_before_a_static_member_died_find_an_owner(
     join: Join,
 ) -> None:
-    """It comes back within its session: the group rebalances neither for its death nor
-    for its return, and the other waits for its share.
-    """
+    """It comes back within its session, so the group does not rebalance by itself."""
     dying = join("a")
     joining = join("b")
     share(PARTITIONS, dying)
@@ -155,11 +153,12 @@ def test_partitions_that_a_static_member_gave_up_just_before_it_died_find_their_
 
 
 @pytest.mark.parametrize("partitions", [6])
-def test_partitions_of_a_member_that_fell_out_of_the_group_are_not_kept_for_it(
+def test_partitions_of_a_lost_member_are_not_kept_for_it(
     join: Join, broker: Broker
 ) -> None:
-    """It comes back together with others, and is to have fewer: nobody has what it had,
-    so nobody will give it up.
+    """It comes back together with others and gets fewer partitions.
+
+    Nobody has what it had, so nobody could give it up.
     """
     lost = join("a")
     gone = join("b")

@@ -8,11 +8,11 @@ line without a timestamp has that of its record. A line that can't be read rejec
 record with all lines, so that a record is either scored or dead-lettered.
 
 Time is in nanoseconds by default. A writer may use another unit, and its lines do not
-say which one; the magnitude of the number does, for every date since February 1970.
+say which. The magnitude of the number does, for every date since February 1970.
 
 The parser is line-protocol-parser. It is strict, written in C (2 µs a line), maintained
-(2.0.1 is of October 2026) and has wheels for each Python. The other packages on PyPI
-write lines and read none.
+(2.0.1 is of October 2026) and has wheels for each Python. The other maintained packages
+on PyPI only write lines.
 
 Source: the line protocol reference of InfluxDB v2.
 """

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from detector.errors import BadRecord, RejectReason
 from detector.ingest.checks import infinite, is_utf8
@@ -34,6 +35,7 @@ _KINDS: Final[Mapping[type, str]] = {
 _TIME = (float, int, str, type(None))
 _TEXT = (str, type(None))
 _NUMBER = (float, int, type(None))
+_FLOAT_MOST: Final = float(np.finfo(np.float64).max)
 
 
 def split(value: bytes) -> dict[str, msgspec.Raw]:
@@ -77,6 +79,8 @@ def _expect(
     found = _read(name, value)
     if type(found) not in allowed:
         raise wrong_type(name, found, wanted)
+    if type(found) is int and abs(found) > _FLOAT_MOST:
+        raise infinite(name)
 
 
 def _read(name: str, value: msgspec.Raw) -> Any:

@@ -4,10 +4,10 @@ Theory of operation. msgspec generates a struct from the bundle's features and d
 record in C: 0.2 µs with one feature. The structs become columns in a few passes in C.
 Only a record that breaks the contract costs Python time, to find its own fault.
 
-The struct forbids fields that it does not know. A field that is new is reported once
-and becomes a field of the struct, so that ignoring it costs nothing and it is still
-counted. After :data:`MAX_UNKNOWN` such fields, or one whose name no struct can have,
-further ones are ignored uncounted: a topic may not grow the struct without bound.
+The struct forbids fields that it does not know. A new field is reported once and then
+becomes a field of the struct: ignoring it costs nothing, and it is still counted. After
+:data:`MAX_UNKNOWN` such fields, or one whose name no struct can have, further ones are
+ignored uncounted. So a topic can't grow the struct without bound.
 """
 
 from __future__ import annotations

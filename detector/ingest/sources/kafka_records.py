@@ -12,7 +12,8 @@ from detector.events import Partition, RawBatch
 
 def raw_batch(tp: TopicPartition, records: Sequence[ConsumerRecord]) -> RawBatch:
     """The columns of polled records, one or more. They are tuples: this runs in C."""
-    columns = dict(zip(ConsumerRecord._fields, zip(*records, strict=True), strict=True))
+    transposed = zip(*records, strict=True)
+    columns = dict(zip(ConsumerRecord._fields, transposed, strict=True))
     return RawBatch(
         partition=to_partition(tp),
         offsets=columns["offset"],

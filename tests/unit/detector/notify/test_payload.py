@@ -84,7 +84,6 @@ def test_a_resolved_incident_says_how_long_it_lasted() -> None:
     assert "duration" not in alert_body(FIRING, LABELLING).annotations
 
 
-
 @pytest.mark.parametrize(
     ("alert", "status", "end"),
     [

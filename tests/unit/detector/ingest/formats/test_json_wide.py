@@ -196,8 +196,9 @@ def test_a_timestamp_nan_is_not_an_absent_one(
     assert (rejected[0].offset, rejected[0].reason) == (70, RejectReason.TIMESTAMP)
 
 
-def test_an_integer_beyond_any_float_is_infinite() -> None:
-    (rejected,) = decode(b'{"cpu":' + b"9" * 5000 + b"}", max_bytes=9000).rejected
+@pytest.mark.parametrize("digits", [60, 400, 5000])
+def test_an_integer_that_float32_can_t_hold_is_infinite(digits: int) -> None:
+    (rejected,) = decode(b'{"cpu":-' + b"9" * digits + b"}", max_bytes=9000).rejected
     assert (rejected.reason, "`cpu`" in rejected.detail) == (
         RejectReason.INFINITE,
         True,
