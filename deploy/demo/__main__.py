@@ -27,7 +27,7 @@ from rich.console import Console
 from deploy.demo.generator import START, TICK_S, Fault, plan
 from deploy.demo.run import PARTITIONS, TOPIC, Options, Run, produce
 from deploy.demo.summary import summarise
-from deploy.demo.view import view_for
+from deploy.demo.view import save_picture, view_for
 from deploy.harness.broker import Broker
 from deploy.harness.daemon import Daemon
 from deploy.harness.processes import ProcessError
@@ -81,6 +81,9 @@ def _options(arguments: Sequence[str] | None) -> Options:
     parser.add_argument(
         "--bundle", type=Path, default=BUNDLE, help="the bundle to run (the demo's own)"
     )
+    parser.add_argument(
+        "--picture", type=Path, help="SVG file to draw the last view of the run into"
+    )
     return Options(**vars(parser.parse_args(arguments)))
 
 
@@ -99,6 +102,8 @@ def _demo(options: Options, console: Console) -> int:
         _wind_up(run, console)
     verdict = run.verdict()
     summarise(run, verdict, console)
+    if options.picture is not None:
+        save_picture(run.progress(), options.picture)
     return 0 if verdict.found_count and verdict.resolved else 1
 
 

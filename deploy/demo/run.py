@@ -37,6 +37,7 @@ class Options:
     budget: float
     seed: int
     bundle: Path
+    picture: Path | None = None
 
     @property
     def ticks(self) -> int:

@@ -7,8 +7,11 @@ is not a terminal, every event is one line instead.
 from __future__ import annotations
 
 import datetime
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -24,6 +27,10 @@ from deploy.harness.receiver import Incident
 
 # Lines of the live view beside its rows: header, borders, column heads, last line.
 FRAME_LINES: Final = 8
+# Size of the picture: all faults of the default run fit in.
+PICTURE_COLUMNS: Final = 110
+PICTURE_ROWS: Final = 22
+_FOREIGN: Final = re.compile(r"@font-face {.*?}|<!--.*?-->", re.DOTALL)
 # Event time between two lines of progress if output is not a terminal.
 LOG_EVERY_S: Final = 6 * 3600.0
 
@@ -103,21 +110,36 @@ class LiveView:
         self._live.stop()
 
     def render(self, progress: Progress) -> RenderableType:
-        rows = max(3, self._console.height - FRAME_LINES)
-        sides = Table.grid(expand=True)
-        sides.add_column(ratio=1)
-        sides.add_column(ratio=1)
-        injected = f"Injected faults: {len(progress.faults)}"
-        reported = f"Reported incidents: {len(progress.incidents)}"
-        sides.add_row(
-            Panel(_injected(progress, rows), title=injected),
-            Panel(_reported(progress, rows), title=reported),
-        )
-        return Group(
-            _header(progress),
-            ProgressBar(progress.end - progress.begin, progress.now - progress.begin),
-            sides,
-        )
+        return sides_of(progress, max(3, self._console.height - FRAME_LINES))
+
+
+def save_picture(progress: Progress, path: Path) -> None:
+    """Draw the live view into an SVG file, as the README shows it."""
+    console = Console(
+        record=True, width=PICTURE_COLUMNS, file=io.StringIO(), highlight=False
+    )
+    console.print(sides_of(progress, PICTURE_ROWS))
+    # rich names a font on the web; a page that shows the picture must not fetch it
+    drawn = _FOREIGN.sub("", console.export_svg(title="make demo"))
+    path.write_text(drawn)
+
+
+def sides_of(progress: Progress, rows: int) -> RenderableType:
+    """The run's state, with up to ``rows`` faults and incidents, the last ones."""
+    sides = Table.grid(expand=True)
+    sides.add_column(ratio=1)
+    sides.add_column(ratio=1)
+    injected = f"Injected faults: {len(progress.faults)}"
+    reported = f"Reported incidents: {len(progress.incidents)}"
+    sides.add_row(
+        Panel(_injected(progress, rows), title=injected),
+        Panel(_reported(progress, rows), title=reported),
+    )
+    return Group(
+        _header(progress),
+        ProgressBar(progress.end - progress.begin, progress.now - progress.begin),
+        sides,
+    )
 
 
 def _header(progress: Progress) -> Text:
