@@ -1,13 +1,13 @@
-"""Made streams of one metric each, of the kinds that machines report, a point every
-second to every hour; nothing is wrong in any.
+"""Synthetic streams of one metric each, of the kinds that machines report, without any
+fault; a point every second to every hour.
 
 Theory of operation. A stream is one of :data:`KINDS`, drawn with its own parameters:
 how it varies within the day and the week, how noisy it is and how the noise remembers,
 how far apart its points are. Then it gets a unit: a scale from a thousandth to a
 billion, and perhaps an offset. A few of its points are never reported. What it does is
-rare at times, as in real metrics, but it is what the stream always does. Values keep
-five significant digits, as most that is reported does, so that the last bits of a
-processor's arithmetic do not reach the data.
+rare at times, as in real metrics, but the stream always does it. Values keep five
+significant digits, as most reported values do, so that the last bits of a processor's
+arithmetic do not reach the data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from detector.events import F64, SINGLE_METRIC
 from detector.timestamps import DAY, WEEK
 from training.history.history import History, Series
 
-START = 1_767_225_600.0  # 2026-01-01, a Thursday
+# The earliest start of a stream: 2026-01-01, a Thursday, in epoch seconds.
+START = 1_767_225_600.0
+# Seconds between two points; a minute and five minutes are twice as common.
 CADENCES = (
     1.0,
     5.0,
@@ -40,7 +42,9 @@ CADENCES = (
     1800.0,
     3600.0,
 )
-POINTS = (1000, 10_000)  # of a stream, at least and at most
+# Points of a stream, at least and at most.
+POINTS = (1000, 10_000)
+# Significant digits of a value.
 _DIGITS = 5
 
 
@@ -55,10 +59,11 @@ class _Draw:
         return len(self.t)
 
     def between(self, low: float, high: float) -> float:
+        """A number between, evenly distributed."""
         return float(self.rng.uniform(low, high))
 
     def about(self, low: float, high: float) -> float:
-        """Evenly in the logarithm."""
+        """A number between, evenly distributed in its logarithm."""
         return float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
 
 
@@ -280,7 +285,10 @@ WHOLE = frozenset((_counts, _clustered_counts, _counter, _sparse))
 
 
 def made_history(count: int, seed: int, points: tuple[int, int] = POINTS) -> History:
-    """``count`` streams of so many points, the kinds in turn."""
+    """``count`` streams of ``points`` points, at least and at most, the kinds in turn.
+
+    The same seed gives the same streams.
+    """
     series = tuple(
         _made(i, np.random.default_rng((seed, i)), points) for i in range(count)
     )
@@ -316,7 +324,7 @@ def _made(i: int, rng: np.random.Generator, points: tuple[int, int]) -> Series:
 
 
 def _rounded(values: F64) -> F64:
-    """To so many significant digits."""
+    """To :data:`_DIGITS` significant digits."""
     least = np.maximum(np.abs(values), 1e-30)
     unit = 10.0 ** (np.floor(np.log10(least)) + 1 - _DIGITS)
     return np.round(values / unit) * unit

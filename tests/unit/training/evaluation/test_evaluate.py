@@ -206,7 +206,7 @@ def test_every_core_gives_the_figures_of_one(
         assert told[-1] == 0
 
 
-def test_where_each_metric_is_a_stream_an_event_is_found_by_any_and_false_alarms_are_each_metric_s(
+def test_any_metric_finds_an_event_and_false_alarms_are_each_metric_s(
     tmp_path: Path,
 ) -> None:
     found = judged(
@@ -282,7 +282,7 @@ def test_an_event_is_found_from_its_start_to_a_little_after_its_end() -> None:
     assert met([], incident(1, 2)) == ((), (), 1)
 
 
-def test_time_spent_firing_outside_of_events_is_told() -> None:
+def test_the_time_spent_firing_outside_of_events_is_measured() -> None:
     times = np.arange(0.0, 1000.0, 10.0)
     stuck = match_events(
         np.array([[500.0, 590.0]]), [incident(0, None)], times, late=0.0, budget=1.0
@@ -294,7 +294,7 @@ def test_time_spent_firing_outside_of_events_is_told() -> None:
     assert short.firing_outside == pytest.approx(9 / 90)
 
 
-def test_the_command_prints_the_table_and_writes_a_page_that_needs_nothing_else(
+def test_the_command_prints_a_table_and_writes_a_self_contained_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = write_bundle(tmp_path / "b")
@@ -349,7 +349,7 @@ def test_a_page_that_is_there_is_kept_unless_forced(
     assert "<img" in page.read_text()
 
 
-def test_the_bundle_in_the_package_is_judged_by_its_word_or_when_none_is_set(
+def test_the_built_in_bundle_is_judged_by_name_and_by_default(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = history(tmp_path / "h.csv")

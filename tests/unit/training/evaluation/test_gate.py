@@ -61,12 +61,12 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 @pytest.fixture(scope="module", params=["gaussian", "pca"])
 def plain(request: pytest.FixtureRequest, labelled: History) -> Candidate:
-    return contender(
+    return candidate(
         request.param, baseline(request.param, labelled, FitSettings()), labelled
     )
 
 
-def contender(name: str, step: Baseline, history: History) -> Candidate:
+def candidate(name: str, step: Baseline, history: History) -> Candidate:
     return Candidate(
         name,
         open_graph(graph(step), history, step.layout.size),
@@ -78,17 +78,17 @@ def splits(history: History) -> list[Split]:
     return [split(len(s), 0.6, 0.15) for s in history.series]
 
 
-def held(history: History, *contenders: Candidate) -> Comparison:
+def held(history: History, *candidates: Candidate) -> Comparison:
     cases = find_cases(history, splits(history), seed=0)
     assert cases is not None
-    return compare_candidates(history, cases, contenders)
+    return compare_candidates(history, cases, candidates)
 
 
-def test_a_detector_that_forgets_everything_is_worse_and_the_verdict_turns_with_the_sides(
+def test_a_detector_that_forgets_everything_is_worse(
     history: History,
 ) -> None:
-    sound = contender("pca", baseline("pca", history, FitSettings()), history)
-    forgetful = contender("forgetful", Baseline(3, 1.0, float("inf"), None), history)
+    sound = candidate("pca", baseline("pca", history, FitSettings()), history)
+    forgetful = candidate("forgetful", Baseline(3, 1.0, float("inf"), None), history)
     outcome = held(history, forgetful, sound)
     assert (outcome.basis, outcome.streams) == ("faults", 2)
     assert set(outcome.results[0].by_kind) == set(KINDS)
@@ -108,7 +108,7 @@ def test_labels_are_what_counts_where_there_are_any(
     assert outcome.results[0].auc_pr > 0.8
 
 
-def test_a_contender_arrives_at_the_held_out_rows_as_the_daemon_would(
+def test_a_candidate_arrives_at_the_held_out_rows_as_the_daemon_would(
     labelled: History, plain: Candidate
 ) -> None:
     assert isinstance(plain.engine, OnnxEngine)
@@ -139,7 +139,7 @@ def test_too_few_rows_are_not_compared(tmp_path: Path) -> None:
     )
 
 
-def test_where_nothing_moves_in_the_held_out_rows_that_is_the_reason_and_not_their_number(
+def test_the_reason_is_that_nothing_moves_and_not_too_few_rows(
     tmp_path: Path,
 ) -> None:
     lines = [
@@ -157,7 +157,7 @@ def test_where_nothing_moves_in_the_held_out_rows_that_is_the_reason_and_not_the
     )
 
 
-def test_a_network_that_is_worse_is_written_only_when_it_is_accepted(
+def test_a_worse_network_is_written_only_if_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept: list[Comparison | None] = []

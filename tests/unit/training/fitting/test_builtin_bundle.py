@@ -23,9 +23,7 @@ from training.settings import FitSettings
 from training.synthetic.streams import KINDS, made_history
 
 
-def test_the_bundle_in_the_package_is_that_of_the_streams_and_settings_of_its_command() -> (
-    None
-):
+def test_the_built_in_bundle_follows_from_its_command() -> None:
     """If this fails, make it again: python -m training.fitting.builtin_bundle --out
     detector/bundles/builtin.
     """
@@ -91,7 +89,7 @@ def test_the_command_makes_a_bundle_that_the_daemon_opens(tmp_path: Path) -> Non
     ).all()
 
 
-def test_a_metric_that_nobody_trained_on_fires_soon_after_the_warm_up_and_resolves(
+def test_an_unseen_metric_fires_soon_after_the_warm_up_and_resolves(
     tmp_path: Path,
 ) -> None:
     rng = random.Random(1)

@@ -142,7 +142,7 @@ def test_a_replay_of_history_starts_where_training_did_and_a_later_one_goes_on(
     ) == pytest.approx(float(first.score[0]), rel=1e-4)
 
 
-def test_a_stream_of_a_short_history_begins_with_a_part_of_the_lift_of_a_new_one(
+def test_a_short_history_starts_with_a_part_of_a_new_stream_s_penalty(
     fitted: Fit, tmp_path: Path
 ) -> None:
     tail = load_bundle(fitted.bundle).manifest.tail

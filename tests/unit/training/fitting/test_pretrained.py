@@ -30,7 +30,7 @@ def weights() -> dict[str, torch.Tensor]:
     return dict(known.weights)
 
 
-def test_the_weights_to_go_on_from_are_those_of_the_graph_in_the_package() -> None:
+def test_the_pretrained_weights_are_those_of_the_built_in_graph() -> None:
     graph = onnx.load(BUILTIN / GRAPH).graph
     served = [
         numpy_helper.to_array(tensor)
@@ -43,7 +43,7 @@ def test_the_weights_to_go_on_from_are_those_of_the_graph_in_the_package() -> No
     ] == [True]
 
 
-def test_only_the_full_network_on_one_metric_knows_anything_pretrained_for() -> None:
+def test_only_the_full_network_on_one_metric_has_a_prior() -> None:
     assert pretrained_for(FitSettings(lean=True), 1) is None
     assert pretrained_for(FitSettings(), 2) is None
     assert pretrained_for(FitSettings(detector="ewma"), 1) is None
@@ -52,7 +52,7 @@ def test_only_the_full_network_on_one_metric_knows_anything_pretrained_for() -> 
     assert narrow.weights is None
 
 
-def test_a_fit_that_does_no_better_keeps_the_weights_that_it_went_on_from() -> None:
+def test_a_fit_that_does_no_better_keeps_the_pretrained_weights() -> None:
     start = weights()
     rng = np.random.default_rng(0)
     channels = [rng.normal(size=(400, 6)).astype(np.float32) for _ in range(3)]
@@ -72,7 +72,7 @@ def test_a_fit_that_does_no_better_keeps_the_weights_that_it_went_on_from() -> N
     )
 
 
-def test_a_short_history_of_one_metric_has_about_the_levels_of_the_package(
+def test_a_short_history_of_one_metric_keeps_the_built_in_thresholds(
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(5)

@@ -72,9 +72,7 @@ def by_the_hour(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     )
 
 
-def test_the_network_reads_what_is_usual_at_the_hour_of_the_wall(
-    there: History, here: History
-) -> None:
+def test_the_network_learns_hours_in_local_time(there: History, here: History) -> None:
     front = Front(()).eval()
     zoned, plain, wrong = (
         channels(h, [300, 300], front) for h in (there, here, replace(there, zones=UTC))
@@ -83,7 +81,7 @@ def test_the_network_reads_what_is_usual_at_the_hour_of_the_wall(
     assert np.abs(np.array(zoned) - np.array(wrong)).max() > 0.1
 
 
-def test_rows_are_walked_by_the_wall(
+def test_rows_are_walked_in_local_time(
     there: History, here: History, by_the_hour: Bundle
 ) -> None:
     first = np.repeat(by_the_hour.initial[None], 2, axis=0)
@@ -95,10 +93,10 @@ def test_rows_are_walked_by_the_wall(
     assert np.abs(np.array(zoned) - np.array(wrong)).max() > 0.5
 
 
-def test_contenders_are_tried_by_the_wall(
+def test_candidates_are_compared_in_local_time(
     there: History, here: History, by_the_hour: Bundle
 ) -> None:
-    contenders = [
+    candidates = [
         Candidate(
             name,
             OnnxEngine(by_the_hour),
@@ -110,13 +108,15 @@ def test_contenders_are_tried_by_the_wall(
     def tried(of: History) -> Comparison:
         found = find_cases(of, [split(len(s), 0.4, 0.1) for s in of.series], seed=0)
         assert found is not None
-        return compare_candidates(of, found, contenders)
+        return compare_candidates(of, found, candidates)
 
     assert tried(there) == tried(here)
     assert tried(there) != tried(replace(there, zones=UTC))
 
 
-def test_an_export_is_verified_by_the_wall(there: History, by_the_hour: Bundle) -> None:
+def test_an_export_is_verified_in_local_time(
+    there: History, by_the_hour: Bundle
+) -> None:
     hours = []
 
     def step(x: Tensor, clock: Tensor, state: Tensor) -> tuple[Tensor]:
@@ -161,7 +161,7 @@ def test_the_zone_of_a_fit_is_kept_and_goes_through_all_of_it(
     assert [float(of.local_times(np.zeros(1))[0]) for of in seen] == [KOLKATA]
 
 
-def test_a_zone_that_is_none_is_named_with_its_setting(
+def test_an_unknown_zone_is_named_with_its_setting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (

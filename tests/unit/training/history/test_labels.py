@@ -26,7 +26,7 @@ def labels_file(path: Path, *rows: str) -> Path:
     return path
 
 
-def test_intervals_are_read_in_either_form_of_time_and_overlaps_are_one(
+def test_overlapping_intervals_in_either_form_of_time_are_one(
     tmp_path: Path,
 ) -> None:
     found = read_labels(
@@ -113,7 +113,7 @@ def test_labels_that_meet_no_data_are_refused() -> None:
         refuse_strangers({"a": labels["a"]}, {"a": (100, 800)}, Path("l.csv"))
 
 
-def test_a_label_of_a_stream_is_about_all_its_metrics_and_one_of_a_metric_about_its_stream(
+def test_a_stream_s_label_applies_to_its_metrics_and_the_reverse(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "1.csv").write_text(

@@ -35,7 +35,7 @@ def plain(values: list[float]) -> float:
 
 
 @pytest.mark.parametrize(("levels", "frozen"), [(1000, 60), (6, 200), (2, 500)])
-def test_the_surprise_is_that_of_the_plain_writing(levels: int, frozen: int) -> None:
+def test_the_surprise_equals_the_plain_writing(levels: int, frozen: int) -> None:
     values = (
         np.random.default_rng(levels)
         .integers(1, levels + 1, 400)
@@ -56,7 +56,7 @@ def test_a_longer_run_is_more_surprising_and_a_constant_not_at_all() -> None:
     assert (surprises([7.0] * 5000) < 0.5).all()
 
 
-def test_a_metric_that_often_rests_is_left_in_peace() -> None:
+def test_a_metric_that_often_rests_is_not_a_flatline() -> None:
     rng = np.random.default_rng(2)
     values = np.concatenate(
         [

@@ -31,9 +31,7 @@ SCALE = np.array([15, 45, 1, 15], np.float32)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
-def test_what_changed_is_marked_and_what_is_marked_changed(
-    kind: str, size: float
-) -> None:
+def test_marked_rows_changed_and_no_others(kind: str, size: float) -> None:
     values = stretch()
     copy = inject(values, SCALE, kind, size, np.random.default_rng(1))
     starts, ends = runs(copy.truth)
@@ -91,9 +89,7 @@ def test_a_fault_that_changes_nothing_is_not_marked() -> None:
     assert inject(values, SCALE[:1], "spike", 6.0, np.random.default_rng(0)).truth.any()
 
 
-def test_a_stream_without_anything_that_moves_gets_no_fault_and_the_shortest_stretch_does() -> (
-    None
-):
+def test_only_a_stream_that_moves_gets_faults() -> None:
     flat = np.full((SHORTEST_STRETCH, 2), 3.0, np.float32)
     assert not inject(
         flat, np.ones(2, np.float32), "spike", 6.0, np.random.default_rng(0)
