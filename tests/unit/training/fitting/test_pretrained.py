@@ -118,7 +118,7 @@ def test_damaged_weights_are_named_with_the_remedy(
     monkeypatch.setattr(module, "BUILTIN", tmp_path)
     with pytest.raises(
         TrainingError,
-        match=rf"{NETWORK} is not the file its manifest was made for.*install the package again",
+        match=rf"{NETWORK} is not the file that its manifest was made for.*install the package again",
     ):
         pretrained_for(FitSettings(), 1)
 
