@@ -148,8 +148,8 @@ def _step_active(
     active = np.flatnonzero(points.is_above | (points.before["phase"] > OK))
     if len(active):
         limit = policy.max_gap
-        if np.ndim(limit):  # calibration has one for each row
-            limit = np.asarray(limit)[active]
+        if isinstance(limit, np.ndarray):  # calibration has one for each row
+            limit = limit[active]
         chosen = points.at(active)
         gap = min_gap(policy.min_gap, chosen.tick, limit)
         moved = opaque(after)[active].view(DECISION)

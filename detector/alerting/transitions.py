@@ -36,6 +36,7 @@ _MAX_STREAK = np.iinfo(np.uint16).max
 WARMING, OK, PENDING, FIRING = (
     np.uint8(phase) for phase in (Phase.WARMING, Phase.OK, Phase.PENDING, Phase.FIRING)
 )
+_IS_BELOW = np.uint8(Reason.BELOW_THRESHOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,7 @@ def _reasons(points: Points, scored: _Scored, moves: _Transitions) -> U8:
         (moves.recovers, Reason.RECOVERED),
         (moves.is_accepted, Reason.ACCEPTED),
     )
-    reasons = np.full(len(points.times), Reason.BELOW_THRESHOLD, np.uint8)
+    reasons = np.full(len(points.times), _IS_BELOW)
     for applies, reason in table:
         reasons[applies] = reason
     return reasons

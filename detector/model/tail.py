@@ -15,8 +15,7 @@ class TailFit(msgspec.Struct, frozen=True):
 
     Where evidence ends, the rate goes on as an exponential tail. That is the
     generalised Pareto distribution with shape 0 (Pickands 1975), on a score that is
-    logarithmic. The
-    manifest has older keys, which stay as they are: they stand beside the fields.
+    logarithmic. The manifest has older keys, which are named beside the fields.
 
     Attributes:
         thresholds: rising scores, K of them (K >= 1); ``levels``.
