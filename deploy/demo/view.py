@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -135,9 +136,11 @@ def sides_of(progress: Progress, rows: int) -> RenderableType:
         Panel(_injected(progress, rows), title=injected),
         Panel(_reported(progress, rows), title=reported),
     )
+    bar = ProgressBar(progress.end - progress.begin, progress.now - progress.begin)
     return Group(
         _header(progress),
-        ProgressBar(progress.end - progress.begin, progress.now - progress.begin),
+        # a bar ends no line of its own
+        Padding(bar, 0),
         sides,
     )
 
