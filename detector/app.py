@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from detector.clock import Clock, SystemClock
+from detector.daemon_parts import make_parts
 from detector.errors import Transient
 from detector.ingest.sources.kafka_python import KafkaSource
-from detector.parts import make_parts
 from detector.ports import Source
 from detector.recovery.store import Store
 from detector.settings.load import Settings
@@ -73,7 +73,7 @@ class Daemon:
         loop = self._parts.loop
         is_logged = False
         while not self._stop.is_set():
-            loop.vitals.last_turn = self._clock.monotonic()
+            loop.health.last_turn = self._clock.monotonic()
             try:
                 return KafkaSource(
                     self._settings.kafka,
@@ -95,7 +95,7 @@ class Daemon:
         The checkpoint is written whatever becomes of the delivery.
         """
         self._log.info("draining", notifications=len(self._parts.outbox))
-        self._parts.loop.vitals.stopping = True
+        self._parts.loop.health.stopping = True
         try:
             cleanups.run("delivery", self._stop_delivery)
         finally:

@@ -18,7 +18,7 @@ def listed(names: Sequence[str], limit: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``90 s``, ``45 min``, ``30 h``, ``3 d``: in the longest unit that it holds twice."""
+    """``90 s``, ``45 min``, ``3 d``: in the longest unit that it holds twice."""
     for name, span in _SPANS:
         if seconds >= 2 * span:
             return f"{seconds / span:.0f} {name}"

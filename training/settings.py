@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from detector.alerting.policy import AlertTuning
 from detector.errors import ConfigError
 from detector.model.settings import UTC, known_zone
-from detector.settings.faults import sentence
 from detector.settings.load import load_alerting
+from detector.settings.setting_errors import sentence
 from detector.settings.toml_file import read_toml
 
 Detector = Literal["lstm", "ewma", "gaussian", "pca"]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from detector.clock import Clock
 from detector.consumer.checkpoints import Checkpoints, CheckpointSchedule
+from detector.consumer.health import Health
 from detector.consumer.loop import Loop
 from detector.consumer.partitions import Partitions
 from detector.consumer.poller import Decode, Poller
 from detector.consumer.starts import StartFinder
-from detector.consumer.vitals import Vitals
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.pipeline.pipeline import Pipeline
@@ -42,14 +42,14 @@ def build_loop(
 ) -> Loop:
     """A loop without partitions."""
     lock = threading.Lock()
-    vitals = Vitals(clock.monotonic())
+    health = Health(clock.monotonic())
     checkpoints = Checkpoints(
         pipeline,
         worker,
         lock,
         metrics,
         clock,
-        vitals,
+        health,
         settings.schedule,
     )
     partitions = Partitions(
@@ -59,7 +59,7 @@ def build_loop(
         checkpoints,
         lock,
         clock,
-        vitals,
+        health,
     )
     return Loop(
         pipeline,

@@ -29,7 +29,7 @@ from functools import partial
 import structlog
 
 from detector.clock import Clock
-from detector.consumer.vitals import Vitals
+from detector.consumer.health import Health
 from detector.errors import StoreError, Transient
 from detector.events import Partition
 from detector.metrics import Metrics
@@ -113,7 +113,7 @@ class Checkpoints:
         lock: threading.Lock,
         metrics: Metrics,
         clock: Clock,
-        vitals: Vitals,
+        health: Health,
         schedule: CheckpointSchedule,
     ) -> None:
         self._pipeline = pipeline
@@ -121,7 +121,7 @@ class Checkpoints:
         self._lock = lock
         self._metrics = metrics
         self._clock = clock
-        self._vitals = vitals
+        self._health = health
         self._schedule = schedule
         self._under_way: _UnderWay | None = None
         self._durable: dict[Partition, int] = {}
@@ -242,12 +242,12 @@ class Checkpoints:
 
     def _report(self, fault: str) -> None:
         """Log a fault of the store when it begins and when it is over."""
-        if fault and not self._vitals.store_fault:
+        if fault and not self._health.store_fault:
             remedy = "free or mount the store; scoring goes on, nothing is committed"
             self._log.error("checkpoint_failed", cause=fault, remedy=remedy)
-        if self._vitals.store_fault and not fault:
+        if self._health.store_fault and not fault:
             self._log.info("checkpoint_works_again")
-        self._vitals.store_fault = fault
+        self._health.store_fault = fault
 
     # -- step 4 ------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class Loop:
 
     Attributes:
         partitions: tells the loop which partitions come and go.
-        vitals: what the loop says of its health.
+        health: what the loop says of its health.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Loop:
         self._lock = lock
         self._metrics = metrics
         self._clock = clock
-        self.vitals = partitions.vitals
+        self.health = partitions.health
         self._log = structlog.get_logger("loop")
 
     def run(self, source: Source, stop: threading.Event) -> None:
@@ -77,7 +77,7 @@ class Loop:
     def turn(self, source: Source, stop: threading.Event) -> None:
         """One poll, and a checkpoint if one is due."""
         generation = self.partitions.generation
-        self.vitals.last_turn = self._clock.monotonic()
+        self.health.last_turn = self._clock.monotonic()
         try:
             self.partitions.start_restored(source)
             polled = self._poller.poll(source)
@@ -93,7 +93,7 @@ class Loop:
 
     def finish(self, source: Source, timeout: float) -> None:
         """Write and commit a last checkpoint, within about ``timeout`` seconds."""
-        self.vitals.stopping = True
+        self.health.stopping = True
         self.checkpoints.finish(source, timeout)
         self._report_lag(source)
 
@@ -134,14 +134,14 @@ class Loop:
     def _report_fault(self, error: Transient) -> None:
         """Log the fault when it begins, count every try."""
         self._metrics.source_errors.inc()
-        if not self.vitals.source_fault:
+        if not self.health.source_fault:
             self._log.warning("broker_fault", cause=str(error))
-        self.vitals.source_fault = str(error)
+        self.health.source_fault = str(error)
 
     def _report_back(self) -> None:
-        if self.vitals.source_fault:
+        if self.health.source_fault:
             self._log.info("broker_back")
-            self.vitals.source_fault = ""
+            self.health.source_fault = ""
 
     def _report_lag(self, source: Source) -> None:
         """The sum over partitions whose lag is known; NaN if there is none."""

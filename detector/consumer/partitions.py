@@ -22,8 +22,8 @@ import structlog
 
 from detector.clock import Clock
 from detector.consumer.checkpoints import Checkpoints
+from detector.consumer.health import Health
 from detector.consumer.starts import Start, StartFinder
-from detector.consumer.vitals import Vitals
 from detector.errors import StoreError
 from detector.events import Partition, RecordBatch
 from detector.pipeline.pipeline import Pipeline
@@ -65,7 +65,7 @@ class Partitions:
         checkpoints: Checkpoints,
         lock: threading.Lock,
         clock: Clock,
-        vitals: Vitals,
+        health: Health,
     ) -> None:
         self._pipeline = pipeline
         self._states = states
@@ -73,7 +73,7 @@ class Partitions:
         self._lock = lock
         self._starts = starts
         self._clock = clock
-        self.vitals = vitals
+        self.health = health
         self._restoring: dict[Partition, _Restoring] = {}
         self.generation = 0
         self._log = structlog.get_logger("partitions")
@@ -113,7 +113,7 @@ class Partitions:
 
     def _report_ready(self) -> None:
         owned = bool(self._pipeline.table.partitions())
-        self.vitals.ready = owned and not self._restoring
+        self.health.ready = owned and not self._restoring
 
     # -- restoring ---------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Partitions:
             del self._restoring[partition]
             self.generation += 1
             self._pipeline.assign(partition, start.restored, self._clock.monotonic())
-            self.vitals.restore_fault = ""
+            self.health.restore_fault = ""
             self._report_ready()
         self._log_started(partition, start)
         source.start(partition, start.offset)
@@ -186,15 +186,15 @@ class Partitions:
                 )
             self._pipeline.checkpoints.add_page(partition, number, rows)
         if not self._restoring:
-            self.vitals.restore_fault = ""
+            self.health.restore_fault = ""
         return True
 
     def _report_unreadable(self, partition: Partition, error: StoreError) -> None:
-        if not self.vitals.restore_fault:
+        if not self.health.restore_fault:
             self._log.error(
                 "restore_failed",
                 partition=str(partition),
                 cause=str(error),
                 remedy="fix the store; the daemon keeps trying",
             )
-        self.vitals.restore_fault = str(error)
+        self.health.restore_fault = str(error)

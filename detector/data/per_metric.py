@@ -1,5 +1,4 @@
-"""DATA if each metric is a stream: the files of :mod:`detector.data.tables`, split into
-streams ``<stream>/<metric>``.
+"""DATA if each metric is a stream: files split into streams ``<stream>/<metric>``.
 
 A wide file gives one row for each cell that holds a number, row by row, in the order of
 its columns. Files may have different columns. A column without any number is ignored.
@@ -19,7 +18,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from detector.data.tables import RESERVED, Table, data_files, is_number, opened, wide
+from detector.data.csv_and_parquet import (
+    RESERVED,
+    Table,
+    data_files,
+    is_number,
+    opened,
+    wide,
+)
 from detector.errors import DataError
 from detector.events import F32
 from detector.events import SINGLE_METRIC as VALUE

@@ -18,8 +18,8 @@ from detector.model.local_time import UTC, Zones
 from detector.notify.outbox import Outbox
 from detector.pipeline.alerts import AlertComposer
 from detector.pipeline.causes import CauseClassifier
-from detector.pipeline.checkpoint import PartitionCheckpoints
 from detector.pipeline.observer import NullObserver, Observer
+from detector.pipeline.page_copies import PartitionCheckpoints
 from detector.pipeline.pipeline import Pipeline
 from detector.pipeline.scoring import BatchScorer
 from detector.state.initial_state import InitialStates

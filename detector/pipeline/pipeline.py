@@ -27,8 +27,8 @@ from detector.events import (
 from detector.metrics import Metrics
 from detector.notify.outbox import Outbox
 from detector.pipeline.alerts import AlertComposer
-from detector.pipeline.checkpoint import PartitionCheckpoints
 from detector.pipeline.observer import Observer, ScoredBatch
+from detector.pipeline.page_copies import PartitionCheckpoints
 from detector.pipeline.scoring import BATCH, BatchScorer, Points
 from detector.recovery.snapshot import Restored
 from detector.state.partition_pages import NO_SLOT

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from detector.data.readers import read_data
-from detector.data.tables import Table
+from detector.data.choose_reader import read_data
+from detector.data.csv_and_parquet import Table
 from detector.errors import RejectReason
 from detector.events import F32, F64, I64, Partition, RecordBatch, RejectedRecord
 from detector.state.waves import interleave

@@ -31,7 +31,7 @@ from detector.model.settings import ModelSettings
 from detector.recovery.settings import RecoverySettings
 from detector.setting_types import holds_secret, is_plain_secret
 from detector.settings.alerting import AlertingSettings
-from detector.settings.faults import Places, sentence, suggestion
+from detector.settings.setting_errors import Places, sentence, suggestion
 from detector.settings.toml_file import read_toml
 from detector.web.settings import WebSettings
 

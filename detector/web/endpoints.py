@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from detector.clock import Clock
-from detector.consumer.vitals import Vitals
+from detector.consumer.health import Health
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.web.facts import Facts
@@ -35,14 +35,14 @@ class Endpoints:
     def __init__(
         self,
         metrics: Metrics,
-        vitals: Vitals,
+        health: Health,
         incidents: IncidentLog,
         facts: Facts,
         clock: Clock,
         refresh: Callable[[], None],
     ) -> None:
         self._metrics = metrics
-        self._vitals = vitals
+        self._health = health
         self._incidents = incidents
         self._facts = facts
         self._clock = clock
@@ -50,20 +50,20 @@ class Endpoints:
 
     async def metrics(self, request: Request) -> Response:
         self._refresh()
-        self._metrics.ready.set(self._vitals.is_serving())
+        self._metrics.ready.set(self._health.is_serving())
         text = generate_latest(self._metrics.registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     async def healthy(self, request: Request) -> Response:
         """503 if the loop hangs; a fault that is retried is ``degraded``, not dead."""
-        idle = self._clock.monotonic() - self._vitals.last_turn
+        idle = self._clock.monotonic() - self._health.last_turn
         if idle > STALLED:
             return PlainTextResponse(f"the loop has not moved for {idle:.0f} s\n", 503)
-        lines = [f"degraded: {fault}\n" for fault in self._vitals.faults()]
+        lines = [f"degraded: {fault}\n" for fault in self._health.faults()]
         return PlainTextResponse("".join(lines) or "healthy\n")
 
     async def ready(self, request: Request) -> Response:
-        if self._vitals.is_serving():
+        if self._health.is_serving():
             return PlainTextResponse("ready\n")
         cause = "no partition is assigned, or states are not restored yet"
         return PlainTextResponse(f"not ready: {cause}\n", 503)

@@ -129,9 +129,9 @@ class DaemonProcess(Daemon):
                 deadline,
             )
         except AssertionError as error:
-            raise AssertionError(
-                f"{error}; it is {self.value(name, **labels):g}; the log:\n{self.log_text()[-3000:]}"
-            ) from None
+            found = self.value(name, **labels)
+            log = self.log_text()[-3000:]
+            raise AssertionError(f"{error}; it is {found:g}; the log:\n{log}") from None
 
     def log_text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.readers import read_data
-from detector.data.tables import Table
+from detector.data.choose_reader import read_data
+from detector.data.csv_and_parquet import Table
 from detector.events import F32, F64, Alert
 from detector.model.bundle import Bundle
 from detector.model.engine import Engine, StepOutput

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.tables import Table
+from detector.data.csv_and_parquet import Table
 from detector.model.bundle import load_bundle
 from detector.model.settings import ModelSettings
 from detector.settings.alerting import AlertingSettings

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.tables import Table
+from detector.data.csv_and_parquet import Table
 from detector.errors import DataError
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.settings import ModelSettings

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.tables import Table, read_tables
+from detector.data.csv_and_parquet import Table, read_tables
 from detector.errors import DataError
 from detector.events import F32, F64
 from detector.model.local_time import UTC, Zones

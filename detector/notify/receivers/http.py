@@ -9,14 +9,13 @@ messages name its host alone.
 from __future__ import annotations
 
 import email.utils
-import hashlib
-import hmac
 
 import urllib3
 
 from detector.clock import Clock
 from detector.errors import Permanent, Transient
 from detector.notify.receivers.http_settings import HttpSettings, host_of
+from detector.notify.receivers.signature import signature
 
 _RETRIED = {408, 425, 429}
 _READ_BYTES = 1 << 16  # of an answer's body, so that the connection can serve again
@@ -98,15 +97,6 @@ class HttpClient:
         except (ValueError, OverflowError):
             return None
         return min(max(0.0, asked), _RETRY_AFTER_MAX)
-
-
-def signature(secret: bytes, sent: int, content: bytes) -> str:
-    """HMAC-SHA256 (RFC 2104) over ``{sent}:{content}``, hexadecimal.
-
-    ``sent`` is wall time in epoch seconds: it lets a receiver refuse a replayed post.
-    """
-    signed = f"{sent}:".encode() + content
-    return hmac.new(secret, signed, hashlib.sha256).hexdigest()
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:

@@ -64,4 +64,4 @@ def test_the_last_checkpoint_is_written_although_the_delivery_fails(
         daemon._drain(source, Cleanups())
     assert source.commits == [{P: 2}]
     assert store.heads[P].offset == 2
-    assert parts.loop.vitals.stopping
+    assert parts.loop.health.stopping

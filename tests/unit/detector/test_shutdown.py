@@ -19,6 +19,12 @@ def failing(error: Exception) -> Callable[[], None]:
     return part
 
 
+def end(cleanups: Cleanups) -> None:
+    """Close all parts, as at the end of a ``with``."""
+    with cleanups:
+        pass
+
+
 def test_parts_are_closed_in_reverse_order() -> None:
     closed: list[str] = []
     with Cleanups() as cleanups:
@@ -39,9 +45,11 @@ def test_a_full_disk_and_an_absent_broker_are_logged_and_end_nothing() -> None:
 
 def test_a_fault_of_ours_is_raised_once_the_other_parts_are_closed() -> None:
     closed: list[str] = []
-    with pytest.raises(ZeroDivisionError), Cleanups() as cleanups:
-        cleanups.add("store", lambda: closed.append("store"))
-        cleanups.add("web", failing(ZeroDivisionError()))
+    cleanups = Cleanups()
+    cleanups.add("store", lambda: closed.append("store"))
+    cleanups.add("web", failing(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        end(cleanups)
     assert closed == ["store"]
 
 

@@ -113,7 +113,7 @@ class Rig:
             LoopSettings(MAX_POINTS, CheckpointSchedule(INTERVAL, EVICT_AFTER)),
         )
         self.partitions = self.loop.partitions
-        self.vitals = self.loop.vitals
+        self.health = self.loop.health
         self.stop = threading.Event()
 
     def assign(

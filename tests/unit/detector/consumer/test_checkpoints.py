@@ -103,7 +103,7 @@ def test_scoring_goes_on_without_commits_while_the_store_fails(rig: Rig) -> None
     rig.turn(source)
     rig.checkpoint(source)
     assert source.commits == []
-    assert "no space" in rig.vitals.store_fault
+    assert "no space" in rig.health.store_fault
     assert rig.value("detector_checkpoints_total", outcome="failed") == 1
     rig.turn(source)
     assert rig.value("detector_scored_total") == 4
@@ -111,7 +111,7 @@ def test_scoring_goes_on_without_commits_while_the_store_fails(rig: Rig) -> None
     rig.store.failing = False
     rig.checkpoint(source)
     assert source.commits == [{P: 4}]
-    assert rig.vitals.store_fault == ""
+    assert rig.health.store_fault == ""
     assert {n for p in rig.store.pages[P].values() for n in p.names} == {"a", "b"}
     assert rig.loop.checkpoints.age() == 0
 

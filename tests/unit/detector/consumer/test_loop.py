@@ -27,9 +27,9 @@ def test_a_broker_fault_is_retried(rig: Rig) -> None:
     rig.stop.set()  # the pause between tries ends at once
     source = ScriptedSource(Transient("gone"), poll())
     rig.turn(source)
-    assert rig.vitals.source_fault == "gone"
+    assert rig.health.source_fault == "gone"
     rig.turn(source)
-    assert rig.vitals.source_fault == ""
+    assert rig.health.source_fault == ""
     assert rig.value("detector_scored_total") == 2
     assert rig.value("detector_source_errors_total") == 1
 

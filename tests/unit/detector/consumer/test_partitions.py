@@ -14,12 +14,12 @@ def test_a_partition_starts_once_its_pages_are_read(
     rig: Rig,
 ) -> None:
     rig.partitions.assigned([P])
-    assert not rig.vitals.ready
+    assert not rig.health.ready
     rig.wait()
     source = ScriptedSource()
     rig.turn(source)
     assert source.started == [(P, 0)]
-    assert rig.vitals.ready
+    assert rig.health.ready
 
 
 def test_a_partition_waits_until_its_pages_are_readable(
@@ -27,8 +27,8 @@ def test_a_partition_waits_until_its_pages_are_readable(
 ) -> None:
     rig.store.failing = True
     assert rig.assign(P) == []
-    assert not rig.vitals.ready
-    assert "no space" in rig.vitals.restore_fault
+    assert not rig.health.ready
+    assert "no space" in rig.health.restore_fault
     rig.store.failing = False
     source = ScriptedSource()
     rig.clock.now += 2
@@ -36,8 +36,8 @@ def test_a_partition_waits_until_its_pages_are_readable(
     rig.wait()
     rig.turn(source)
     assert source.started == [(P, 0)]
-    assert rig.vitals.ready
-    assert rig.vitals.restore_fault == ""
+    assert rig.health.ready
+    assert rig.health.restore_fault == ""
 
 
 def test_records_of_an_evicted_stream_wait_until_its_page_can_be_read(
@@ -57,13 +57,13 @@ def test_records_of_an_evicted_stream_wait_until_its_page_can_be_read(
     source.polls = [point, point]
     rig.turn(source)
     assert source.seeks == [(P, PAGE)]
-    assert "no space" in rig.vitals.restore_fault
+    assert "no space" in rig.health.restore_fault
     assert rig.value("detector_scored_total") == PAGE
     rig.store.failing = False
     rig.turn(source)
     assert rig.value("detector_scored_total") == PAGE + 1
     assert rig.value("detector_streams") == 1
-    assert rig.vitals.restore_fault == ""
+    assert rig.health.restore_fault == ""
 
 
 def test_a_revoked_partition_is_written_and_comes_back_where_it_was(
@@ -72,7 +72,7 @@ def test_a_revoked_partition_is_written_and_comes_back_where_it_was(
     rig.assign(P)
     rig.turn(ScriptedSource(poll()))
     assert rig.partitions.revoked([P]) == {P: 2}
-    assert not rig.vitals.ready
+    assert not rig.health.ready
     assert rig.value("detector_streams") == 0
     assert rig.assign(P) == [(P, 2)]
     assert rig.value("detector_streams") == 2

@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from detector.alerting.policy import AlertTuning, FleetThresholds
-from detector.consumer.vitals import Vitals
+from detector.consumer.health import Health
 from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
 from detector.history.incident_log import IncidentLog
@@ -49,7 +49,7 @@ class Web:
     """A server on a free port, and what it reads."""
 
     clock: FakeClock
-    vitals: Vitals
+    health: Health
     incidents: IncidentLog
     metrics: Metrics
     endpoints: Endpoints
@@ -72,13 +72,13 @@ class Web:
 def web(tmp_path: Path) -> Iterator[Web]:
     metrics = Metrics()
     clock = FakeClock()
-    vitals = Vitals(clock.monotonic())
+    health = Health(clock.monotonic())
     bundle = fake_bundle(tmp_path)
     incidents = IncidentLog(LABELLING, alert_composer(bundle, AlertTuning()))
     thresholds = FleetThresholds(warning=3.0, critical=5.0, clear=2.7)
     endpoints = Endpoints(
         metrics,
-        vitals,
+        health,
         incidents,
         facts_of(bundle, 1.0, thresholds),
         clock,
@@ -87,7 +87,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
     server = WebServer(("127.0.0.1", 0), endpoints)
     server.start()
     with urllib3.PoolManager() as pool:
-        yield Web(clock, vitals, incidents, metrics, endpoints, server, pool)
+        yield Web(clock, health, incidents, metrics, endpoints, server, pool)
     server.stop()
 
 
@@ -107,9 +107,9 @@ def test_it_is_ready_from_restored_partitions_to_the_stop(web: Web) -> None:
         return web.get("/-/ready")[0], gauge
 
     assert answers() == (503, "detector_ready 0.0")
-    web.vitals.ready = True
+    web.health.ready = True
     assert answers() == (200, "detector_ready 1.0")
-    web.vitals.stopping = True
+    web.health.stopping = True
     assert answers() == (503, "detector_ready 0.0")
 
 
@@ -117,13 +117,13 @@ def test_it_is_healthy_while_the_loop_moves(web: Web) -> None:
     assert web.get("/-/healthy")[:2] == (200, "healthy\n")
     web.clock.now += STALLED + 1
     assert web.get("/-/healthy")[:2] == (503, "the loop has not moved for 31 s\n")
-    web.vitals.last_turn = web.clock.monotonic()
+    web.health.last_turn = web.clock.monotonic()
     assert web.get("/-/healthy")[0] == 200
 
 
 def test_a_fault_that_is_retried_is_degraded_and_not_dead(web: Web) -> None:
-    web.vitals.store_fault = "no space left"
-    web.vitals.source_fault = "no broker"
+    web.health.store_fault = "no space left"
+    web.health.source_fault = "no broker"
     status, text, _ = web.get("/-/healthy")
     assert status == 200
     assert text == "degraded: no space left\ndegraded: no broker\n"
@@ -206,7 +206,7 @@ def test_an_unknown_path_is_not_found(web: Web, path: str) -> None:
 
 
 def test_every_route_answers_and_says_what(web: Web) -> None:
-    web.vitals.ready = True
+    web.health.ready = True
     for path, answers in ROUTES.items():
         assert web.get(path)[0] == 200
         assert answers.endswith(".")

@@ -16,7 +16,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from detector.errors import ConfigError, Permanent, Transient
-from detector.notify.receivers.http import HttpClient, signature
+from detector.notify.receivers.http import HttpClient
+from detector.notify.receivers.signature import signature
 from detector.notify.receivers.webhook import WebhookSettings
 from tests.fakes import FakeClock
 

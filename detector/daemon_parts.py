@@ -82,7 +82,7 @@ def make_parts(settings: Settings, clock: Clock, store: Store | None = None) -> 
     facts = facts_of(bundle, settings.alerting.false_alarms_per_week, thresholds)
     endpoints = Endpoints(
         metrics,
-        loop.vitals,
+        loop.health,
         incidents,
         facts,
         clock,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from detector.data.csv_and_parquet import Table, read_tables
 from detector.data.per_metric import read_metrics
-from detector.data.tables import Table, read_tables
 
 
 def read_data(data: Path, features: Sequence[str], each_metric: bool) -> list[Table]:

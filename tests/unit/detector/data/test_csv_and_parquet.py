@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from detector.data.tables import Table, data_files, read_table, read_tables
+from detector.data.csv_and_parquet import Table, data_files, read_table, read_tables
 from detector.errors import DataError
 
 MOMENT = 1_704_067_200.0  # 2024-01-01T00:00:00Z

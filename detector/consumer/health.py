@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Vitals:
+class Health:
     """What the daemon says of itself.
 
     Attributes:
