@@ -179,7 +179,7 @@ def test_an_unknown_zone_is_named_with_its_setting(
         == 2
     )
     assert (
-        "timezone: Value error, 'Europe/Atlantis' is not a time zone: "
+        "timezone: 'Europe/Atlantis' is not a time zone: "
         "use a name such as Europe/Berlin" in capsys.readouterr().err
     )
 
