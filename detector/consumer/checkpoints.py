@@ -70,10 +70,20 @@ class CheckpointResult:
 
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
-    """A checkpoint that the store's thread writes; ``began`` is monotonic."""
+    """A checkpoint that the store's thread writes.
+
+    Attributes:
+        began: monotonic seconds.
+        forgotten: partitions that were given up since. If one comes back, it is read
+            from the store, and its copies are of rows that are not there any more.
+    """
 
     result: Future[CheckpointResult]
     began: float
+    forgotten: set[Partition] = field(default_factory=set)
+
+    def still_ours(self, copies: Sequence[CheckpointData]) -> list[CheckpointData]:
+        return [data for data in copies if data.head.partition not in self.forgotten]
 
 
 def make_durable(store: Store, data: CheckpointData) -> None:
@@ -174,6 +184,8 @@ class Checkpoints:
         for partition in partitions:
             self._durable.pop(partition, None)
             self._committed.pop(partition, None)
+        if self._under_way is not None:
+            self._under_way.forgotten.update(partitions)
 
     def age(self) -> float:
         """Seconds since all that was owned then became durable."""
@@ -228,11 +240,10 @@ class Checkpoints:
     def _settle(self, done: _UnderWay) -> None:
         self._under_way = None
         result = done.result.result()
-        for data in result.written:
+        for data in done.still_ours(result.written):
             self._pipeline.checkpoints.captured(data)
-            if self._pipeline.table.owns(data.head.partition):
-                self._durable[data.head.partition] = data.head.offset
-        for data in result.failed:
+            self._durable[data.head.partition] = data.head.offset
+        for data in done.still_ours(result.failed):
             self._pipeline.checkpoints.uncaptured(data)
         self._metrics.checkpoints.labels("written").inc(len(result.written))
         self._metrics.checkpoints.labels("failed").inc(len(result.failed))

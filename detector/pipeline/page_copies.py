@@ -135,19 +135,19 @@ class PartitionCheckpoints:
         return tuple(captured)
 
     def captured(self, capture: CheckpointData) -> None:
-        """The capture is durable: idle streams leave memory."""
+        """The capture is durable: idle streams leave memory. Its partition has been
+        owned ever since.
+        """
         partition = capture.head.partition
-        if not self._table.owns(partition):
-            return
         for rows in capture.idle:
             self._table.evict(partition, rows)
         self.report()
 
     def uncaptured(self, capture: CheckpointData) -> None:
-        """The capture was not made durable: its pages are still dirty."""
+        """The capture was not made durable: its pages are still dirty. Its partition
+        has been owned ever since.
+        """
         partition = capture.head.partition
-        if not self._table.owns(partition):
-            return
         pages = dict(self._table.pages(partition))
         for copy in capture.changed:
             self._table.page_dirty[pages[copy.rows.number]] = True

@@ -9,7 +9,8 @@ from detector.consumer.checkpoints import make_all_durable
 from detector.errors import StoreError
 from detector.events import Partition
 from detector.recovery.snapshot import CheckpointData, Head, Page
-from tests.fakes import MemoryStore
+from detector.state.row_memory import PAGE
+from tests.fakes import MemoryStore, raw_points
 from tests.unit.detector.consumer.rig import P, Q, Rig, ScriptedSource, poll
 
 
@@ -135,6 +136,30 @@ def test_a_store_that_hangs_does_not_block_a_stop(rig: Rig) -> None:
     rig.loop.finish(source, timeout=0.05)
     assert source.commits == []
     rig.store.gate.set()
+
+
+def test_a_checkpoint_from_before_a_loss_changes_nothing_after_it(rig: Rig) -> None:
+    rig.assign(P)
+    names = [f"s{i}" for i in range(PAGE)]
+    points = raw_points(names, [60.0] * PAGE, [[1, 1]] * PAGE)
+    source = ScriptedSource([points])
+    rig.turn(source)
+    rig.checkpoint(source)
+    rig.clock.now += 100  # all are idle, and the next checkpoint evicts them
+    rig.store.gate.clear()
+    rig.turn(source)
+    rig.partitions.lost([P])
+    rig.partitions.assigned([P])
+    rig.store.gate.set()
+    rig.wait()
+    rig.turn(source)  # it starts, and the checkpoint of before is settled
+    for number, stream in enumerate(["new", "s3"]):
+        rig.checkpoint(source)
+        point = raw_points([stream], [120.0], [[1, 1]], first=PAGE + number)
+        source.polls = [[point]]
+        rig.turn(source)
+    slot = rig.pipeline.table.slots(P, ["s3"])[0]
+    assert rig.pipeline.table.decisions["steps"][slot] == 2
 
 
 @dataclass
