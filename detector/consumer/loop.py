@@ -76,10 +76,10 @@ class Loop:
 
     def turn(self, source: Source, stop: threading.Event) -> None:
         """One poll, and a checkpoint if one is due."""
-        generation = self.partitions.generation
         self.health.last_turn = self._clock.monotonic()
         try:
             self.partitions.start_restored(source)
+            generation = self.partitions.generation
             polled = self._poller.poll(source)
         except Transient as error:
             self._report_fault(error)

@@ -5,9 +5,9 @@ reads its pages, and then the log must hold the records that follow them. If
 pages can't be read, the partition waits: starting without them loses state.
 
 The source assigns and revokes partitions on a thread of its own, at any moment. It
-takes the lock, so it never does so in the middle of a poll. Every change raises
-:attr:`Partitions.generation`: records that were polled under another generation are
-thrown away and read again.
+takes the lock, so it never does so while records are processed. Every such change
+raises :attr:`Partitions.generation`: records that were polled under another generation
+are thrown away and read again.
 """
 
 from __future__ import annotations
@@ -90,9 +90,10 @@ class Partitions:
     def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         with self._lock:
             self.generation += 1
-            offsets = self._checkpoints.hand_over(partitions, REVOKE_TIMEOUT)
-            self._forget(partitions)
-            return offsets
+            try:
+                return self._checkpoints.hand_over(partitions, REVOKE_TIMEOUT)
+            finally:  # they are another member's, whatever went wrong
+                self._forget(partitions)
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         with self._lock:
@@ -119,7 +120,9 @@ class Partitions:
 
     def start_restored(self, source: Source) -> None:
         """Let the partitions whose pages are read give records. Raises Transient."""
-        for partition, restoring in list(self._restoring.items()):
+        with self._lock:
+            every = list(self._restoring.items())
+        for partition, restoring in every:
             if restoring.retry_at is not None:
                 self._retry(partition, restoring, restoring.retry_at)
             elif restoring.pages.done():
@@ -147,7 +150,6 @@ class Partitions:
             if self._restoring.get(partition) is not restoring:
                 return  # revoked a moment ago
             del self._restoring[partition]
-            self.generation += 1
             self._pipeline.assign(partition, start.restored, self._clock.monotonic())
             self.health.restore_fault = ""
             self._report_ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from detector.errors import ResetCause
 from detector.state.row_memory import PAGE
@@ -20,6 +21,15 @@ def test_a_partition_starts_once_its_pages_are_read(
     rig.turn(source)
     assert source.started == [(P, 0)]
     assert rig.health.ready
+
+
+def test_the_first_poll_after_a_start_is_processed(rig: Rig) -> None:
+    rig.partitions.assigned([P])
+    rig.wait()
+    source = ScriptedSource(poll())
+    rig.turn(source)
+    assert rig.value("detector_scored_total") == 2
+    assert source.seeks == []
 
 
 def test_a_partition_waits_until_its_pages_are_readable(
@@ -76,6 +86,17 @@ def test_a_revoked_partition_is_written_and_comes_back_where_it_was(
     assert rig.value("detector_streams") == 0
     assert rig.assign(P) == [(P, 2)]
     assert rig.value("detector_streams") == 2
+
+
+def test_a_partition_is_given_up_although_its_checkpoint_fails(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.assign(P)
+    rig.turn(ScriptedSource(poll()))
+    monkeypatch.setattr(rig.store, "heads", None)  # a fault of ours, not of the disk
+    with pytest.raises(TypeError):
+        rig.partitions.revoked([P])
+    assert rig.pipeline.table.partitions() == ()
 
 
 def test_a_partition_revoked_while_its_pages_are_read_is_not_started(
