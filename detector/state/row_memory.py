@@ -67,18 +67,24 @@ class RowMemory:
         self.page_applied[page] = 0
         self.page_dirty[page] = False
         self.names[rows] = [""] * PAGE
-        self.decisions[rows] = fresh_decisions(PAGE)
         return page
 
     def free_page(self, page: int) -> None:
+        """Its rows count for nothing any more, as no row of a stream does."""
+        self.decisions[page * PAGE : (page + 1) * PAGE] = fresh_decisions(PAGE)
         self._free.append(page)
+
+    def free_row(self, slot: int) -> None:
+        """As :meth:`free_page`, of a row in a page that stays."""
+        self.names[slot] = ""
+        self.decisions[slot] = fresh_decisions(1)[0]
 
     def _grow(self, pages: int) -> None:
         before = len(self.page_applied)
         rows = pages * PAGE
         size = self.states.shape[1]
         self.states = np.concatenate([self.states, np.zeros((rows, size), np.float32)])
-        self.decisions = np.concatenate([self.decisions, np.zeros(rows, DECISION)])
+        self.decisions = np.concatenate([self.decisions, fresh_decisions(rows)])
         self.times = np.concatenate([self.times, np.full(rows, -np.inf)])
         self.touched = np.concatenate([self.touched, np.zeros(rows)])
         self.zones = np.concatenate([self.zones, np.zeros(rows, np.int16)])

@@ -276,7 +276,7 @@ class StreamTable:
         if last != slot:
             self._memory.move(last, slot)
             owned.index.move(self.names[slot], slot)
-        self._memory.names[last] = ""
+        self._memory.free_row(last)
         self.page_dirty[slot // PAGE] = True
         self.streams -= 1
 

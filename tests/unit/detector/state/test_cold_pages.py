@@ -93,3 +93,12 @@ def test_a_page_that_was_not_written_keeps_its_streams(table: StreamTable) -> No
     table.keep(P, idle)
     (again,) = table.idle(P, before=1.0, offset=0)
     assert (table.streams, again.number) == (PAGE, idle.number)
+
+
+def test_an_evicted_row_leaves_no_incident_behind(table: StreamTable) -> None:
+    (idle,) = table.idle(P, before=1.0, offset=0)
+    last = table.slots(P, NAMES)[-1]
+    table.times[last] = 5.0  # it stays, and moves to the place of another
+    table.decisions["phase"][last] = Phase.FIRING
+    table.evict(P, idle)
+    assert table.firing() == 1

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.alerting.incident_rates import incident_rates
 from detector.events import Partition
 from detector.state.decisions import KNOWN_STEPS
 from detector.state.initial_state import InitialStates
@@ -13,6 +14,7 @@ from detector.state.partition_pages import NO_SLOT
 from detector.state.row_memory import PAGE
 from detector.state.table import StreamTable
 from detector.state.waves import waves
+from detector.timestamps import WEEK
 
 P = Partition("metrics", 0)
 Q = Partition("metrics", 1)
@@ -113,3 +115,12 @@ def test_a_page_ahead_of_the_records_takes_no_new_streams() -> None:
     assert made.slots(P, ["b"]) >> 8 == made.slots(P, ["a"]) >> 8
     made.assign(P, [page], offset=50)
     assert made.slots(P, ["b"]) >> 8 != made.slots(P, ["a"]) >> 8
+
+
+def test_streams_of_a_revoked_partition_count_in_no_rate() -> None:
+    made = table()
+    slots = made.slots(P, ["a"])
+    made.decisions["observed_seconds"][slots] = WEEK
+    assert incident_rates(made.decisions).streams == 1
+    made.revoke(P)
+    assert incident_rates(made.decisions).streams == 0
