@@ -82,7 +82,11 @@ class Daemon:
                 )
             except Transient as error:
                 if not is_logged:
-                    self._log.warning("waiting_for_broker", cause=str(error))
+                    self._log.warning(
+                        "waiting_for_broker",
+                        cause=str(error),
+                        remedy="start it; `streamwarden check` says what keeps it away",
+                    )
                 is_logged = True
                 self._stop.wait(_BROKER_RETRY)
         return None

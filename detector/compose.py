@@ -14,6 +14,7 @@ from detector.clock import Clock
 from detector.errors import ConfigError
 from detector.events import Partition
 from detector.ingest.decoder import Decoder, feature_decoder, metric_decoder
+from detector.ingest.format import FormatKind
 from detector.ingest.formats.registry import FORMATS
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.notify.receiver import Receiver, ReceiverContext
@@ -34,6 +35,15 @@ def make_decoder(
     on_unknown: Callable[[str, Partition, int], None],
 ) -> Decoder[Any]:
     """Decodes the configured format, keyed as the bundle asks. Raises ConfigError."""
+    kind = format_kind(settings)
+    max_bytes = settings.kafka.max_record_bytes
+    if bundle.manifest.each_metric:
+        return metric_decoder(kind, max_bytes, on_unknown)
+    return feature_decoder(kind, bundle.feature_names, max_bytes, on_unknown)
+
+
+def format_kind(settings: Settings) -> FormatKind:
+    """The configured format. Raises ConfigError if there is no such format."""
     name = settings.kafka.format
     kind = FORMATS.get(name)
     if kind is None:
@@ -41,10 +51,7 @@ def make_decoder(
         raise ConfigError(
             f"DETECTOR_KAFKA__FORMAT: there is no format {name!r}; use one of {known}"
         )
-    max_bytes = settings.kafka.max_record_bytes
-    if bundle.manifest.each_metric:
-        return metric_decoder(kind, max_bytes, on_unknown)
-    return feature_decoder(kind, bundle.feature_names, max_bytes, on_unknown)
+    return kind
 
 
 def make_store(settings: Settings, clock: Clock) -> Store:

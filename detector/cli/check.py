@@ -13,7 +13,7 @@ from detector.cli.checks.places import listen_faults, store_faults
 from detector.cli.checks.receivers import receiver_faults
 from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
-from detector.compose import open_bundle
+from detector.compose import format_kind, open_bundle
 from detector.errors import DetectorError
 from detector.kafka.subscription import Subscription
 from detector.model.onnx_engine import OnnxEngine
@@ -51,6 +51,7 @@ def check(config: Path | None) -> int:
 def faults(settings: Settings) -> Iterator[str]:
     """Sentences for the operator, each a fault that exit status 2 stands for."""
     yield from _bundle_faults(settings)
+    yield from _format_faults(settings)
     yield from store_faults(settings)
     yield from listen_faults(settings.web.address)
     yield from receiver_faults(settings)
@@ -90,5 +91,12 @@ def _bundle_faults(settings: Settings) -> Iterator[str]:
         bundle = open_bundle(settings)
         OnnxEngine(bundle)
         settings.model.zones(bundle)
+    except DetectorError as error:
+        yield str(error)
+
+
+def _format_faults(settings: Settings) -> Iterator[str]:
+    try:
+        format_kind(settings)
     except DetectorError as error:
         yield str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import (
@@ -16,6 +17,8 @@ from pydantic import (
 from detector.setting_types import Listed, compiled
 
 _PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+# A name or an address, an IPv6 address in brackets, and perhaps a port.
+_SERVER = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _PASSED_ON = (
     "client_id",
     "security_protocol",
@@ -105,6 +108,14 @@ class KafkaSettings(BaseModel):
     sasl_plain_password: SecretStr | None = Field(
         None, description="password, for PLAIN and SCRAM"
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        for server in servers:
+            if not _SERVER.fullmatch(server):
+                raise ValueError(f"{server!r} is not host:port")
+        return servers
 
     @field_validator("topics")
     @classmethod

@@ -71,7 +71,7 @@ class WebServer:
     """
 
     def __init__(self, address: tuple[str, int], endpoints: Endpoints) -> None:
-        self._socket = _bind(address)
+        self._socket = bind(address)
         routes = [
             Route(path, functools.partial(handler, endpoints))
             for path, _, handler in _TABLE
@@ -105,12 +105,15 @@ class WebServer:
         self._server.run(sockets=[self._socket])
 
 
-def _bind(address: tuple[str, int]) -> socket.socket:
+def bind(address: tuple[str, int]) -> socket.socket:
+    """A socket that listens there. Raises ConfigError if the address can't be bound."""
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server(address, family=family)
     except OSError as error:
+        reason, _, _ = str(error.strerror).partition(" (while attempting")
         raise ConfigError(
-            f"DETECTOR_WEB__LISTEN: cannot bind {host}:{port} ({error.strerror})"
+            f"DETECTOR_WEB__LISTEN: {host}:{port} can't be bound ({reason}):"
+            " stop what listens there, or name another port"
         ) from None

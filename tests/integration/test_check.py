@@ -125,6 +125,7 @@ def test_no_secret_is_shown_whatever_the_fault(check: Check) -> None:
             {"ALERTING__WEBHOOK_URL": "http://hooks.invalid/"},
             "receiver streamwarden: hooks.invalid does not resolve",
         ),
+        ({"KAFKA__FORMAT": "xml"}, "there is no format 'xml'; use one of influx, json"),
         ({"KAFKA__TOPIC": "x"}, "no such setting: DETECTOR_KAFKA__TOPIC"),
         ({"MODEL__BUNDLE": "/nowhere"}, "/nowhere"),
         (

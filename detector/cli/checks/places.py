@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from detector.compose import make_store
 from detector.errors import ConfigError
 from detector.recovery.store_local import examine
 from detector.settings.load import Settings
+from detector.web.server import bind
 
 _PROBE_BYTES = 4096  # a block: a full disk refuses it
 
@@ -40,16 +40,10 @@ def store_faults(settings: Settings) -> Iterator[str]:
 
 def listen_faults(address: tuple[str, int]) -> Iterator[str]:
     """Faults of the address that the web server binds."""
-    host, port = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server(address, family=family).close()
-    except OSError as error:
-        reason, _, _ = str(error.strerror).partition(" (while attempting")
-        yield (
-            f"DETECTOR_WEB__LISTEN: {host}:{port} can't be bound ({reason}):"
-            " stop what listens there, or name another port"
-        )
+        bind(address).close()
+    except ConfigError as error:
+        yield str(error)
 
 
 def _write_faults(directory: Path, setting: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 
 from urllib3.util import parse_url
@@ -9,7 +10,6 @@ from urllib3.util import parse_url
 from detector.cli.checks.connection import NoConnectionError, opened
 from detector.errors import ConfigError
 from detector.notify.receivers.http_settings import host_of
-from detector.notify.receivers.settings import ReceiverSettings
 from detector.settings.load import Settings
 
 _PORTS = {"http": 80, "https": 443}
@@ -18,11 +18,15 @@ _PORTS = {"http": 80, "https": 443}
 def receiver_faults(settings: Settings) -> Iterator[str]:
     """Faults of each receiver that keep alerts from it."""
     for receiver in settings.alerting.destinations():
+        try:
+            # the daemon reads the files of TLS whether or not an address uses them
+            context = receiver.tls()
+        except ConfigError as error:
+            yield str(error)
+            continue
         for address in receiver.addresses:
             try:
-                _connect(receiver, address)
-            except ConfigError as error:
-                yield str(error)
+                _connect(address, context)
             except NoConnectionError as error:
                 yield (
                     f"receiver {receiver.name}: {host_of(address)} {error}:"
@@ -30,11 +34,11 @@ def receiver_faults(settings: Settings) -> Iterator[str]:
                 )
 
 
-def _connect(receiver: ReceiverSettings, address: str) -> None:
-    """Raises ConfigError, or NoConnectionError."""
+def _connect(address: str, tls: ssl.SSLContext) -> None:
+    """Raises NoConnectionError."""
     url = parse_url(address)
     scheme = url.scheme or "http"
-    context = receiver.tls() if scheme == "https" else None
     host = (url.host or "").strip("[]")
+    context = tls if scheme == "https" else None
     with opened(host, url.port or _PORTS[scheme], context):
         pass

@@ -51,6 +51,7 @@ def test_builtin_is_a_word_for_the_built_in_bundle_and_not_a_directory(
         ("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK", "nan"),
         ("DETECTOR_RECOVERY__STORE", "s3:bucket"),
         ("DETECTOR_KAFKA__TOPICS", "^(a"),
+        ("DETECTOR_KAFKA__BOOTSTRAP_SERVERS", "kafka:9092,kafka:port"),
         ("DETECTOR_KAFKA__SECURITY_PROTOCOL", "SASL_SSL"),
         ("DETECTOR_KAFKA__TOPIC", "misspelt"),
         ("DETECTOR_MODEL__TIMEZONE", "Europe/Atlantis"),

@@ -83,3 +83,10 @@ def test_a_ca_file_that_does_not_exist_is_named(
 ) -> None:
     (fault,) = faults(monkeypatch, "https://127.0.0.1:9/", TLS_CA="/no/ca.pem")
     assert "/no/ca.pem can't be used for TLS" in fault
+
+
+def test_a_ca_file_is_read_although_no_address_uses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (fault,) = faults(monkeypatch, "http://127.0.0.1:9/", TLS_CA="/no/ca.pem")
+    assert "/no/ca.pem can't be used for TLS" in fault
