@@ -21,7 +21,7 @@ import numpy as np
 import onnx.parser
 
 from detector.alerting.thresholds import FEEDBACK
-from detector.errors import Permanent, StoreError, Transient
+from detector.errors import StoreError
 from detector.events import (
     F64,
     SINGLE_METRIC,
@@ -369,7 +369,7 @@ class ScriptedReceiver:
     Receiver.
     """
 
-    answers: list[Transient | Permanent] = field(default_factory=list)
+    answers: list[Exception] = field(default_factory=list)
     posts: list[OutgoingPost] = field(default_factory=list)
     attempts: list[str] = field(default_factory=list)
 

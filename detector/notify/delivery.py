@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 import threading
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ from detector.ports import DeadLetters
 _POLL = 1.0  # seconds until an idle thread looks for repeats
 _SHORTEST_PAUSE = 0.05  # seconds, whatever the jitter
 _MAX_DOUBLINGS = 20  # of the first pause: the longest pause cuts it off long before
-_JOIN = 1.0  # seconds that a stop waits for a thread that is in a post
+_JOIN = 1.0  # seconds that a stop waits for all threads that are in a post
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,13 @@ class Delivery:
 
         The rest stays in the pages.
         """
-        if not self._stopping.is_set():
-            self._outbox.drain(deadline)
+        if self._stopping.is_set():
+            return
+        self._outbox.drain(deadline)
         self._stopping.set()
         self._outbox.close()
         for thread in self._threads:
-            thread.join(timeout=_JOIN)
+            thread.join(timeout=_JOIN / len(self._threads))
 
     def _thread(self, receiver: str) -> threading.Thread:
         return threading.Thread(
@@ -111,17 +113,25 @@ class Delivery:
         try:
             self._receivers[post.receiver].deliver(post)
         except Transient as fault:
-            self._count(post, "retried", 1)
             if not failed:
                 self._log_retry(post, fault)
-            jitter = self._jitter.uniform(0, self._retry.longest_pause(failed))
-            return max(jitter, fault.retry_after or 0.0, _SHORTEST_PAUSE)
+            return self._put_off(post, failed, fault.retry_after or 0.0)
         except Permanent as fault:
             self._dead_letter(post, fault)
+        except Exception as fault:  # noqa: BLE001 - the thread must go on
+            if not failed:
+                self._log_fault(post, fault)
+            return self._put_off(post, failed)
         else:
             self._count(post, "delivered", len(post.alerts))
         self._outbox.settle(attempt)
         return None
+
+    def _put_off(self, post: OutgoingPost, failed: int, at_least: float = 0.0) -> float:
+        """Seconds until the next attempt, after ``failed`` others and this one."""
+        self._count(post, "retried", 1)
+        jitter = self._jitter.uniform(0, self._retry.longest_pause(failed))
+        return max(jitter, at_least, _SHORTEST_PAUSE)
 
     def _log_retry(self, post: OutgoingPost, fault: Transient) -> None:
         self._log.warning(
@@ -129,6 +139,16 @@ class Delivery:
             receiver=post.receiver,
             cause=str(fault),
             waiting=len(self._outbox),
+        )
+
+    def _log_fault(self, post: OutgoingPost, fault: Exception) -> None:
+        """A fault of ours. Its text is left out: an address in it may be a secret."""
+        self._log.error(
+            "delivery_fault",
+            receiver=post.receiver,
+            cause=type(fault).__name__,
+            trace="".join(traceback.format_tb(fault.__traceback__)),
+            note="it is tried again; please report it",
         )
 
     def _dead_letter(self, post: OutgoingPost, fault: Permanent) -> None:

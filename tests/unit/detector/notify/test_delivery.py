@@ -72,6 +72,21 @@ def test_a_refused_notification_is_dead_lettered_and_the_next_leaves() -> None:
     assert [a.stream for a in hook.delivered] == ["b"]
 
 
+def test_a_fault_of_ours_is_logged_without_its_text_and_retried(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hook = ScriptedReceiver([ValueError("http://hook.example/t0ken")])
+    stage = Stage(hook=hook)
+    stage.outbox.put((P, 0), fired("a"))
+    with stage.running():
+        assert stage.outbox.drain(10)
+    assert [a.stream for a in hook.delivered] == ["a"]
+    assert stage.count("detector_notifications_total", outcome="retried") == 1
+    log = capsys.readouterr().out
+    assert "ValueError" in log
+    assert "t0ken" not in log
+
+
 def test_a_refused_group_is_dead_lettered_one_by_one() -> None:
     stage = Stage(
         Route("hook", group_by=("alertname",)),
