@@ -5,6 +5,7 @@ Everything that can fail by configuration fails here, before anything live is to
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from detector.web.endpoints import Endpoints
 from detector.web.facts import facts_of
 from detector.web.server import WebServer
 
+_CLOSE = 5.0  # seconds for the store's thread to end if another part can't be made
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -53,14 +56,32 @@ class Parts:
 
 
 def make_parts(settings: Settings, clock: Clock, store: Store | None = None) -> Parts:
-    """Raises ConfigError or BundleError. ``store`` replaces the configured one."""
+    """Raises ConfigError or BundleError, and leaves nothing open then.
+
+    ``store`` replaces the configured one.
+    """
     _check_topics(settings)
     bundle = open_bundle(settings)
+    with contextlib.ExitStack() as on_fault:
+        dead_letters = _make_dead_letters(settings)
+        on_fault.callback(dead_letters.close)
+        worker = StoreWorker(store or make_store(settings, clock))
+        on_fault.callback(worker.close, _CLOSE)
+        parts = _assemble(settings, clock, bundle, dead_letters, worker)
+        on_fault.pop_all()
+    return parts
+
+
+def _assemble(
+    settings: Settings,
+    clock: Clock,
+    bundle: Bundle,
+    dead_letters: DeadLetterFile,
+    worker: StoreWorker,
+) -> Parts:
     thresholds = fleet_thresholds(settings.alerting.tuning(), bundle.manifest.tail)
     receivers = make_receivers(settings, clock)
     metrics = _make_metrics(settings, thresholds)
-    dead_letters = _make_dead_letters(settings)
-    worker = StoreWorker(store or make_store(settings, clock))
     writer = secrets.randbits(63)
     spill = SpillPolicy(worker, settings.alerting.queue_in_memory, writer)
     outbox = Outbox(settings.alerting.routing(), clock, spill)

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from detector.app import Daemon
+from detector.errors import ConfigError
 from detector.metrics import Metrics
 from detector.notify.delivery import Delivery, RetryPolicy
+from detector.recovery.store_local import LocalStore
 from detector.settings.load import Settings
 from detector.shutdown import Cleanups
 from tests.fakes import FakeClock, MemoryStore
+from tests.unit.detector.cli.checks.listeners import listening
 from tests.unit.detector.consumer.rig import P, ScriptedSource, poll
 
 
@@ -65,3 +68,19 @@ def test_the_last_checkpoint_is_written_although_the_delivery_fails(
     assert source.commits == [{P: 2}]
     assert store.heads[P].offset == 2
     assert parts.loop.health.stopping
+
+
+def test_a_daemon_that_cannot_start_leaves_its_store_to_the_next(
+    tmp_path: Path,
+) -> None:
+    with listening() as port:
+        settings = Settings.model_validate(
+            {
+                "kafka": {"topics": ("metrics",)},
+                "recovery": {"store": f"local:{tmp_path}"},
+                "web": {"listen": f"127.0.0.1:{port}"},
+            }
+        )
+        with pytest.raises(ConfigError, match="can't be bound"):
+            Daemon(settings)
+    LocalStore(tmp_path).close()
