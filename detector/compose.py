@@ -29,6 +29,14 @@ def open_bundle(settings: Settings) -> Bundle:
     return load_bundle(settings.model.bundle or BUILTIN)
 
 
+def check_topics(settings: Settings) -> None:
+    """Raises ConfigError if there is no input topic."""
+    if not settings.kafka.topics:
+        raise ConfigError(
+            "DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex"
+        )
+
+
 def make_decoder(
     bundle: Bundle,
     settings: Settings,

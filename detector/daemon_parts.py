@@ -15,13 +15,18 @@ import structlog
 from detector.alerting.incident_rates import incident_rates
 from detector.alerting.policy import FleetThresholds, fleet_thresholds
 from detector.clock import Clock
-from detector.compose import make_decoder, make_receivers, make_store, open_bundle
+from detector.compose import (
+    check_topics,
+    make_decoder,
+    make_receivers,
+    make_store,
+    open_bundle,
+)
 from detector.consumer.build import LoopSettings, build_loop
 from detector.consumer.checkpoints import CheckpointSchedule
 from detector.consumer.first_seen import FirstOccurrenceLog
 from detector.consumer.loop import Loop
 from detector.dead_letters import DeadLetterFile
-from detector.errors import ConfigError
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -60,7 +65,7 @@ def make_parts(settings: Settings, clock: Clock, store: Store | None = None) -> 
 
     ``store`` replaces the configured one.
     """
-    _check_topics(settings)
+    check_topics(settings)
     bundle = open_bundle(settings)
     with contextlib.ExitStack() as on_fault:
         dead_letters = _make_dead_letters(settings)
@@ -112,14 +117,6 @@ def _assemble(
     web = WebServer(settings.web.address, endpoints)
     _log_start(settings, bundle, thresholds)
     return Parts(worker, dead_letters, outbox, delivery, loop, web)
-
-
-def _check_topics(settings: Settings) -> None:
-    """Raises ConfigError if there is no input topic."""
-    if not settings.kafka.topics:
-        raise ConfigError(
-            "DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex"
-        )
 
 
 def _make_metrics(settings: Settings, thresholds: FleetThresholds) -> Metrics:

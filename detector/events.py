@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -225,7 +225,7 @@ class Alert:
     at: float
     score: float
     threshold: float
-    deviations: tuple[FeatureDeviation, ...] = field(default=())
+    deviations: tuple[FeatureDeviation, ...] = ()
     confidence: float = 1.0
     per_week: float = 0.0
 

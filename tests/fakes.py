@@ -82,9 +82,8 @@ _BY_THE_HOUR = """plain = Div (total, floor)
     weights = Constant <value = float[3] {{0.0, 0.0000277777778, 0.0}}> ()
     hour = MatMul (clock, weights)
     score = Add (plain, hour)"""
-# By the fake's tail a budget of 1 a week is a level of 3, of 0.1 a week a level of 5.
-# a level is taken for so many times the budget: one a week fires at 3 and is critical
-# at 5
+# By the fake's tail a budget of 1 a week is a threshold of 3, of 0.1 a week one of 5.
+# A threshold is taken for this many times the budget, so the rates are multiplied.
 _FED = math.exp(FEEDBACK)
 TAIL = TailFit(
     thresholds=(1.0, 3.0, 5.0),

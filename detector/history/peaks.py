@@ -182,7 +182,7 @@ class Peaks:
 
 
 def _none(count: int) -> I64:
-    """So many times no place, or no slot."""
+    """``count`` times no place, or no slot."""
     return np.full(count, NO_PLACE, np.int64)
 
 

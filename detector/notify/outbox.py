@@ -143,8 +143,7 @@ class Outbox:
             self._incidents.forget(partition)
             self._unsettled = _without(self._unsettled, partition)
             self._pages = _without(self._pages, partition)
-            changed = dict.fromkeys(self._changed)
-            self._changed = set(_without(changed, partition))
+            self._changed = {page for page in self._changed if page[0] != partition}
             self._orders.pop(partition, None)
             self._lock.notify_all()
 

@@ -19,7 +19,7 @@ from detector.model.bundle import Bundle, Feature
 from detector.pipeline.observer import ScoredBatch
 from detector.state.decisions import KNOWN_STEPS
 
-TOP_FEATURES = 5  # an alert names at most so many features
+TOP_FEATURES = 5  # features that an alert names at most
 # Seconds after which confidence in a stream that training has not seen is full: by then
 # its state has seen a whole day.
 _FULL_CONFIDENCE = 86_400.0
@@ -34,7 +34,6 @@ class AlertComposer:
 
     def compose(self, stream: str, batch: ScoredBatch, i: int) -> Alert:
         """The alert of point ``i`` of a batch, one of its transitions."""
-        step = batch.step
         reason = Reason(batch.decisions.reason[i])
         row = batch.decisions.rows[i]
         ended = reason in ENDS
@@ -42,13 +41,7 @@ class AlertComposer:
         severity = Severity(int((batch.before[i] if ended else row)["severity"]))
         is_critical = severity is Severity.CRITICAL
         critical_above = self.policy.critical_above if is_critical else 0.0
-        deviations = self.deviations(
-            stream,
-            batch.x[i],
-            step.expected[i],
-            step.contribution[i],
-            batch.kinds.get(i, AnomalyKind.VALUE),
-        )
+        score = float(batch.step.score[i])
         return Alert(
             partition=batch.partition,
             stream=stream,
@@ -57,11 +50,11 @@ class AlertComposer:
             starts_at=float(row["onset"]),
             ends_at=at if ended else None,
             at=at,
-            score=float(step.score[i]),
+            score=score,
             threshold=float(batch.decisions.threshold[i]) + critical_above,
             confidence=_confidence(row),
-            per_week=self.incident_rate(float(step.score[i]), row),
-            deviations=deviations,
+            per_week=self.incident_rate(score, row),
+            deviations=self.deviations_at(stream, batch, i),
         )
 
     def feature(self, stream: str, index: int) -> Feature:
@@ -76,6 +69,18 @@ class AlertComposer:
         tick_offset = offset_for_tick(tick, self.policy.tick, self.policy.score_scale)
         at_fleet = score - float(row["stream_offset"]) - float(tick_offset[0])
         return budget_of_effective(self._bundle.manifest.tail.rate(at_fleet))
+
+    def deviations_at(
+        self, stream: str, batch: ScoredBatch, i: int
+    ) -> tuple[FeatureDeviation, ...]:
+        """:meth:`deviations` of point ``i`` of a batch."""
+        return self.deviations(
+            stream,
+            batch.x[i],
+            batch.step.expected[i],
+            batch.step.contribution[i],
+            batch.kinds.get(i, AnomalyKind.VALUE),
+        )
 
     def deviations(
         self,

@@ -16,7 +16,7 @@ from detector.alerting.decide import base_offset
 from detector.alerting.policy import AlertPolicy, AlertTuning
 from detector.alerting.wording import about, observed_in_words
 from detector.errors import DataError
-from detector.events import AnomalyKind, FeatureDeviation, Phase, Reason
+from detector.events import FeatureDeviation, Phase, Reason
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
@@ -157,13 +157,6 @@ def _point(
     score = float(step.score[i])
     row = batch.decisions.rows[i]
     top = int(step.contribution[i].argmax())
-    deviations = alerts.deviations(
-        stream,
-        batch.x[i],
-        step.expected[i],
-        step.contribution[i],
-        batch.kinds.get(i, AnomalyKind.VALUE),
-    )
     return Point(
         stream=stream,
         at=last.time,
@@ -172,7 +165,7 @@ def _point(
         reason=Reason(batch.decisions.reason[i]),
         row=row,
         per_week=alerts.incident_rate(score, row),
-        deviations=deviations,
+        deviations=alerts.deviations_at(stream, batch, i),
         unchanged_for=float(last.unchanged_for[top]),
     )
 

@@ -21,12 +21,13 @@ from detector.alerting.policy import AlertTuning
 from detector.notify.delivery import RetryPolicy
 from detector.notify.labels import OWN_LABELS, Labelling
 from detector.notify.payload import RECEIVER
-from detector.notify.receivers.http_settings import check_address, fault_sentence
+from detector.notify.receivers.http_settings import check_address
 from detector.notify.receivers.settings import ReceiverSettings
 from detector.notify.receivers.webhook import WebhookSettings
 from detector.notify.routes import Route, Routing
 from detector.notify.settings import RouteSettings, check_routes
 from detector.setting_types import compiled
+from detector.settings.setting_errors import message
 from detector.timestamps import HOUR
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -237,5 +238,6 @@ class AlertingSettings(BaseModel):
 
 
 def _webhook_fault(fault: ErrorDetails) -> str:
-    prefix = "webhook_" if fault["loc"] else "webhook: "
-    return prefix + fault_sentence(fault["loc"], fault["msg"])
+    place = ".".join(map(str, fault["loc"]))
+    name = f"webhook_{place}" if place else "webhook"
+    return f"{name}: {message(fault)}"

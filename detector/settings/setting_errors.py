@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence, Set
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from detector.setting_types import models_in
 
@@ -59,14 +59,18 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f": did you mean {nearest[0]}?" if nearest else ""
 
 
-def _fault(detail: Any, model: type[BaseModel], named: Naming) -> str:
+def _fault(detail: ErrorDetails, model: type[BaseModel], named: Naming) -> str:
     parts = [str(part) for part in detail["loc"]]
     name = named(parts)
     if detail["type"] == "extra_forbidden":
         nearest = suggestion(parts[-1], _siblings(model, parts))
         return f"no such setting: {name}{nearest}"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{name}: {message}"
+    return f"{name}: {message(detail)}"
+
+
+def message(detail: ErrorDetails) -> str:
+    """What is wrong, in the words of whoever found it."""
+    return detail["msg"].removeprefix("Value error, ")
 
 
 def _siblings(model: type[BaseModel], parts: Sequence[str]) -> Set[str]:

@@ -40,7 +40,7 @@ from tests.fakes import DeadLetterList, fake_bundle
 STREAMS = 1024
 TICKS = 2400
 WARM_UP = 12
-EVERY = 256  # one stream in so many has a fault at any moment
+EVERY = 256  # streams for each that has a fault at any moment
 
 
 def receivers(rounds: int) -> list[Row]:

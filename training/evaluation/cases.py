@@ -29,7 +29,7 @@ STRETCH = 1500
 # Streams that are judged by labels, and rows of each.
 LABELLED_STREAMS = 32
 LABELLED_ROWS = 20_000
-# The buffer of VUS-PR for made faults: at most so many points, and a share of the rows.
+# The buffer of VUS-PR for made faults: points at most, and rows for each.
 _BUFFER = 32
 _ROWS_PER_BUFFER = 20
 _Any = TypeVar("_Any")

@@ -108,8 +108,8 @@ def _buffered(truth: Truth, starts: I64, ends: I64, half: int) -> tuple[I64, I64
 
 
 def _peaks(scores: Scores, starts: I64, ends: I64, half: int) -> Scores:
-    """[half + 1, events]: the highest score of each anomaly, widened by so many points
-    on either side.
+    """[half + 1, events]: the highest score of each anomaly, widened by 0
+    to ``half`` points on either side.
     """
     before = np.maximum(starts[None, :] - np.arange(half + 1)[:, None], 0)
     after = np.minimum(ends[None, :] + np.arange(half + 1)[:, None], len(scores) - 1)

@@ -47,7 +47,7 @@ _HUBER = 2.0
 _LIKELIHOOD_WEIGHT = 0.1
 _FORECAST_WEIGHT = 0.5
 _LOG_SCALE = 4
-# Components of the linear branch: at most so many, one for each four features.
+# Components of the linear branch at most, and features for each of them.
 _COMPONENTS = 8
 _FEATURES_PER_COMPONENT = 4
 

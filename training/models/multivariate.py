@@ -64,7 +64,7 @@ FLATLINE_WEIGHT = 8.0
 LARGEST = 1e37
 # The largest deviation whose square is finite in float32.
 _FINITE_SQUARE = 1e18
-# Scales to which an update of center and scale is clipped, after so many points.
+# Scales to which an update of center and scale is clipped, and the points before that.
 _UPDATE_CLIP = 5.0
 _FREE_UPDATES = 10.0
 

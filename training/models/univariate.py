@@ -55,7 +55,7 @@ _RANK_MEMORY = 0.9998
 _QUICK = 0.5
 # Keeps the logarithm of the error finite.
 _LEAST_ERROR = 1e-3
-# A part of the row is wide from so many floats on, see :func:`_columns`.
+# Floats from which on a part of the row is wide, see :func:`_columns`.
 _WIDE = 32
 # The ages, in points, between which a stream's age counts, and its weight.
 _NEW = 100.0

@@ -34,7 +34,7 @@ _UNITS = 60
 # Attempts to place a fault, and the scales by which it must change some point.
 _ATTEMPTS = 6
 _VISIBLE = 0.25
-# A fault is in at most one metric of so many features.
+# Features of a stream for each metric that a fault is in.
 _FEATURES_PER_METRIC = 4
 
 

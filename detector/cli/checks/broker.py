@@ -28,6 +28,7 @@ from detector.cli.checks.sasl_handshake import (
     shake_hands,
 )
 from detector.clock import SystemClock
+from detector.compose import check_topics
 from detector.errors import ConfigError, StoreError
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
@@ -46,10 +47,8 @@ _FILES = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
 
 def broker_faults(settings: Settings) -> Iterator[str]:
     """Faults of TLS files, servers, login, topics and the store's topic."""
-    if not settings.kafka.topics:
-        yield "DETECTOR_KAFKA__TOPICS is not set: name the input topics, or one ^regex"
-        return
     try:
+        check_topics(settings)
         context = _tls(settings.kafka)
         _reach_one(settings.kafka, context)
         present = _topics(settings.kafka)

@@ -183,12 +183,6 @@ def host_of(address: str) -> str:
     return f"{url.host}:{url.port}" if url.port else str(url.host)
 
 
-def fault_sentence(place: Sequence[int | str], message: str) -> str:
-    """One fault that pydantic found, with its place if that is known."""
-    text = message.removeprefix("Value error, ")
-    return f"{'.'.join(map(str, place))}: {text}" if place else text
-
-
 def _read(name: str, file: object) -> str:
     """Raises ValueError."""
     try:
