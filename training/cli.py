@@ -39,6 +39,10 @@ _BUDGETS = "0.1,1,10"
 _LARGEST_BUDGET = 10_000  # false alarms a stream-week, as in the daemon's settings
 # as training.evaluation.compare.TOLERANCE, which is slow to import
 _TICKS_APART = 10
+# as training.reports.events_report.LISTED, which is slow to import
+_EVENTS = 20
+_PAGE = "evaluation.html"
+_EVENTS_FILE = "events.csv"
 
 
 class BudgetType(click.ParamType[Any]):
@@ -184,15 +188,32 @@ def _saying_nothing_was_written() -> Iterator[None]:
     help="False alarms a stream-week, separated by commas.",
 )
 @click.option(
-    "--out", type=FILE, metavar="DIR", help="Directory to write evaluation.html into."
+    "--budget",
+    type=BudgetType(),
+    help="Budget of the list of events and the pictures.  [default: the middle one]",
 )
-@click.option("--force", is_flag=True, help="Replace an existing evaluation.html.")
+@click.option(
+    "--events",
+    type=click.IntRange(min=0),
+    default=_EVENTS,
+    metavar="N",
+    help="Events that are listed, at most.",
+)
+@click.option(
+    "--out",
+    type=FILE,
+    metavar="DIR",
+    help="Directory to write evaluation.html and events.csv into.",
+)
+@click.option("--force", is_flag=True, help="Replace the files of an evaluation.")
 @config_option
 def evaluate(
     bundle: Path | None,
     data: Path,
     labels: Path | None,
     budgets: tuple[float, ...],
+    budget: float | None,
+    events: int,
     out: Path | None,
     force: bool,
     config: Path | None,
@@ -205,14 +226,13 @@ def evaluate(
       streamwarden evaluate --bundle bundle --data history/ --labels labels.csv \\
         --out report
     """
-    from rich.console import Console
-
     from training.evaluation.evaluate import evaluate as judge
     from training.progress import RowProgress
-    from training.reports import evaluation_report
 
     settings = load_settings(config)
-    page = None if out is None else _page_to_write(out, force)
+    if out is not None:
+        _refuse_existing_evaluation(out, force)
+    budgets = _with_budget(budgets, budget)
     with RowProgress() as progress:
         evaluation = judge(
             bundle or settings.model.bundle or BUILTIN,
@@ -222,31 +242,57 @@ def evaluate(
             budgets,
             progress,
             settings.model,
+            budget,
         )
-    evaluation_report.say(evaluation, Console(width=_WIDTH))
-    if page is not None:
-        _write_page(evaluation, page)
+    _print_evaluation(evaluation, events)
+    if out is not None:
+        _write_evaluation(evaluation, out)
 
 
-def _page_to_write(out: Path, force: bool) -> Path:
-    """Raises TrainingError if it exists and may not be replaced."""
-    page = out / "evaluation.html"
-    if page.exists() and not force:
-        raise TrainingError(
-            f"{page} exists: choose another --out, or replace it with --force"
-        )
-    return page
+def _with_budget(budgets: tuple[float, ...], budget: float | None) -> tuple[float, ...]:
+    """The budgets in rising order, with ``budget`` if one is given."""
+    return budgets if budget is None else tuple(sorted({*budgets, budget}))
 
 
-def _write_page(evaluation: Evaluation, page: Path) -> None:
-    from training.reports import evaluation_report
+def _print_evaluation(evaluation: Evaluation, events: int) -> None:
+    """The figures, and at most so many ``events``."""
+    from rich.console import Console
 
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_bytes(evaluation_report.page(evaluation))
-    except OSError as error:
-        raise ConfigError(f"{page} can't be written ({error.strerror})") from None
+    from training.reports import evaluation_report, events_report
+
+    console = Console(width=_WIDTH)
+    evaluation_report.say(evaluation, console)
+    events_report.print_events(evaluation, console, events)
+
+
+def _refuse_existing_evaluation(out: Path, force: bool) -> None:
+    """Raises TrainingError if a file exists and may not be replaced."""
+    for name in (_PAGE, _EVENTS_FILE):
+        file = out / name
+        if file.exists() and not force:
+            raise TrainingError(
+                f"{file} exists: choose another --out, or replace it with --force"
+            )
+
+
+def _write_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """The page and the events. Raises ConfigError if one can't be written."""
+    from training.reports import evaluation_report, events_report
+
+    page = out / _PAGE
+    events = out / _EVENTS_FILE
+    _write_file(page, evaluation_report.page(evaluation))
+    _write_file(events, events_report.events_csv(evaluation))
     click.echo(f"plots, the worst misses and the worst false alarms: {page}")
+    click.echo(f"every event: {events}")
+
+
+def _write_file(file: Path, content: bytes) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{file} can't be written ({error.strerror})") from None
 
 
 @click.command()

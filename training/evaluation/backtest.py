@@ -19,7 +19,7 @@ import numpy as np
 
 from detector.data.choose_reader import read_data
 from detector.data.csv_and_parquet import Table
-from detector.events import F32, F64, Alert
+from detector.events import F32, F64, Alert, Reason, Severity
 from detector.model.bundle import Bundle
 from detector.model.engine import Engine, StepOutput
 from detector.model.onnx_engine import OnnxEngine
@@ -57,7 +57,11 @@ class StreamRows:
 class Incident:
     """From the alert that fired to the one that resolved it; times in epoch seconds.
 
-    ``ended_at`` is None if it still fired at the end of the data.
+    Attributes:
+        ended_at: None if it still fired at the end of the data.
+        metrics: those that contributed when it fired, the largest contribution first.
+        critical_at: when it became critical; None if it never did.
+        ended_as: RECOVERED or ACCEPTED; None if it still fired at the end of the data.
     """
 
     stream: str
@@ -67,10 +71,17 @@ class Incident:
     score: float
     threshold: float
     metrics: tuple[str, ...]
+    critical_at: float | None = None
+    ended_as: Reason | None = None
 
     def until(self, last: float) -> float:
         """When it ended, in data that ends at ``last``."""
         return last if self.ended_at is None else self.ended_at
+
+    def severity(self, moment: float) -> Severity:
+        """The one that it had reached by ``moment``, once it had fired."""
+        is_critical = self.critical_at is not None and self.critical_at <= moment
+        return Severity.CRITICAL if is_critical else Severity.WARNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +289,14 @@ def _incidents(alerts: Sequence[Alert]) -> dict[str, list[Incident]]:
         known = own.get(alert.starts_at)
         if alert.firing and known is None:
             own[alert.starts_at] = _opened(alert)
-        elif not alert.firing and known is not None:
-            own[alert.starts_at] = replace(known, ended_at=alert.ends_at)
+        elif known is not None:
+            own[alert.starts_at] = _followed(known, alert)
     return {stream: list(own.values()) for stream, own in found.items()}
 
 
 def _opened(alert: Alert) -> Incident:
     metrics = tuple(d.name for d in alert.deviations if d.contribution > 0)
+    is_critical = alert.severity is Severity.CRITICAL
     return Incident(
         stream=alert.stream,
         starts_at=alert.starts_at,
@@ -293,7 +305,17 @@ def _opened(alert: Alert) -> Incident:
         score=alert.score,
         threshold=alert.threshold,
         metrics=metrics,
+        critical_at=alert.at if is_critical else None,
     )
+
+
+def _followed(incident: Incident, alert: Alert) -> Incident:
+    """The incident after a later alert about it."""
+    if not alert.firing:
+        return replace(incident, ended_at=alert.ends_at, ended_as=alert.reason)
+    if alert.reason is Reason.ESCALATED:
+        return replace(incident, critical_at=alert.at)
+    return incident
 
 
 def at_budgets(

@@ -36,6 +36,7 @@ from training.evaluation.backtest import (
     shares,
     tables_for,
 )
+from training.evaluation.event_worth import StreamWorth
 from training.evaluation.judging import Share, StreamEvaluation, judge_share
 from training.evaluation.pictures import Picture, worst
 from training.history.labels import Labels, applied, label_column, read_labels
@@ -71,7 +72,9 @@ class AtBudget:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The whole outcome; ``pictured_budget`` is the one that pictures were taken at."""
+    """The whole outcome; ``pictured_budget`` is that of the pictures and of the list of
+    events.
+    """
 
     bundle: Bundle
     streams: tuple[StreamEvaluation, ...]
@@ -83,6 +86,10 @@ class Evaluation:
     @property
     def weeks(self) -> float:
         return sum(s.weeks for s in self.streams)
+
+    def worth(self, number: int) -> list[StreamWorth]:
+        """Of each stream at the budget with this number; empty if none was judged."""
+        return [s.worth[number] for s in self.streams if s.worth]
 
     def worst(self, miss: bool) -> list[Picture]:
         """The worst misses, or false alarms."""
@@ -100,16 +107,18 @@ def evaluate(
     budgets: Sequence[float],
     report_progress: ReportTotal,
     model: ModelSettings | None = None,
+    shown: float | None = None,
 ) -> Evaluation:
     """The bundle at ``path`` over labelled data.
 
     ``labels`` None: the label column of the data. ``model`` says which time zones the
-    streams have, if not those of the bundle. Raises DataError, BundleError,
+    streams have, if not those of the bundle. ``shown`` is the budget of the pictures
+    and the list of events, if not the middle one. Raises DataError, BundleError,
     ConfigError.
     """
     tables = tables_for(data, load_bundle(path))
     known = events(tables, labels, data)
-    pictured = budgets[len(budgets) // 2]
+    pictured = budgets[len(budgets) // 2] if shown is None else shown
     return judge(
         path, tables, known, alerting, budgets, pictured, report_progress, model=model
     )
@@ -220,7 +229,8 @@ def _by_stream(results: Iterable[StreamEvaluation]) -> list[StreamEvaluation]:
         if first is not one:
             outcomes = first.outcomes + one.outcomes
             pictures = first.pictures + one.pictures
-            both = replace(first, outcomes=outcomes, pictures=pictures)
+            worth = first.worth + one.worth
+            both = replace(first, outcomes=outcomes, pictures=pictures, worth=worth)
             found[one.stream] = both
     return [found[name] for name in sorted(found)]
 

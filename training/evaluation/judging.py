@@ -20,8 +20,15 @@ from training.evaluation.backtest import (
     StreamRows,
     backtest,
 )
+from training.evaluation.event_worth import (
+    JudgedStream,
+    StreamWorth,
+    judge_worth,
+    quiet_hours,
+)
 from training.evaluation.matching import (
     LATE,
+    Matches,
     MetricRows,
     Outcome,
     match_any_metric,
@@ -60,6 +67,7 @@ class StreamEvaluation:
         weeks: that false alarms are counted by.
         auc_pr, vus_pr: NaN if it has no event.
         outcomes: at each budget.
+        worth: at each budget; empty if the incidents of its metrics are merged.
     """
 
     stream: str
@@ -72,6 +80,7 @@ class StreamEvaluation:
     vus_pr: float
     outcomes: tuple[Outcome, ...]
     pictures: tuple[Picture, ...]
+    worth: tuple[StreamWorth, ...]
 
 
 def judge_share(share: Share, report_rows: ReportRows) -> list[StreamEvaluation]:
@@ -103,22 +112,20 @@ def _judge_stream(
 ) -> StreamEvaluation:
     """One stream that is scored as a whole, or all metrics of one."""
     metrics = [_metric_rows(bundle, share, rows, found) for rows, found in of]
-    stream = _Stream(
-        name=name,
-        metrics=metrics,
-        whole=overlay(of),
-        events=joined([metric.events for metric in metrics]),
-        tick=max(metric.tick for metric in metrics),
-    )
+    stream = _together(name, metrics, overlay(of))
     outcomes = []
+    worth = []
     pictures: list[Picture] = []
+    judged = _judged_stream(bundle, stream)
     for number, settings in enumerate(share.alerting):
         budget = settings.false_alarms_per_week
         if share.as_one:
             outcomes.append(_merged_outcome(stream, number, budget))
             continue
-        outcome, shown = _outcome(bundle, stream, number, budget)
+        matches = _matches(stream, number, budget)
+        outcome, shown = _outcome(bundle, stream, matches, number)
         outcomes.append(outcome)
+        worth.append(judge_worth(judged, matches, number))
         if budget == share.pictured:
             pictures += shown()
     auc_pr, volume = _areas(stream)
@@ -133,6 +140,30 @@ def _judge_stream(
         vus_pr=volume,
         outcomes=tuple(outcomes),
         pictures=tuple(pictures),
+        worth=tuple(worth),
+    )
+
+
+def _together(name: str, metrics: list[MetricRows], whole: Overlay) -> _Stream:
+    return _Stream(
+        name=name,
+        metrics=metrics,
+        whole=whole,
+        events=joined([metric.events for metric in metrics]),
+        tick=max(metric.tick for metric in metrics),
+    )
+
+
+def _judged_stream(bundle: Bundle, stream: _Stream) -> JudgedStream:
+    late = LATE * stream.tick
+    return JudgedStream(
+        bundle=bundle,
+        name=stream.name,
+        metrics=stream.metrics,
+        whole=stream.whole,
+        events=stream.events,
+        late=late,
+        quiet=quiet_hours(stream.whole, stream.events, late),
     )
 
 
@@ -177,11 +208,9 @@ def _merged_outcome(stream: _Stream, number: int, budget: float) -> Outcome:
     return match_events(stream.events, merged, stream.whole.times, late, budget).outcome
 
 
-def _outcome(
-    bundle: Bundle, stream: _Stream, number: int, budget: float
-) -> tuple[Outcome, Callable[[], list[Picture]]]:
-    """What all metrics come to, and how to picture it."""
-    matches = [
+def _matches(stream: _Stream, number: int, budget: float) -> list[Matches]:
+    """Each metric's events against its incidents."""
+    return [
         match_events(
             metric.events,
             metric.found.incidents[number],
@@ -191,6 +220,12 @@ def _outcome(
         )
         for metric in stream.metrics
     ]
+
+
+def _outcome(
+    bundle: Bundle, stream: _Stream, matches: Sequence[Matches], number: int
+) -> tuple[Outcome, Callable[[], list[Picture]]]:
+    """What all metrics come to, and how to picture it."""
     every = match_any_metric(
         stream.events,
         matches,

@@ -74,8 +74,11 @@ def merge_overlapping(
 def _merged(stream: str, one: Incident, other: Incident) -> Incident:
     higher = max(one, other, key=lambda i: i.score - i.threshold)
     ended_at = None
+    ended_as = None
     if one.ended_at is not None and other.ended_at is not None:
         ended_at = max(one.ended_at, other.ended_at)
+        ended_as = one.ended_as if one.ended_at == ended_at else other.ended_as
+    critical = [i.critical_at for i in (one, other) if i.critical_at is not None]
     return Incident(
         stream=stream,
         starts_at=one.starts_at,
@@ -84,4 +87,6 @@ def _merged(stream: str, one: Incident, other: Incident) -> Incident:
         score=higher.score,
         threshold=higher.threshold,
         metrics=tuple(dict.fromkeys(one.metrics + other.metrics)),
+        critical_at=min(critical, default=None),
+        ended_as=ended_as,
     )

@@ -11,7 +11,7 @@ from detector.timestamps import rfc3339
 from training.evaluation.backtest import Incident
 from training.evaluation.compare import BundleComparison
 from training.evaluation.evaluate import Evaluation
-from training.reports.evaluation_report import duration
+from training.reports.durations import duration
 
 # Incidents of a kind that are listed, and metrics of an incident.
 _LISTED = 20

@@ -12,6 +12,15 @@ from detector.timestamps import HOUR, MINUTE
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.matching import LATE
 from training.evaluation.pictures import Picture
+from training.reports.durations import duration
+from training.reports.events_report import (
+    EVENT_HEADINGS,
+    SEVERITY_HEADINGS,
+    event_cells,
+    ranked_line,
+    severity_rows,
+    shown_events,
+)
 from training.reports.plots import Plot, png, rendered, sheet, styled
 
 _BARS = 40
@@ -82,19 +91,6 @@ def held(evaluation: Evaluation) -> str:
     )
 
 
-def duration(seconds: float) -> str:
-    """As people say it; a dash where there is none."""
-    if not np.isfinite(seconds):
-        return "-"
-    if seconds < 2 * MINUTE:
-        return f"{seconds:.0f} s"
-    return (
-        f"{seconds / MINUTE:.0f} min"
-        if seconds < 2 * HOUR
-        else f"{seconds / HOUR:.1f} h"
-    )
-
-
 def page(evaluation: Evaluation) -> bytes:
     """UTF-8 HTML."""
     with styled():
@@ -113,6 +109,11 @@ def page(evaluation: Evaluation) -> bytes:
         late=LATE,
         held=held(evaluation),
         each=EACH,
+        severity_headings=SEVERITY_HEADINGS,
+        severities=severity_rows(evaluation),
+        ranked=ranked_line(evaluation),
+        event_headings=EVENT_HEADINGS,
+        events=[event_cells(event) for event in shown_events(evaluation)],
     )
 
 
