@@ -80,9 +80,8 @@ FEEDBACK = 1.25
 # Scales that a new stream's penalty starts at: half as many incidents. By judgement.
 INITIAL_PENALTY = math.log(2)
 
-# Scales in the first day: a quarter of the incidents. Seventeen kinds of made-up
-# streams at a tick of a minute then raise 1.2 times their budget in their first day,
-# not 2.4.
+# Scales in the first day: a quarter of the incidents. What was measured is half as many
+# scales, on seventeen kinds of made-up streams (docs/experiments/recorded-figures.md).
 FIRST_DAY = math.log(4)
 
 # Ticks. Bounds of the gap between two incidents, by judgement: if it is shorter, one

@@ -44,7 +44,8 @@ from training.models.walk import Wave, by_stream, walk
 
 # Metrics that this step takes. From two on, what moves together is told better from
 # each other than from each one's own past: VUS-PR on made hosts of two, three and four
-# metrics is .80, .84, .83 there and .78, .70, .69 here.
+# metrics is .80, .84, .83 there and .78, .70, .69 here
+# (docs/experiments/recorded-figures.md).
 MAX_FEATURES = 1
 # Width of both LSTMs.
 HIDDEN = 16
