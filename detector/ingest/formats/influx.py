@@ -23,13 +23,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 from line_protocol_parser import LineFormatError, parse_line
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import RawBatch
 from detector.ingest.format import UnknownFields
-from detector.ingest.rows import NamedValues, Rows, named_values
+from detector.ingest.row_builder import RowBuilder
+from detector.ingest.rows import NamedValues, Rows
 from detector.timestamps import seconds_of_any_unit
 
 _SERIES = re.compile(r"\s*(?:\\.|[^\\ ])*", re.DOTALL)  # up to the first bare space
@@ -43,58 +43,44 @@ class InfluxLines:
         self._unknown = unknown
 
     def rows(self, raw: RawBatch) -> Rows[NamedValues]:
-        found = _Columns(raw, self._unknown)
-        faults = []
+        built = RowBuilder()
         for i, value in enumerate(raw.values):
             try:
                 points = list(_points(value or b""))
             except BadRecord as fault:
-                faults.append((i, fault))
+                built.reject(i, fault)
                 continue
             for point in points:
-                found.add(i, point)
-        return Rows(
-            records=np.array(found.records, np.int64),
-            names=found.measurements,
-            stamps=found.stamps,
-            numbers=named_values(found.names, found.values),
-            tags=found.tags,
-            ignored=np.array(found.ignored, np.int64),
-            faults=faults,
+                self._add(built, raw, i, point)
+        return built.rows()
+
+    def _add(
+        self, built: RowBuilder, raw: RawBatch, record: int, point: Mapping[str, Any]
+    ) -> None:
+        fields = point["fields"]
+        numbers = fields
+        if str in map(type, fields.values()):
+            numbers = self._without_text(raw, record, fields)
+        time = point["time"]
+        built.add(
+            record,
+            point["measurement"],
+            None if time is None else seconds_of_any_unit(time),
+            numbers,
+            len(fields) - len(numbers),
+            point["tags"],
         )
 
-
-class _Columns:
-    """The rows so far."""
-
-    def __init__(self, raw: RawBatch, unknown: UnknownFields) -> None:
-        self._raw = raw
-        self._unknown = unknown
-        self.records: list[int] = []
-        self.measurements: list[str | None] = []
-        self.tags: list[Mapping[str, str]] = []
-        self.stamps: list[float | str | None] = []
-        self.names: list[list[str]] = []
-        self.values: list[list[float]] = []
-        self.ignored: list[int] = []
-
-    def add(self, record: int, point: Mapping[str, Any]) -> None:
-        names = []
-        values = []
-        for name, value in point["fields"].items():
+    def _without_text(
+        self, raw: RawBatch, record: int, fields: Mapping[str, Any]
+    ) -> Mapping[str, float]:
+        numbers = {}
+        for name, value in fields.items():
             if isinstance(value, str):
-                self._unknown.see(name, self._raw, record)
+                self._unknown.see(name, raw, record)
             else:
-                names.append(name)
-                values.append(value)
-        time = point["time"]
-        self.records.append(record)
-        self.measurements.append(point["measurement"])
-        self.tags.append(point["tags"])
-        self.stamps.append(None if time is None else seconds_of_any_unit(time))
-        self.names.append(names)
-        self.values.append(values)
-        self.ignored.append(len(point["fields"]) - len(names))
+                numbers[name] = value
+        return numbers
 
 
 def _points(value: bytes) -> Iterator[Mapping[str, Any]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import RawBatch
@@ -23,7 +22,8 @@ from detector.ingest.formats.json_fields import (
     check_all,
     wrong_type,
 )
-from detector.ingest.rows import NamedValues, Rows, named_values
+from detector.ingest.row_builder import RowBuilder
+from detector.ingest.rows import NamedValues, Rows
 
 _TIME = frozenset((float, int, str, type(None)))
 _NUMBER = frozenset((float, int))
@@ -37,39 +37,19 @@ class JsonPerMetric:
         self._unknown = unknown
 
     def rows(self, raw: RawBatch) -> Rows[NamedValues]:
-        found = _Columns(raw, self._unknown)
+        built = RowBuilder()
         for i, value in enumerate(raw.values):
             try:
-                found.add(i, _decode(value or b""))
+                self._add(built, raw, i, _decode(value or b""))
             except BadRecord as fault:
-                found.faults.append((i, fault))
+                built.reject(i, fault)
             except UNDECODABLE as error:
-                found.faults.append((i, _fault(value or b"", error)))
-        return Rows(
-            records=np.array(found.records, np.int64),
-            names=found.streams,
-            stamps=found.stamps,
-            numbers=named_values(found.names, found.values),
-            ignored=np.array(found.ignored, np.int64),
-            faults=found.faults,
-        )
+                built.reject(i, _fault(value or b"", error))
+        return built.rows()
 
-
-class _Columns:
-    """The rows so far."""
-
-    def __init__(self, raw: RawBatch, unknown: UnknownFields) -> None:
-        self._raw = raw
-        self._unknown = unknown
-        self.records: list[int] = []
-        self.streams: list[str | None] = []
-        self.stamps: list[float | str | None] = []
-        self.names: list[list[str]] = []
-        self.values: list[list[float]] = []
-        self.ignored: list[int] = []
-        self.faults: list[tuple[int, BadRecord]] = []
-
-    def add(self, record: int, fields: dict[str, Any]) -> None:
+    def _add(
+        self, built: RowBuilder, raw: RawBatch, record: int, fields: dict[str, Any]
+    ) -> None:
         """Raises BadRecord before anything is added."""
         stamp = fields.pop(TIMESTAMP, None)
         stream = fields.pop(STREAM, None)
@@ -79,15 +59,10 @@ class _Columns:
             raise wrong_type(STREAM, stream, "text")
         ignored = 0
         if not _NUMBER.issuperset(map(type, fields.values())) or "" in fields:
-            ignored = self._leave_out(record, fields)
-        self.records.append(record)
-        self.streams.append(stream)
-        self.stamps.append(stamp)
-        self.names.append(list(fields))
-        self.values.append(list(fields.values()))
-        self.ignored.append(ignored)
+            ignored = self._leave_out(raw, record, fields)
+        built.add(record, stream, stamp, fields, ignored)
 
-    def _leave_out(self, record: int, fields: dict[str, Any]) -> int:
+    def _leave_out(self, raw: RawBatch, record: int, fields: dict[str, Any]) -> int:
         """Remove what is not a number with a name; how many fields are ignored."""
         ignored = 0
         for name, value in list(fields.items()):
@@ -96,7 +71,7 @@ class _Columns:
             del fields[name]
             if value is not None:
                 ignored += 1
-                self._unknown.see(name, self._raw, record)
+                self._unknown.see(name, raw, record)
         return ignored
 
 
