@@ -30,7 +30,7 @@ from training.evaluation.event_worth import (
     worst_hours,
 )
 from training.evaluation.matching import MetricRows, match_events
-from training.evaluation.overlay import Overlay
+from training.evaluation.overlay import Overlay, merge_overlapping
 
 TICK = 60.0
 LATE = 5 * TICK
@@ -79,6 +79,16 @@ def test_an_event_is_told_by_the_metric_that_contributed_most(tmp_path: Path) ->
         assert event.ended_early is None
         assert event.ended_as is Reason.RECOVERED
         assert event.margin > 0
+
+
+def test_an_event_that_gets_worse_is_told_as_a_warning_first(tmp_path: Path) -> None:
+    data = history(tmp_path / "h.csv", {"a": (12.0, 0.0)})
+    worse = f"{TICK * 106},a,40.0,"  # the sixth point of the event
+    lines = data.read_text().replace(f"{TICK * 106},a,12.0,", worse)
+    data.write_text(lines)
+    event = worth_by_stream(judged(write_bundle(tmp_path / "b"), data))["a"]
+    assert (event.delay, event.first) == (0.0, Severity.WARNING)
+    assert event.highest is Severity.CRITICAL
 
 
 def test_a_missed_event_names_the_metric_that_came_nearest(tmp_path: Path) -> None:
@@ -158,6 +168,15 @@ def incident(
         critical_at=critical_at,
         ended_as=ended_as,
     )
+
+
+def test_a_merged_incident_keeps_the_first_critical_moment_and_the_last_end() -> None:
+    first = incident(100, 300, Reason.RECOVERED, critical_at=250)
+    second = incident(200, 400, Reason.ACCEPTED, critical_at=210)
+    (merged,) = merge_overlapping("a", [first, second])
+    assert (merged.critical_at, merged.ended_as) == (210, Reason.ACCEPTED)
+    (still_open,) = merge_overlapping("a", [first, incident(200)])
+    assert (still_open.critical_at, still_open.ended_as) == (250, None)
 
 
 @pytest.fixture(scope="module")
