@@ -76,6 +76,11 @@ class EventWorth:
         return self.told_at is not None
 
     @property
+    def is_held_back(self) -> bool:
+        """Whether it was missed although its score reached the threshold."""
+        return not self.is_told and self.margin >= 0
+
+    @property
     def delay(self) -> float:
         """Seconds from its start until it was told; NaN if it was missed."""
         return math.nan if self.told_at is None else self.told_at - self.start

@@ -17,6 +17,7 @@ from training.reports.events_report import (
     EVENT_HEADINGS,
     SEVERITY_HEADINGS,
     event_cells,
+    held_back_line,
     ranked_line,
     severity_rows,
     shown_events,
@@ -112,6 +113,7 @@ def page(evaluation: Evaluation) -> bytes:
         severity_headings=SEVERITY_HEADINGS,
         severities=severity_rows(evaluation),
         ranked=ranked_line(evaluation),
+        held_back=held_back_line(evaluation),
         event_headings=EVENT_HEADINGS,
         events=[event_cells(event) for event in shown_events(evaluation)],
     )

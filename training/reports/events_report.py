@@ -75,6 +75,8 @@ def print_events(evaluation: Evaluation, console: Console, most: int) -> None:
     console.print(_table(SEVERITY_HEADINGS, severity_rows(evaluation), left=0))
     console.print(ranked_line(evaluation), highlight=False, soft_wrap=True)
     events = shown_events(evaluation)
+    if any(event.is_held_back for event in events):
+        console.print(held_back_line(evaluation), highlight=False, soft_wrap=True)
     if not most:
         return
     listed = sorted(events, key=_worst_first)[:most]
@@ -156,6 +158,17 @@ def ranked_line(evaluation: Evaluation) -> str:
         "events whose score ranks above the ten worst quiet hours of their stream: "
         f"{counts[0].above_ten:,}, told: {told} a week; "
         f"above every quiet hour: {counts[0].above_all:,}, told: {', '.join(told_all)}"
+    )
+
+
+def held_back_line(evaluation: Evaluation) -> str:
+    """How many of the missed events were over their threshold."""
+    events = shown_events(evaluation)
+    missed = sum(not event.is_told for event in events)
+    held_back = sum(event.is_held_back for event in events)
+    return (
+        f"missed at {evaluation.pictured_budget:g} a week: {missed:,}, of them over the "
+        f"threshold but held back by warm-up, gap or confirmation: {held_back:,}"
     )
 
 

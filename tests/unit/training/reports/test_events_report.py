@@ -84,6 +84,21 @@ def test_severities_and_ranked_events_are_summed_for_each_budget(
     )
 
 
+def test_missed_events_over_the_threshold_are_counted(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert not any("held back" in line for line in shown(capsys, arguments))
+    lines = (tmp_path / "h.csv").read_text().splitlines()
+    # tick 2 of a, during the warm-up, is an event of its own
+    early = f"{2 * TICK},a,40.0,40.0,1"
+    edited = [early if line.startswith(f"{2 * TICK},a,") else line for line in lines]
+    (tmp_path / "h.csv").write_text("\n".join(edited) + "\n")
+    assert (
+        "missed at 1 a week: 2, of them over the threshold but held back by warm-up, "
+        "gap or confirmation: 1"
+    ) in shown(capsys, arguments)
+
+
 def test_the_list_is_of_the_middle_budget_unless_one_is_given(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +134,7 @@ def test_every_event_is_in_the_file_and_on_the_page(
     for event in ("a", "b", "c"):
         assert f"<td>{event}<td>1970-01-01T01:41:00Z" in page
     assert "above the ten worst quiet hours" in page
+    assert "Missed at 1 a week: 1, of them over the threshold" in page
 
 
 def test_an_events_file_that_is_there_is_kept_unless_forced(
