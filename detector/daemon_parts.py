@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from detector.alerting.incident_rates import incident_rates
+from detector.alerting.incident_rates import FleetRates, fleet_rates, incident_rates
 from detector.alerting.policy import FleetThresholds, fleet_thresholds
 from detector.clock import Clock
 from detector.compose import (
@@ -105,14 +105,14 @@ def _assemble(
     )
     retry = settings.alerting.retry()
     delivery = Delivery(outbox, receivers, dead_letters, retry, metrics)
-    facts = facts_of(bundle, settings.alerting.false_alarms_per_week, thresholds)
     endpoints = Endpoints(
         metrics,
         loop.health,
         incidents,
-        facts,
+        facts_of(bundle, settings.alerting.false_alarms_per_week, thresholds),
         clock,
         _refresher(metrics, loop, outbox, pipeline),
+        _fleet(pipeline, settings),
     )
     web = WebServer(settings.web.address, endpoints)
     _log_start(settings, bundle, thresholds)
@@ -185,6 +185,17 @@ def _refresher(
             metrics.rate.labels(name).set(rate)
 
     return refresh
+
+
+def _fleet(pipeline: Pipeline, settings: Settings) -> Callable[[], FleetRates]:
+    """Reads the streams in memory. Evicted ones are idle and raise no alarm."""
+    budget = settings.alerting.false_alarms_per_week
+
+    def read() -> FleetRates:
+        table = pipeline.table
+        return fleet_rates(table.streams, budget, incident_rates(table.decisions))
+
+    return read
 
 
 def _log_start(settings: Settings, bundle: Bundle, thresholds: FleetThresholds) -> None:

@@ -30,6 +30,31 @@ class IncidentRates:
     shares: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class FleetRates:
+    """What all streams together may raise, and what they do raise.
+
+    Attributes:
+        streams: how many there are.
+        false_alarms_per_week: their budget, all together.
+        incidents_per_week: true and false ones, at the mean rate of the streams that
+            were observed for at least a day; None if there is none yet.
+    """
+
+    streams: int
+    false_alarms_per_week: float
+    incidents_per_week: float | None
+
+
+def fleet_rates(streams: int, budget: float, rates: IncidentRates) -> FleetRates:
+    """The rates of ``streams`` streams, each with ``budget`` false alarms a week."""
+    return FleetRates(
+        streams=streams,
+        false_alarms_per_week=streams * budget,
+        incidents_per_week=streams * rates.mean if rates.streams else None,
+    )
+
+
 def incident_rates(rows: DecisionState) -> IncidentRates:
     """The rates of any decision rows, DECISION [N]."""
     observed = rows["observed_seconds"]

@@ -1,4 +1,5 @@
 """Sentences about a point: what was observed and expected, and how rare its score is.
+And one about the fleet: how many alerts its budget allows.
 
 How rare a score is follows from the rate at which the fleet's held-out rows raised
 incidents at it. It is read for this stream: its own offset and its tick are subtracted
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from detector.alerting.incident_rates import FleetRates
 from detector.events import AnomalyKind, FeatureDeviation
 
 # Name, article and length in weeks, the longest first.
@@ -30,6 +32,10 @@ _NEARLY = 0.95
 
 # Weeks. No history bears out a longer figure.
 _RAREST = 10 * _YEAR
+
+# Spans that a rate of the fleet is worded in, the shortest first. Who plans for pages
+# thinks in days, not in hours.
+_FLEET_SPANS = tuple(span for span in reversed(_SPANS) if span[0] != "hour")
 
 # Metrics that a sentence names.
 _NAMED = 3
@@ -58,6 +64,46 @@ def about(per_week: float) -> str:
     """:func:`rarity_in_words` as an order of magnitude: ``about once in 3 weeks``."""
     rarity = rarity_in_words(per_week)
     return f"about {rarity}" if rarity.startswith("once") else rarity
+
+
+def fleet_in_words(fleet: FleetRates, source: str) -> str:
+    """``240 streams: at most about 34 false alarms a day at this budget; …``.
+
+    The incidents of ``source``, such as ``this data``, follow: true and false ones.
+    """
+    if not fleet.streams:
+        return "no streams yet"
+    noun = "stream" if fleet.streams == 1 else "streams"
+    allowed = _allowed(fleet.false_alarms_per_week)
+    return (
+        f"{fleet.streams:,} {noun}: {allowed} at this budget;"
+        f" {source}: {_realised(fleet)}"
+    )
+
+
+def _allowed(per_week: float) -> str:
+    rate = rate_in_words(per_week, "false alarm")
+    return f"at most {rate}" if rate.startswith("about") else rate
+
+
+def _realised(fleet: FleetRates) -> str:
+    per_week = fleet.incidents_per_week
+    if per_week is None:
+        return "no rate yet, since no stream has a day of points"
+    if not per_week:
+        return "no incident"
+    return f"{rate_in_words(per_week, 'incident')}, true and false"
+
+
+def rate_in_words(per_week: float, noun: str) -> str:
+    """``about 34 false alarms a day``, in the shortest span that has at least one."""
+    for name, article, weeks in _FLEET_SPANS:
+        count = float(f"{per_week * weeks:.2g}")
+        if count >= 1:
+            shown = f"{count:,.1f}".removesuffix(".0")
+            ending = "" if count == 1 else "s"
+            return f"about {shown} {noun}{ending} {article} {name}"
+    return f"less than one {noun} a year"
 
 
 def observed_in_words(deviations: Sequence[FeatureDeviation]) -> str:

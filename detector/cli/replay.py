@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from detector.alerting.incident_rates import fleet_rates
+from detector.alerting.wording import fleet_in_words
 from detector.cli.command_group import on_terminal
 from detector.cli.options import A_BUNDLE, FILE, BundleType, config_option, data_option
 from detector.compose import open_bundle
@@ -20,6 +22,7 @@ from detector.replay.explain_point import ExplainRequest
 from detector.replay.explain_point import explain as explain_point
 from detector.replay.replay import Outputs, Summary
 from detector.replay.replay import replay as replay_files
+from detector.settings.alerting import AlertingSettings
 from detector.settings.load import Settings, load
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
 
@@ -94,7 +97,9 @@ def _write(
         summary = replay_files(
             bundle, source, outputs, settings.alerting, progress, settings.model
         )
-    for line in _summary_lines(summary, settings.alerting.false_alarms_per_week):
+    for line in _summary_lines(summary, settings.alerting):
+        click.echo(line)
+    for line in _fleet_lines(summary, settings.alerting):
         click.echo(line)
 
 
@@ -130,7 +135,7 @@ def _row_progress() -> Iterator[Progress]:
         yield show
 
 
-def _summary_lines(summary: Summary, budget: float) -> Iterator[str]:
+def _summary_lines(summary: Summary, alerting: AlertingSettings) -> Iterator[str]:
     lost = summary.rows - summary.scored
     yield (
         f"{summary.rows:,} rows of {summary.streams:,} streams:"
@@ -152,6 +157,14 @@ def _summary_lines(summary: Summary, budget: float) -> Iterator[str]:
     shares = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.shares.items())
     yield (
         f"incidents a stream-week: {rates.mean:.3g}"
-        f" (budget: {budget:g} false alarms);"
+        f" (budget: {alerting.false_alarms_per_week:g} false alarms);"
         f" over the {rates.streams:,} streams with at least a day of points: {shares}"
+    )
+
+
+def _fleet_lines(summary: Summary, alerting: AlertingSettings) -> Iterator[str]:
+    """What the budget means for all streams together."""
+    budget = alerting.false_alarms_per_week
+    yield fleet_in_words(
+        fleet_rates(summary.streams, budget, summary.rates), "this data"
     )

@@ -9,11 +9,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from detector.alerting.incident_rates import FleetRates
 from detector.clock import Clock
 from detector.consumer.health import Health
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
-from detector.web.facts import Facts
+from detector.web.facts import Facts, status_of
 from detector.web.pages import SHOWN, STYLE, page
 
 # Seconds without a turn of the loop until it counts as hung. A poll takes 0.2 s, and
@@ -29,7 +30,8 @@ _PAGE_HEADERS = {
 class Endpoints:
     """Reads one daemon's parts; changes none of them.
 
-    ``refresh`` sets the gauges that are read only on demand.
+    ``refresh`` sets the gauges that are read only on demand; ``fleet`` reads what all
+    streams in memory raise.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Endpoints:
         facts: Facts,
         clock: Clock,
         refresh: Callable[[], None],
+        fleet: Callable[[], FleetRates],
     ) -> None:
         self._metrics = metrics
         self._health = health
@@ -47,6 +50,7 @@ class Endpoints:
         self._facts = facts
         self._clock = clock
         self._refresh = refresh
+        self._fleet = fleet
 
     async def metrics(self, request: Request) -> Response:
         self._refresh()
@@ -69,7 +73,7 @@ class Endpoints:
         return PlainTextResponse(f"not ready: {cause}\n", 503)
 
     async def status(self, request: Request) -> Response:
-        return _json(self._facts)
+        return _json(status_of(self._facts, self._fleet()))
 
     async def alerts(self, request: Request) -> Response:
         return _json(self._incidents.alerts())
@@ -77,7 +81,8 @@ class Endpoints:
     async def page(self, request: Request) -> Response:
         sample = self._metrics.registry.get_sample_value
         counts = {name: sample(name) or 0.0 for name in _SHOWN}
-        html = page(self._facts, self._incidents.alerts(SHOWN), counts)
+        status = status_of(self._facts, self._fleet())
+        html = page(status, self._incidents.alerts(SHOWN), counts)
         return HTMLResponse(html, headers=_PAGE_HEADERS)
 
     async def style(self, request: Request) -> Response:

@@ -1,10 +1,15 @@
-"""What does not change while a daemon runs: its bundle and what it was asked for."""
+"""What ``/api/v1/status`` answers.
+
+Most of it does not change while a daemon runs: its bundle and what it was asked for.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detector.alerting.incident_rates import FleetRates
 from detector.alerting.policy import FleetThresholds
+from detector.alerting.wording import fleet_in_words
 from detector.model.bundle import Bundle, Feature
 
 
@@ -19,7 +24,7 @@ class BundleName:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The answer of ``/api/v1/status``.
+    """What does not change while a daemon runs.
 
     Attributes:
         features: names and units of the bundle's metrics.
@@ -33,6 +38,48 @@ class Facts:
     false_alarms_per_week: float
     tick_interval: float
     thresholds: FleetThresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The streams in memory, all together.
+
+    Attributes:
+        streams: how many there are.
+        false_alarms_per_week: their budget.
+        incidents_per_week: true and false ones; None until a stream has a day of
+            points.
+        in_words: all of it, as a sentence.
+    """
+
+    streams: int
+    false_alarms_per_week: float
+    incidents_per_week: float | None
+    in_words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Facts):
+    """The answer of ``/api/v1/status``."""
+
+    fleet: Fleet
+
+
+def status_of(facts: Facts, rates: FleetRates) -> Status:
+    """The facts, and what the budget means for the streams that there are now."""
+    return Status(
+        bundle=facts.bundle,
+        features=facts.features,
+        false_alarms_per_week=facts.false_alarms_per_week,
+        tick_interval=facts.tick_interval,
+        thresholds=facts.thresholds,
+        fleet=Fleet(
+            streams=rates.streams,
+            false_alarms_per_week=rates.false_alarms_per_week,
+            incidents_per_week=rates.incidents_per_week,
+            in_words=fleet_in_words(rates, "so far"),
+        ),
+    )
 
 
 def facts_of(bundle: Bundle, budget: float, thresholds: FleetThresholds) -> Facts:

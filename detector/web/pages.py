@@ -16,7 +16,7 @@ from typing import Final
 from detector.history.incident_log import Incidents
 from detector.notify.labels import OWN_LABELS
 from detector.notify.payload import AlertBody
-from detector.web.facts import Facts
+from detector.web.facts import Status
 
 SHOWN: Final = 200  # incidents in each table: a page stays below 100 KB
 _FILES = resources.files("detector.web")
@@ -25,29 +25,30 @@ STYLE: Final = (_FILES / "static" / "style.css").read_text(encoding="utf-8")
 
 
 def page(
-    facts: Facts,
+    status: Status,
     incidents: Incidents,
     counts: Mapping[str, float],
 ) -> str:
     """The HTML; at most :data:`SHOWN` incidents of each table are in it."""
-    bundle = facts.bundle
+    bundle = status.bundle
     return _PAGE.substitute(
         bundle=escape(f"{bundle.name} {bundle.version}"),
-        facts="\n".join(_facts(facts, counts)),
+        facts="\n".join(_facts(status, counts)),
+        fleet=escape(status.fleet.in_words),
         firing_count=f"{len(incidents.firing) + incidents.not_listed:,}",
         firing=_table(incidents.firing, "Nothing is firing.", incidents.not_listed),
         resolved=_table(incidents.resolved, "Nothing yet."),
     )
 
 
-def _facts(facts: Facts, counts: Mapping[str, float]) -> Iterator[str]:
-    threshold = f"fleet threshold, at a point every {facts.tick_interval:g} s"
+def _facts(status: Status, counts: Mapping[str, float]) -> Iterator[str]:
+    threshold = f"fleet threshold, at a point every {status.tick_interval:g} s"
     shown = {
         "streams": _count(counts["detector_streams"]),
         "points scored": _count(counts["detector_scored_total"]),
         "records behind": _count(counts["detector_lag_records"]),
-        "budget: false alarms per stream and week": f"{facts.false_alarms_per_week:g}",
-        threshold: f"{facts.thresholds.warning:.2f}",
+        "budget: false alarms per stream and week": f"{status.false_alarms_per_week:g}",
+        threshold: f"{status.thresholds.warning:.2f}",
     }
     for name, value in shown.items():
         yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"

@@ -6,7 +6,13 @@ import dataclasses
 
 import pytest
 
-from detector.alerting.wording import observed_in_words, rarity_in_words
+from detector.alerting.incident_rates import FleetRates, IncidentRates, fleet_rates
+from detector.alerting.wording import (
+    fleet_in_words,
+    observed_in_words,
+    rarity_in_words,
+    rate_in_words,
+)
 from detector.events import (
     Alert,
     AnomalyKind,
@@ -35,6 +41,59 @@ from detector.notify.payload import annotations_of
 )
 def test_rarity_is_in_spans_that_people_use(per_week: float, words: str) -> None:
     assert rarity_in_words(per_week) == words
+
+
+@pytest.mark.parametrize(
+    ("per_week", "words"),
+    [
+        (100_000.0, "about 14,000 alerts a day"),
+        (240.0, "about 34 alerts a day"),
+        (24.0, "about 3.4 alerts a day"),
+        (7.0, "about 1 alert a day"),
+        (6.0, "about 6 alerts a week"),
+        (0.5, "about 2.2 alerts a month"),
+        (7 / 365.25, "about 1 alert a year"),
+        (0.01, "less than one alert a year"),
+    ],
+)
+def test_a_rate_is_in_the_shortest_span_with_at_least_one(
+    per_week: float, words: str
+) -> None:
+    assert rate_in_words(per_week, "alert") == words
+
+
+@pytest.mark.parametrize(
+    ("fleet", "words"),
+    [
+        (
+            FleetRates(240, 240.0, 84.0),
+            "240 streams: at most about 34 false alarms a day at this budget;"
+            " this data: about 12 incidents a day, true and false",
+        ),
+        (
+            FleetRates(1, 1.0, 0.0),
+            "1 stream: at most about 1 false alarm a week at this budget;"
+            " this data: no incident",
+        ),
+        (
+            FleetRates(2000, 0.002, None),
+            "2,000 streams: less than one false alarm a year at this budget;"
+            " this data: no rate yet, since no stream has a day of points",
+        ),
+        (FleetRates(0, 0.0, None), "no streams yet"),
+    ],
+)
+def test_a_budget_is_worded_for_all_streams_beside_what_they_raised(
+    fleet: FleetRates, words: str
+) -> None:
+    assert fleet_in_words(fleet, "this data") == words
+
+
+def test_the_fleet_raises_the_mean_rate_of_its_streams_times_their_number() -> None:
+    rates = IncidentRates(streams=2, mean=1.5, shares={})
+    assert fleet_rates(3, 0.5, rates) == FleetRates(3, 1.5, 4.5)
+    none_yet = IncidentRates(streams=0, mean=0.0, shares={})
+    assert fleet_rates(3, 0.5, none_yet).incidents_per_week is None
 
 
 def test_large_values_have_the_digits_that_tell_them_apart() -> None:

@@ -127,6 +127,20 @@ def test_the_budget_moves_the_threshold_without_training_again(
         assert place.score()[0]["threshold"] == threshold
 
 
+def test_a_summary_says_what_the_budget_allows_the_fleet(
+    place: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{60 * (t + 1)},{name},0,0" for t in range(1600) for name in "abc"]
+    nothing = "60,d,,"  # no point of d can be scored, so it is not a stream
+    lines = ["timestamp,stream,cpu,mem", *rows, nothing]
+    place.data.write_text("\n".join(lines) + "\n")
+    place.score()
+    assert (
+        "3 streams: at most about 3 false alarms a week at this budget;"
+        " this data: no incident\n"
+    ) in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import urllib3
 
+from detector.alerting.incident_rates import FleetRates
 from detector.alerting.policy import AlertTuning, FleetThresholds
 from detector.consumer.health import Health
 from detector.errors import ConfigError
@@ -83,6 +84,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
         facts_of(bundle, 1.0, thresholds),
         clock,
         lambda: metrics.checkpoint_age.set(4.0),
+        lambda: FleetRates(240, 240.0, 84.0),
     )
     server = WebServer(("127.0.0.1", 0), endpoints)
     server.start()
@@ -198,6 +200,20 @@ def test_the_status_shows_bundle_budget_and_thresholds(web: Web) -> None:
     assert status["tick_interval"] == 60
     assert status["thresholds"] == {"warning": 3.0, "critical": 5.0, "clear": 2.7}
     assert "fleet threshold, at a point every 60 s" in web.get("/")[1]
+
+
+def test_the_page_and_the_status_say_what_the_budget_allows_the_fleet(web: Web) -> None:
+    sentence = (
+        "240 streams: at most about 34 false alarms a day at this budget;"
+        " so far: about 12 incidents a day, true and false"
+    )
+    assert f"<p>{sentence}</p>" in web.get("/")[1]
+    assert json.loads(web.get("/api/v1/status")[1])["fleet"] == {
+        "streams": 240,
+        "false_alarms_per_week": 240.0,
+        "incidents_per_week": 84.0,
+        "in_words": sentence,
+    }
 
 
 @pytest.mark.parametrize("path", ["/none", "/-/", "/api/v1/../../etc/passwd"])
