@@ -6,6 +6,7 @@ Everything that can fail by configuration fails here, before anything live is to
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def _assemble(
         metrics,
         loop.health,
         incidents,
-        facts_of(bundle, settings.alerting.false_alarms_per_week, thresholds),
+        facts_of(bundle, settings.alerting.stream_budget(), thresholds),
         clock,
         _refresher(metrics, loop, outbox, pipeline),
         _fleet(pipeline, settings),
@@ -123,7 +124,8 @@ def _make_metrics(settings: Settings, thresholds: FleetThresholds) -> Metrics:
     metrics = Metrics(settings.alerting.routing().receivers)
     metrics.threshold.labels("warning").set(thresholds.warning)
     metrics.threshold.labels("critical").set(thresholds.critical)
-    metrics.budget.set(settings.alerting.false_alarms_per_week)
+    metrics.budget.set(settings.alerting.stream_budget())
+    metrics.fleet_streams.set(settings.alerting.fleet_streams or math.nan)
     metrics.checkpoint_interval.set(settings.recovery.interval)
     return metrics
 
@@ -189,7 +191,7 @@ def _refresher(
 
 def _fleet(pipeline: Pipeline, settings: Settings) -> Callable[[], FleetRates]:
     """Reads the streams in memory. Evicted ones are idle and raise no alarm."""
-    budget = settings.alerting.false_alarms_per_week
+    budget = settings.alerting.stream_budget()
 
     def read() -> FleetRates:
         table = pipeline.table
@@ -206,7 +208,7 @@ def _log_start(settings: Settings, bundle: Bundle, thresholds: FleetThresholds) 
         bundle=f"{manifest.name} {manifest.version}",
         features="any" if manifest.each_metric else len(manifest.features),
         receivers=",".join(receivers) or "none",
-        false_alarms_per_week=settings.alerting.false_alarms_per_week,
+        false_alarms_per_week=settings.alerting.stream_budget(),
         fleet_threshold=round(thresholds.warning, 3),
         tick=manifest.tick_interval,
     )

@@ -150,7 +150,13 @@ class Metrics:
     )
     budget = _gauge(
         "detector_false_alarms_per_week",
-        "Budget of false alarms per stream and week, as configured.",
+        "Budget of false alarms per stream and week: as configured, or the stream's share"
+        " of the fleet's.",
+    )
+    fleet_streams = _gauge(
+        "detector_fleet_streams",
+        "Streams of the whole fleet that share its budget, as configured. NaN if each"
+        " stream has a budget of its own.",
     )
     rate = _gauge(
         "detector_incidents_per_week",
@@ -218,6 +224,7 @@ class Metrics:
         for attribute, declared in _declarations():
             setattr(self, attribute, declared.make(self.registry, receivers))
         self.lag.set(math.nan)  # nothing is read yet
+        self.fleet_streams.set(math.nan)
 
 
 def declared_metrics() -> list[Declared[Any]]:

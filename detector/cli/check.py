@@ -14,7 +14,7 @@ from detector.cli.checks.receivers import receiver_faults
 from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
 from detector.compose import format_kind, open_bundle
-from detector.errors import DetectorError
+from detector.errors import ConfigError, DetectorError
 from detector.kafka.subscription import Subscription
 from detector.model.onnx_engine import OnnxEngine
 from detector.settings.load import Settings, load, names_and_values
@@ -52,6 +52,7 @@ def faults(settings: Settings) -> Iterator[str]:
     """Sentences for the operator, each a fault that exit status 2 stands for."""
     yield from _bundle_faults(settings)
     yield from _format_faults(settings)
+    yield from _budget_faults(settings)
     yield from store_faults(settings)
     yield from listen_faults(settings.web.address)
     yield from receiver_faults(settings)
@@ -84,6 +85,13 @@ def remarks(settings: Settings) -> Iterator[str]:
             "receivers: none, so alerts are only logged and counted;"
             " DETECTOR_ALERTING__WEBHOOK_URL names one"
         )
+
+
+def _budget_faults(settings: Settings) -> Iterator[str]:
+    try:
+        settings.alerting.stream_budget()
+    except ConfigError as error:
+        yield str(error)
 
 
 def _bundle_faults(settings: Settings) -> Iterator[str]:

@@ -81,7 +81,7 @@ def replay(
     source = FileSource(data, opened.feature_names, opened.manifest.each_metric)
     answer = None
     if request is not None:
-        tuning = settings.alerting.tuning()
+        tuning = settings.alerting.tuning(source.count_streams())
         answer = explain_point(request, opened, source, tuning, settings.model)
     if outputs != Outputs(None, None):
         _write(outputs, opened, source, settings)
@@ -157,14 +157,32 @@ def _summary_lines(summary: Summary, alerting: AlertingSettings) -> Iterator[str
     shares = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.shares.items())
     yield (
         f"incidents a stream-week: {rates.mean:.3g}"
-        f" (budget: {alerting.false_alarms_per_week:g} false alarms);"
+        f" (budget: {alerting.stream_budget(summary.streams):g} false alarms);"
         f" over the {rates.streams:,} streams with at least a day of points: {shares}"
     )
 
 
 def _fleet_lines(summary: Summary, alerting: AlertingSettings) -> Iterator[str]:
-    """What the budget means for all streams together."""
-    budget = alerting.false_alarms_per_week
+    """What the budget means for all streams together, and which number to state."""
+    budget = alerting.stream_budget(summary.streams)
     yield fleet_in_words(
         fleet_rates(summary.streams, budget, summary.rates), "this data"
     )
+    total = alerting.false_alarms_per_week_total
+    if total is None:
+        return
+    stated = alerting.fleet_streams
+    yield (
+        f"the budget of {total:g} false alarms a week for the whole fleet is"
+        f" {budget:.3g} for each of {stated or summary.streams:,} streams"
+    )
+    if stated is None:
+        yield (
+            "for `run`, set DETECTOR_ALERTING__FLEET_STREAMS:"
+            f" {summary.streams} if this data is your whole fleet"
+        )
+    elif stated != summary.streams:
+        yield (
+            f"DETECTOR_ALERTING__FLEET_STREAMS is {stated:,},"
+            f" and this data has {summary.streams:,} streams"
+        )

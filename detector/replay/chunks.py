@@ -96,6 +96,24 @@ def _rejected(offsets: I64, reason: RejectReason, detail: str) -> list[RejectedR
     ]
 
 
+def count_streams(tables: Sequence[Table]) -> int:
+    """How many streams have a point that can be scored.
+
+    A pipeline that was fed with all rows holds as many.
+    """
+    found: set[str] = set()
+    for table in tables:
+        has_point = np.zeros(len(table.streams), np.bool_)
+        for start in range(0, len(table), POLL):
+            rows = slice(start, start + POLL)
+            values = table.values[rows]
+            has_value = ~np.isnan(values).all(axis=1)
+            is_finite = ~np.isinf(values).any(axis=1)
+            has_point[table.stream[rows][has_value & is_finite]] = True
+        found.update(table.streams[i] for i in np.flatnonzero(has_point).tolist())
+    return len(found)
+
+
 @dataclass(frozen=True, slots=True)
 class LastPoint:
     """A row of DATA, and its stream's past up to it.
@@ -146,6 +164,10 @@ class FileSource:
             numbers = np.unique(table.stream).tolist()
             present.update(table.streams[i] for i in numbers)
         return sorted(present)
+
+    def count_streams(self) -> int:
+        """How many of them have a point that can be scored."""
+        return count_streams(self._tables)
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows in input order, whichever files they are in."""

@@ -118,7 +118,7 @@ def replay(
     pipeline = offline_pipeline(
         bundle,
         engine,
-        alerting.tuning(),
+        alerting.tuning(source.count_streams()),
         rows,
         metrics=metrics,
         model=model,

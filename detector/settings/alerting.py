@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from detector.alerting.policy import AlertTuning
+from detector.errors import ConfigError
 from detector.notify.delivery import RetryPolicy
 from detector.notify.labels import OWN_LABELS, Labelling
 from detector.notify.payload import RECEIVER
@@ -32,6 +33,11 @@ from detector.timestamps import HOUR
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _DEFAULT = AlertTuning()
+
+# False alarms a stream-week. A stream that alerts once a minute raises as many.
+_LARGEST_BUDGET = 10_000
+_TOTAL = "DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL"
+_STREAMS = "DETECTOR_ALERTING__FLEET_STREAMS"
 
 
 class AlertingSettings(BaseModel):
@@ -100,9 +106,22 @@ class AlertingSettings(BaseModel):
     false_alarms_per_week: float = Field(
         _DEFAULT.false_alarms_per_week,
         gt=0,
-        le=10_000,
+        le=_LARGEST_BUDGET,
         allow_inf_nan=False,
         description="budget for each stream",
+    )
+    false_alarms_per_week_total: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="budget for the whole fleet, instead of false_alarms_per_week; "
+        "each stream gets an equal share",
+    )
+    fleet_streams: int | None = Field(
+        None,
+        ge=1,
+        description="streams of the whole fleet, on all members, that share the total; "
+        "`replay` prints how many its data has",
     )
     hysteresis: float = Field(
         _DEFAULT.hysteresis,
@@ -160,6 +179,7 @@ class AlertingSettings(BaseModel):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two receivers are called {name}")
+        self._check_budget()
         labels = (*self.labels, *self._stream_groups())
         for label in labels:
             if not _LABEL.fullmatch(label) or label in OWN_LABELS:
@@ -170,6 +190,20 @@ class AlertingSettings(BaseModel):
         if self.routes:
             check_routes(self.routes, names, {*OWN_LABELS, *labels})
         return self
+
+    def _check_budget(self) -> None:
+        """Raises ValueError unless the budget is given in one way."""
+        has_total = self.false_alarms_per_week_total is not None
+        if has_total and "false_alarms_per_week" in self.model_fields_set:
+            raise ValueError(
+                "false_alarms_per_week and false_alarms_per_week_total are both set: "
+                "keep the budget of each stream, or that of the whole fleet"
+            )
+        if self.fleet_streams is not None and not has_total:
+            raise ValueError(
+                "fleet_streams divides false_alarms_per_week_total, which is not set: "
+                "set both, or neither"
+            )
 
     def _stream_groups(self) -> tuple[str, ...]:
         pattern = compiled(self.stream_labels, "stream_labels")
@@ -224,10 +258,38 @@ class AlertingSettings(BaseModel):
     def retry(self) -> RetryPolicy:
         return RetryPolicy(self.retry_first, self.retry_max)
 
-    def tuning(self) -> AlertTuning:
-        """The numbers that detection depends on."""
+    def stream_budget(self, streams: int | None = None) -> float:
+        """False alarms that one stream may raise in a week.
+
+        ``streams`` is how many there are in the data. They share the total if
+        ``fleet_streams`` is not set. A daemon has no such number: one that grew with
+        its table would move every threshold, and a replay would differ from the run.
+        Raises ConfigError if no number is known, or the share is too large.
+        """
+        total = self.false_alarms_per_week_total
+        if total is None:
+            return self.false_alarms_per_week
+        sharing = self.fleet_streams or streams
+        if sharing is None:
+            raise ConfigError(
+                f"{_TOTAL} needs {_STREAMS}: set it to the number of streams that"
+                " share the budget (`streamwarden replay` prints how many its data has)"
+            )
+        share = total / sharing
+        if share > _LARGEST_BUDGET:
+            raise ConfigError(
+                f"{_TOTAL}: {total:g} is {share:g} for each of {sharing:,} streams:"
+                f" at most {_LARGEST_BUDGET:,} make sense"
+            )
+        return share
+
+    def tuning(self, streams: int | None = None) -> AlertTuning:
+        """The numbers that detection depends on; ``streams`` is how many the data has.
+
+        Raises ConfigError as :meth:`stream_budget` does.
+        """
         return AlertTuning(
-            false_alarms_per_week=self.false_alarms_per_week,
+            false_alarms_per_week=self.stream_budget(streams),
             hysteresis=self.hysteresis,
             breach_steps=self.breaching_steps,
             clear_steps=self.clearing_steps,

@@ -140,6 +140,10 @@ def test_no_secret_is_shown_whatever_the_fault(check: Check) -> None:
             {"ALERTING__FALSE_ALARMS_PER_WEEK": "none"},
             "DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK",
         ),
+        (
+            {"ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL": "48"},
+            "FALSE_ALARMS_PER_WEEK_TOTAL needs DETECTOR_ALERTING__FLEET_STREAMS",
+        ),
     ],
 )
 def test_a_fault_is_one_sentence_and_status_2(

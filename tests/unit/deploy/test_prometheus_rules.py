@@ -40,6 +40,8 @@ INTERVAL = series("detector_checkpoint_interval_seconds")
 FAILED = series("detector_checkpoints_total", 'outcome="failed"')
 WRITTEN = series("detector_checkpoints_total", 'outcome="written"')
 RESETS = series("detector_state_resets_total")
+STREAMS = series("detector_streams")
+FLEET = series("detector_fleet_streams")
 WAITING = series("detector_notifications_waiting")
 DELIVERED = series("detector_notifications_total", 'outcome="delivered"')
 DEAD = series("detector_notifications_total", 'outcome="dead_lettered"')
@@ -134,6 +136,24 @@ CASES = [
     Case("a state reset", "StateResets", {RESETS: "0x9 1x90"}, 10),
     Case("resets at the start", "StateResets", {RESETS: "_x9 240x90"}, 9),
     Case("states kept", "StateResets", {RESETS: "0x90"}, NEVER),
+    Case(
+        "twice the stated streams",
+        "FleetOutgrewBudget",
+        {STREAMS: "240x9 480x90", FLEET: "240x99"},
+        40,
+    ),
+    Case(
+        "a few streams more than stated",
+        "FleetOutgrewBudget",
+        {STREAMS: "300x90", FLEET: "240x90"},
+        NEVER,
+    ),
+    Case(
+        "a budget of each stream",
+        "FleetOutgrewBudget",
+        {STREAMS: "480x90", FLEET: "NaN " * MINUTES},
+        NEVER,
+    ),
     Case(
         "nothing acknowledged",
         "NotDelivering",

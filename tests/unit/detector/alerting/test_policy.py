@@ -46,6 +46,7 @@ def test_a_candidate_policy_has_neither_penalty_nor_critical_alerts() -> None:
 
 def test_the_settings_have_the_defaults_of_the_tuning() -> None:
     assert AlertingSettings().tuning() == AlertTuning()
+    assert AlertingSettings().tuning(240) == AlertTuning()
 
 
 def test_hours_in_the_settings_are_seconds_in_the_tuning() -> None:

@@ -127,6 +127,28 @@ def test_the_budget_moves_the_threshold_without_training_again(
         assert place.score()[0]["threshold"] == threshold
 
 
+def test_streams_share_a_budget_of_the_fleet(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for total, stated, threshold in (("2", "", "4.80618"), ("40", "4", "2.80618")):
+        monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL", total)
+        if stated:
+            monkeypatch.setenv("DETECTOR_ALERTING__FLEET_STREAMS", stated)
+        assert place.score()[0]["threshold"] == threshold
+
+
+def test_an_explanation_has_the_threshold_of_the_shared_budget(
+    place: Workplace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert place.replay("--explain", "a@600") == 0
+    of_stream = capsys.readouterr().out
+    monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL", "2")
+    assert place.replay("--explain", "a@600") == 0
+    assert capsys.readouterr().out == of_stream
+
+
 def test_a_summary_says_what_the_budget_allows_the_fleet(
     place: Workplace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +161,31 @@ def test_a_summary_says_what_the_budget_allows_the_fleet(
         "3 streams: at most about 3 false alarms a week at this budget;"
         " this data: no incident\n"
     ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("stated", "sentence"),
+    [
+        (None, "for `run`, set DETECTOR_ALERTING__FLEET_STREAMS: 2 if this data is"),
+        ("8", "DETECTOR_ALERTING__FLEET_STREAMS is 8, and this data has 2 streams"),
+        ("2", ""),
+    ],
+)
+def test_a_summary_says_which_number_of_streams_to_state(
+    place: Workplace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stated: str | None,
+    sentence: str,
+) -> None:
+    monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL", "4")
+    if stated:
+        monkeypatch.setenv("DETECTOR_ALERTING__FLEET_STREAMS", stated)
+    place.score()
+    printed = capsys.readouterr().out
+    assert "the budget of 4 false alarms a week for the whole fleet is" in printed
+    assert sentence in printed
+    assert ("FLEET_STREAMS" in printed) is bool(sentence)
 
 
 @pytest.mark.parametrize(

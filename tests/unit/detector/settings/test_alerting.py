@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from detector.errors import ConfigError
 from detector.events import Alert, Partition, Reason, Severity
 from detector.notify.receivers.alertmanager import AlertmanagerSettings
 from detector.notify.receivers.webhook import WebhookSettings
@@ -144,3 +145,29 @@ def test_an_alertmanager_gets_what_fires_again_within_its_lead_and_in_one_post()
     assert (manager.repeat_interval, hook.repeat_interval) == (30, 0)
     assert manager.max_alerts > hook.max_alerts == 1
     assert manager.group.labels == ()
+
+
+# -- the budget of the whole fleet -----------------------------------------------------
+
+
+def test_each_stream_gets_an_equal_share_of_the_fleet_s_budget() -> None:
+    settings = AlertingSettings(false_alarms_per_week_total=48)
+    assert settings.tuning(240).false_alarms_per_week == 0.2
+    assert settings.tuning(24).false_alarms_per_week == 2
+
+
+def test_a_stated_number_of_streams_counts_whatever_the_data_has() -> None:
+    settings = AlertingSettings(false_alarms_per_week_total=48, fleet_streams=240)
+    assert settings.stream_budget() == settings.stream_budget(3) == 0.2
+
+
+def test_a_fleet_s_budget_without_a_number_of_streams_says_which_to_set() -> None:
+    settings = AlertingSettings(false_alarms_per_week_total=48)
+    with pytest.raises(ConfigError, match="needs DETECTOR_ALERTING__FLEET_STREAMS"):
+        settings.tuning()
+
+
+def test_a_share_beyond_any_stream_s_budget_is_refused() -> None:
+    settings = AlertingSettings(false_alarms_per_week_total=30_003)
+    with pytest.raises(ConfigError, match=r"is 10001 for each of 3 streams"):
+        settings.tuning(3)

@@ -70,6 +70,33 @@ def test_a_faulty_setting_is_named(
         load()
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"FALSE_ALARMS_PER_WEEK": "1", "FALSE_ALARMS_PER_WEEK_TOTAL": "48"},
+            "false_alarms_per_week and false_alarms_per_week_total are both set",
+        ),
+        ({"FLEET_STREAMS": "240"}, "false_alarms_per_week_total, which is not set"),
+        (
+            {"FALSE_ALARMS_PER_WEEK_TOTAL": "0"},
+            "DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL",
+        ),
+        (
+            {"FALSE_ALARMS_PER_WEEK_TOTAL": "48", "FLEET_STREAMS": "0"},
+            "DETECTOR_ALERTING__FLEET_STREAMS",
+        ),
+    ],
+)
+def test_a_budget_is_given_in_one_way(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], sentence: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"DETECTOR_ALERTING__{name}", value)
+    with pytest.raises(ConfigError, match=sentence):
+        load()
+
+
 def test_a_fault_is_named_where_it_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
