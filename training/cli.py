@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from training.evaluation.evaluate import Evaluation
 
 _WIDTH = 140  # columns of a table, whatever the terminal's width
-_BUDGETS = "0.1,1,10"
 _LARGEST_BUDGET = 10_000  # false alarms a stream-week, as in the daemon's settings
 # as training.evaluation.compare.TOLERANCE, which is slow to import
 _TICKS_APART = 10
@@ -184,13 +183,14 @@ def _saying_nothing_was_written() -> Iterator[None]:
 @click.option(
     "--budgets",
     type=BudgetsType(),
-    default=_BUDGETS,
-    help="False alarms a stream-week, separated by commas.",
+    help="False alarms a stream-week, separated by commas."
+    "  [default: 0.1,1,10, and the stream's share of a budget for the whole fleet]",
 )
 @click.option(
     "--budget",
     type=BudgetType(),
-    help="Budget of the list of events and the pictures.  [default: the middle one]",
+    help="Budget of the list of events and the pictures."
+    "  [default: the share of the fleet's budget, else the middle one]",
 )
 @click.option(
     "--events",
@@ -211,7 +211,7 @@ def evaluate(
     bundle: Path | None,
     data: Path,
     labels: Path | None,
-    budgets: tuple[float, ...],
+    budgets: tuple[float, ...] | None,
     budget: float | None,
     events: int,
     out: Path | None,
@@ -232,7 +232,6 @@ def evaluate(
     settings = load_settings(config)
     if out is not None:
         _refuse_existing_evaluation(out, force)
-    budgets = _with_budget(budgets, budget)
     with RowProgress() as progress:
         evaluation = judge(
             bundle or settings.model.bundle or BUILTIN,
@@ -247,11 +246,6 @@ def evaluate(
     _print_evaluation(evaluation, events)
     if out is not None:
         _write_evaluation(evaluation, out)
-
-
-def _with_budget(budgets: tuple[float, ...], budget: float | None) -> tuple[float, ...]:
-    """The budgets in rising order, with ``budget`` if one is given."""
-    return budgets if budget is None else tuple(sorted({*budgets, budget}))
 
 
 def _print_evaluation(evaluation: Evaluation, events: int) -> None:
@@ -337,7 +331,7 @@ def compare(
     from training.evaluation.backtest import at_budgets
     from training.evaluation.compare import compare as compare_bundles
     from training.progress import RowProgress
-    from training.reports.comparison_report import print_comparison
+    from training.reports.comparison_report import budget_line, print_comparison
 
     settings = load_settings(config)
     alerting = settings.alerting
@@ -347,8 +341,8 @@ def compare(
         found = compare_bundles(
             (a, b), data, labels, alerting, tolerance, progress, settings.model
         )
-    click.echo(f"at {alerting.false_alarms_per_week:g} false alarms a stream-week:")
     names = (_bundle_name(a), _bundle_name(b))
+    click.echo(budget_line(found, names, alerting.false_alarms_per_week_total))
     print_comparison(found, names, Console(width=_WIDTH), everything)
 
 

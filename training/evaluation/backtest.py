@@ -322,7 +322,8 @@ def at_budgets(
     alerting: AlertingSettings, budgets: Sequence[float]
 ) -> list[AlertingSettings]:
     """The same settings with each of the budgets, in false alarms a stream-week."""
-    fields = alerting.model_dump()
+    of_fleet = {"false_alarms_per_week_total", "fleet_streams"}
+    fields = alerting.model_dump(exclude=of_fleet)
     return [
         AlertingSettings.model_validate({**fields, "false_alarms_per_week": budget})
         for budget in budgets

@@ -12,7 +12,8 @@ A bundle that makes each metric a stream raises ``host-1/cpu`` where another rai
 incidents of one stream are one, its week is counted once, and an event is found if any
 metric finds it. Its budget still holds for each metric, so that a stream of many may
 raise as many times as much: that is what running it comes to. Two such bundles are
-compared metric by metric.
+compared metric by metric. A budget for the whole fleet is shared by the streams of each
+bundle, so that both may raise as much.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 from detector.data.csv_and_parquet import Table
 from detector.model.bundle import load_bundle
 from detector.model.settings import ModelSettings
+from detector.replay.chunks import count_streams
 from detector.settings.alerting import AlertingSettings
 from training.evaluation.backtest import Incident, tables_for
 from training.evaluation.evaluate import Evaluation, ReportTotal, events, judge
@@ -82,17 +84,16 @@ def compare(
     for kind in dict.fromkeys(each):
         alike = [b for b in bundles if b.manifest.each_metric == kind]
         tables[kind] = tables_for(data, *alike)
-    known = {kind: _known(found, labels, data) for kind, found in tables.items()}
+    known = _labels(tables, labels, data)
     as_one = len(tables) > 1
-    if as_one:
-        known[True] = _of_metrics(known[False], tables[True])
+    budgets = _budgets(alerting, tables)
     a, b = (
         judge(
             path,
             tables[kind],
             known[kind],
             alerting,
-            (alerting.false_alarms_per_week,),
+            (budgets[kind],),
             None,
             report_progress,
             as_one,
@@ -102,6 +103,32 @@ def compare(
     )
     tick = max(_median_tick(evaluation) for evaluation in (a, b))
     return _paired(a, b, tolerance * tick, as_one)
+
+
+def _budgets(
+    alerting: AlertingSettings, tables: Mapping[bool, Sequence[Table]]
+) -> dict[bool, float]:
+    """The budget of one stream, by kind of bundle.
+
+    No one stated number is that of whole streams and that of their metrics. So the
+    streams of the data share the fleet's budget if both kinds are compared.
+    """
+    if len(tables) > 1:
+        alerting = alerting.model_copy(update={"fleet_streams": None})
+    return {
+        kind: alerting.stream_budget(count_streams(found))
+        for kind, found in tables.items()
+    }
+
+
+def _labels(
+    tables: Mapping[bool, Sequence[Table]], labels: Path | None, data: Path
+) -> dict[bool, Labels]:
+    """The labels by kind of bundle; metrics have those of their stream if both are."""
+    known = {kind: _known(found, labels, data) for kind, found in tables.items()}
+    if len(tables) > 1:
+        known[True] = _of_metrics(known[False], tables[True])
+    return known
 
 
 def _known(tables: Sequence[Table], labels: Path | None, data: Path) -> Labels:

@@ -28,6 +28,7 @@ from detector.data.csv_and_parquet import Table
 from detector.errors import DataError
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.settings import ModelSettings
+from detector.replay.chunks import count_streams
 from detector.settings.alerting import AlertingSettings
 from training.evaluation.backtest import (
     StreamRows,
@@ -41,6 +42,9 @@ from training.evaluation.judging import Share, StreamEvaluation, judge_share
 from training.evaluation.pictures import Picture, worst
 from training.history.labels import Labels, applied, label_column, read_labels
 from training.parallel import available_cores, on_cores
+
+#: False alarms a stream-week, if none are named: a decade either side of the default.
+BUDGETS = (0.1, 1.0, 10.0)
 
 # Rows for which a process is worth its start, some two seconds.
 WORTH_A_PROCESS = 20_000
@@ -73,7 +77,7 @@ class AtBudget:
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The whole outcome; ``pictured_budget`` is that of the pictures and of the list of
-    events.
+    events, ``share`` is a stream's of the budget for the whole fleet, if there is one.
     """
 
     bundle: Bundle
@@ -82,6 +86,7 @@ class Evaluation:
     auc_pr: float
     vus_pr: float
     pictured_budget: float | None
+    share: float | None = None
 
     @property
     def weeks(self) -> float:
@@ -104,24 +109,40 @@ def evaluate(
     data: Path,
     labels: Path | None,
     alerting: AlertingSettings,
-    budgets: Sequence[float],
+    budgets: Sequence[float] | None,
     report_progress: ReportTotal,
     model: ModelSettings | None = None,
     shown: float | None = None,
 ) -> Evaluation:
     """The bundle at ``path`` over labelled data.
 
-    ``labels`` None: the label column of the data. ``model`` says which time zones the
-    streams have, if not those of the bundle. ``shown`` is the budget of the pictures
-    and the list of events, if not the middle one. Raises DataError, BundleError,
-    ConfigError.
+    ``budgets`` None: :data:`BUDGETS`, and a stream's share of a budget for the whole
+    fleet, if there is one. ``labels`` None: the label column of the data. ``model``
+    says which time zones the streams have, if not those of the bundle. ``shown`` is the
+    budget of the pictures and the list of events, if not the share or the middle one.
+    Raises DataError, BundleError, ConfigError.
     """
     tables = tables_for(data, load_bundle(path))
     known = events(tables, labels, data)
-    pictured = budgets[len(budgets) // 2] if shown is None else shown
-    return judge(
-        path, tables, known, alerting, budgets, pictured, report_progress, model=model
+    share = None if budgets else _share(alerting, tables)
+    judged = _with_budgets(budgets or BUDGETS, share, shown)
+    pictured = shown or share or judged[len(judged) // 2]
+    evaluation = judge(
+        path, tables, known, alerting, judged, pictured, report_progress, model=model
     )
+    return replace(evaluation, share=share)
+
+
+def _share(alerting: AlertingSettings, tables: Sequence[Table]) -> float | None:
+    """A stream's share of the budget for the whole fleet, if there is one."""
+    if alerting.false_alarms_per_week_total is None:
+        return None
+    return alerting.stream_budget(count_streams(tables))
+
+
+def _with_budgets(budgets: Sequence[float], *more: float | None) -> Sequence[float]:
+    """All budgets that are given, in rising order."""
+    return sorted({*budgets, *(budget for budget in more if budget is not None)})
 
 
 def judge(

@@ -46,6 +46,18 @@ def print_comparison(
     _list(console, comparison.both, everything)
 
 
+def budget_line(comparison: BundleComparison, names: Names, total: float | None) -> str:
+    """The budget of a stream, with each bundle's own share of a ``total``, if any."""
+    a = comparison.a.budgets[0].budget
+    b = comparison.b.budgets[0].budget
+    if total is None:
+        return f"at {a:g} false alarms a stream-week:"
+    return (
+        f"at {total:g} false alarms a week for the whole fleet, a stream-week"
+        f" {a:.3g} of {names[0]} and {b:.3g} of {names[1]}:"
+    )
+
+
 def _figures(comparison: BundleComparison, names: Names) -> Table:
     """One row for each bundle."""
     shown = Table(box=None, padding=(0, 2, 0, 0), header_style="none")

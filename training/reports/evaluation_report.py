@@ -77,6 +77,11 @@ def say(evaluation: Evaluation, console: Console) -> None:
         highlight=False,
     )
     console.print(table(evaluation), highlight=False)
+    if evaluation.share is not None:
+        console.print(
+            f"asked {evaluation.share:g} is a stream's share of the fleet's budget",
+            highlight=False,
+        )
     if evaluation.bundle.manifest.each_metric:
         console.print(EACH, highlight=False, soft_wrap=True)
 

@@ -104,6 +104,36 @@ def test_beside_a_bundle_of_whole_streams_metrics_are_laid_over_each_other(
     assert "by itself" not in shown
 
 
+@pytest.mark.parametrize("stated", [None, "100"])
+def test_the_streams_of_each_bundle_share_a_budget_of_the_fleet(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stated: str | None,
+) -> None:
+    whole = str(write_bundle(tmp_path / "a"))
+    each = str(write_each_metric_bundle(tmp_path / "b"))
+    data = str(history(tmp_path / "h.csv"))
+    monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL", "12")
+    if stated:  # no one number is that of streams and of their metrics
+        monkeypatch.setenv("DETECTOR_ALERTING__FLEET_STREAMS", stated)
+    assert training(["compare", whole, each, "--data", data]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("at 12 false alarms a week for the whole fleet")
+    assert f"a stream-week 4 of {whole} and 2 of {each}:" in shown
+
+
+def test_a_budget_that_is_named_replaces_that_of_the_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = str(write_bundle(tmp_path / "a"))
+    data = str(history(tmp_path / "h.csv"))
+    monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL", "12")
+    command = ["compare", bundle, bundle, "--data", data, "--budget", "3"]
+    assert training(command) == 0
+    assert capsys.readouterr().out.startswith("at 3 false alarms a stream-week:")
+
+
 def test_the_bundle_in_the_package_can_be_a_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

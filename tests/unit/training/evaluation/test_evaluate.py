@@ -323,6 +323,24 @@ def test_the_command_prints_a_table_and_writes_a_self_contained_page(
     assert str(tmp_path) not in page
 
 
+def test_a_budget_of_the_fleet_is_among_those_that_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    data = history(tmp_path / "h.csv")
+    command = ["evaluate", "--bundle", str(bundle), "--data", str(data)]
+    monkeypatch.setenv("DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL", "6")
+    assert training(command) == 0
+    shown = capsys.readouterr().out
+    rows = [line.split()[0] for line in shown.splitlines() if " of 4 (" in line]
+    assert rows == ["0.1", "1", "2", "10"]
+    assert "asked 2 is a stream's share of the fleet's budget" in shown
+    assert training([*command, "--budgets", "1"]) == 0
+    assert "share" not in capsys.readouterr().out
+    assert training([*command, "--budget", "3"]) == 0
+    assert "events at 3 a week" in capsys.readouterr().out
+
+
 def test_a_page_that_is_there_is_kept_unless_forced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
