@@ -45,12 +45,20 @@ def test_the_faulty_metric_alerts_and_resolves(
     broker: Broker, topic: str, receiver: WebhookReceiver, start: Start
 ) -> None:
     receiver.start()
-    daemon = start(MODEL__BUNDLE="", ALERTING__FALSE_ALARMS_PER_WEEK="3")
+    daemon = start(
+        MODEL__BUNDLE="",
+        ALERTING__FALSE_ALARMS_PER_WEEK_TOTAL="12",
+        ALERTING__FLEET_STREAMS="4",
+    )
     produce(broker, topic, records())
     daemon.await_value("detector_scored_total", 4 * TICKS)
     assert daemon.value("detector_records_total") == 2 * TICKS
     assert daemon.value("detector_scored_total") == 4 * TICKS
     assert daemon.value("detector_streams") == 4
+    assert daemon.value("detector_false_alarms_per_week") == 3
+    allowed = "4 streams: at most about 1.7 false alarms a day at this budget"
+    assert allowed in daemon.get("/")[1]
+    assert allowed in daemon.get("/api/v1/status")[1]
     assert daemon.value("detector_unknown_fields_total") == TICKS
     assert daemon.value("detector_rejected_total") == 0
     eventually(
