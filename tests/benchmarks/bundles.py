@@ -17,7 +17,8 @@ from detector.pipeline.build import build_pipeline
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from training.fitting.export import graph
-from training.models.multivariate import AutoencoderNetwork, AutoencoderStep
+from training.models.autoencoder import AutoencoderNetwork
+from training.models.multivariate import AutoencoderStep
 
 P = Partition("metrics", 0)
 TICK = 60.0  # seconds

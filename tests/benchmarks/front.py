@@ -10,7 +10,7 @@ from detector.model.onnx_engine import OnnxEngine
 from tests.benchmarks.bundles import TICK, bundle_of
 from tests.benchmarks.rounds import Row, Run, medians, rate
 from training.fitting.export import graph
-from training.models.multivariate import AutoencoderNetwork
+from training.models.autoencoder import AutoencoderNetwork
 from training.models.shapes import BOOKS
 from training.models.surprise import Front
 from training.models.univariate import UnivariateStep, first_row

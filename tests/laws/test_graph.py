@@ -15,7 +15,8 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
 from training.fitting.export import graph
 from training.fitting.train import projection
-from training.models.multivariate import AutoencoderNetwork, AutoencoderStep
+from training.models.autoencoder import AutoencoderNetwork
+from training.models.multivariate import AutoencoderStep
 from training.models.reference_lstm import CellWeights, lstm_step
 
 F32 = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ import torch
 from detector.events import F32, F64
 from detector.model.engine import clock_input
 from detector.timestamps import DAY
-from training.models.multivariate import AutoencoderNetwork
+from training.models.autoencoder import AutoencoderNetwork
 from training.models.reference_surprise import channels, surprises
 from training.models.shapes import BOOKS, Shape
 from training.models.surprise import Front, slot_of

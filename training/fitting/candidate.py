@@ -21,9 +21,10 @@ from training.fitting.train import ReportLoss, Weights, fit
 from training.history.history import History, Split
 from training.models import baselines, multivariate, univariate
 from training.models.multivariate import HIDDEN_MANY, AutoencoderStep, Fitted
+from training.models.network_input import channels
 from training.models.shapes import BOOKS
 from training.models.surprise import Front
-from training.models.univariate import HIDDEN, MAX_FEATURES, UnivariateStep, channels
+from training.models.univariate import HIDDEN, MAX_FEATURES, UnivariateStep
 from training.settings import FitSettings
 
 
@@ -63,7 +64,13 @@ def fit_model(
         return _fit_baseline(history, settings)
     if len(history.features) <= MAX_FEATURES:
         start = None if pretrained is None else pretrained.weights
-        return _fit_univariate(history, splits, settings, report_progress, start)
+        return _fit_univariate(
+            history,
+            splits,
+            settings,
+            report_progress,
+            start,
+        )
     return _fit_multivariate(history, splits, settings, report_progress)
 
 
@@ -81,9 +88,20 @@ def _fit_multivariate(
 ) -> FittedModel:
     scaled = [s.scaled() for s in history.series]
     hidden = settings.hidden or HIDDEN_MANY
-    fitted = fit(scaled, splits, settings, hidden, report_progress)
+    fitted = fit(
+        scaled,
+        splits,
+        settings,
+        hidden,
+        report_progress,
+    )
     least = torch.from_numpy(np.min([s.scale for s in history.series], axis=0))
-    step = AutoencoderStep(fitted.network, settings.power, settings.learning, least)
+    step = AutoencoderStep(
+        fitted.network,
+        settings.power,
+        settings.learning,
+        least,
+    )
     layout = step.layout
     return FittedModel(
         step=step.eval(),
@@ -106,9 +124,21 @@ def _fit_univariate(
     front = Front(() if settings.lean else BOOKS).eval()
     read = channels(history, [part.calibration for part in splits], front)
     hidden = settings.hidden or HIDDEN
-    fitted = fit(read, splits, settings, hidden, report_progress, start)
+    fitted = fit(
+        read,
+        splits,
+        settings,
+        hidden,
+        report_progress,
+        start,
+    )
     features = len(history.features)
-    step = UnivariateStep(fitted.network, settings.power, features, front).eval()
+    step = UnivariateStep(
+        fitted.network,
+        settings.power,
+        features,
+        front,
+    ).eval()
     first = univariate.first_row(step)
     return FittedModel(
         step=step,
@@ -157,7 +187,12 @@ def open_graph(data: bytes, history: History, size: int) -> OnnxEngine:
         tick_interval=history.tick,
         state_size=size,
         warm_up=1,
-        tail=TailFit((0.0,), (1.0,), -1.0, 0.0),
+        tail=TailFit(
+            (0.0,),
+            (1.0,),
+            -1.0,
+            0.0,
+        ),
         files={},
         provenance={},
     )

@@ -24,7 +24,7 @@ from detector.model.bundle import BUILTIN, load_bundle, sha256
 from training.errors import TrainingError
 from training.fitting.calibrate import Prior
 from training.fitting.train import Weights
-from training.models.multivariate import AutoencoderNetwork
+from training.models.autoencoder import AutoencoderNetwork
 from training.models.univariate import HIDDEN, MAX_FEATURES
 from training.settings import FitSettings
 

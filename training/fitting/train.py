@@ -23,7 +23,8 @@ from torch.nn.functional import huber_loss
 
 from detector.events import F32
 from training.history.history import Split
-from training.models.multivariate import LINEAR_CLIP, NOISE, AutoencoderNetwork, Fitted
+from training.models.autoencoder import LINEAR_CLIP, NOISE, AutoencoderNetwork
+from training.models.multivariate import Fitted
 from training.settings import FitSettings
 
 # Rows that are stepped side by side at most: cost follows the steps, not the fleet.
@@ -194,7 +195,12 @@ def _losses(
                 z[:, now], state, NOISE
             )
             state = tuple(tuple(part.detach() for part in cell) for cell in cells)
-            inputs = _Window(z[:, now], mask[:, now], z[:, ahead], mask[:, ahead])
+            inputs = _Window(
+                z[:, now],
+                mask[:, now],
+                z[:, ahead],
+                mask[:, ahead],
+            )
             yield _loss(reconstruction, forecast, log_scale, inputs)
 
 
@@ -224,7 +230,10 @@ def _padded(parts: Sequence[F32]) -> tuple[Tensor, Tensor]:
 
 
 def _loss(
-    reconstruction: Tensor, forecast: Tensor, log_scale: Tensor, inputs: _Window
+    reconstruction: Tensor,
+    forecast: Tensor,
+    log_scale: Tensor,
+    inputs: _Window,
 ) -> Tensor:
     """Of the network's outputs [B, T, F] for a window."""
     z, mask, ahead, mask_ahead = inputs

@@ -77,7 +77,11 @@ class Baseline(nn.Module):
     """
 
     def __init__(
-        self, features: int, gain: float, learning: float, projection: F32 | None
+        self,
+        features: int,
+        gain: float,
+        learning: float,
+        projection: F32 | None,
     ) -> None:
         super().__init__()
         self.layout = state_layout(features)
@@ -132,7 +136,12 @@ def baseline(kind: str, history: History, settings: FitSettings) -> Baseline:
     """One of :data:`BASELINES`, fitted to the fit rows."""
     width = len(history.features)
     if kind != "pca":
-        return Baseline(width, 2 / (SPANS[kind] + 1), float("inf"), None)
+        return Baseline(
+            width,
+            2 / (SPANS[kind] + 1),
+            float("inf"),
+            None,
+        )
     learning = float(settings.learning)
     return Baseline(width, 0.0, learning, components(history, settings))
 

@@ -31,7 +31,11 @@ WIDTH = 3
 
 
 def flatline_surprise(
-    x: Tensor, last: Tensor, run: Tensor, longest: Tensor, runs: Tensor
+    x: Tensor,
+    last: Tensor,
+    run: Tensor,
+    longest: Tensor,
+    runs: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Surprise that x is still ``last``, and run, longest and runs after x.
 

@@ -57,7 +57,13 @@ class BaselineReference:
             seen += is_present
         return scores, contributions
 
-    def _error(self, row: F64, mean: F64, variance: F64, seen: F64) -> F64:
+    def _error(
+        self,
+        row: F64,
+        mean: F64,
+        variance: F64,
+        seen: F64,
+    ) -> F64:
         """Squared distance [F] of the standardised values from their projection.
 
         0 where a value is missing, or the metric has had fewer than ten points.

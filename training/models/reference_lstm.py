@@ -30,7 +30,12 @@ class CellWeights:
     bias: F64
 
 
-def lstm_step(x: F64, h: F64, c: F64, weights: CellWeights) -> tuple[F64, F64]:
+def lstm_step(
+    x: F64,
+    h: F64,
+    c: F64,
+    weights: CellWeights,
+) -> tuple[F64, F64]:
     """h and c [B, H] after one more input x [B, I]."""
     w_i, w_f, w_o, w_candidate = np.split(weights.gates, 4)
     b_i, b_f, b_o, b_candidate = np.split(weights.bias, 4)

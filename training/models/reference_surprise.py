@@ -53,11 +53,20 @@ class SketchReference:
         above = [i for i, (value, _) in enumerate(centroids) if value >= q]
         if not above:
             return self._beyond_all(q, centroids, total)
-        reached = self._reached(q, centroids, above[0], total)
+        reached = self._reached(
+            q,
+            centroids,
+            above[0],
+            total,
+        )
         return -math.log10((reached + 0.5) / (total + 1))
 
     def _reached(
-        self, q: float, centroids: Sequence[tuple[float, float]], i: int, total: float
+        self,
+        q: float,
+        centroids: Sequence[tuple[float, float]],
+        i: int,
+        total: float,
     ) -> float:
         """Weight at q or above. Centroid i is the first that is not below q."""
         value, weight = centroids[i]

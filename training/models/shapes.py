@@ -78,7 +78,11 @@ class ShapePrototypes(nn.Module):
         return torch.cat([torch.zeros(prototypes), free, torch.zeros(sum(rest))])
 
     def forward(
-        self, z: Tensor, present: Tensor, count: Tensor, state: Sequence[Tensor]
+        self,
+        z: Tensor,
+        present: Tensor,
+        count: Tensor,
+        state: Sequence[Tensor],
     ) -> tuple[Tensor, list[Tensor]]:
         """Novelty [B, N] of N metrics, and the next state.
 
@@ -115,7 +119,11 @@ class ShapePrototypes(nn.Module):
         return novelty, [moved, used.flatten(0, 1), pattern, extreme, novelty]
 
     def _extremes(
-        self, z: Tensor, present: Tensor, count: Tensor, extreme: Tensor
+        self,
+        z: Tensor,
+        present: Tensor,
+        count: Tensor,
+        extreme: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The extreme so far [B, N], and 1 where this point completes it."""
         every = self.get_buffer("every")

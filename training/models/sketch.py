@@ -84,7 +84,11 @@ class Sketch(nn.Module):
         self.register_buffer("halves", torch.tensor([[-0.5], [0.5]]))
 
     def forward(
-        self, q: Tensor, values: Tensor, weights: Tensor, settled: Tensor
+        self,
+        q: Tensor,
+        values: Tensor,
+        weights: Tensor,
+        settled: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """How surprising q [1, M] is, and the sketch [K, M] that has seen it.
 
@@ -108,60 +112,69 @@ class Sketch(nn.Module):
         a, b = v.gather(0, ends).chunk(2)
         present = q < 0.5 * BIG
         known = (present & (b == q)).float()
-        gap = _Gap(a, b, w.gather(0, ends), mass.gather(0, ends[:1]), known)
+        at_ends = w.gather(0, ends)
+        below = mass.gather(0, ends[:1])
+        gap = _Gap(a, b, at_ends, below, known)
         high, low = self._surprises(q, gap, v, mass)
-        whole = present.float()
-        doubt = settled * (torch.maximum(high, low) - DOUBTED).clamp(min=0.0)
-        learned = whole / (1.0 + doubt)
-        lower_w = before * w
-        # q goes to its place, and all after it move up
-        wide_v = torch.maximum(v[:-1], torch.minimum(v[1:], q))
-        moved_w = lower_w[1:] + (w - lower_w)[:-1]
-        wide_w = moved_w + learned * (before[:-1] - before[1:])
-        equal = known * w.gather(0, ends[1:]) / mass[-1:].clamp(min=TINY)
-        return high, low, equal, *self._merge(wide_v, wide_w, under - 1.0, known)
+        learned = _weight(present, high, low, settled)
+        wide = _insert(q, learned, before, v, w)
+        of_q = known * w.gather(0, ends[1:])
+        equal = of_q / mass[-1:].clamp(min=TINY)
+        values, weights = self._merge(*wide, under - 1.0, known)
+        return high, low, equal, values, weights
 
     def _surprises(
-        self, q: Tensor, gap: _Gap, v: Tensor, mass: Tensor
+        self,
+        q: Tensor,
+        gap: _Gap,
+        v: Tensor,
+        mass: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Surprise above and below [1, M].
 
         ``v`` are all centroids between -BIG and BIG, ``mass`` the weight up to each,
         both [K + 2, M].
         """
-        a, b, weights, below, known = gap
         total = mass[-1:]
-        a_w, b_w = weights.chunk(2)
-        above_all = (b > 0.5 * BIG).float()
-        below_all = (a < -0.5 * BIG).float()
+        a_w, b_w = gap.weights.chunk(2)
+        above_all = (gap.b > 0.5 * BIG).float()
+        below_all = (gap.a < -0.5 * BIG).float()
         not_above = 1.0 - above_all
-        share = (q - a) / (b - a).clamp(min=TINY)
-        up_to = (below + self.get_buffer("halves") * weights).clamp(min=_LEAST_MASS)
+        share = (q - gap.a) / (gap.b - gap.a).clamp(min=TINY)
+        half_weights = self.get_buffer("halves") * gap.weights
+        up_to = (gap.below + half_weights).clamp(min=_LEAST_MASS)
         up_to_a, up_to_b = up_to.chunk(2)
-        from_a, from_b = (total - up_to).clamp(min=_LEAST_MASS).chunk(2)
-        at_b = torch.maximum(known, below_all) * b_w
+        beyond_each = (total - up_to).clamp(min=_LEAST_MASS)
+        from_a, from_b = beyond_each.chunk(2)
+        at_b = torch.maximum(gap.known, below_all) * b_w
         own = 0.5 * (at_b + above_all * a_w) + 0.5
         near = torch.cat([from_a, up_to_b])
         far = torch.cat([from_b, up_to_a])
         along = torch.cat([share, 1.0 - share])
         tail = near * torch.exp(along * torch.log(far / near))
-        outer = total * ((1.0 - _OUTER) * above_all + _OUTER * not_above)
-        place = (self.get_buffer("ones") @ (mass < outer).float()).long()
-        tenth = v.gather(0, place)
-        extreme = above_all * a + not_above * b
-        span = (extreme - tenth).abs()
-        width = torch.maximum(span, _LEAST_WIDTH * extreme.abs()).clamp(min=TINY)
-        excess = 1.0 + ((q - extreme).abs() / width).clamp(max=_FARTHEST)
-        outside = torch.cat([above_all, below_all - below_all * known])
+        outer_share = (1.0 - _OUTER) * above_all + _OUTER * not_above
+        tenth = self._value_at(total * outer_share, v, mass)
+        extreme = above_all * gap.a + not_above * gap.b
+        excess = _excess(q, extreme, tenth)
+        outside = torch.cat([above_all, below_all - below_all * gap.known])
         beyond = outside * (2.0 * excess * excess)
         # what is beyond is at least 2, what is not is at most 2
         rarity = torch.maximum(1.0 / (tail + own), beyond)
-        surprise = torch.log10((total + 1.0) * rarity).clamp(max=MOST_SURPRISED)
-        high, low = surprise.chunk(2)
+        surprise = torch.log10((total + 1.0) * rarity)
+        high, low = surprise.clamp(max=MOST_SURPRISED).chunk(2)
         return high, low
 
+    def _value_at(self, weight: Tensor, v: Tensor, mass: Tensor) -> Tensor:
+        """The value [1, M] of the centroid at which ``weight`` [1, M] is reached."""
+        under = self.get_buffer("ones") @ (mass < weight).float()
+        return v.gather(0, under.long())
+
     def _merge(
-        self, v: Tensor, w: Tensor, own: Tensor, known: Tensor
+        self,
+        v: Tensor,
+        w: Tensor,
+        own: Tensor,
+        known: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """K centroids [K, M] of K + 1: one pair becomes one.
 
@@ -173,8 +186,10 @@ class Sketch(nn.Module):
         inner = w[1:-2]
         from_below = mass[2:-1]
         from_above = mass[-1:] - mass[1:-2] + inner
-        outwards = torch.minimum(from_below, from_above).clamp(min=_LEAST_WEIGHT)
-        cost = (inner + w[2:-1]) / outwards + self.get_buffer("handicap")
+        outwards = torch.minimum(from_below, from_above)
+        outwards = outwards.clamp(min=_LEAST_WEIGHT)
+        pair_w = inner + w[2:-1]
+        cost = pair_w / outwards + self.get_buffer("handicap")
         cheapest = cost.argmin(0, keepdim=True).float() + 1.0
         last_is_empty = (w[-1:] <= 0).float()
         at = torch.maximum(cheapest, (self.centroids - 1.0) * last_is_empty)
@@ -183,10 +198,52 @@ class Sketch(nn.Module):
         one, other = v.gather(0, pair).chunk(2)
         one_w, other_w = w.gather(0, pair).chunk(2)
         both_w = (one_w + other_w).clamp(min=_LEAST_WEIGHT)
-        middle = one + other_w / both_w * (other - one)
+        share = other_w / both_w
+        middle = one + share * (other - one)
         # far below a value before the pair, the middle at the pair, far above a value
         # after it: so a value stays, becomes the middle, or moves up
         target = self.get_buffer("apart") - 4.0 * BIG * at + middle
         staying = (self.get_buffer("place") <= at).float() * w
-        merged_v = torch.maximum(v[:-1], torch.minimum(v[1:], target))
-        return merged_v, staying[:-1] + (w - staying)[1:]
+        previous = v[:-1]
+        merged_v = torch.maximum(previous, torch.minimum(v[1:], target))
+        kept = staying[:-1]
+        moving_down = (w - staying)[1:]
+        return merged_v, kept + moving_down
+
+
+def _weight(present: Tensor, high: Tensor, low: Tensor, settled: Tensor) -> Tensor:
+    """How much a value teaches [1, M]: less the more it surprises, 0 if missing."""
+    whole = present.float()
+    surprise = torch.maximum(high, low)
+    doubt = settled * (surprise - DOUBTED).clamp(min=0.0)
+    return whole / (1.0 + doubt)
+
+
+def _insert(
+    q: Tensor,
+    weight: Tensor,
+    before: Tensor,
+    v: Tensor,
+    w: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Values and weights [K + 1, M] with q [1, M] in its place; all after it move up.
+
+    ``before`` [K + 2, M] is 1 at the centroids below q.
+    """
+    lower_w = before * w
+    previous = v[:-1]
+    wide_v = torch.maximum(previous, torch.minimum(v[1:], q))
+    staying = lower_w[1:]
+    moving_up = (w - lower_w)[:-1]
+    others = staying + moving_up
+    place = before[:-1] - before[1:]
+    return wide_v, others + weight * place
+
+
+def _excess(q: Tensor, extreme: Tensor, tenth: Tensor) -> Tensor:
+    """1 and the distance of q from the extreme value, in widths of the Pareto tail."""
+    span = (extreme - tenth).abs()
+    least_width = _LEAST_WIDTH * extreme.abs()
+    width = torch.maximum(span, least_width).clamp(min=TINY)
+    distance = (q - extreme).abs() / width
+    return 1.0 + distance.clamp(max=_FARTHEST)

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,15 +38,19 @@ from training.models.flatline import flatline_surprise
 from training.models.layout import StateLayout
 from training.models.shapes import BOOKS, Shape, ShapePrototypes
 from training.models.sketch import BIG, TINY, Sketch
+from training.models.surprise_state import (
+    CENTROIDS,
+    SLOTS,
+    Days,
+    FrontState,
+    Point,
+    Surprises,
+    state_parts,
+)
 
 _DAY = 86_400.0  # seconds
 # Weights of the channels' surprises in the score; each shape's novelty weighs 1.
 WEIGHTS = (1.0, 1.0, 1.0, 1.5)
-# Centroids of a channel's sketch: with 12, a single metric's state stays within 512
-# floats.
-CENTROIDS = 12
-# Slots of a day, 90 minutes each.
-SLOTS = 16
 # The first days of their kind; 0 is Monday.
 SATURDAY = 5.0
 MONDAY = 0.0
@@ -86,106 +89,7 @@ _UPDATE_CLIP = 5.0
 _FINITE_SQUARE = 1e18
 
 
-class Point(NamedTuple):
-    """One point of N metrics.
-
-    Attributes:
-        x: the value, finite, [1, N].
-        present: 1, or 0 if the value is missing, [1, N].
-        slot: the slot of the day, see :func:`slot_of`, [1, N].
-        day: the day of the week, 0 Monday, [1, N].
-        tick: the stream's tick interval in seconds, [1, N].
-    """
-
-    x: Tensor
-    present: Tensor
-    slot: Tensor
-    day: Tensor
-    tick: Tensor
-
-
-class Surprises(NamedTuple):
-    """What the front says of a point.
-
-    Attributes:
-        one_sided: the channels' surprises, >= 0, [C, N].
-        signed: the same with a sign, for the network, [C, N].
-        flatline: the surprise that the value does not change, [1, N].
-        expected: the value that is usual in this slot, [1, N].
-    """
-
-    one_sided: Tensor
-    signed: Tensor
-    flatline: Tensor
-    expected: Tensor
-
-
-class _Days(NamedTuple):
-    """What is usual in each slot: on a working day, by how much a weekend differs, how
-    often each was seen [SLOTS, N], and what they drift by [1, N].
-    """
-
-    working: Tensor
-    weekend: Tensor
-    often: Tensor
-    drift: Tensor
-
-
-class _State(NamedTuple):
-    """A metric's parts of the state row, in order, each [width, N]."""
-
-    days: _Days
-    levels: Tensor
-    points: Tensor
-    means: Tensor
-    center: Tensor
-    variance: Tensor
-    runs: Tensor
-    shapes: list[Tensor]
-    values: Tensor
-    weights: Tensor
-
-    @classmethod
-    def named(cls, parts: Sequence[Tensor]) -> _State:
-        levels, points, means, center, variance, runs, *shapes, values, weights = parts[
-            4:
-        ]
-        return cls(
-            _Days(*parts[:4]),
-            levels,
-            points,
-            means,
-            center,
-            variance,
-            runs,
-            shapes,
-            values,
-            weights,
-        )
-
-    def parts(self) -> list[Tensor]:
-        head = [self.levels, self.points, self.means, self.center, self.variance]
-        sketches = [self.values, self.weights]
-        return [*self.days, *head, self.runs, *self.shapes, *sketches]
-
-
-def _parts(channels: int, shapes: Sequence[int]) -> tuple[tuple[str, int], ...]:
-    """Name and width of each part of a metric's state."""
-    return (
-        ("working", SLOTS),
-        ("weekend", SLOTS),
-        ("often", SLOTS),
-        ("drift", 1),
-        ("levels", 2),  # running mean, previous value
-        ("points", 1),
-        ("means", 3),  # fast, slow, unexplained by the slot
-        ("center", 2),  # mean of the value and of the unexplained
-        ("variance", 2),
-        ("runs", RUNS),
-        *((f"shapes-{i}", width) for i, width in enumerate(shapes)),
-        ("values", channels * CENTROIDS),
-        ("weights", channels * CENTROIDS),
-    )
+_Stepped = tuple[Surprises, list[Tensor]]
 
 
 class Front(nn.Module):
@@ -198,7 +102,7 @@ class Front(nn.Module):
         self.weights = (*WEIGHTS, *(1.0 for _ in shapes))
         self.channels = len(self.weights)
         of_shapes = self.books.widths if self.books is not None else []
-        self.layout = StateLayout(1, _parts(self.channels, of_shapes))
+        self.layout = StateLayout(1, state_parts(self.channels, of_shapes))
         slots = torch.arange(SLOTS)
         apart = (slots[:, None] - slots[None, :]).remainder(SLOTS)
         beside = torch.where((apart == 1) | (apart == SLOTS - 1), _NEIGHBOUR, 0.0)
@@ -239,20 +143,24 @@ class Front(nn.Module):
         :class:`Surprises` and the next state.
         """
         parts = torch.split(state, list(self.widths))
-        point = Point(x, present, slot, day, tick)
+        point = Point(
+            x,
+            present,
+            slot,
+            day,
+            tick,
+        )
         found, moved = self.step(point, parts)
         return *found, torch.cat(moved)
 
-    def step(
-        self, point: Point, parts: Sequence[Tensor]
-    ) -> tuple[Surprises, list[Tensor]]:
+    def step(self, point: Point, parts: Sequence[Tensor]) -> _Stepped:
         """:meth:`forward` with the state in its parts, before and after.
 
         Each gain is 0 where x is missing, so nothing has to be put back.
         """
         x = point.x
         present = point.present
-        state = _State.named(parts)
+        state = FrontState.named(parts)
         absent = 1.0 - present
         first = (state.points < 0.5).float()
         mean, last = (state.levels + first * x).chunk(2)  # 0 before the first
@@ -261,43 +169,42 @@ class Front(nn.Module):
         expected, residual, days = self._explain(point, mean, state.days)
         residual = _above_rounding(residual, x)
         gain = present / (state.points + 1.0)
-        mean = mean + torch.maximum(gain, _MEAN_GAIN * present) * (x - mean)
+        mean_gain = torch.maximum(gain, _MEAN_GAIN * present)
+        mean = mean + mean_gain * (x - mean)
         both = torch.cat([x, residual])
-        center = state.center + first * present * both
-        z, center, variance = self._standardise(
-            both, center, state.variance, state.points, gain
-        )
+        state = state._replace(center=state.center + first * present * both)
+        z, center, variance = self._standardise(both, state, gain)
         means = self._follow(point, state.means, gain, both)
-        fast, slow, unexplained = means.chunk(3)
-        trend = [x, x - last, _above_rounding(fast - slow, x), unexplained]
-        q = torch.cat(trend)
+        q = self._of_means(x, last, means)
         shapes = state.shapes
         if self.books is not None:
             novelty, shapes = self.books(z, present, state.points, shapes)
             q = torch.cat([q, novelty])
         one_sided, signed, values, weights = self._surprises(q, present, state)
-        count = state.points + present
-        count = count - COUNTED / 2 * (count > COUNTED).float()
-        levels = torch.cat([mean, present * x + absent * state.levels[1:]])
-        runs_now = present * torch.cat(runs) + absent * state.runs
-        moved = _State(
-            days,
-            levels,
-            count,
-            means,
-            center,
-            variance,
-            runs_now,
-            shapes,
-            values,
-            weights,
+        after = _remember(state, point, absent, mean, runs)._replace(
+            days=days,
+            means=means,
+            center=center,
+            variance=variance,
+            shapes=shapes,
+            values=values,
+            weights=weights,
         )
         found = Surprises(one_sided, signed, present * still, expected)
-        return found, moved.parts()
+        return found, after.parts()
+
+    def _of_means(self, x: Tensor, last: Tensor, means: Tensor) -> Tensor:
+        """The channels without a shape [4, N]: the value x, its change from ``last``,
+        its trend, and the slow mean of what the hour does not explain.
+        """
+        fast, slow, unexplained = means.chunk(3)
+        change = x - last
+        trend = _above_rounding(fast - slow, x)
+        return torch.cat([x, change, trend, unexplained])
 
     def _explain(
-        self, point: Point, mean: Tensor, days: _Days
-    ) -> tuple[Tensor, Tensor, _Days]:
+        self, point: Point, mean: Tensor, days: Days
+    ) -> tuple[Tensor, Tensor, Days]:
         """What is usual in this slot, what that leaves of x, and the days after x.
 
         A slot is read with its neighbours and with the mean of all. It holds four
@@ -312,46 +219,60 @@ class Front(nn.Module):
         working, more, often, drift = days
         x = point.x
         weekend = (point.day > SATURDAY - 0.5).float()
-        turn = (point.day == SATURDAY).float() - (point.day == MONDAY).float()
+        turn = _is(point.day, SATURDAY) - _is(point.day, MONDAY)
         now = (point.slot == self.get_buffer("slots")).float()
         weight = (self.get_buffer("neighbours") @ now) * often
         shown = working + weekend * more
-        read = _OF_ALL * mean + (weight * shown).sum(0, keepdim=True)
-        usual = read / (_OF_ALL + weight.sum(0, keepdim=True))
+        usual = _weighted_mean(mean, shown, weight)
         tick = point.tick.clamp(min=1e-3)
-        least = 1.0 - torch.exp(tick * (math.log(_KEPT) * SLOTS / _DAY))
+        kept_per_second = math.log(_KEPT) * SLOTS / _DAY
+        least = 1.0 - torch.exp(tick * kept_per_second)
         now = point.present * now
         met = now * (often > 0.5).float()
-        off = (met * (x - shown)).sum(0, keepdim=True)
+        off = _total(met * (x - shown))
         gain = torch.maximum(1.0 / (often + 1.0), least)
-        own = met * gain * ((1.0 - SHARED) * turn * (off - drift))
+        learned = met * gain
+        of_this_kind = (1.0 - SHARED) * turn * (off - drift)
+        own = learned * of_this_kind
         working = working + now * gain * (x - shown) - weekend * own
-        ordinary = met.sum(0, keepdim=True) * (1.0 - turn.abs())
-        drift_gain = ordinary * (1.0 - torch.exp(tick * (-1.0 / _DRIFT_MEMORY)))
-        drift = drift + drift_gain * (off - drift)
+        ordinary = _total(met) * (1.0 - turn.abs())
+        forgotten = 1.0 - torch.exp(tick * (-1.0 / _DRIFT_MEMORY))
+        drift = drift + ordinary * forgotten * (off - drift)
         residual = x - usual
         weekends = more + own
         often = torch.minimum(often + now, 1.0 / least)
-        return usual, residual, _Days(working, weekends, often, drift)
+        return usual, residual, Days(working, weekends, often, drift)
 
     def _standardise(
-        self, q: Tensor, mean: Tensor, variance: Tensor, count: Tensor, gain: Tensor
+        self, q: Tensor, state: FrontState, gain: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """q [2, N] in standard deviations from its running mean, and mean and variance
         after it.
         """
+        mean = state.center
+        variance = state.variance
         deviation = torch.sqrt(variance)
         d = q - mean
-        unit = (deviation + 1e-3 * mean.abs()).clamp(min=TINY)
-        z = (d / unit).clamp(-_STANDARD_CLIP, _STANDARD_CLIP) * (count > 1.5).float()
-        limited = (deviation > 0).float() * (count > SETTLED - 0.5).float()
+        least_unit = 1e-3 * mean.abs()
+        unit = (deviation + least_unit).clamp(min=TINY)
+        clipped = (d / unit).clamp(-_STANDARD_CLIP, _STANDARD_CLIP)
+        z = clipped * (state.points > 1.5).float()
+        varies = (deviation > 0).float()
+        limited = varies * (state.points > SETTLED - 0.5).float()
         limit = _UPDATE_CLIP * deviation + _FINITE_SQUARE * (1.0 - limited)
         limit = limit.clamp(max=_FINITE_SQUARE)
         d = torch.minimum(torch.maximum(d, -limit), limit)
-        return z, mean + gain * d, (1.0 - gain) * (variance + gain * d * d)
+        center = mean + gain * d
+        left = 1.0 - gain
+        spread = variance + gain * d * d
+        return z, center, left * spread
 
     def _follow(
-        self, point: Point, means: Tensor, gain: Tensor, both: Tensor
+        self,
+        point: Point,
+        means: Tensor,
+        gain: Tensor,
+        both: Tensor,
     ) -> Tensor:
         """The running means [3, N] after the point; ``both`` are x and its residual."""
         seconds, fewest, most = self.get_buffer("spans")
@@ -361,7 +282,7 @@ class Front(nn.Module):
         return means + gains * (torch.cat([point.x, both]) - means)
 
     def _surprises(
-        self, q: Tensor, present: Tensor, state: _State
+        self, q: Tensor, present: Tensor, state: FrontState
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One-sided and signed surprises of the channels q [C, N], and their sketches'
         values and weights after them.
@@ -370,20 +291,63 @@ class Front(nn.Module):
         c = self.channels
         # BIG where the value is missing
         q = torch.maximum(q, BIG - 2.0 * BIG * present).reshape(1, -1)
-        past = (part.reshape(CENTROIDS, -1) for part in (state.values, state.weights))
         high, low, equal, values, weights = self.sketch(
-            q, *past, torch.cat([settled] * c, dim=1)
+            q,
+            state.values.reshape(CENTROIDS, -1),
+            state.weights.reshape(CENTROIDS, -1),
+            torch.cat([settled] * c, dim=1),
         )
         trusted = present * settled
         of_value = equal[:, : present.shape[1]]
         others = ((1.0 - of_value) / _OTHER_VALUES).clamp(max=1.0)
         trusted = trusted * others
         high = high.reshape(c, -1) * trusted
-        low = low.reshape(c, -1) * (trusted * self.get_buffer("two_sided"))
+        low = low.reshape(c, -1)
+        low = low * (trusted * self.get_buffer("two_sided"))
         one_sided = torch.maximum(high, low)
         signed = (high - low).clamp(-_SIGNED_CLIP, _SIGNED_CLIP)
         rows = CENTROIDS * c
-        return one_sided, signed, values.reshape(rows, -1), weights.reshape(rows, -1)
+        values = values.reshape(rows, -1)
+        weights = weights.reshape(rows, -1)
+        return one_sided, signed, values, weights
+
+
+def _remember(
+    state: FrontState,
+    point: Point,
+    absent: Tensor,
+    mean: Tensor,
+    runs: Sequence[Tensor],
+) -> FrontState:
+    """The state with a point that is counted, its value, and its mean and runs.
+
+    ``absent`` [1, N] is 1 where x is missing: there the state stays as it is.
+    """
+    present = point.present
+    count = state.points + present
+    count = count - COUNTED / 2 * (count > COUNTED).float()
+    value = present * point.x + absent * state.levels[1:]
+    return state._replace(
+        points=count,
+        levels=torch.cat([mean, value]),
+        runs=present * torch.cat(list(runs)) + absent * state.runs,
+    )
+
+
+def _is(days: Tensor, day: float) -> Tensor:
+    """1 where it is this day of the week, else 0."""
+    return (days == day).float()
+
+
+def _total(of_slots: Tensor) -> Tensor:
+    """The sum [1, N] over the slots of a day."""
+    return of_slots.sum(0, keepdim=True)
+
+
+def _weighted_mean(mean: Tensor, of_slots: Tensor, weight: Tensor) -> Tensor:
+    """The mean of all [1, N] and of the slots [SLOTS, N], by their weight."""
+    read = _OF_ALL * mean + _total(weight * of_slots)
+    return read / (_OF_ALL + _total(weight))
 
 
 def slot_of(second: Tensor) -> Tensor:

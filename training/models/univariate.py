@@ -20,17 +20,14 @@ The 4 keeps the score positive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from detector.events import F32
-from training.history.history import History
-from training.models.layout import StateLayout
-from training.models.multivariate import (
+from training.models.autoencoder import (
     AutoencoderNetwork,
     Cell,
     Residual,
@@ -38,9 +35,11 @@ from training.models.multivariate import (
     asinh,
     reconstruction_only,
 )
+from training.models.columns import as_row, as_rows, columns, total
+from training.models.layout import StateLayout
 from training.models.sketch import BIG, Sketch
-from training.models.surprise import LARGEST, SETTLED, Front, Point, slot_of
-from training.models.walk import Wave, by_stream, walk
+from training.models.surprise import LARGEST, SETTLED, Front, slot_of
+from training.models.surprise_state import Point, Surprises
 
 # Metrics that this step takes. From two on, what moves together is told better from
 # each other than from each one's own past: VUS-PR on made hosts of two, three and four
@@ -56,8 +55,6 @@ _RANK_MEMORY = 0.9998
 _QUICK = 0.5
 # Keeps the logarithm of the error finite.
 _LEAST_ERROR = 1e-3
-# Floats from which on a part of the row is wide, see :func:`_columns`.
-_WIDE = 32
 # The ages, in points, between which a stream's age counts, and its weight.
 _NEW = 100.0
 _OLD = 1e6
@@ -89,11 +86,38 @@ def state_layout(features: int, hidden: int, front: Front) -> StateLayout:
     )
 
 
+# The first six parts of a stream's state.
+_NetworkState = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class _StreamState(NamedTuple):
+    """What the step keeps of each stream beside the front's part, each [width, B].
+
+    The names and their order are those of :func:`state_layout`.
+    """
+
+    encoder_h: Tensor
+    encoder_c: Tensor
+    decoder_h: Tensor
+    decoder_c: Tensor
+    bias: Tensor
+    energy: Tensor
+    error: Tensor
+    fused: Tensor
+    tick: Tensor
+    ranked: Tensor
+    ranks: Tensor
+
+
 class UnivariateStep(nn.Module):
     """ONE step over a batch of streams of few metrics: what the daemon runs."""
 
     def __init__(
-        self, network: AutoencoderNetwork, power: float, features: int, front: Front
+        self,
+        network: AutoencoderNetwork,
+        power: float,
+        features: int,
+        front: Front,
     ) -> None:
         super().__init__()
         self.layout = state_layout(features, network.hidden, front)
@@ -118,58 +142,125 @@ class UnivariateStep(nn.Module):
         Inside, the streams are on the last axis: rows are transposed once on the way in
         and once on the way out.
         """
-        features = self.layout.features
-        x = x.T if features > 1 else x.reshape(1, -1)
+        x = x.T if self.layout.features > 1 else x.reshape(1, -1)
         since, second, day = clock.T.chunk(3)
-        parts = _columns(state, self._widths)
-        eh, ec, dh, dc, bias, energy, error, fused, tick, ranked, ranks, *rest = parts
-        metrics = self._each_metric(rest)
-        age = self._each_stream(metrics[self._points]).amax(dim=0, keepdim=True)
+        before, metrics = self._split(state)
+        points = self._each_stream(metrics[self._points])
+        age = points.amax(dim=0, keepdim=True)
         missing = torch.isnan(x)
         present = (~missing).float()
         filled = torch.where(missing, 0.0, x.clamp(-LARGEST, LARGEST))
-        tick = track_interval(tick, since, age)
-        point = Point(
-            x=_row(filled),
-            present=_row(present),
-            slot=_row(slot_of(second), features),
-            day=_row(day, features),
-            tick=_row(tick, features),
-        )
+        tick = track_interval(before.tick, since, age)
+        point = self._point(filled, present, second, day, tick)
         found, metrics = self.front.step(point, metrics)
-        z = self._each_stream(found.signed)
-        eh, ec = self.encoder(asinh(z), eh, ec, dim=0)
-        code = torch.tanh(affine(self.bottleneck, eh, 0))
-        dh, dc = self.decoder(code, dh, dc, dim=0)
-        seen = torch.cat([present] * self.front.channels)
-        reconstruction = affine(self.output, dh, 0)
-        errors, bias, energy = self.residual(
-            z, reconstruction, seen, bias, energy, age, dim=0
-        )
+        errors, network = self._reconstruct(found, present, before, age)
         some = present.amax(dim=0, keepdim=True)
-        count = _total(present).clamp(min=1.0)
-        gain = _QUICK * some
-        mean_error = _total(errors) / (self.front.channels * count)
-        error = error + gain * (mean_error - error)
-        own = self._each_stream(
-            self.get_buffer("weights") @ found.one_sided + found.flatline
-        )
-        own = own * own
-        total = _total(own)
-        fused = self._fuse(fused, torch.sqrt(total / count), error, age, some)
-        score, ranked, ranks = self._score(fused, ranked, ranks, age, some)
-        share = own / total.clamp(min=1e-12)
-        head = [eh, ec, dh, dc, bias, energy, error, fused, tick, ranked, ranks]
-        row = torch.cat([*head, *(self._each_stream(m) for m in metrics)])
+        count = total(present).clamp(min=1.0)
+        error = self._smooth_error(before.error, errors, count, some)
+        squares = self._evidence(found)
+        square = total(squares)
+        evidence = torch.sqrt(square / count)
+        fused = self._fuse(before.fused, evidence, error, age, some)
+        score, ranked, ranks = self._score(fused, before, age, some)
+        share = squares / square.clamp(min=1e-12)
+        after = _StreamState(*network, error, fused, tick, ranked, ranks)
+        row = torch.cat([*after, *map(self._each_stream, metrics)])
         return (
             score.reshape(-1),
-            _transposed(self._each_stream(found.expected)),
-            _transposed(share),
-            _transposed(row),
+            as_rows(self._each_stream(found.expected)),
+            as_rows(share),
+            as_rows(row),
         )
 
+    def _split(self, state: Tensor) -> tuple[_StreamState, list[Tensor]]:
+        """Rows [B, S] as the streams' own state and the front's parts [width, F B]."""
+        parts = columns(state, self._widths)
+        own = len(_StreamState._fields)
+        return _StreamState(*parts[:own]), self._each_metric(parts[own:])
+
+    def _point(
+        self,
+        x: Tensor,
+        present: Tensor,
+        second: Tensor,
+        day: Tensor,
+        tick: Tensor,
+    ) -> Point:
+        """A column for each metric, of x and present [F, B] and the rest [1, B]."""
+        features = self.layout.features
+        return Point(
+            x=as_row(x),
+            present=as_row(present),
+            slot=as_row(slot_of(second), features),
+            day=as_row(day, features),
+            tick=as_row(tick, features),
+        )
+
+    def _reconstruct(
+        self,
+        found: Surprises,
+        present: Tensor,
+        before: _StreamState,
+        age: Tensor,
+    ) -> tuple[Tensor, _NetworkState]:
+        """The network's error of each channel [C F, B], and the network's part of the
+        next state, in its order.
+        """
+        z = self._each_stream(found.signed)
+        encoder_h, encoder_c = self.encoder(
+            asinh(z),
+            before.encoder_h,
+            before.encoder_c,
+            dim=0,
+        )
+        code = torch.tanh(affine(self.bottleneck, encoder_h, 0))
+        decoder_h, decoder_c = self.decoder(
+            code,
+            before.decoder_h,
+            before.decoder_c,
+            dim=0,
+        )
+        seen = torch.cat([present] * self.front.channels)
+        errors, bias, energy = self.residual(
+            z,
+            affine(self.output, decoder_h, 0),
+            seen,
+            before.bias,
+            before.energy,
+            age,
+            dim=0,
+        )
+        return errors, (encoder_h, encoder_c, decoder_h, decoder_c, bias, energy)
+
+    def _smooth_error(
+        self,
+        error: Tensor,
+        errors: Tensor,
+        count: Tensor,
+        some: Tensor,
+    ) -> Tensor:
+        """The running mean error [1, B] after the channels' ``errors`` [C F, B].
+
+        ``count`` [1, B] are the metrics that are present, ``some`` is 1 if any is.
+        """
+        gain = _QUICK * some
+        sum_of_errors = total(errors)
+        mean_error = sum_of_errors / (self.front.channels * count)
+        return error + gain * (mean_error - error)
+
+    def _evidence(self, found: Surprises) -> Tensor:
+        """The square [F, B] of each metric's own evidence."""
+        of_channels = self.get_buffer("weights") @ found.one_sided
+        own = self._each_stream(of_channels + found.flatline)
+        return own * own
+
     def _fuse(
-        self, fused: Tensor, evidence: Tensor, error: Tensor, age: Tensor, some: Tensor
+        self,
+        fused: Tensor,
+        evidence: Tensor,
+        error: Tensor,
+        age: Tensor,
+        some: Tensor,
     ) -> Tensor:
         """F [1, B] after a point: the evidence of the metrics and of the network."""
         weight = sum(self.front.weights)
@@ -180,17 +271,24 @@ class UnivariateStep(nn.Module):
         return fused + gain * (now - fused)
 
     def _score(
-        self, fused: Tensor, ranked: Tensor, ranks: Tensor, age: Tensor, some: Tensor
+        self,
+        fused: Tensor,
+        before: _StreamState,
+        age: Tensor,
+        some: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The score [1, B], and the sketch of F after the point."""
         settled = (age > SETTLED - 0.5).float()
-        rank, _, _, *seen = self.sketch(fused, ranked, ranks, settled)
+        old = before.ranked, before.ranks
+        rank, _, _, *seen = self.sketch(fused, *old, settled)
         ranked, ranks = (
-            some * new + (1.0 - some) * old
-            for new, old in zip(seen, (ranked, ranks), strict=True)
+            some * new + (1.0 - some) * held
+            for new, held in zip(seen, old, strict=True)
         )
-        experience = _AGE_WEIGHT * torch.log10(age.clamp(_NEW, _OLD) / 1000.0)
-        score = (2.0 * fused + rank * settled - experience + _SHIFT).clamp(min=0.0)
+        thousands = age.clamp(_NEW, _OLD) / 1000.0
+        experience = _AGE_WEIGHT * torch.log10(thousands)
+        rarity = 2.0 * fused + rank * settled
+        score = (rarity - experience + _SHIFT).clamp(min=0.0)
         return score, ranked, ranks
 
     @property
@@ -213,49 +311,6 @@ class UnivariateStep(nn.Module):
         if self.layout.features == 1:
             return part
         return part.reshape(part.shape[0] * self.layout.features, -1)
-
-
-def _columns(rows: Tensor, widths: Sequence[int]) -> list[Tensor]:
-    """The parts of rows [B, S], each [width, B].
-
-    Wide parts are cut out before they are transposed. That spares a copy and is faster:
-    the columns of rows of 512 floats compete for the same few places of the cache.
-    """
-    runs: list[list[int]] = [[]]
-    for width in widths:
-        if runs[-1] and max(width, runs[-1][-1]) > _WIDE:
-            runs.append([])
-        runs[-1].append(width)
-    pieces = torch.split(rows, [sum(run) for run in runs], dim=1)
-    parts: list[Tensor] = []
-    for piece, run in zip(pieces, runs, strict=True):
-        turned = piece.T
-        parts += torch.split(turned, run) if len(run) > 1 else (turned,)
-    return parts
-
-
-def _row(part: Tensor, times: int = 1) -> Tensor:
-    """[F, B] as one row [1, F B], or [1, B] repeated ``times``."""
-    if times == 1 and part.shape[0] == 1:
-        return part
-    return torch.cat([part] * times, dim=1).reshape(1, -1)
-
-
-def _transposed(part: Tensor) -> Tensor:
-    """[S, B] as [B, S].
-
-    The second reshape is not idle. onnxruntime's optimiser moves a transpose through
-    everything up to one that undoes it. All between would be done on [B, S], which is
-    slow if S is small. It stops at a reshape.
-    """
-    if part.shape[0] == 1:
-        return part.reshape(-1, 1)
-    return part.reshape(-1).reshape(part.shape[0], -1).T
-
-
-def _total(part: Tensor) -> Tensor:
-    """The sum over the first axis, which is kept."""
-    return part if part.shape[0] == 1 else part.sum(dim=0, keepdim=True)
 
 
 def track_interval(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
@@ -292,47 +347,3 @@ def new_stream_row(first: F32, last: F32, layout: StateLayout) -> F32:
     for part in ("bias", "energy", "error"):
         row[at[part]] = np.median(last[:, at[part]], axis=0)
     return row
-
-
-def channels(history: History, lengths: Sequence[int], front: Front) -> tuple[F32, ...]:
-    """float32 [n_i, C F]: signed surprises of each stream's first n_i points, the
-    network's input.
-    """
-    streams = [
-        replace(s, times=s.times[:n], values=s.values[:n])
-        for s, n in zip(history.series, lengths, strict=True)
-    ]
-    features = len(history.features)
-    found = np.zeros((sum(lengths), front.channels * features), np.float32)
-    ticks = torch.tensor([s.tick for s in streams], dtype=torch.float32)
-
-    def step(wave: Wave, state: F32) -> F32:
-        signed, moved = _signed(front, wave, ticks[wave.streams], state)
-        found[wave.rows] = signed
-        return moved
-
-    row = np.tile(front.first().numpy(), features)
-    first = np.repeat(row[None], len(streams), axis=0)
-    with torch.no_grad():
-        walk(streams, first, history.local_times, step)
-    return by_stream(found, streams)
-
-
-def _signed(front: Front, wave: Wave, ticks: Tensor, state: F32) -> tuple[F32, F32]:
-    """Signed surprises [B, C F] of a wave, and the front's next states [B, size F]."""
-    streams, features = wave.x.shape
-    x = torch.from_numpy(wave.x.reshape(1, -1))
-    clock = torch.from_numpy(wave.clock).repeat_interleave(features, dim=0)
-    _, second, day = clock.T[:, None]
-    columns = torch.from_numpy(state.reshape(streams * features, -1)).T.contiguous()
-    _, signed, _, _, moved = front(
-        torch.nan_to_num(x).clamp(-LARGEST, LARGEST),
-        (~torch.isnan(x)).float(),
-        slot_of(second),
-        day,
-        ticks.repeat_interleave(features)[None],
-        columns,
-    )
-    by_channel = signed.reshape(front.channels, streams, features)
-    found = by_channel.transpose(0, 1).flatten(1)
-    return found.numpy(), moved.T.reshape(streams, -1).numpy()

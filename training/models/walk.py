@@ -79,7 +79,12 @@ def walk(
         now = times[rows]
         since = now - times[rows - 1] if t else ticks[:count]
         clock = clock_input(since, local_times(now))
-        wave = Wave(order[:count], rows, values[rows], clock)
+        wave = Wave(
+            order[:count],
+            rows,
+            values[rows],
+            clock,
+        )
         state[:count] = step(wave, state[:count])
     last = np.empty_like(state)
     last[order] = state
@@ -87,7 +92,10 @@ def walk(
 
 
 def score_streams(
-    engine: Engine, streams: Sequence[Series], first: F32, local_times: LocalTimes
+    engine: Engine,
+    streams: Sequence[Series],
+    first: F32,
+    local_times: LocalTimes,
 ) -> ScoredStreams:
     """Step every stream through ``engine`` from its row of ``first`` [N, S]."""
     width = streams[0].values.shape[1]

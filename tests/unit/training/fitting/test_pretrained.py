@@ -19,7 +19,7 @@ from training.fitting import pretrained as module
 from training.fitting.pretrained import NETWORK, pretrained_for
 from training.fitting.train import fit
 from training.history.history import Split
-from training.models.multivariate import AutoencoderNetwork
+from training.models.autoencoder import AutoencoderNetwork
 from training.settings import FitSettings
 
 

@@ -26,8 +26,8 @@ from training.evaluation.gate import Candidate, Comparison, compare_candidates
 from training.fitting import build_bundle as build
 from training.fitting.export import AnyStep, verify
 from training.history.history import History, load_history, split
+from training.models.network_input import channels
 from training.models.surprise import Front
-from training.models.univariate import channels
 from training.models.walk import score_history
 
 KOLKATA = 5.5 * 3600  # ahead of UTC, all the year round
