@@ -23,7 +23,13 @@ from detector.model.tail import TailFit
 from training.errors import TrainingError
 from training.evaluation.cases import why_no_cases
 from training.evaluation.gate import Comparison
-from training.fitting.calibrate import Calibration, HeldOut, NewStreams, calibrate
+from training.fitting.calibrate import (
+    Calibration,
+    HeldOut,
+    NewStreams,
+    Prior,
+    calibrate,
+)
 from training.fitting.candidate import (
     FittedModel,
     compare_with_baselines,
@@ -100,33 +106,103 @@ def build(
         pretrained = pretrained_for(settings, len(history.features))
         model = fit_model(history, settings, report_progress, pretrained)
         data = graph(model.step)
-        comparison = compare_with_baselines(model, data, history, splits, settings)
-        report_comparison(comparison or why_no_cases(history, splits))
-        if not settings.allow_worse:
-            _refuse_worse(model, comparison)
-        engine = open_graph(data, history, model.step.layout.size)
-        scored = score_history(engine, history, model.first)
-        initial = model.new_stream_row(scored.rows)
-        new = _scores_of_new_streams(engine, history, splits, model, scored, initial)
-        held_out = _held_out(history, splits, scored)
+        fit = _Fit(history, settings, splits, model, data)
+        comparison = _compare(fit, report_comparison)
+        scores = _score(fit)
         prior = None if pretrained is None else pretrained.prior
-        unseen = NewStreams(new, settings.warm_up)
-        found = calibrate(held_out, settings.alerting, unseen, prior)
-        findings = Findings(
-            history, settings, model.fitted, found, splits, scored, comparison
-        )
+        found = _calibrate(fit, scores, prior)
+        findings = _findings(fit, scores, found, comparison)
         files = {
             GRAPH: data,
-            STREAMS: _streams(history, model, scored, initial),
+            STREAMS: _streams(history, model, scores),
             REPORT: render(findings),
         }
-        manifest = _manifest(history, settings, model, found, comparison)
-        write_files(stage, files, manifest)
-        names = [s.name for s in history.series]
-        starts = [part.calibration for part in splits]
-        first_rows = dict(zip(names, starts, strict=True))
-        parity = verify(stage, model.step, history, first_rows)
+        write_files(stage, files, _manifest(fit, found, comparison))
+        parity = _verify(stage, fit)
     return Built(found.tail, parity)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A detector and what it was fitted to; ``graph`` is its ONNX file."""
+
+    history: History
+    settings: FitSettings
+    splits: Sequence[Split]
+    model: FittedModel
+    graph: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """What the graph makes of the history.
+
+    Attributes:
+        known: each stream from its own first row.
+        initial: float32 [S], the row of a stream that training has not seen.
+        new: float32 [n_i], scores as of streams that start from ``initial``.
+    """
+
+    known: ScoredStreams
+    initial: F32
+    new: Sequence[F32]
+
+
+def _compare(fit: _Fit, report_comparison: ReportComparison) -> Comparison | None:
+    """Compare with the baselines. Raises TrainingError as :func:`build` does."""
+    comparison = compare_with_baselines(
+        fit.model,
+        fit.graph,
+        fit.history,
+        fit.splits,
+        fit.settings,
+    )
+    report_comparison(comparison or why_no_cases(fit.history, fit.splits))
+    if not fit.settings.allow_worse:
+        _refuse_worse(fit.model, comparison)
+    return comparison
+
+
+def _score(fit: _Fit) -> _Scores:
+    history = fit.history
+    engine = open_graph(fit.graph, history, fit.model.step.layout.size)
+    known = score_history(engine, history, fit.model.first)
+    initial = fit.model.new_stream_row(known.rows)
+    new = _scores_of_new_streams(engine, fit, known, initial)
+    return _Scores(known, initial, new)
+
+
+def _calibrate(fit: _Fit, scores: _Scores, prior: Prior | None) -> Calibration:
+    """Thresholds of the rows that neither fit nor validation has seen."""
+    settings = fit.settings
+    held_out = _held_out(fit.history, fit.splits, scores.known)
+    unseen = NewStreams(scores.new, settings.warm_up)
+    return calibrate(held_out, settings.alerting, unseen, prior)
+
+
+def _findings(
+    fit: _Fit,
+    scores: _Scores,
+    found: Calibration,
+    comparison: Comparison | None,
+) -> Findings:
+    return Findings(
+        history=fit.history,
+        settings=fit.settings,
+        fitted=fit.model.fitted,
+        calibration=found,
+        splits=fit.splits,
+        scored=scores.known,
+        comparison=comparison,
+    )
+
+
+def _verify(stage: Path, fit: _Fit) -> float:
+    """:func:`verify` over the calibration rows."""
+    names = [s.name for s in fit.history.series]
+    starts = [part.calibration for part in fit.splits]
+    first_rows = dict(zip(names, starts, strict=True))
+    return verify(stage, fit.model.step, fit.history, first_rows)
 
 
 def _refuse_lean(history: History, settings: FitSettings) -> None:
@@ -166,26 +242,23 @@ def _held_out(
 
 def _scores_of_new_streams(
     engine: Engine,
-    history: History,
-    splits: Sequence[Split],
-    model: FittedModel,
-    scored: ScoredStreams,
+    fit: _Fit,
+    known: ScoredStreams,
     initial: F32,
 ) -> Sequence[F32]:
     """Scores as of streams that training has not seen, from their first point on."""
-    if model.cold_start:
-        return scored.scores
+    if fit.model.cold_start:
+        return known.scores
+    history = fit.history
     unseen = [
         series.part(part.calibration, len(series))
-        for series, part in zip(history.series, splits, strict=True)
+        for series, part in zip(history.series, fit.splits, strict=True)
     ]
     first = np.repeat(initial[None], len(unseen), axis=0)
     return score_streams(engine, unseen, first, history.local_times).scores
 
 
-def _streams(
-    history: History, model: FittedModel, scored: ScoredStreams, initial: F32
-) -> bytes:
+def _streams(history: History, model: FittedModel, scores: _Scores) -> bytes:
     """``streams.npz``: what the daemon starts each stream from."""
     series = history.series
     first = model.first
@@ -193,9 +266,9 @@ def _streams(
     seen = [s.times[-1] - s.times[0] + s.tick for s in series]
     return archived(
         {
-            "initial": initial,
+            "initial": scores.initial,
             "names": np.array([s.name for s in series], np.str_),
-            "rows": scored.rows,
+            "rows": scores.known.rows,
             "seen": np.array(seen),
             "first": first[:1] if begin_alike else first,
             "began": np.array([s.times[0] for s in series]),
@@ -203,13 +276,10 @@ def _streams(
     )
 
 
-def _manifest(
-    history: History,
-    settings: FitSettings,
-    model: FittedModel,
-    found: Calibration,
-    comparison: Comparison | None,
-) -> Manifest:
+def _manifest(fit: _Fit, found: Calibration, comparison: Comparison | None) -> Manifest:
+    history = fit.history
+    settings = fit.settings
+    model = fit.model
     return Manifest(
         schema=SCHEMA,
         name=settings.name,

@@ -48,7 +48,11 @@ TICK = 300.0
 STREAMS_OF_EACH_HALF = 220
 _PRINT_EVERY = 100  # steps
 SETTINGS = FitSettings(
-    name="builtin", version="1", seed=20_260_101, fit_share=0.8, validation_share=0.1
+    name="builtin",
+    version="1",
+    seed=20_260_101,
+    fit_share=0.8,
+    validation_share=0.1,
 )
 
 
@@ -81,7 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_builtin(
-    out: Path, settings: FitSettings, streams: int, points: tuple[int, int] = POINTS
+    out: Path,
+    settings: FitSettings,
+    streams: int,
+    points: tuple[int, int] = POINTS,
 ) -> None:
     """Make streams, fit, calibrate on others, export, verify.
 
@@ -108,13 +115,17 @@ def build_builtin(
             "calibration_sha256": strangers.digest,
             "made_by": "python -m training.fitting.builtin_bundle",
         }
-        write_files(stage, files, _manifest(settings, size, tail, origin))
+        manifest = _manifest(settings, size, tail, origin)
+        write_files(stage, files, manifest)
         halves = {s.name: len(s) // 2 for s in fleet.series}
         verify(stage, model.step, fleet, halves)
 
 
 def _calibrate(
-    strangers: History, data: bytes, initial: F32, settings: FitSettings
+    strangers: History,
+    data: bytes,
+    initial: F32,
+    settings: FitSettings,
 ) -> TailFit:
     """Of streams that start from the ``initial`` row."""
     first = np.repeat(initial[None], len(strangers.series), axis=0)
@@ -138,7 +149,10 @@ def _streams(initial: F32) -> bytes:
 
 
 def _manifest(
-    settings: FitSettings, size: int, tail: TailFit, origin: dict[str, object]
+    settings: FitSettings,
+    size: int,
+    tail: TailFit,
+    origin: dict[str, object],
 ) -> Manifest:
     return Manifest(
         schema=SCHEMA,
@@ -155,7 +169,12 @@ def _manifest(
     )
 
 
-def _print_progress(step: int, steps: int, loss: float, validation: float) -> None:
+def _print_progress(
+    step: int,
+    steps: int,
+    loss: float,
+    validation: float,
+) -> None:
     if step % _PRINT_EVERY == 0:
         print(
             f"step {step} of {steps}: loss {loss:.4f}, validation {validation:.4f}",

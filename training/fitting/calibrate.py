@@ -169,7 +169,10 @@ def calibrate(
 
 
 def _tail(
-    held_out: HeldOut, thresholds: F64, counts: F64, prior: Prior | None
+    held_out: HeldOut,
+    thresholds: F64,
+    counts: F64,
+    prior: Prior | None,
 ) -> TailFit:
     """Of the incidents [N, K], and of those that the prior counts as."""
     found = counts.sum(axis=0)
@@ -225,7 +228,13 @@ def incidents(
     for start in range(0, streams, at_once):
         rows = slice(start, start + at_once)
         part = held_out.part(rows)
-        policy = _policy(len(part.scores), thresholds, tuning, tail, held_out.tick)
+        policy = _policy(
+            len(part.scores),
+            thresholds,
+            tuning,
+            tail,
+            held_out.tick,
+        )
         counts[rows] = _count(part, len(thresholds), policy)
     return counts
 
@@ -242,7 +251,10 @@ def _policy(
     if tail is not None:
         gaps = np.asarray(max_gap(tail.rates_at(thresholds)))
     policy = candidate_policy(
-        tuning, np.tile(thresholds, streams), np.tile(gaps, streams), warm_up=0
+        tuning,
+        np.tile(thresholds, streams),
+        np.tile(gaps, streams),
+        warm_up=0,
     )
     if tail is None or tail.reference_score is None:
         return policy
@@ -266,7 +278,13 @@ def _count(held_out: HeldOut, thresholds: int, policy: AlertPolicy) -> F64:
     found = np.zeros(len(rows))
     for t in range(longest):
         scores = np.repeat(padded[t], thresholds)
-        decided = decide(rows, since * t, since, scores, policy)
+        decided = decide(
+            rows,
+            since * t,
+            since,
+            scores,
+            policy,
+        )
         rows = decided.rows
         found += decided.reason == Reason.FIRED
     return found.reshape(streams, thresholds)
@@ -296,7 +314,12 @@ def tail_fit(thresholds: F64, counts: F64, weeks: float) -> TailFit:
     if not known.any():
         certain = thresholds[0] if counts[0] >= 1 else thresholds[-1]
         rate = max(float(counts[0]), 1.0) / weeks
-        return TailFit((float(certain),), (rate,), slope, weeks)
+        return TailFit(
+            (float(certain),),
+            (rate,),
+            slope,
+            weeks,
+        )
     # one threshold for each rate, the lowest that reaches it: ln(rate) must fall for
     # the interpolation to have one answer
     falling, lowest = np.unique(-counts[known], return_index=True)
