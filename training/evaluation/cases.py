@@ -103,7 +103,12 @@ def why_no_cases(history: History, splits: Sequence[Split]) -> str:
     )
 
 
-def _truth(history: History, series: Series, start: int, stop: int) -> Truth:
+def _truth(
+    history: History,
+    series: Series,
+    start: int,
+    stop: int,
+) -> Truth:
     """The labelled rows among ``start`` to ``stop`` of a stream."""
     unlabelled = np.zeros((0, 2))
     intervals = history.labels.get(series.name, unlabelled)
@@ -119,7 +124,15 @@ def _labelled_cases(history: History, splits: Sequence[Split]) -> list[Case]:
         if truth.any() and not truth.all():
             rows = series.part(start, start + LABELLED_ROWS)
             buffer = buffer_length(rows.values)
-            cases.append(Case(number, "labelled", rows, truth, buffer))
+            cases.append(
+                Case(
+                    number,
+                    "labelled",
+                    rows,
+                    truth,
+                    buffer,
+                )
+            )
     return _spread(cases, LABELLED_STREAMS)
 
 
@@ -145,13 +158,35 @@ def _copies(number: int, rows: Series, seed: int) -> list[Case]:
     """A clean copy, and one for every kind and size of fault."""
     buffer = min(_BUFFER, len(rows) // _ROWS_PER_BUFFER)
     nowhere = np.zeros(len(rows), np.bool_)
-    cases = [Case(number, "", rows, nowhere, buffer)]
+    cases = [
+        Case(
+            number,
+            "",
+            rows,
+            nowhere,
+            buffer,
+        )
+    ]
     for k, kind in enumerate(KINDS):
         for grade, size in enumerate(SIZES):
             rng = np.random.default_rng((seed, number, k, grade))
-            copy = inject(rows.values, rows.scale, kind, size, rng)
+            copy = inject(
+                rows.values,
+                rows.scale,
+                kind,
+                size,
+                rng,
+            )
             faulty = replace(rows, values=copy.values)
-            cases.append(Case(number, kind, faulty, copy.truth, buffer))
+            cases.append(
+                Case(
+                    number,
+                    kind,
+                    faulty,
+                    copy.truth,
+                    buffer,
+                )
+            )
     return cases
 
 

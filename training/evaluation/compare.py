@@ -155,7 +155,10 @@ def _median_tick(evaluation: Evaluation) -> float:
 
 
 def _paired(
-    a: Evaluation, b: Evaluation, tolerance: float, as_one: bool
+    a: Evaluation,
+    b: Evaluation,
+    tolerance: float,
+    as_one: bool,
 ) -> BundleComparison:
     """All streams together; ``tolerance`` in seconds."""
     ours = _incidents(a)

@@ -180,7 +180,12 @@ def _scores(
         start = int(np.searchsorted(series.times, starts[number]))
         before.append(series.part(max(0, start - WARM), start))
     first = candidate.first[numbers]
-    arrived = score_streams(candidate.engine, before, first, history.local_times).rows
+    arrived = score_streams(
+        candidate.engine,
+        before,
+        first,
+        history.local_times,
+    ).rows
     rows = arrived[[numbers.index(case.number) for case in cases]]
     series_of_cases = [case.rows for case in cases]
     return score_streams(

@@ -143,7 +143,13 @@ def match_any_metric(
         every += match.outcome.incidents
         hits += (i for i in match.outcome.incidents if i not in match.false)
     budget = matches[0].outcome.budget
-    found = match_events(events, hits, times, late, budget)
+    found = match_events(
+        events,
+        hits,
+        times,
+        late,
+        budget,
+    )
     scored = [max(1, len(metric.times)) for metric in metrics]
     firing = [match.outcome.firing_outside for match in matches]
     outcome = replace(

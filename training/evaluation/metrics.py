@@ -22,6 +22,8 @@ own evaluation, so that figures compare with published ones.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from detector.events import F32, F64, I64
@@ -46,9 +48,9 @@ def average_precision(scores: Scores, truth: Truth) -> float:
     hits = np.cumsum(truth[order])
     # of each run of equal scores
     last = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)
-    return float(
-        np.sum(np.diff(hits[last], prepend=0) * hits[last] / (last + 1)) / hits[-1]
-    )
+    found = hits[last]
+    steps = np.diff(found, prepend=0)
+    return float(np.sum(steps * found / (last + 1)) / hits[-1])
 
 
 def vus_pr(scores: Scores, truth: Truth, longest: int) -> float:
@@ -62,52 +64,79 @@ def vus_pr(scores: Scores, truth: Truth, longest: int) -> float:
     thresholds = ordered[np.linspace(0, len(scores) - 1, THRESHOLDS).astype(np.int64)]
     alerted = np.searchsorted(ordered, thresholds, side="right")
     hits = np.searchsorted(np.sort(-scores[truth]), thresholds, side="right")
-    point, distance, place = _buffered(truth, starts, ends, longest // 2)
+    pairs = _buffered(truth, starts, ends, longest // 2)
     # the first threshold at which a buffer point is alerted
-    entered = np.searchsorted(thresholds, -scores[place], side="left")
+    buffer_scores = -scores[pairs.places]
+    entered = np.searchsorted(thresholds, buffer_scores, side="left")
     peaks = _peaks(scores, starts, ends, longest // 2)
     positives = int(truth.sum())
     area = 0.0
     for width in range(longest + 1):
         half = width // 2
-        near = distance <= half
-        label = (
-            np.minimum(
-                np.bincount(
-                    point[near], np.sqrt(1 - distance[near] / width), len(place)
-                ),
-                1.0,
-            )
-            if half
-            else np.zeros(len(place))
-        )
-        soft = np.cumsum(np.bincount(entered, label, THRESHOLDS + 1)[:THRESHOLDS])
-        apart = np.flatnonzero(
-            np.concatenate(([True], starts[1:] - half > ends[:-1] + half))
-        )
+        label = _buffer_labels(pairs, width)
+        gained = np.bincount(entered, label, THRESHOLDS + 1)
+        soft = np.cumsum(gained[:THRESHOLDS])
+        is_apart = starts[1:] - half > ends[:-1] + half
+        apart = np.flatnonzero(np.concatenate(([True], is_apart)))
         events = np.sort(-np.maximum.reduceat(peaks[half], apart))
         share = np.searchsorted(events, thresholds, side="right") / len(events)
-        recall = np.minimum((hits + soft) / (positives + soft / 2), 1.0) * share
-        area += float(np.sum(np.diff(recall, prepend=0.0) * (hits + soft) / alerted))
+        found = hits + soft
+        recall = np.minimum(found / (positives + soft / 2), 1.0) * share
+        steps = np.diff(recall, prepend=0.0)
+        area += float(np.sum(steps * found / alerted))
     return area / (longest + 1)
 
 
-def _buffered(truth: Truth, starts: I64, ends: I64, half: int) -> tuple[I64, I64, I64]:
-    """Every pair of an unlabelled point and an anomaly at most ``half`` away: number of
-    the point, distance; and the points' indices.
+class _Pairs(NamedTuple):
+    """Every pair of an unlabelled point and an anomaly near it, [k] each.
+
+    Attributes:
+        point: index of the point in ``places``.
+        distance: in points.
+        places: the points' indices, each once.
     """
+
+    point: I64
+    distance: I64
+    places: I64
+
+
+def _buffer_labels(pairs: _Pairs, width: int) -> F64:
+    """The label of each buffer point for a buffer of ``width`` points, at most 1."""
+    half = width // 2
+    count = len(pairs.places)
+    if not half:
+        return np.zeros(count)
+    near = pairs.distance <= half
+    each = np.sqrt(1 - pairs.distance[near] / width)
+    labels = np.bincount(pairs.point[near], each, count)
+    return np.minimum(labels, 1.0)
+
+
+def _buffered(
+    truth: Truth,
+    starts: I64,
+    ends: I64,
+    half: int,
+) -> _Pairs:
+    """The points at most ``half`` away from an anomaly."""
     away = np.arange(1, half + 1)
-    index = np.concatenate(
-        [(ends[:, None] + away).ravel(), (starts[:, None] - away).ravel()]
-    )
+    after = ends[:, None] + away
+    before = starts[:, None] - away
+    index = np.concatenate([after.ravel(), before.ravel()])
     distance = np.tile(away, 2 * len(starts))
     inside = (index >= 0) & (index < len(truth))
     inside[inside] = ~truth[index[inside]]
     place, point = np.unique(index[inside], return_inverse=True)
-    return point.astype(np.int64), distance[inside], place
+    return _Pairs(point.astype(np.int64), distance[inside], place)
 
 
-def _peaks(scores: Scores, starts: I64, ends: I64, half: int) -> Scores:
+def _peaks(
+    scores: Scores,
+    starts: I64,
+    ends: I64,
+    half: int,
+) -> Scores:
     """[half + 1, events]: the highest score of each anomaly, widened by 0
     to ``half`` points on either side.
     """
@@ -140,18 +169,13 @@ def _period(x: F64) -> int:
     size = 1 << (2 * len(x)).bit_length()
     spectrum = np.abs(np.fft.rfft(x, size)) ** 2
     correlation = np.fft.irfft(spectrum, size)[: min(len(x), 401)][_SHORTEST_PERIOD:]
-    peaks = (
-        np.flatnonzero(
-            (correlation[1:-1] > correlation[:-2])
-            & (correlation[1:-1] > correlation[2:])
-        )
-        + 1
-    )
+    inner = correlation[1:-1]
+    above_last = inner > correlation[:-2]
+    above_next = inner > correlation[2:]
+    peaks = np.flatnonzero(above_last & above_next) + 1
     if not len(peaks):
         return DEFAULT_BUFFER
     period = int(peaks[np.argmax(correlation[peaks])])
-    return (
-        period + _SHORTEST_PERIOD
-        if _SHORTEST_PERIOD <= period <= _LONGEST_PERIOD
-        else DEFAULT_BUFFER
-    )
+    if _SHORTEST_PERIOD <= period <= _LONGEST_PERIOD:
+        return period + _SHORTEST_PERIOD
+    return DEFAULT_BUFFER

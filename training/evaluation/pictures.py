@@ -66,7 +66,13 @@ def picture_misses(
             begins_before_end = metric.events[:, 0] <= end
             ends_after_start = metric.events[:, 1] >= start
             if np.any(begins_before_end & ends_after_start):
-                seen += _picture_miss(bundle, metric, events, k, budget)
+                seen += _picture_miss(
+                    bundle,
+                    metric,
+                    events,
+                    k,
+                    budget,
+                )
         if seen:
             pictures.append(min(seen, key=lambda picture: picture.badness))
     return worst(pictures)
@@ -78,7 +84,11 @@ def worst(pictures: Sequence[Picture]) -> list[Picture]:
 
 
 def _picture_miss(
-    bundle: Bundle, metric: MetricRows, events: F64, k: int, budget: int
+    bundle: Bundle,
+    metric: MetricRows,
+    events: F64,
+    k: int,
+    budget: int,
 ) -> list[Picture]:
     """Empty if nothing of the event was scored."""
     start, end = events[k]
@@ -90,8 +100,22 @@ def _picture_miss(
     share = found.contribution[rows].sum(axis=0)
     threshold = float(found.thresholds[budget][peak])
     badness = threshold - float(found.scores[peak])
-    moment = _Moment(rows, peak, int(share.argmax()), threshold)
-    return [_picture(bundle, metric, events, True, badness, moment)]
+    moment = _Moment(
+        rows,
+        peak,
+        int(share.argmax()),
+        threshold,
+    )
+    return [
+        _picture(
+            bundle,
+            metric,
+            events,
+            True,
+            badness,
+            moment,
+        )
+    ]
 
 
 def picture_false_alarms(
@@ -108,7 +132,16 @@ def picture_false_alarms(
         feature = int(found.contribution[peak].argmax())
         moment = _Moment(rows, peak, feature, incident.threshold)
         events = metric.events
-        pictures.append(_picture(bundle, metric, events, False, badness, moment))
+        pictures.append(
+            _picture(
+                bundle,
+                metric,
+                events,
+                False,
+                badness,
+                moment,
+            )
+        )
     return worst(pictures)
 
 

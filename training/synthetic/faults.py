@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.events import F32, F64
+from detector.events import F32, F64, I64
 from training.history.labels import Truth
 
 # Sizes of a fault, in scales or lengths.
@@ -101,9 +101,9 @@ def _drift(p: _Place) -> F64:
 
 
 def _flat_line(p: _Place) -> F64:
-    return np.where(
-        np.isnan(p.here), np.nan, p.x[: p.start][np.isfinite(p.x[: p.start])][-1]
-    )
+    before = p.x[: p.start]
+    last = before[np.isfinite(before)][-1]
+    return np.where(np.isnan(p.here), np.nan, last)
 
 
 def _variance(p: _Place) -> F64:
@@ -138,7 +138,11 @@ KINDS: dict[str, tuple[Callable[[_Place], F64], float, bool]] = {
 
 
 def inject(
-    values: F32, scale: F32, kind: str, size: float, rng: np.random.Generator
+    values: F32,
+    scale: F32,
+    kind: str,
+    size: float,
+    rng: np.random.Generator,
 ) -> Copy:
     """A copy of ``values`` [n, F] with :data:`FAULTS` faults of a kind, one in each
     part of the stretch.
@@ -152,12 +156,12 @@ def inject(
     part = len(values) // FAULTS
     for k in range(FAULTS if len(moving) else 0):
         for _ in range(_ATTEMPTS):
-            rows = _rows(len(values), k * part, (k + 1) * part, kind, size, rng)
-            most = max(1, values.shape[1] // _FEATURES_PER_METRIC)
-            metrics = rng.permutation(moving)[: int(rng.integers(1, most + 1))]
+            start = k * part
+            rows = _rows(len(values), start, start + part, kind, size, rng)
+            metrics = _chosen(moving, values.shape[1], rng)
             fault = _Fault(kind, size, -1.0 if rng.random() < 0.5 else 1.0)
             made = {}
-            for j in metrics.tolist():
+            for j in metrics:
                 x = values[:, j].astype(np.float64)
                 made[j] = _faulty(x, rows, float(scale[j]), fault, rng)
             if _visible(made, values[rows], scale):
@@ -177,6 +181,14 @@ class _Fault:
     sign: float
 
 
+def _chosen(moving: I64, features: int, rng: np.random.Generator) -> list[int]:
+    """Some of the ``moving`` metrics in random order: one in four at most."""
+    most = max(1, features // _FEATURES_PER_METRIC)
+    shuffled = rng.permutation(moving)
+    count = int(rng.integers(1, most + 1))
+    return [int(j) for j in shuffled[:count]]
+
+
 def _moves(x: F32) -> bool:
     """Whether a metric is mostly there and not constant."""
     finite = np.isfinite(x)
@@ -194,7 +206,12 @@ def _visible(made: Mapping[int, F64], values: F32, scale: F32) -> bool:
 
 
 def _rows(
-    length: int, first: int, last: int, kind: str, size: float, rng: np.random.Generator
+    length: int,
+    first: int,
+    last: int,
+    kind: str,
+    size: float,
+    rng: np.random.Generator,
 ) -> slice:
     """A place for one fault between ``first`` and ``last``, some quiet before it."""
     unit = min(_LONGEST_UNIT, max(1, length // _UNITS))
@@ -207,7 +224,11 @@ def _rows(
 
 
 def _faulty(
-    x: F64, rows: slice, scale: float, fault: _Fault, rng: np.random.Generator
+    x: F64,
+    rows: slice,
+    scale: float,
+    fault: _Fault,
+    rng: np.random.Generator,
 ) -> F64:
     """The metric's new values in ``rows``, as it could have reported them."""
     known = x[np.isfinite(x)]
@@ -216,7 +237,15 @@ def _faulty(
     if not np.isfinite(x[: rows.start]).any():
         return x[rows]
     sign = 1.0 if positive else fault.sign
-    place = _Place(x, rows.start, rows.stop, scale, fault.size, sign, rng)
+    place = _Place(
+        x,
+        rows.start,
+        rows.stop,
+        scale,
+        fault.size,
+        sign,
+        rng,
+    )
     new = KINDS[fault.kind][0](place)
     new = np.round(new) if whole else new
     return np.asarray(np.maximum(new, 0.0) if positive else new)

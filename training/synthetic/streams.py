@@ -320,7 +320,14 @@ def _made(i: int, rng: np.random.Generator, points: tuple[int, int]) -> Series:
     center = np.array([np.median(kept)], np.float32)
     scale = np.array([float(kept.std()) or 1.0], np.float32)
     name = f"{kind.__name__.lstrip('_')}-{i}"
-    return Series(name, draw.t[reported], kept[:, None], center, scale, tick)
+    return Series(
+        name,
+        draw.t[reported],
+        kept[:, None],
+        center,
+        scale,
+        tick,
+    )
 
 
 def _rounded(values: F64) -> F64:
