@@ -65,7 +65,14 @@ def on_cores(
         progress: Queue[int] = manager.Queue()
         stop = manager.Event()
         futures = [
-            pool.submit(_run_share, work, share, progress, stop) for share in shares
+            pool.submit(
+                _run_share,
+                work,
+                share,
+                progress,
+                stop,
+            )
+            for share in shares
         ]
         try:
             _await_all(futures, progress, report_progress)

@@ -69,9 +69,20 @@ class FitProgress:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def __call__(self, step: int, steps: int, loss: float, validation: float) -> None:
+    def __call__(
+        self,
+        step: int,
+        steps: int,
+        loss: float,
+        validation: float,
+    ) -> None:
         text = f"loss {loss:.4f}, validation {validation:.4f}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, total=steps, loss=text)
+            self._bar.update(
+                self._task,
+                completed=step,
+                total=steps,
+                loss=text,
+            )
         elif step % max(1, steps // _LINES) == 0:
             print(f"step {step:,} of {steps:,}: {text}", flush=True)

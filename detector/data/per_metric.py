@@ -91,7 +91,13 @@ def _apart(table: Table) -> Table:
     # an infinite value makes its whole record unusable, as in the daemon
     is_infinite = np.isinf(table.values).any(axis=1, keepdims=True)
     values = np.where(is_infinite, np.float32(np.inf), table.values)
-    return _of_metrics(table, table.features, row, metric, values[row, metric])
+    return _of_metrics(
+        table,
+        table.features,
+        row,
+        metric,
+        values[row, metric],
+    )
 
 
 def _long(raw: pa.Table, path: Path) -> Table:
@@ -108,7 +114,13 @@ def _long(raw: pa.Table, path: Path) -> Table:
     row = np.flatnonzero(~np.isnan(table.values[:, 0]))
     metric = np.asarray(named.indices.to_numpy(zero_copy_only=False), np.int64)
     features = tuple(named.dictionary.to_pylist())
-    return _of_metrics(table, features, row, metric[row], table.values[row, 0])
+    return _of_metrics(
+        table,
+        features,
+        row,
+        metric[row],
+        table.values[row, 0],
+    )
 
 
 def _of_metrics(

@@ -130,7 +130,8 @@ def load_history(data: Path, fit_share: float) -> History:
     _refuse_unusable(data, features, raw)
     heads = {}
     for name, (_, values) in raw.items():
-        heads[name] = values[: max(1, int(len(values) * fit_share))]
+        fit_rows = max(1, int(len(values) * fit_share))
+        heads[name] = values[:fit_rows]
     fleet = np.max([_robust_range(values) for values in heads.values()], axis=0)
     if not fleet.any():
         raise TrainingError(_nothing_varies(data, fit_share))

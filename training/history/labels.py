@@ -159,7 +159,12 @@ def joined(parts: Sequence[F64]) -> F64:
     return _merged(intervals[np.lexsort(intervals.T[::-1])])
 
 
-def _time(cell: str, path: Path, row: int, column: str) -> float:
+def _time(
+    cell: str,
+    path: Path,
+    row: int,
+    column: str,
+) -> float:
     try:
         when = seconds(cell)
         if math.isfinite(when):

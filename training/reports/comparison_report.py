@@ -21,7 +21,10 @@ Names = tuple[str, str]
 
 
 def print_comparison(
-    comparison: BundleComparison, names: Names, console: Console, everything: bool
+    comparison: BundleComparison,
+    names: Names,
+    console: Console,
+    everything: bool,
 ) -> None:
     """Figures of both bundles, called ``names``, then the incidents of each kind.
 

@@ -5,6 +5,7 @@ self-contained page of plots and sentences.
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
@@ -134,8 +135,20 @@ def _rates(evaluation: Evaluation) -> Plot:
         [max(b.false_alarms_per_week, least / 3) for b in evaluation.budgets],
         "o-",
     )
-    left.loglog(asked, asked, color="gray", lw=0.8, ls="--", label="as asked")
-    left.axhline(least, color="crimson", lw=0.8, label="one in all of the data")
+    left.loglog(
+        asked,
+        asked,
+        color="gray",
+        lw=0.8,
+        ls="--",
+        label="as asked",
+    )
+    left.axhline(
+        least,
+        color="crimson",
+        lw=0.8,
+        label="one in all of the data",
+    )
     left.set(xlabel="false alarms a stream-week asked for", ylabel="realised")
     left.legend(frameon=False, fontsize=7)
     right.semilogx(asked, [b.recall for b in evaluation.budgets], "o-")
@@ -205,11 +218,8 @@ def _streams(evaluation: Evaluation) -> Plot:
 def _pictured(picture: Picture) -> Plot:
     figure = sheet(3.0)
     top, bottom = figure.subplots(2, 1, sharex=True)
-    unit, name = (
-        (HOUR, "hours")
-        if picture.times[-1] - picture.times[0] > 6 * HOUR
-        else (MINUTE, "minutes")
-    )
+    is_long = picture.times[-1] - picture.times[0] > 6 * HOUR
+    unit, name = (HOUR, "hours") if is_long else (MINUTE, "minutes")
     at = (picture.times - picture.moment) / unit
     top.plot(at, picture.observed, lw=1, label="observed")
     top.plot(at, picture.expected, lw=1, label="expected")
@@ -223,14 +233,7 @@ def _pictured(picture: Picture) -> Plot:
         xlim=(at[0], at[-1]) if len(at) > 1 else None,
     )
     for axes in (top, bottom):
-        for start, end in picture.events:
-            axes.axvspan(
-                (start - picture.moment) / unit,
-                (end - picture.moment) / unit,
-                color="gold",
-                alpha=0.3,
-                lw=0,
-            )
+        _shade_events(axes, picture, unit)
     how = "under" if picture.miss else "over"
     when = np.datetime_as_string(np.datetime64(int(picture.moment), "s"))
     return Plot(
@@ -239,3 +242,15 @@ def _pictured(picture: Picture) -> Plot:
         f"The score was {abs(picture.badness):.2f} {how} its threshold; "
         f"{picture.metric} contributed most.",
     )
+
+
+def _shade_events(axes: Axes, picture: Picture, unit: float) -> None:
+    """Mark the events on an axis of ``unit`` seconds around the moment."""
+    for start, end in (picture.events - picture.moment) / unit:
+        axes.axvspan(
+            start,
+            end,
+            color="gold",
+            alpha=0.3,
+            lw=0,
+        )

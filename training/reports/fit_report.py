@@ -94,9 +94,19 @@ def _held_out_scores(findings: Findings) -> Plot:
         series = findings.history.series[i]
         times = series.times[findings.splits[i].calibration :]
         days = (times - series.times[0]) / DAY
-        axes.plot(days, held_out[i], lw=0.7, label=series.name)
+        axes.plot(
+            days,
+            held_out[i],
+            lw=0.7,
+            label=series.name,
+        )
     label = f"threshold at {DEFAULT_BUDGET:g} a week"
-    axes.axhline(threshold, color="crimson", lw=1, label=label)
+    axes.axhline(
+        threshold,
+        color="crimson",
+        lw=1,
+        label=label,
+    )
     axes.set(xlabel="days since the stream's first row", ylabel="score")
     axes.legend(frameon=False, ncols=3, fontsize=7)
     text = (
@@ -114,12 +124,22 @@ def _tail(findings: Findings) -> Plot:
     seen = counts > 0
     thresholds = findings.calibration.thresholds[seen]
     weeks = tail.stream_weeks
-    axes.semilogy(thresholds, counts[seen] / weeks, ".", label="counted")
+    axes.semilogy(
+        thresholds,
+        counts[seen] / weeks,
+        ".",
+        label="counted",
+    )
     lowest = min(0.01, tail.rates[-1] / 10)
     rates = np.geomspace(tail.rates[0], lowest, 50)
     fitted = [tail.threshold(float(rate)) for rate in rates]
     axes.semilogy(fitted, rates, label="tail fit")
-    axes.axhline(DEFAULT_BUDGET, color="crimson", lw=1, label="default budget")
+    axes.axhline(
+        DEFAULT_BUDGET,
+        color="crimson",
+        lw=1,
+        label="default budget",
+    )
     axes.set(xlabel="threshold", ylabel="incidents a stream-week")
     axes.legend(frameon=False)
     text = (
@@ -156,10 +176,23 @@ def _worst_moments(findings: Findings) -> list[Plot]:
             row = findings.splits[i].calibration + int(scores.argmax())
             peaks.append((float(scores.max()), i, row))
     worst = sorted(peaks, reverse=True)[:_WORST]
-    return [_moment(findings, i, row, score) for score, i, row in worst]
+    return [
+        _moment(
+            findings,
+            i,
+            row,
+            score,
+        )
+        for score, i, row in worst
+    ]
 
 
-def _moment(findings: Findings, i: int, row: int, score: float) -> Plot:
+def _moment(
+    findings: Findings,
+    i: int,
+    row: int,
+    score: float,
+) -> Plot:
     """The feature that contributed most, observed against expected."""
     series = findings.history.series[i]
     j = int(findings.scored.contribution[i][row].argmax())
@@ -169,7 +202,12 @@ def _moment(findings: Findings, i: int, row: int, score: float) -> Plot:
     figure = sheet(2.0)
     axes = figure.add_subplot()
     minutes = (series.times[window] - series.times[row]) / MINUTE
-    axes.plot(minutes, series.values[window, j], label="observed", lw=1)
+    axes.plot(
+        minutes,
+        series.values[window, j],
+        label="observed",
+        lw=1,
+    )
     axes.plot(minutes, expected, label="expected", lw=1)
     axes.axvline(0, color="crimson", lw=0.8)
     axes.set(xlabel="minutes", ylabel=feature)

@@ -45,7 +45,10 @@ def comparison_lines(held_out: Comparison | str) -> Iterator[str]:
 
 
 def bundle_lines(
-    built: Built, out: Path, data: Path, history: History
+    built: Built,
+    out: Path,
+    data: Path,
+    history: History,
 ) -> Iterator[str]:
     """Thresholds of the bundle, where it is, and the command to try it with."""
     tail = built.tail

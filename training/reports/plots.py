@@ -41,7 +41,12 @@ def sheet(height: float = 2.6) -> Figure:
 def png(figure: Figure) -> str:
     """A data URL."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=80, metadata={"Software": None})
+    figure.savefig(
+        out,
+        format="png",
+        dpi=80,
+        metadata={"Software": None},
+    )
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
