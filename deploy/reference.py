@@ -55,7 +55,7 @@ def settings_page() -> Iterator[str]:
     yield ""
     yield "The environment overrides the TOML file, and the file overrides the defaults."
     yield "`DETECTOR_KAFKA__TOPICS` is `topics` in the table `[kafka]` of the file."
-    yield "Lists in the environment are comma-separated."
+    yield "Lists in the environment are comma-separated, and tables are JSON."
     yield "Every secret can also come from a file: add `_FILE` to the variable's name."
     yield "`streamwarden check` prints all effective values, with secrets masked."
     for room, field in Settings.model_fields.items():
@@ -86,7 +86,7 @@ def _room(room: str, model: type[BaseModel]) -> Iterator[str]:
             yield ""
             yield f"### `[[{room}.{name}]]`{_kind_note(inner)}"
             yield ""
-            yield f"{_summary(inner)} In the TOML file only."
+            yield f"{_summary(inner)} In the environment, the whole list is JSON."
             yield ""
             yield from _settings_table(
                 (f.alias or n, f) for n, f in inner.model_fields.items()

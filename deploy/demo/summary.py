@@ -79,16 +79,17 @@ def next_steps(verdict: Verdict) -> list[str]:
     if not verdict.resolved:
         return [NONE_RESOLVED]
     python = os.path.relpath(sys.executable)
-    command = ".venv/bin/streamwarden"
+    # `make setup` makes this environment: it has all dependencies, not the package
+    command = ".venv/bin/python -m"
     out = "--scores scores.csv --alerts alerts.ndjson"
     return [
         "\nWhat to try next (docs/get-started.md):",
         f"  {python} -m deploy.demo --seed 8 --budget 1",
         "      other noise, other faults, a larger false-alarm budget",
-        f"  make setup && {command} fit --data YOUR.csv --out my-bundle",
+        f"  make setup && {command} training fit --data YOUR.csv --out my-bundle",
         "      a detector from your own history",
-        f"  {command} replay --bundle my-bundle --data NEW.csv {out}",
+        f"  {command} detector replay --bundle my-bundle --data NEW.csv {out}",
         "      the alerts that it would have raised, before it pages anybody",
-        f"  {command} check",
+        f"  {command} detector check",
         "      your settings, your bundle and the way to your Kafka",
     ]
