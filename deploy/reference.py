@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import inspect
 import sys
 import textwrap
@@ -29,6 +30,7 @@ from detector.notify.payload import ANNOTATIONS, AlertBody, Body
 from detector.setting_types import holds_secret, models_in
 from detector.settings.load import PREFIX, Settings
 from detector.web.server import ROUTES
+from training.settings import FitSettings
 
 HELP_WIDTH = 88  # columns of a command's help
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
@@ -62,6 +64,7 @@ def settings_page() -> Iterator[str]:
         inner = field.annotation
         if _is_model(inner):
             yield from _room(room, inner)
+    yield from fit_settings()
     yield ""
     yield "## The process"
     yield ""
@@ -70,6 +73,16 @@ def settings_page() -> Iterator[str]:
         for name, field in Settings.model_fields.items()
         if not _is_model(field.annotation)
     )
+
+
+def fit_settings() -> Iterator[str]:
+    yield ""
+    yield "## Settings of `fit`"
+    yield ""
+    yield "They are keys of the TOML file that `fit --config` names."
+    yield "Some are options of the command too."
+    yield ""
+    yield from _settings_table(FitSettings.model_fields.items())
 
 
 def _room(room: str, model: type[BaseModel]) -> Iterator[str]:
@@ -113,7 +126,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value is None or value in ("", (), {}):
+    if value is None or value in ("", (), {}) or dataclasses.is_dataclass(value):
         return ""
     if isinstance(value, tuple):
         return f"`{','.join(map(str, value))}`"

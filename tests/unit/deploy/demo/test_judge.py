@@ -148,7 +148,7 @@ def test_the_summary_counts_faults_by_kind_and_names_the_budget() -> None:
         "1 in 2 stream-weeks (0.50 a stream-week, budget 0.2)",
         "1,200 produced at 600 a second",
         "1,100 at 550 a second",
-        "streamwarden check",
+        "-m detector check",
         "1 of 1 hours were not produced",
     ):
         assert words in text
