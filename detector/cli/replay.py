@@ -75,6 +75,7 @@ def replay(
     outputs = Outputs(scores, alerts)
     if explain is None and outputs == Outputs(None, None):
         raise click.UsageError("Give --scores, --alerts or --explain.")
+    outputs.check(data)
     request = None if explain is None else explain_request(explain)
     settings = load(config)
     opened = load_bundle(bundle) if bundle else open_bundle(settings)

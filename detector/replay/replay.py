@@ -44,6 +44,33 @@ class Outputs:
     scores: Path | None = None
     alerts: Path | None = None
 
+    def check(self, data: Path) -> None:
+        """Raises ConfigError if an output would replace the data, become part of it, or
+        overwrite the other output.
+        """
+        for output in (self.scores, self.alerts):
+            if output is None:
+                continue
+            if data.resolve() in (output.resolve(), output.resolve().parent):
+                raise ConfigError(
+                    f"{output} is where the data is read from, {data}:"
+                    " name another place for what is written"
+                )
+        if self.scores is None or self.alerts is None:
+            return
+        if _is_same_file(self.scores, self.alerts):
+            raise ConfigError(
+                f"--scores {self.scores} and --alerts {self.alerts} are the same file:"
+                " give each a file of its own"
+            )
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, through links or not."""
+    if one.resolve() == other.resolve():
+        return True
+    return one.exists() and other.exists() and one.samefile(other)
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -111,7 +138,7 @@ def replay(
 
     Raises BundleError, or ConfigError if an output can't be written.
     """
-    _spare_data(source.data, outputs)
+    outputs.check(source.data)
     rows = _RowCollector(len(bundle.feature_names))
     metrics = Metrics()
     engine = OnnxEngine(bundle)
@@ -139,18 +166,6 @@ def replay(
             with _writing(outputs.alerts):
                 _write_alerts(alerts, rows.alerts, alerting.labelling())
     return _summary(len(source), rows.alerts, metrics, pipeline)
-
-
-def _spare_data(data: Path, outputs: Outputs) -> None:
-    """Raises ConfigError if an output would replace the data, or become part of it."""
-    for output in (outputs.scores, outputs.alerts):
-        if output is None:
-            continue
-        if data.resolve() in (output.resolve(), output.resolve().parent):
-            raise ConfigError(
-                f"{output} is where the data is read from, {data}:"
-                " name another place for what is written"
-            )
 
 
 @contextlib.contextmanager

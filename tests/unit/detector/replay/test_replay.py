@@ -306,3 +306,20 @@ def test_a_metric_is_found_by_the_name_of_its_host(
     error = capsys.readouterr().err
     assert "each metric is a stream of its own" in error
     assert "ask for a/cpu, a/mem" in error
+
+
+@pytest.mark.parametrize("other", ["scores.csv", "there/../scores.csv", "link", "hard"])
+def test_one_file_for_scores_and_alerts_is_refused(
+    place: Workplace, other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.scores.write_text("kept")
+    (place.folder / "there").mkdir()
+    (place.folder / "link").symlink_to(place.scores)
+    (place.folder / "hard").hardlink_to(place.scores)
+    alerts = place.folder / other
+    assert place.replay("--scores", str(place.scores), "--alerts", str(alerts)) == 2
+    assert capsys.readouterr().err == (
+        f"streamwarden: --scores {place.scores} and --alerts {alerts} are the same"
+        " file: give each a file of its own\n"
+    )
+    assert place.scores.read_text() == "kept"
