@@ -7,6 +7,7 @@ when it runs. ``streamwarden`` (:mod:`detector.cli.main`) finds the commands her
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -78,6 +79,23 @@ class BudgetsType(BudgetType):
         return tuple(sorted({convert(part, param, ctx) for part in value.split(",")}))
 
 
+class TicksType(click.ParamType[Any]):
+    """A finite number of ticks, not negative."""
+
+    name = "ticks"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            ticks = float(value)
+        except ValueError:
+            ticks = math.nan
+        if not 0 <= ticks < math.inf:
+            self.fail(f"{value!r} is not a number of ticks, 0 or more", param, ctx)
+        return ticks
+
+
 @click.command()
 @data_option
 @click.option(
@@ -139,14 +157,14 @@ def fit(
       streamwarden fit --data history/ --out bundle --timezone Europe/Berlin
     """
     from training.fitting.build_bundle import build
-    from training.fitting.export import refuse_existing
+    from training.fitting.export import check_out
     from training.history.history import load_history
     from training.progress import FitProgress
     from training.reports import fit_terminal as shown
     from training.reports.fit_report import report
 
     settings = load_fit_settings(config, **given)
-    refuse_existing(out, force)
+    check_out(out, force)
     with _saying_nothing_was_written(), FitProgress() as progress:
         history = load_history(data, settings.fit_share)
         _print_lines(shown.history_lines(history))
@@ -301,7 +319,7 @@ def _write_file(file: Path, content: bytes) -> None:
 )
 @click.option(
     "--tolerance",
-    type=float,
+    type=TicksType(),
     default=_TICKS_APART,
     help="Ticks between two starts of the same incident, at most.",
 )

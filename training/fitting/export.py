@@ -136,17 +136,43 @@ def staged(out: Path, force: bool) -> Iterator[Path]:
     """A directory beside ``out`` that becomes ``out`` if the block ends well, and
     vanishes if it doesn't.
 
-    Raises TrainingError if ``out`` exists and ``force`` is not given.
+    Raises TrainingError if ``out`` exists and ``force`` is not given, or if no
+    directory can be made there.
     """
     refuse_existing(out, force)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    stage = _make_stage(out)
     try:
         yield stage
         stage.chmod(0o755)
         _swap(stage, out)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _make_stage(out: Path) -> Path:
+    """An empty directory beside ``out``. Raises TrainingError."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError)
+        reason = "not a directory" if is_file else str(error.strerror).lower()
+        raise TrainingError(
+            f"--out {out}: no directory can be made in {out.parent} ({reason}):"
+            " name a place that this user may write to"
+        ) from None
+
+
+def check_out(out: Path, force: bool) -> None:
+    """Find out before a long fit whether its bundle can be written; leave nothing.
+
+    Raises TrainingError as :func:`staged` does.
+    """
+    refuse_existing(out, force)
+    made = [folder for folder in out.parents if not folder.exists()]
+    _make_stage(out).rmdir()
+    for folder in made:
+        folder.rmdir()
 
 
 def refuse_existing(out: Path, force: bool) -> None:
