@@ -29,7 +29,7 @@ from detector.errors import ConfigError
 from detector.kafka.settings import KafkaSettings
 from detector.model.settings import ModelSettings
 from detector.recovery.settings import RecoverySettings
-from detector.setting_types import holds_secret, is_plain_secret
+from detector.setting_types import holds_secret, is_plain_secret, models_in
 from detector.settings.alerting import AlertingSettings
 from detector.settings.setting_errors import Places, sentence, suggestion
 from detector.settings.toml_file import read_toml
@@ -116,6 +116,7 @@ def load_alerting(table: Mapping[str, Any], path: Path | None) -> AlertingSettin
 
 def _validated(tables: dict[str, Any], path: Path | None) -> Settings:
     _check_names(os.environ)
+    _check_tables(tables, path)
     try:
         return Settings(**tables)
     except ValidationError as error:
@@ -123,6 +124,18 @@ def _validated(tables: dict[str, Any], path: Path | None) -> Settings:
         raise ConfigError(sentence(error, Settings, places.name)) from None
     except SettingsError as error:
         raise ConfigError(_not_json(error)) from None
+
+
+def _check_tables(tables: Mapping[str, Any], path: Path | None) -> None:
+    """Raises ConfigError if a value of the file has the name of a table.
+
+    The environment would replace it silently.
+    """
+    for name, value in tables.items():
+        field = Settings.model_fields.get(name)
+        is_table = field is not None and bool(models_in(field.annotation))
+        if is_table and not isinstance(value, Mapping):
+            raise ConfigError(f"{name} in {path} is not a table: write [{name}]")
 
 
 def _check_names(environment: Mapping[str, str]) -> None:

@@ -128,6 +128,16 @@ def test_a_fault_is_named_where_it_was_given(
     assert all(name in str(caught.value) for name in named)
 
 
+@pytest.mark.parametrize("environment", [{}, {"DETECTOR_KAFKA__TOPICS": "a"}])
+def test_a_value_with_the_name_of_a_table_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"^kafka in .*s\.toml is not a table"):
+        load(written(tmp_path, "kafka = 3\n"))
+
+
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[kafka")
     with pytest.raises(ConfigError, match=r"s\.toml"):
