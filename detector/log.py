@@ -15,6 +15,7 @@ from typing import TextIO, cast
 
 import structlog
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+from detector.phrases import escaped
 
 #: Loggers that warn of what is normal: of a new topic without metadata yet, and of
 #: each refused connection, which the client retries. Only their errors are shown.
@@ -115,11 +116,20 @@ def configure(form: str, level: str, stream: TextIO = sys.stderr) -> None:
 def _renderer(form: str) -> structlog.typing.Processor:
     if form == "json":
         return structlog.processors.JSONRenderer()
-    return structlog.processors.LogfmtRenderer(
+    rendered = structlog.processors.LogfmtRenderer(
         key_order=["timestamp", "level", "event"],
         drop_missing=True,
         bool_as_flag=False,
     )
+
+    def escaped_line(
+        logger: structlog.typing.WrappedLogger,
+        method: str,
+        event: structlog.typing.EventDict,
+    ) -> str:
+        return escaped(rendered(logger, method, event))
+
+    return escaped_line
 
 
 def _library_handler(

@@ -1,4 +1,4 @@
-"""Lists and durations in words, for messages that people read."""
+"""Lists, durations and names of streams in messages that people read."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * span:
             return f"{seconds / span:.0f} {name}"
     return f"{seconds:.0f} s"
+
+
+def escaped(text: str) -> str:
+    """Text with ``\\x1b`` for a character that is not printable, such as ESC.
+
+    Names of streams come from records. A terminal or a browser would obey such a
+    character: clear the screen, or reverse the text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_escaped_character, text))
+
+
+def _escaped_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")

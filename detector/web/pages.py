@@ -1,14 +1,14 @@
 """The page at ``/``: what runs, and which incidents are open or recent.
 
 Everything that comes from a record or from the settings is escaped here, before it is
-put into the template.
+put into the template: markup, and characters that are not printable.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from html import escape as escape_markup
 from importlib import resources
 from string import Template
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 from detector.history.incident_log import Incidents
 from detector.notify.labels import OWN_LABELS
 from detector.notify.payload import AlertBody
+from detector.phrases import escaped
 from detector.web.facts import Status
 
 SHOWN: Final = 200  # incidents in each table: a page stays below 100 KB
@@ -32,13 +33,18 @@ def page(
     """The HTML; at most :data:`SHOWN` incidents of each table are in it."""
     bundle = status.bundle
     return _PAGE.substitute(
-        bundle=escape(f"{bundle.name} {bundle.version}"),
+        bundle=_escape(f"{bundle.name} {bundle.version}"),
         facts="\n".join(_facts(status, counts)),
-        fleet=escape(status.fleet.in_words),
+        fleet=_escape(status.fleet.in_words),
         firing_count=f"{len(incidents.firing) + incidents.not_listed:,}",
         firing=_table(incidents.firing, "Nothing is firing.", incidents.not_listed),
         resolved=_table(incidents.resolved, "Nothing yet."),
     )
+
+
+def _escape(text: str) -> str:
+    """Text as HTML that shows it as it is."""
+    return escape_markup(escaped(text))
 
 
 def _facts(status: Status, counts: Mapping[str, float]) -> Iterator[str]:
@@ -51,7 +57,7 @@ def _facts(status: Status, counts: Mapping[str, float]) -> Iterator[str]:
         threshold: f"{status.thresholds.warning:.2f}",
     }
     for name, value in shown.items():
-        yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        yield f"<div><dt>{_escape(name)}</dt><dd>{_escape(value)}</dd></div>"
 
 
 def _count(value: float) -> str:
@@ -60,7 +66,7 @@ def _count(value: float) -> str:
 
 def _table(incidents: Sequence[AlertBody], otherwise: str, not_listed: int = 0) -> str:
     if not incidents:
-        return f'<p class="quiet">{escape(otherwise)}</p>'
+        return f'<p class="quiet">{_escape(otherwise)}</p>'
     head = "<tr><th>severity<th>stream<th>since<th>lasted<th>what</tr>"
     rows = [_row(incident) for incident in incidents[:SHOWN]]
     left_out = len(incidents) - len(rows) + not_listed
@@ -69,10 +75,10 @@ def _table(incidents: Sequence[AlertBody], otherwise: str, not_listed: int = 0) 
 
 
 def _row(incident: AlertBody) -> str:
-    severity = escape(incident.labels["severity"])
+    severity = _escape(incident.labels["severity"])
     cells = [
         f'<td class="{severity}">{severity}</td>',
-        f"<td>{escape(incident.labels['stream'])}{_labels(incident)}</td>",
+        f"<td>{_escape(incident.labels['stream'])}{_labels(incident)}</td>",
         _cell(incident.startsAt),
         _cell(incident.annotations.get("duration", "")),
         _cell(incident.annotations["description"]),
@@ -83,7 +89,7 @@ def _row(incident: AlertBody) -> str:
 def _labels(incident: AlertBody) -> str:
     """The configured labels, below the stream's name."""
     shown = [
-        escape(f"{name}={value}")
+        _escape(f"{name}={value}")
         for name, value in sorted(incident.labels.items())
         if name not in OWN_LABELS
     ]
@@ -91,4 +97,4 @@ def _labels(incident: AlertBody) -> str:
 
 
 def _cell(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
+    return f"<td>{_escape(text)}</td>"

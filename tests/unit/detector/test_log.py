@@ -85,3 +85,23 @@ def test_a_line_that_cannot_be_written_is_dropped() -> None:
     stream = log.LossyStream(FullDisk())
     assert stream.write("lost") == 0
     stream.flush()
+
+
+HOSTILE = "a\x1b[2J\x07\x00\x85\u202e\u2028 b\nc"
+ESCAPED = r"a\x1b[2J\x07\x00\x85\u202e\u2028 b\nc"
+
+
+def test_a_line_for_people_has_no_character_that_a_terminal_obeys(
+    shown: io.StringIO,
+) -> None:
+    structlog.get_logger("daemon").info("alert", stream=HOSTILE)
+    log_as_library(0, "%s", HOSTILE)
+    own, library = shown.getvalue().splitlines()
+    for line in (own, library):
+        assert line.isprintable()
+        assert ESCAPED in line
+
+
+def test_a_line_for_people_keeps_letters_of_every_alphabet(shown: io.StringIO) -> None:
+    structlog.get_logger("daemon").info("alert", stream="Zürich/温度")
+    assert "stream=Zürich/温度" in shown.getvalue()

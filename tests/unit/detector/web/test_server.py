@@ -146,6 +146,14 @@ def test_the_page_escapes_names_and_labels(web: Web) -> None:
         assert tag not in html
 
 
+def test_the_page_shows_characters_that_are_not_printable_escaped(web: Web) -> None:
+    name = "a\x1b\x07\x00\x85\u202e\u2028b"
+    web.incidents.alerted(replace(FIRING, stream=name))
+    assert r"<td>a\x1b\x07\x00\x85\u202e\u2028b" in web.get("/")[1]
+    (incident,) = web.alerts()["firing"]
+    assert incident["labels"]["stream"] == name
+
+
 def test_the_page_runs_no_script_even_if_one_slips_in(web: Web) -> None:
     host, port = web.server.address
     answer = web.pool.request("GET", f"http://{host}:{port}/")
