@@ -89,7 +89,7 @@ import threading
 from detector.errors import Transient
 from detector.ingest.sources import kafka_python as source_kafka
 from detector.kafka.settings import KafkaSettings
-source_kafka._BOOTSTRAP_MS = 200
+source_kafka._REQUEST_MS = 200
 for attempt in range(3):
     try:
         settings = KafkaSettings(bootstrap_servers=("127.0.0.1:1",), topics=("none",))

@@ -37,8 +37,8 @@ from detector.kafka.settings import KafkaSettings
 from detector.kafka.subscription import Subscription
 from detector.ports import Assignments
 
-# Milliseconds of one attempt to reach a broker; a stop goes unnoticed for as long.
-_BOOTSTRAP_MS = 3000
+# Milliseconds that a broker has for any answer; a stop goes unnoticed for as long.
+_REQUEST_MS = 3000
 # Milliseconds until a new partition, or a new topic of a ^regex, is noticed.
 _METADATA_MS = 30_000
 # A heartbeat is due three times a session, as Kafka advises, and at most this often.
@@ -110,8 +110,8 @@ class KafkaSource:
     def bounds(self, partition: Partition) -> tuple[int, int]:
         tp = to_tp(partition)
         with _faults_are_transient():
-            first = self._consumer.beginning_offsets([tp], timeout_ms=_BOOTSTRAP_MS)
-            end = self._consumer.end_offsets([tp], timeout_ms=_BOOTSTRAP_MS)
+            first = self._consumer.beginning_offsets([tp], timeout_ms=_REQUEST_MS)
+            end = self._consumer.end_offsets([tp], timeout_ms=_REQUEST_MS)
         return int(first[tp]), int(end[tp])
 
     def start(self, partition: Partition, offset: int) -> None:
@@ -129,7 +129,7 @@ class KafkaSource:
     def committed(self, partition: Partition) -> int | None:
         tp = to_tp(partition)
         with _faults_are_transient():
-            committed = self._consumer.committed(tp, timeout_ms=_BOOTSTRAP_MS)
+            committed = self._consumer.committed(tp, timeout_ms=_REQUEST_MS)
         return None if committed is None else int(committed)
 
     def seek(self, partition: Partition, offset: int) -> None:
@@ -202,7 +202,7 @@ def _connect(
         return connected(
             KafkaConsumer,
             **settings.connection(),
-            bootstrap_timeout_ms=_BOOTSTRAP_MS,
+            bootstrap_timeout_ms=_REQUEST_MS,
             group_id=settings.group_id,
             group_instance_id=settings.group_instance_id,
             auto_offset_reset="none",
