@@ -214,7 +214,7 @@ class Checkpoints:
         idle_before = self._tried - self._schedule.evict_after
         copies = []
         for partition in partitions:
-            data = self._pipeline.checkpoints.capture(partition, idle_before)
+            data = self._pipeline.pages.capture(partition, idle_before)
             if data is not None and self._has_changes(data):
                 copies.append(data)
         return copies
@@ -241,10 +241,10 @@ class Checkpoints:
         self._under_way = None
         result = done.result.result()
         for data in done.still_ours(result.written):
-            self._pipeline.checkpoints.captured(data)
+            self._pipeline.pages.captured(data)
             self._durable[data.head.partition] = data.head.offset
         for data in done.still_ours(result.failed):
-            self._pipeline.checkpoints.uncaptured(data)
+            self._pipeline.pages.uncaptured(data)
         self._metrics.checkpoints.labels("written").inc(len(result.written))
         self._metrics.checkpoints.labels("failed").inc(len(result.failed))
         self._report(result.fault)

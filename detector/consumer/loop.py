@@ -122,7 +122,7 @@ class Loop:
 
     def _unapplied(self, polled: Sequence[RecordBatch]) -> dict[Partition, int]:
         """The offset to read each owned partition from, so that nothing is skipped."""
-        applied = self._pipeline.checkpoints.applied
+        applied = self._pipeline.pages.applied
         return {
             batch.partition: applied.get(batch.partition, _first_offset(batch))
             for batch in polled
@@ -145,7 +145,7 @@ class Loop:
 
     def _report_lag(self, source: Source) -> None:
         """The sum over partitions whose lag is known; NaN if there is none."""
-        applied = dict(self._pipeline.checkpoints.applied)
+        applied = dict(self._pipeline.pages.applied)
         found = [source.lag(partition, offset) for partition, offset in applied.items()]
         known = [lag for lag in found if lag is not None]
         self._metrics.lag.set(sum(known) if known else float("nan"))

@@ -173,7 +173,7 @@ class Partitions:
         False if the store fails: the records are to be read again. The caller holds the
         lock.
         """
-        for partition, number in self._pipeline.checkpoints.missing_pages(polled):
+        for partition, number in self._pipeline.pages.missing_pages(polled):
             try:
                 rows = self._states.page(partition, number)
             except StoreError as error:
@@ -186,7 +186,7 @@ class Partitions:
                     page=number,
                     note="its streams start anew and are counted",
                 )
-            self._pipeline.checkpoints.add_page(partition, number, rows)
+            self._pipeline.pages.add_page(partition, number, rows)
         if not self._restoring:
             self.health.restore_fault = ""
         return True

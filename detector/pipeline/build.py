@@ -19,7 +19,7 @@ from detector.notify.outbox import Outbox
 from detector.pipeline.alerts import AlertComposer
 from detector.pipeline.causes import CauseClassifier
 from detector.pipeline.observer import NullObserver, Observer
-from detector.pipeline.page_copies import PartitionCheckpoints
+from detector.pipeline.page_copies import PageCopier
 from detector.pipeline.pipeline import Pipeline
 from detector.pipeline.scoring import BatchScorer
 from detector.state.initial_state import InitialStates
@@ -64,7 +64,7 @@ def build_pipeline(
         table=table,
         scorer=scorer,
         alerts=alerts,
-        checkpoints=PartitionCheckpoints(table, outbox, metrics, bundle.digest, writer),
+        pages=PageCopier(table, outbox, metrics, bundle.digest, writer),
         outbox=outbox,
         metrics=metrics,
         observer=NullObserver() if observer is None else observer,

@@ -1,5 +1,4 @@
-"""The checkpoint side of the assigned partitions: copy out what a checkpoint must make
-durable, and take over what was restored.
+"""Copies out the pages that a checkpoint must make durable, and puts restored ones in.
 
 State, decisions, undelivered notifications and the applied offset leave together or not
 at all: they are one fact.
@@ -27,8 +26,10 @@ from detector.state.page_rows import PageRows
 from detector.state.table import StreamTable
 
 
-class PartitionCheckpoints:
-    """Belongs to the pipeline's thread.
+class PageCopier:
+    """Copies pages out of the table and the outbox, and puts restored ones in.
+
+    It belongs to the pipeline's thread.
 
     ``digest`` is the bundle's; ``writer`` is a number that no other process writes
     pages under. ``applied`` has, for each partition that was read from, the offset up

@@ -28,7 +28,7 @@ from detector.metrics import Metrics
 from detector.notify.outbox import Outbox
 from detector.pipeline.alerts import AlertComposer
 from detector.pipeline.observer import Observer, ScoredBatch
-from detector.pipeline.page_copies import PartitionCheckpoints
+from detector.pipeline.page_copies import PageCopier
 from detector.pipeline.scoring import BATCH, BatchScorer, Points
 from detector.recovery.snapshot import Restored
 from detector.state.partition_pages import NO_SLOT
@@ -56,14 +56,14 @@ class Pipeline:
         table: StreamTable,
         scorer: BatchScorer,
         alerts: AlertComposer,
-        checkpoints: PartitionCheckpoints,
+        pages: PageCopier,
         outbox: Outbox,
         metrics: Metrics,
         observer: Observer,
     ) -> None:
         self.table = table
         self.alerts = alerts
-        self.checkpoints = checkpoints
+        self.pages = pages
         self._scorer = scorer
         self._outbox = outbox
         self._metrics = metrics
@@ -74,13 +74,13 @@ class Pipeline:
     ) -> None:
         """Take over a partition as it was restored, at monotonic ``now``."""
         self.table.now = now
-        self.checkpoints.assign(partition, restored)
+        self.pages.assign(partition, restored)
         self._metrics.firing.set(self.table.firing())
         self._observer.assigned(partition, restored)
 
     def revoke(self, partition: Partition) -> None:
         """Let go of a partition; nothing if it is not owned."""
-        self.checkpoints.revoke(partition)
+        self.pages.revoke(partition)
         self._metrics.firing.set(self.table.firing())
         self._observer.revoked(partition)
 
@@ -94,9 +94,9 @@ class Pipeline:
         for batch in owned:
             self._process_partition(batch)
         for batch in owned:
-            self.checkpoints.advance(batch.partition, batch.next_offset)
+            self.pages.advance(batch.partition, batch.next_offset)
         if owned:
-            self.checkpoints.report()
+            self.pages.report()
 
     def _process_partition(self, batch: RecordBatch) -> None:
         self._metrics.records.inc(batch.records)

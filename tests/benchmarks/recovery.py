@@ -69,7 +69,7 @@ def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
         began = time.perf_counter()
         captures = [
             c
-            for c in map(scorer.checkpoints.capture, scorer.table.partitions())
+            for c in map(scorer.pages.capture, scorer.table.partitions())
             if c is not None
         ]
         pauses.append(time.perf_counter() - began)

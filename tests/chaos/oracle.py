@@ -53,7 +53,7 @@ def undisturbed(bundle: Bundle, logs: Mapping[Partition, Log]) -> Outcome:
         keys, values = zip(*log, strict=True)
         raw = raw_batch(values, keys, partition=partition)
         pipeline.process([decoder.decode(raw)])
-        data = pipeline.checkpoints.capture(partition)
+        data = pipeline.pages.capture(partition)
         assert data is not None
         for copy in data.changed:
             states.update(_rows(partition, copy.rows))

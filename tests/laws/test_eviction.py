@@ -91,18 +91,18 @@ class Life:
 
     def read(self, poll: RecordBatch, now: float, durable: bool = True) -> None:
         assert self.offset in (poll.offsets[0], poll.next_offset)
-        for partition, number in self.pipeline.checkpoints.missing_pages([poll]):
-            self.pipeline.checkpoints.add_page(
+        for partition, number in self.pipeline.pages.missing_pages([poll]):
+            self.pipeline.pages.add_page(
                 partition, number, to_rows(self.store.pages[partition][number])
             )
         self.pipeline.process([poll], now)
-        capture = self.pipeline.checkpoints.capture(P, now - self.idle)
+        capture = self.pipeline.pages.capture(P, now - self.idle)
         assert capture is not None
         if durable:
             make_durable(self.store, capture)
-            self.pipeline.checkpoints.captured(capture)
+            self.pipeline.pages.captured(capture)
         else:
-            self.pipeline.checkpoints.uncaptured(capture)
+            self.pipeline.pages.uncaptured(capture)
         self.offset = poll.next_offset
 
 
@@ -204,10 +204,10 @@ def test_streams_of_a_lost_page_start_anew_and_are_counted(bundle: Bundle) -> No
     life.read(columns(names, [60.0] * PAGE, [[1.0, 1.0]] * PAGE), 0.0)
     life.read(columns(["other"], [120.0], [[1.0, 1.0]], first=PAGE), 10.0)
     assert life.pipeline.table.evicted == PAGE
-    ((partition, number),) = life.pipeline.checkpoints.missing_pages(
+    ((partition, number),) = life.pipeline.pages.missing_pages(
         [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)]
     )
-    life.pipeline.checkpoints.add_page(partition, number, None)
+    life.pipeline.pages.add_page(partition, number, None)
     life.pipeline.process(
         [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)], 11.0
     )

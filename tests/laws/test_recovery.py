@@ -87,13 +87,13 @@ class Life:
             self.offset = batch.next_offset
 
     def checkpoint(self) -> None:
-        data = self.pipeline.checkpoints.capture(P)
+        data = self.pipeline.pages.capture(P)
         if data is not None:
             make_durable(self.store, data)
 
     def checkpoint_without_head(self) -> None:
         """A checkpoint cut off between the pages and the head."""
-        data = self.pipeline.checkpoints.capture(P)
+        data = self.pipeline.pages.capture(P)
         if data is not None:
             self.store.write_pages(P, data.pages())
 

@@ -88,7 +88,7 @@ class Life:
             self.offset = batch.next_offset
 
     def checkpoint(self) -> None:
-        data = self.pipeline.checkpoints.capture(P)
+        data = self.pipeline.pages.capture(P)
         if data is not None:
             make_durable(self.store, data)
 

@@ -186,7 +186,7 @@ def copies(rig: Rig) -> list[CheckpointData]:
     source = ScriptedSource(poll(), poll(partition=Q))
     for _ in range(2):
         rig.turn(source)
-    found = [rig.pipeline.checkpoints.capture(partition) for partition in (P, Q)]
+    found = [rig.pipeline.pages.capture(partition) for partition in (P, Q)]
     return [data for data in found if data is not None]
 
 

@@ -316,7 +316,7 @@ def test_a_restart_skips_what_each_metric_has_seen(path: Path) -> None:
         for t in range(20)
     ]
     before.feed(*records[:10])
-    capture = before.pipeline.checkpoints.capture(P)
+    capture = before.pipeline.pages.capture(P)
     assert capture is not None
     make_durable(store, capture)
     before.feed(*records[10:], first=10)

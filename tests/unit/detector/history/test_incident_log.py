@@ -101,7 +101,7 @@ class Member:
 
     def store(self) -> MemoryStore:
         """What it has written."""
-        capture = self.pipeline.checkpoints.capture(P)
+        capture = self.pipeline.pages.capture(P)
         assert capture is not None
         store = MemoryStore()
         make_durable(store, capture)

@@ -66,7 +66,7 @@ class Stage:
 
     def store(self) -> MemoryStore:
         store = MemoryStore()
-        capture = self.pipeline.checkpoints.capture(P)
+        capture = self.pipeline.pages.capture(P)
         assert capture is not None
         make_durable(store, capture)
         return store

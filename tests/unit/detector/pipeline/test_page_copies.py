@@ -39,34 +39,34 @@ def test_records_that_a_restored_page_has_seen_are_skipped(
 def test_only_changed_pages_are_captured_again(stage: Stage) -> None:
     names = [f"s{i}" for i in range(PAGE + 1)]
     stage.pipeline.process([columns(names, [60.0] * len(names), [[1, 1]] * len(names))])
-    first = stage.pipeline.checkpoints.capture(P)
+    first = stage.pipeline.pages.capture(P)
     assert first is not None
     assert [p.number for p in first.pages()] == [0, 1]
     stage.pipeline.process([columns(["s0"], [120.0], [[1, 1]], first=len(names))])
-    second = stage.pipeline.checkpoints.capture(P)
+    second = stage.pipeline.pages.capture(P)
     assert second is not None
     assert [p.number for p in second.pages()] == [0]
     assert {number: stamp.offset for number, stamp in second.head.stamps.items()} == {
         0: PAGE + 2,
         1: PAGE + 1,
     }
-    third = stage.pipeline.checkpoints.capture(P)
+    third = stage.pipeline.pages.capture(P)
     assert third is not None
     assert third.changed == ()
 
 
 def test_pages_that_were_not_written_are_captured_again(stage: Stage) -> None:
     stage.feed([1])
-    capture = stage.pipeline.checkpoints.capture(P)
+    capture = stage.pipeline.pages.capture(P)
     assert capture is not None
-    stage.pipeline.checkpoints.uncaptured(capture)
-    again = stage.pipeline.checkpoints.capture(P)
+    stage.pipeline.pages.uncaptured(capture)
+    again = stage.pipeline.pages.capture(P)
     assert again is not None
     assert [p.number for p in again.pages()] == [0]
 
 
 def test_a_partition_without_records_has_nothing_to_capture(stage: Stage) -> None:
-    assert stage.pipeline.checkpoints.capture(P) is None
+    assert stage.pipeline.pages.capture(P) is None
 
 
 def test_a_clean_page_counts_as_applied_after_each_restart(
@@ -78,12 +78,12 @@ def test_a_clean_page_counts_as_applied_after_each_restart(
     offset = len(names)
     for restart in range(4):
         again = stage.restored_from(store)
-        assert again.pipeline.checkpoints.applied == {P: offset}
+        assert again.pipeline.pages.applied == {P: offset}
         again.pipeline.process(
             [columns(["s256"], [120.0 + restart], [[1, 1]], first=offset)]
         )
         offset += 1
-        capture = again.pipeline.checkpoints.capture(P)
+        capture = again.pipeline.pages.capture(P)
         assert capture is not None
         assert [p.number for p in capture.pages()] == [1]
         make_durable(store, capture)
@@ -102,7 +102,7 @@ def test_undelivered_alerts_stay_in_their_page_until_settled(
     assert attempt is not None
     assert attempt.post.alerts == (stage.recorder.alerts[0],)
     again.outbox.settle(attempt)
-    capture = again.pipeline.checkpoints.capture(P)
+    capture = again.pipeline.pages.capture(P)
     assert capture is not None
     assert [p.alerts for p in capture.pages()] == [()]
 
@@ -112,7 +112,7 @@ def test_a_revoked_partition_takes_its_notifications_along(
 ) -> None:
     stage.feed([0, 0, 0, 0, 40, 40])
     stage.pipeline.revoke(P)
-    assert stage.pipeline.checkpoints.applied == {}
+    assert stage.pipeline.pages.applied == {}
     assert stage.value("detector_streams") == 0
     assert len(stage.outbox) == 0
 

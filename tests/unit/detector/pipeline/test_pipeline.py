@@ -100,7 +100,7 @@ def test_records_that_the_decoder_rejected_are_counted_and_observed(
         ]
     )
     assert stage.recorder.rejects == [rejected]
-    assert stage.pipeline.checkpoints.applied == {P: 2}
+    assert stage.pipeline.pages.applied == {P: 2}
     assert stage.value("detector_records_total") == 2
     assert stage.value("detector_unknown_fields_total") == 3
 
@@ -114,7 +114,7 @@ def test_a_poll_of_bad_records_only_advances_the_offset(stage: Stage) -> None:
             )
         ]
     )
-    assert stage.pipeline.checkpoints.applied == {P: 5}
+    assert stage.pipeline.pages.applied == {P: 5}
 
 
 def test_records_of_a_partition_that_is_not_owned_are_ignored(
@@ -122,7 +122,7 @@ def test_records_of_a_partition_that_is_not_owned_are_ignored(
 ) -> None:
     stage.pipeline.process([columns(["a"], [60.0], [[1, 1]], partition=Q)])
     assert stage.value("detector_records_total") == 0
-    assert Q not in stage.pipeline.checkpoints.applied
+    assert Q not in stage.pipeline.pages.applied
 
 
 def test_open_incidents_are_counted(stage: Stage) -> None:
