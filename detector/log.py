@@ -15,6 +15,7 @@ from typing import TextIO, cast
 
 import structlog
 from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+
 from detector.phrases import escaped
 
 #: Loggers that warn of what is normal: of a new topic without metadata yet, and of

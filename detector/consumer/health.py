@@ -12,6 +12,7 @@ class Health:
     Attributes:
         last_turn: monotonic seconds at which the loop last began a turn.
         ready: partitions are assigned, and the pages of all of them are restored.
+        restoring: how many partitions wait for their pages.
         stopping: the daemon drains and reads no more.
         store_fault: why the last checkpoint failed, or "".
         restore_fault: why pages can't be read at present, or "".
@@ -20,6 +21,7 @@ class Health:
 
     last_turn: float
     ready: bool = False
+    restoring: int = 0
     stopping: bool = False
     store_fault: str = ""
     restore_fault: str = ""
@@ -28,6 +30,21 @@ class Health:
     def is_serving(self) -> bool:
         """Ready, and not about to stop."""
         return self.ready and not self.stopping
+
+    def not_ready_because(self) -> str:
+        """Why no records are scored, in words; "" if they are."""
+        if self.is_serving():
+            return ""
+        if self.stopping:
+            return "the daemon is stopping"
+        faults = "".join(f"; {fault}" for fault in self.faults())
+        if self.restoring:
+            noun = "partition" if self.restoring == 1 else "partitions"
+            return f"the states of {self.restoring} {noun} are being restored{faults}"
+        return (
+            "no partition is assigned: the log says why in `no_partitions` or"
+            f" `waiting_for_broker`{faults}"
+        )
 
     def faults(self) -> tuple[str, ...]:
         """The faults that last, one sentence each."""

@@ -115,6 +115,7 @@ class Partitions:
     def _report_ready(self) -> None:
         owned = bool(self._pipeline.table.partitions())
         self.health.ready = owned and not self._restoring
+        self.health.restoring = len(self._restoring)
 
     # -- restoring ---------------------------------------------------------------------
 

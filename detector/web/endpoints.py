@@ -67,9 +67,9 @@ class Endpoints:
         return PlainTextResponse("".join(lines) or "healthy\n")
 
     async def ready(self, request: Request) -> Response:
-        if self._health.is_serving():
+        cause = self._health.not_ready_because()
+        if not cause:
             return PlainTextResponse("ready\n")
-        cause = "no partition is assigned, or states are not restored yet"
         return PlainTextResponse(f"not ready: {cause}\n", 503)
 
     async def status(self, request: Request) -> Response:
@@ -82,7 +82,8 @@ class Endpoints:
         sample = self._metrics.registry.get_sample_value
         counts = {name: sample(name) or 0.0 for name in _SHOWN}
         status = status_of(self._facts, self._fleet())
-        html = page(status, self._incidents.alerts(SHOWN), counts)
+        cause = self._health.not_ready_because()
+        html = page(status, self._incidents.alerts(SHOWN), counts, cause)
         return HTMLResponse(html, headers=_PAGE_HEADERS)
 
     async def style(self, request: Request) -> Response:

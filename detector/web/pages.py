@@ -20,6 +20,7 @@ from detector.phrases import escaped
 from detector.web.facts import Status
 
 SHOWN: Final = 200  # incidents in each table: a page stays below 100 KB
+_NOT_KNOWN = "Not known yet: the daemon is not ready."
 _FILES = resources.files("detector.web")
 _PAGE = Template((_FILES / "templates" / "page.html").read_text(encoding="utf-8"))
 STYLE: Final = (_FILES / "static" / "style.css").read_text(encoding="utf-8")
@@ -29,17 +30,29 @@ def page(
     status: Status,
     incidents: Incidents,
     counts: Mapping[str, float],
+    not_ready_because: str = "",
 ) -> str:
-    """The HTML; at most :data:`SHOWN` incidents of each table are in it."""
+    """The HTML; at most :data:`SHOWN` incidents of each table are in it.
+
+    ``not_ready_because`` is why the daemon scores nothing; empty if it does.
+    """
     bundle = status.bundle
+    nothing = _NOT_KNOWN if not_ready_because else "Nothing is firing."
     return _PAGE.substitute(
         bundle=_escape(f"{bundle.name} {bundle.version}"),
+        notice=_notice(not_ready_because),
         facts="\n".join(_facts(status, counts)),
         fleet=_escape(status.fleet.in_words),
         firing_count=f"{len(incidents.firing) + incidents.not_listed:,}",
-        firing=_table(incidents.firing, "Nothing is firing.", incidents.not_listed),
+        firing=_table(incidents.firing, nothing, incidents.not_listed),
         resolved=_table(incidents.resolved, "Nothing yet."),
     )
+
+
+def _notice(not_ready_because: str) -> str:
+    if not not_ready_because:
+        return ""
+    return f'<p class="notice">Not ready: {_escape(not_ready_because)}.</p>'
 
 
 def _escape(text: str) -> str:

@@ -38,6 +38,7 @@ def test_it_waits_for_broker_and_topic_and_survives_a_restart(
             lambda: "event=no_partitions topics=late" in daemon.log_text(),
             "it says which topic it waits for",
         )
+        assert "DETECTOR_KAFKA__SESSION_TIMEOUT_MS (" in daemon.log_text()
         # the client says so ten times a second
         assert daemon.log_text().count("Topic late not found") <= 1
         assert daemon.get("/-/ready")[0] == 503

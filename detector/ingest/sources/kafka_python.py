@@ -63,6 +63,7 @@ class KafkaSource:
     ) -> None:
         self._topics = settings.topics
         self._from_start = settings.auto_offset_reset == "earliest"
+        self._session_timeout_ms = settings.session_timeout_ms
         self._idle_polls = 0
         self._refused: deque[Mapping[Partition, int]] = deque()
         self._log = structlog.get_logger("kafka")
@@ -187,8 +188,10 @@ class KafkaSource:
             self._log.warning(
                 "no_partitions",
                 topics=",".join(self._topics),
-                remedy="create the topic, or have fewer members than partitions;"
-                " reading starts by itself",
+                remedy="create the topic, or have fewer members than partitions; after"
+                " a kill, wait: the group keeps the dead member for up to"
+                " DETECTOR_KAFKA__SESSION_TIMEOUT_MS"
+                f" ({self._session_timeout_ms} ms); reading starts by itself",
             )
 
 

@@ -16,11 +16,13 @@ def test_a_partition_starts_once_its_pages_are_read(
 ) -> None:
     rig.partitions.assigned([P])
     assert not rig.health.ready
+    assert rig.health.restoring == 1
     rig.wait()
     source = ScriptedSource()
     rig.turn(source)
     assert source.started == [(P, 0)]
     assert rig.health.ready
+    assert rig.health.restoring == 0
 
 
 def test_the_first_poll_after_a_start_is_processed(rig: Rig) -> None:

@@ -146,6 +146,24 @@ def test_the_page_escapes_names_and_labels(web: Web) -> None:
         assert tag not in html
 
 
+def test_the_page_says_that_it_is_not_ready_and_why(web: Web) -> None:
+    def shown(words: str) -> bool:
+        page = web.get("/")[1]
+        assert ("Not ready: " in page) is ("Nothing is firing." not in page)
+        return words in page and words in web.get("/-/ready")[1]
+
+    assert shown("no partition is assigned")
+    web.health.restoring = 2
+    assert shown("the states of 2 partitions are being restored")
+    web.health.restore_fault = "no space left"
+    assert shown("are being restored; no space left")
+    web.health.restoring = 0
+    web.health.ready = True
+    assert "Nothing is firing." in web.get("/")[1]
+    web.health.stopping = True
+    assert shown("the daemon is stopping")
+
+
 def test_the_page_shows_characters_that_are_not_printable_escaped(web: Web) -> None:
     name = "a\x1b\x07\x00\x85\u202e\u2028b"
     web.incidents.alerted(replace(FIRING, stream=name))
