@@ -96,13 +96,20 @@ def _points(value: bytes) -> Iterator[Mapping[str, Any]]:
         try:
             point = parse_line(line)
         except LineFormatError as error:
-            detail = f"line {number} is not line protocol ({error})"
+            detail = f"line {number} is not line protocol ({error}){_hint(text)}"
             raise BadRecord(RejectReason.MALFORMED, detail) from None
         if point is not None:  # a comment
             count += 1
             yield point
     if not count:
         raise BadRecord(RejectReason.NO_FEATURES, "it has no line but comments")
+
+
+def _hint(text: str) -> str:
+    """The remedy for a record that is JSON."""
+    if not text.lstrip().startswith("{"):
+        return ""
+    return "; it looks like JSON: set DETECTOR_KAFKA__FORMAT to json"
 
 
 def _lines(text: str) -> Iterator[str]:

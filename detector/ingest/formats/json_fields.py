@@ -7,6 +7,7 @@ library's error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ STREAM: Final = "stream"
 # what msgspec raises for bytes that it can't decode
 UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+# how line protocol begins: a measurement, perhaps with tags, and a field
+_LINE = re.compile(rb"\s*[A-Za-z_][^\s{}]* [^\s=]+=")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _ANY = msgspec.json.Decoder().decode
 _KINDS: Final[Mapping[type, str]] = {
@@ -95,4 +98,7 @@ def _read(name: str, value: msgspec.Raw) -> Any:
 def _malformed(value: bytes, error: Exception) -> BadRecord:
     if not is_utf8(value):
         return BadRecord(RejectReason.ENCODING, "it is not UTF-8")
-    return BadRecord(RejectReason.MALFORMED, f"it is not one JSON object ({error})")
+    detail = f"it is not one JSON object ({error})"
+    if _LINE.match(value):
+        detail += "; it looks like line protocol: set DETECTOR_KAFKA__FORMAT to influx"
+    return BadRecord(RejectReason.MALFORMED, detail)

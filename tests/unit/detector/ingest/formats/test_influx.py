@@ -111,7 +111,7 @@ def test_a_line_of_strings_alone_costs_its_record_nothing() -> None:
         (b"m v=0x10", RejectReason.MALFORMED, "line 1"),
         (b'm v="open', RejectReason.MALFORMED, "line 1"),
         (b"m v=1 noon", RejectReason.MALFORMED, "line 1"),
-        (b'{"cpu": 1}', RejectReason.MALFORMED, "line 1"),
+        (b'{"cpu": 1}', RejectReason.MALFORMED, "set DETECTOR_KAFKA__FORMAT to json"),
         (b"m v=1 -1", RejectReason.TIMESTAMP, "1970"),
         (b"m v=1 9000000000000000000", RejectReason.TIMESTAMP, "2100"),
         (LINE + b"\nm,host=a w=2,v=1e39", RejectReason.INFINITE, "`v`"),

@@ -70,6 +70,11 @@ def test_the_key_and_the_record_s_timestamp_stand_in_for_absent_fields() -> None
         (b"[1]", RejectReason.MALFORMED, "object"),
         (b"null", RejectReason.MALFORMED, "object"),
         (b'{"cpu":', RejectReason.MALFORMED, "truncated"),
+        (
+            b"cpu,host=web-1 usage=1.5",
+            RejectReason.MALFORMED,
+            "set DETECTOR_KAFKA__FORMAT to influx",
+        ),
         (b'{"cpu":NaN}', RejectReason.MALFORMED, "object"),
         (b'{"cpu":1,"stream":7}', RejectReason.TYPE, "`stream`"),
         (b'{"cpu":1,"timestamp":true}', RejectReason.TYPE, "`timestamp`"),

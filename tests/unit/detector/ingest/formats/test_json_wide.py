@@ -82,6 +82,11 @@ def test_a_timestamp_is_epoch_seconds_iso_8601_or_the_record_s_own(
         (b'{"timestamp":"\xff","cpu":1}', RejectReason.ENCODING, "UTF-8"),
         (b"[1]", RejectReason.MALFORMED, "object"),
         (b'{"cpu":', RejectReason.MALFORMED, "truncated"),
+        (
+            b"cpu,host=web-1 usage=1.5",
+            RejectReason.MALFORMED,
+            "set DETECTOR_KAFKA__FORMAT to influx",
+        ),
         (b'{"cpu":1}{"cpu":2}', RejectReason.MALFORMED, "trailing"),
         (b'{"cpu":"high"}', RejectReason.TYPE, "cpu"),
         (b'{"cpu":true}', RejectReason.TYPE, "cpu"),
