@@ -48,6 +48,10 @@ class DeadLetterFile(NullObserver):
             ) from None
         self._log = structlog.get_logger("deadletter")
 
+    @property
+    def file(self) -> str:
+        return str(self._path)
+
     def rejected(self, record: RejectedRecord) -> None:
         self._write(
             {

@@ -106,4 +106,8 @@ class SpillStore(Protocol):
 class DeadLetters(Protocol):
     """Keeps notifications that a receiver refused for good, for a person to read."""
 
+    @property
+    def file(self) -> str:
+        """Where it keeps them."""
+
     def notification(self, alert: Alert, cause: str) -> None: ...

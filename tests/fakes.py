@@ -354,6 +354,7 @@ class DeadLetterList:
     """Implements DeadLetters."""
 
     notifications: list[tuple[Alert, str]] = field(default_factory=list)
+    file: str = "dead-letters.ndjson"
 
     def notification(self, alert: Alert, cause: str) -> None:
         self.notifications.append((alert, cause))

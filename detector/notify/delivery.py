@@ -25,11 +25,13 @@ from detector.metrics import Metrics
 from detector.notify.outbox import DeliveryAttempt, Outbox
 from detector.notify.payload import OutgoingPost
 from detector.notify.receiver import Receiver
+from detector.phrases import listed
 from detector.ports import DeadLetters
 
 _POLL = 1.0  # seconds until an idle thread looks for repeats
 _SHORTEST_PAUSE = 0.05  # seconds, whatever the jitter
 _MAX_DOUBLINGS = 20  # of the first pause: the longest pause cuts it off long before
+_NAMED = 3  # streams that a line of the log names at most
 _JOIN = 1.0  # seconds that a stop waits for all threads that are in a post
 
 
@@ -158,6 +160,9 @@ class Delivery:
             receiver=post.receiver,
             cause=str(fault),
             notifications=len(post.alerts),
+            stream=listed([alert.stream for alert in post.alerts], _NAMED),
+            file=self._dead_letters.file,
+            remedy="correct the receiver's settings; the file keeps what it refused",
         )
         for alert in post.alerts:
             self._dead_letters.notification(alert, str(fault))

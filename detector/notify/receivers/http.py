@@ -31,6 +31,7 @@ class HttpClient:
         self._secret = None if secret is None else secret.get_secret_value().encode()
         self._headers = settings.sent_headers()
         self._clock = clock
+        self._timeout = settings.timeout
         self._pool = urllib3.PoolManager(
             num_pools=len(settings.addresses),
             maxsize=1,
@@ -52,7 +53,7 @@ class HttpClient:
                 preload_content=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise Transient(f"{host} can't be reached ({_kind(error)})") from None
+            raise Transient(f"{host} {self._fault(error)}") from None
         # It was cut off after its first line: every whole answer has a date, a length
         # or an encoding (RFC 9110).
         if not response.headers:
@@ -60,6 +61,18 @@ class HttpClient:
             raise Transient(f"{host} broke off its answer")
         _finish(response)
         self._judge(host, response)
+
+    def _fault(self, error: urllib3.exceptions.HTTPError) -> str:
+        """What went wrong, as a predicate without an address."""
+        if isinstance(error, urllib3.exceptions.NameResolutionError):
+            return "does not resolve"
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            return _connection_fault(error)
+        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+            return f"did not accept a connection within {self._timeout:g} s"
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            return f"did not answer within {self._timeout:g} s"
+        return f"can't be reached ({_kind(error)})"
 
     def _headers_of(self, content: bytes, key: str) -> dict[str, str]:
         headers = {
@@ -108,6 +121,13 @@ def _finish(response: urllib3.BaseHTTPResponse) -> None:
     except urllib3.exceptions.HTTPError:
         response.close()
     response.release_conn()
+
+
+def _connection_fault(error: urllib3.exceptions.NewConnectionError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ConnectionRefusedError):
+        return "refuses connections"
+    return f"can't be reached ({getattr(cause, 'strerror', '') or _kind(error)})"
 
 
 def _kind(error: urllib3.exceptions.HTTPError) -> str:

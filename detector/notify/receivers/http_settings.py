@@ -154,16 +154,23 @@ class HttpSettings(BaseModel):
             if self.tls_certificate is not None:
                 context.load_cert_chain(self.tls_certificate, self.tls_key)
         except OSError as error:  # ssl.SSLError is one
-            given = (self.tls_ca, self.tls_certificate, self.tls_key)
-            files = ", ".join(str(file) for file in given if file is not None)
+            given = ", ".join(self._tls_files())
             cause = error.strerror or error
             raise ConfigError(
-                f"receiver {self.name}: {files} can't be used for TLS ({cause})"
+                f"receiver {self.name}: {given} can't be used for TLS ({cause}):"
+                " name PEM files that this user may read"
             ) from None
         if not self.tls_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+    def _tls_files(self) -> Iterator[str]:
+        """The files that are set, each with its setting."""
+        for name in ("tls_ca", "tls_certificate", "tls_key"):
+            file = getattr(self, name)
+            if file is not None:
+                yield f"{name} {file}"
 
 
 def check_address(value: SecretStr) -> SecretStr:

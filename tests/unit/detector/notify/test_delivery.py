@@ -87,7 +87,9 @@ def test_a_fault_of_ours_is_logged_without_its_text_and_retried(
     assert "t0ken" not in log
 
 
-def test_a_refused_group_is_dead_lettered_one_by_one() -> None:
+def test_a_refused_group_is_dead_lettered_one_by_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     stage = Stage(
         Route("hook", group_by=("alertname",)),
         hook=ScriptedReceiver([Permanent("400")]),
@@ -101,6 +103,9 @@ def test_a_refused_group_is_dead_lettered_one_by_one() -> None:
         ("b", "400"),
         ("c", "400"),
     ]
+    log = capsys.readouterr().out
+    for shown in ("a, b, c", stage.dead_letters.file, "correct the receiver's"):
+        assert shown in log
     assert stage.count("detector_notifications_total", outcome="dead_lettered") == 3
     assert (
         stage.count("detector_posts_total", receiver="hook", outcome="dead_lettered")

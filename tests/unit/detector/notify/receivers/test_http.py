@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import hashlib
 import hmac
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,10 +89,32 @@ def test_retry_after_is_read(
 
 def test_a_receiver_that_does_not_answer_is_transient_and_its_secrets_unnamed() -> None:
     gone = "http://user:password@127.0.0.1:1/token-in-path"
-    with pytest.raises(Transient, match=r"127\.0\.0\.1:1") as caught:
+    with pytest.raises(Transient, match=r"^127\.0\.0\.1:1 refuses conn") as caught:
         client().post(gone, b"", "key")
     assert "token-in-path" not in str(caught.value)
     assert "password" not in str(caught.value)
+
+
+def test_a_receiver_that_hangs_did_not_answer_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(Transient) as caught:
+            client(timeout=0.2).post(f"http://127.0.0.1:{port}/", b"", "key")
+    assert str(caught.value) == f"127.0.0.1:{port} did not answer within 0.2 s"
+
+
+def test_a_receiver_whose_queue_is_full_did_not_accept_a_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        with contextlib.ExitStack() as waiting:
+            for _ in range(3):
+                other = waiting.enter_context(socket.socket())
+                other.setblocking(False)
+                other.connect_ex(("127.0.0.1", port))
+            with pytest.raises(Transient) as caught:
+                client(timeout=0.2).post(f"http://127.0.0.1:{port}/", b"", "key")
+    expected = f"127.0.0.1:{port} did not accept a connection within 0.2 s"
+    assert str(caught.value) == expected
 
 
 def test_the_signature_covers_time_and_content(httpserver: HTTPServer) -> None:
@@ -166,5 +190,5 @@ def test_verification_can_be_turned_off(secure: HTTPServer) -> None:
 
 
 def test_a_certificate_that_does_not_exist_is_named_at_the_start() -> None:
-    with pytest.raises(ConfigError, match=r"receiver hook: /no/such/ca\.pem can't"):
+    with pytest.raises(ConfigError, match=r"hook: tls_ca /no/such/ca\.pem can't"):
         client(tls_ca="/no/such/ca.pem")
