@@ -153,7 +153,7 @@ def load_bundle(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(
             f"no bundle at {path}: train one with "
-            f"`python -m training fit --data DATA --out {path}`"
+            f"`streamwarden fit --data DATA --out {path}`"
         )
     raw = _read(path, MANIFEST)
     manifest = _manifest(path, raw)

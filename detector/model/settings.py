@@ -69,7 +69,7 @@ class ModelSettings(BaseModel):
 
     bundle: Path | None = Field(
         None,
-        description="directory that `training fit` wrote; "
+        description="directory that `streamwarden fit` wrote; "
         "none, or `builtin`: the package's own, with each metric a stream",
     )
     max_streams: int = Field(

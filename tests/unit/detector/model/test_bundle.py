@@ -39,7 +39,7 @@ def test_a_budget_is_positive(budget: float) -> None:
 
 
 def test_an_absent_bundle_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="training fit"):
+    with pytest.raises(BundleError, match="`streamwarden fit "):
         load_bundle(tmp_path / "none")
 
 
