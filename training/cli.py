@@ -267,7 +267,7 @@ def evaluate(
 
 
 def _print_evaluation(evaluation: Evaluation, events: int) -> None:
-    """The figures, and at most so many ``events``."""
+    """The figures, and at most ``events`` rows of events."""
     from rich.console import Console
 
     from training.reports import evaluation_report, events_report

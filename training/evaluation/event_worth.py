@@ -167,7 +167,7 @@ def quiet_hours(whole: Overlay, events: F64, late: float) -> F32:
 
 
 def worst_hours(quiet: int) -> int:
-    """How many of so many quiet hours an event must outrank."""
+    """How many of the quiet hours an event must outrank."""
     return min(WORST_HOURS, max(1, quiet // _WORST_SHARE))
 
 

@@ -17,7 +17,8 @@ from detector.ingest.sources.kafka_records import in_words, to_commit, to_partit
 from detector.ports import Assignments
 
 
-class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library's classes are untyped
+# the library's classes are untyped
+class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
     """Passes rebalances on to Assignments."""
 
     def __init__(
