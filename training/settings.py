@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,8 +107,13 @@ def load(path: Path | None, **given: Any) -> FitSettings:
     try:
         settings = FitSettings(**{**table, **options, "alerting": tuning})
     except ValidationError as error:
-        faults = sentence(error, FitSettings, ".".join)
-        raise ConfigError(f"settings of the fit: {faults}") from None
+
+        def named(parts: Sequence[str]) -> str:
+            if parts[0] in options:
+                return "--" + parts[0].replace("_", "-")
+            return f"{'.'.join(parts)} in {path}"
+
+        raise ConfigError(sentence(error, FitSettings, named)) from None
     if settings.fit_share + settings.validation_share >= _MOST_FITTED:
         raise ConfigError(
             "fit_share and validation_share leave less than 5 % of the rows "

@@ -17,8 +17,10 @@ from pydantic import (
 from detector.setting_types import Listed, compiled
 
 _PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-# A name or an address, an IPv6 address in brackets, and perhaps a port.
-_SERVER = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+# A name or an address, an IPv6 address in brackets, and a port.
+_SERVER = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})")
+_USUAL_PORT = 9092  # of a broker without TLS
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # as brokers check it
 _PASSED_ON = (
     "client_id",
     "security_protocol",
@@ -109,12 +111,28 @@ class KafkaSettings(BaseModel):
         None, description="password, for PLAIN and SCRAM"
     )
 
+    @field_validator("security_protocol", "sasl_mechanism", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("auto_offset_reset", mode="before")
+    @classmethod
+    def _lower_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator("bootstrap_servers")
     @classmethod
     def _servers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
         for server in servers:
-            if not _SERVER.fullmatch(server):
-                raise ValueError(f"{server!r} is not host:port")
+            if _SERVER.fullmatch(server):
+                continue
+            host = server.removesuffix(":")
+            if _SERVER.fullmatch(f"{host}:{_USUAL_PORT}"):
+                raise ValueError(
+                    f"the port of {server!r} is missing: write {host}:{_USUAL_PORT}"
+                )
+            raise ValueError(f"{server!r} is not host:port")
         return servers
 
     @field_validator("topics")
@@ -124,18 +142,25 @@ class KafkaSettings(BaseModel):
             if len(topics) != 1:
                 raise ValueError("name topics, or give one ^regex, not both")
             compiled(topics[0])
+            return topics
+        for topic in topics:
+            if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+                raise ValueError(
+                    f"no topic can have the name {topic!r}: use letters, digits, dots,"
+                    " dashes and underscores, at most 249"
+                )
         return topics
 
     @model_validator(mode="after")
     def _sasl(self) -> KafkaSettings:
         if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
             raise ValueError(
-                f"security_protocol {self.security_protocol} needs sasl_mechanism"
+                f"security_protocol: {self.security_protocol} needs sasl_mechanism"
             )
         takes_password = self.sasl_mechanism in _PASSWORD_MECHANISMS
         if takes_password and self.sasl_plain_username is None:
             raise ValueError(
-                f"sasl_mechanism {self.sasl_mechanism} needs sasl_plain_username"
+                f"sasl_mechanism: {self.sasl_mechanism} needs sasl_plain_username"
                 " and sasl_plain_password"
             )
         return self

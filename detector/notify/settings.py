@@ -96,21 +96,25 @@ def check_routes(
     labels: Collection[str],
 ) -> None:
     """Every alert matches one, and every name exists. Raises ValueError."""
-    for number, route in enumerate(routes):
+    for number, route in enumerate(routes, 1):
+        place = f"routes: route {number}"
         if route.receiver and route.receiver not in receivers:
             raise ValueError(
-                f"routes.{number}: no receiver is called {route.receiver}; "
+                f"{place}: no receiver is called {route.receiver}; "
                 f"there are: {', '.join(sorted(receivers)) or 'none'}"
             )
         for name in route.named_labels():
             if name not in labels:
                 raise ValueError(
-                    f"routes.{number}: no alert has a label {name}; "
+                    f"{place} (receiver {route.receiver}): no alert has a label {name}; "
                     f"there are: {', '.join(sorted(labels))}"
                 )
     unused = set(receivers) - {route.receiver for route in routes}
     if unused:
-        raise ValueError(f"routes: none leads to receiver {', '.join(sorted(unused))}")
+        raise ValueError(
+            f"routes: none leads to receiver {', '.join(sorted(unused))}:"
+            " add a route for it, or remove it"
+        )
     if list(routes)[-1].has_conditions:
         raise ValueError(
             "routes: the last one has conditions, so alerts may match none: "

@@ -28,7 +28,7 @@ from detector.notify.receivers.webhook import WebhookSettings
 from detector.notify.routes import Route, Routing
 from detector.notify.settings import RouteSettings, check_routes
 from detector.setting_types import compiled
-from detector.settings.setting_errors import message
+from detector.settings.plain_words import message
 from detector.timestamps import HOUR
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -302,4 +302,5 @@ class AlertingSettings(BaseModel):
 def _webhook_fault(fault: ErrorDetails) -> str:
     place = ".".join(map(str, fault["loc"]))
     name = f"webhook_{place}" if place else "webhook"
-    return f"{name}: {message(fault)}"
+    field = WebhookSettings.model_fields.get(place)
+    return f"{name}: {message(fault, field)}"

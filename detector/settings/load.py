@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -47,6 +47,11 @@ class LogSettings(BaseModel):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least severe line that is shown"
     )
+
+    @field_validator("format", "level", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -120,7 +125,7 @@ def _validated(tables: dict[str, Any], path: Path | None) -> Settings:
     try:
         return Settings(**tables)
     except ValidationError as error:
-        places = Places(PREFIX, path, os.environ)
+        places = Places(PREFIX, path, os.environ, tables)
         raise ConfigError(sentence(error, Settings, places.name)) from None
     except SettingsError as error:
         raise ConfigError(_not_json(error)) from None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence, Set
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from detector.setting_types import models_in
+from detector.settings.plain_words import field_at, message, tables_at
+
+# a name before a colon at the start, or one with an underscore
+_SETTING = re.compile(r"^[a-z]+(?=:)|\b[a-z]+(?:_[a-z]+)+\b")
 
 Naming = Callable[[Sequence[str]], str]
 
@@ -21,9 +26,17 @@ class Places:
         prefix: of environment variables.
         path: of the file, or None.
         variables: names in the environment.
+        tables: what the file holds.
     """
 
-    def __init__(self, prefix: str, path: Path | None, variables: Iterable[str]):
+    def __init__(
+        self,
+        prefix: str,
+        path: Path | None,
+        variables: Iterable[str],
+        tables: Mapping[str, Any],
+    ) -> None:
+        self._tables = tables
         self._prefix = prefix
         self._path = path
         self._variables = {name.upper() for name in variables}
@@ -31,8 +44,12 @@ class Places:
     def name(self, parts: Sequence[str]) -> str:
         """What a setting is called where it was given.
 
-        That is a variable, or a key of the file; a whole table may be in both.
+        That is a variable, or a key of the file; a whole table may be in both. An item
+        of a list has its place, counted from 1.
         """
+        numbers = [i for i, part in enumerate(parts) if part.isdecimal()]
+        if numbers:
+            return self._name_of_item(parts[: numbers[0]], parts[numbers[0] :])
         setting = f"{self._prefix}{'__'.join(parts[:2])}".upper()
         given_as = {setting, f"{setting}_FILE"}
         is_variable = not given_as.isdisjoint(self._variables)
@@ -41,6 +58,32 @@ class Places:
         in_both = any(name.startswith(f"{setting}__") for name in self._variables)
         where = f"{self._path} and the environment" if in_both else str(self._path)
         return f"{'.'.join(parts)} in {where}"
+
+    def _name_of_item(self, of_list: Sequence[str], inner: Sequence[str]) -> str:
+        number, *rest = inner
+        noun = of_list[-1].removesuffix("s")
+        item = f"{noun} {int(number) + 1}{self._who(of_list, int(number))}"
+        parts = [self.name(of_list), item]
+        if rest:
+            parts.append(".".join(rest))
+        return ", ".join(parts)
+
+    def _who(self, of_list: Sequence[str], number: int) -> str:
+        """`` (receiver X)`` of a route, `` (X)`` of a receiver of the file, or ""."""
+        setting = f"{self._prefix}{'__'.join(of_list)}".upper()
+        if any(name.startswith(setting) for name in self._variables):
+            return ""
+        found: Any = self._tables
+        try:
+            for part in of_list:
+                found = found[part]
+            item = found[number]
+            is_route = "receiver" in item
+            return (
+                f" (receiver {item['receiver']})" if is_route else f" ({item['name']})"
+            )
+        except (LookupError, TypeError):
+            return ""
 
 
 def sentence(error: ValidationError, model: type[BaseModel], named: Naming) -> str:
@@ -65,30 +108,33 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], named: Naming) -> str:
     if detail["type"] == "extra_forbidden":
         nearest = suggestion(parts[-1], _siblings(model, parts))
         return f"no such setting: {name}{nearest}"
-    return f"{name}: {message(detail)}"
+    text = message(detail, field_at(model, parts))
+    if len(parts) == 1:
+        return _of_a_table(text, parts[0], model, named)
+    return f"{name}: {text}"
 
 
-def message(detail: ErrorDetails) -> str:
-    """What is wrong, in the words of whoever found it."""
-    return detail["msg"].removeprefix("Value error, ")
+def _of_a_table(text: str, room: str, model: type[BaseModel], named: Naming) -> str:
+    """A fault of several settings of a table; it names them as they were given.
+
+    A setting is recognised at the start before a colon, and by its underscore.
+    """
+    (*_, table) = tables_at(model, [room])
+    fields = table.model_fields
+
+    def full_name(found: re.Match[str]) -> str:
+        name = found[0]
+        return named([room, name]) if name in fields else name
+
+    first = _SETTING.match(text)
+    is_first_named = first is not None and first[0] in fields
+    named_text = _SETTING.sub(full_name, text)
+    return named_text if is_first_named else f"{named([room])}: {named_text}"
 
 
 def _siblings(model: type[BaseModel], parts: Sequence[str]) -> Set[str]:
-    """The names that a table has where the last of ``parts`` is not one of them."""
-    tables = [model]
-    for part in parts[:-1]:
-        # an index of a list, or the kind of a variant, names no field
-        tables = _tables_at(part, tables) or tables
+    """The names that a table has if the last of ``parts`` is not one of them."""
     names: set[str] = set()
-    for table in tables:
+    for table in tables_at(model, parts[:-1]):
         names |= {field.alias or name for name, field in table.model_fields.items()}
     return names
-
-
-def _tables_at(part: str, tables: Sequence[type[BaseModel]]) -> list[type[BaseModel]]:
-    found: list[type[BaseModel]] = []
-    for table in tables:
-        field = table.model_fields.get(part)
-        if field is not None:
-            found += models_in(field.annotation)
-    return found

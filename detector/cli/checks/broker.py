@@ -38,7 +38,6 @@ from detector.recovery.store_kafka import KafkaStore
 from detector.settings.load import Settings
 
 _BOOTSTRAP_MS = 5000  # for a login, after the connection itself was tried
-_DEFAULT_PORT = 9092  # what kafka-python takes if a server has none
 _NAMED = 5  # topics that a sentence lists
 _SERVERS = "DETECTOR_KAFKA__BOOTSTRAP_SERVERS"
 _PROTOCOL = "DETECTOR_KAFKA__SECURITY_PROTOCOL"
@@ -263,7 +262,5 @@ def _what_it_has(topics: Set[str]) -> str:
 
 
 def _host_and_port(server: str) -> tuple[str, int]:
-    host, colon, port = server.rpartition(":")
-    if colon and port.isdigit():
-        return host.strip("[]"), int(port)
-    return server.strip("[]"), _DEFAULT_PORT
+    host, _, port = server.rpartition(":")
+    return host.strip("[]"), int(port)

@@ -42,6 +42,12 @@ def test_the_environment_overrides_the_file_s_rules(
     assert (given.breach_steps, given.min_gap) == (3, 5400.0)
 
 
+def test_a_fault_of_a_flag_names_the_flag() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, steps=0, allow_worse=True)
+    assert str(caught.value) == "--steps: give a whole number, 1 or more"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -50,8 +56,9 @@ def test_the_environment_overrides_the_file_s_rules(
         ("[alerting]\nbreach = 1\n", "breach"),
         ("stepz = 3\n", "stepz"),
         ("fit_share = 0.9\nvalidation_share = 0.09\n", "less than 5 %"),
+        ("steps = 0\n", r"^steps in .*c\.toml: give a whole number, 1 or more$"),
         ("steps = \n", "is not TOML"),
-        ("step = 5\n", "no such setting: step: did you mean steps?"),
+        ("step = 5\n", r"no such setting: step in .*c\.toml: did you mean steps\?"),
     ],
 )
 def test_a_fault_names_the_setting(tmp_path: Path, text: str, said: str) -> None:

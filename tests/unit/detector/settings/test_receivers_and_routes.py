@@ -79,24 +79,30 @@ def test_receivers_and_routes_come_from_the_file_without_showing_a_secret(
         (
             'receiver = "pager"',
             'receiver = "nobody"',
-            r"routes\.0: no receiver is called nobody; there are: desk, pager",
+            r"^alerting\.routes in .*s\.toml: route 1: no receiver is called nobody;"
+            r" there are: desk, pager",
         ),
         (
             '"eu|us"',
             '"(eu"',
-            r"alerting\.routes\.0\.match_regex in .*s\.toml: cluster: '\(eu' is not a regular",
+            r"^alerting\.routes in .*s\.toml, route 1 \(receiver pager\), match_regex:"
+            r" cluster: '\(eu' is not a regular",
         ),
         (
             '"critical"',
             '"loud"',
-            r"alerting\.routes\.0\.severity in .*s\.toml: 'loud' is not a severity",
+            r"s\.toml, route 1 \(receiver pager\), severity: 'loud' is not a severity",
         ),
-        ('["cluster"]', '["rack"]', r"routes\.1: no alert has a label rack"),
+        (
+            '["cluster"]',
+            '["rack"]',
+            r"route 2 \(receiver desk\): no alert has a label rack",
+        ),
         ("group_wait = 30", 'severity = "warning"', "the last one has conditions"),
         (
             "group_wait = 30",
             "group_weight = 30",
-            r"no such setting: alerting\.routes\.1\.group_weight in .*s\.toml",
+            r"no such setting: alerting\.routes in .*, route 2 \(receiver desk\), group_w",
         ),
         ('name = "desk"', 'name = "pager"', "two receivers are called pager"),
         ('"(?P<cluster>[^/]+)/.*"', '"[^/]+/.*"', "no named group"),
@@ -108,19 +114,23 @@ def test_receivers_and_routes_come_from_the_file_without_showing_a_secret(
         (
             "http://desk/",
             "desk/token-9",
-            r"alerting\.receivers\.1\.url in .*s\.toml: it is not a http:// or https:// address",
+            r"^alerting\.receivers in .*s\.toml, receiver 2 \(desk\), url: it is not a http",
         ),
         (
             'url = "http://desk/"',
             'url_file = "/no/such"',
-            r"alerting\.receivers\.1 in .*s\.toml: url_file: /no/such can't be read",
+            r"s\.toml, receiver 2 \(desk\): url_file: /no/such can't be read",
         ),
         (
             'url = "http://desk/"',
             'url = "http://desk/"\nuser = "u"',
-            r"alerting\.receivers\.1 in .*s\.toml: user and password are set together",
+            r"s\.toml, receiver 2 \(desk\): user and password are set together",
         ),
-        ('receiver = "desk"', 'receiver = ""', "none leads to receiver desk"),
+        (
+            'receiver = "desk"',
+            'receiver = ""',
+            "none leads to receiver desk: add a route for it, or remove it",
+        ),
     ],
 )
 def test_a_fault_in_receivers_or_routes_is_named_with_its_place(

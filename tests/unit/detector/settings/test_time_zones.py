@@ -63,22 +63,22 @@ def test_zones_of_streams_come_from_the_file_and_are_shown(
         (
             '"^us-"',
             '"us-("',
-            r"timezones\.0\.streams in .*s\.toml: 'us-\(' is not a regular .*: escape",
+            r"timezones in .*s\.toml, timezone 1, streams: 'us-\(' is not a regular .*: escape",
         ),
         (
             "America/New_York",
             "America/Gotham",
-            r"timezones\.0\.zone in .*s\.toml: 'America/Gotham' is not a time zone: use",
+            r"timezones in .*s\.toml, timezone 1, zone: 'America/Gotham' is not a time zone: use",
         ),
         (
             'zone = "America/New_York"',
             'zone = "UTC"\nzones = "x"',
-            r"no such setting: model\.timezones\.0\.zones",
+            r"no such setting: model\.timezones in .*s\.toml, timezone 1, zones",
         ),
         (
             'zone = "America/New_York"',
             "",
-            r"model\.timezones\.0\.zone in .*s\.toml: Field required",
+            r"model\.timezones in .*s\.toml, timezone 1, zone: it is missing: add it",
         ),
     ],
 )
