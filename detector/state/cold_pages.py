@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 from detector.state.page_rows import PageRows
 
+_Places = dict[str, int]  # a stream's place in its page
+
 
 @dataclass(slots=True)
 class ColdPages:
@@ -30,27 +32,33 @@ class ColdPages:
     held: dict[str, int] = field(default_factory=dict)
     left: dict[int, int] = field(default_factory=dict)
     _rows: dict[int, PageRows] = field(default_factory=dict)
-    _places: dict[int, dict[str, int]] = field(default_factory=dict)
+    _places: dict[int, _Places] = field(default_factory=dict)
 
     def hold(self, number: int, names: Sequence[str]) -> None:
         """From now on, only this page has the rows of these streams."""
-        self.held.update(dict.fromkeys(names, number))
+        moved = dict.fromkeys(names, number)
+        self.held.update(moved)
         self.left[number] = len(names)
 
     def missing_pages(self, names: Iterable[str | bytes]) -> set[int]:
         """Numbers of the pages to add before these streams can be opened."""
-        texts = (name.decode() if isinstance(name, bytes) else name for name in names)
-        needed = {self.held[text] for text in texts if text in self.held}
+        needed: set[int] = set()
+        for name in names:
+            text = name.decode() if isinstance(name, bytes) else name
+            if text in self.held:
+                needed.add(self.held[text])
         return needed - self._rows.keys()
 
     def add_page(self, rows: PageRows) -> None:
         """Add a page that :meth:`missing_pages` names."""
         self._rows[rows.number] = rows
-        self._places[rows.number] = {name: i for i, name in enumerate(rows.names)}
+        places = {name: place for place, name in enumerate(rows.names)}
+        self._places[rows.number] = places
 
     def drop_page(self, number: int) -> int:
         """Forget a page that can't be read; gives how many streams are lost."""
-        lost = [name for name, page in self.held.items() if page == number]
+        held = self.held.items()
+        lost = [name for name, page in held if page == number]
         for name in lost:
             del self.held[name]
         self.left.pop(number, None)
@@ -69,4 +77,5 @@ class ColdPages:
         self.left[number] -= 1
         if not self.left[number]:
             del self.left[number]
-        return self._rows[number], self._places[number][name]
+        place = self._places[number][name]
+        return self._rows[number], place

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +24,7 @@ _MIN_GROWTH = 4
 _GROWTH_SHARE = 4
 
 Slots = npt.NDArray[np.int64]
+_Element = TypeVar("_Element", bound=np.generic)
 
 
 class RowMemory:
@@ -63,7 +66,7 @@ class RowMemory:
             wanted = max(_MIN_GROWTH, pages // _GROWTH_SHARE)
             self._grow(max(1, min(wanted, room)))
         page = self._free.pop()
-        rows = slice(page * PAGE, (page + 1) * PAGE)
+        rows = _rows_of(page)
         self.page_applied[page] = 0
         self.page_dirty[page] = False
         self.names[rows] = [""] * PAGE
@@ -71,7 +74,7 @@ class RowMemory:
 
     def free_page(self, page: int) -> None:
         """Its rows count for nothing any more, as no row of a stream does."""
-        self.decisions[page * PAGE : (page + 1) * PAGE] = fresh_decisions(PAGE)
+        self.decisions[_rows_of(page)] = fresh_decisions(PAGE)
         self._free.append(page)
 
     def free_row(self, slot: int) -> None:
@@ -83,17 +86,17 @@ class RowMemory:
         before = len(self.page_applied)
         rows = pages * PAGE
         size = self.states.shape[1]
-        self.states = np.concatenate([self.states, np.zeros((rows, size), np.float32)])
-        self.decisions = np.concatenate([self.decisions, fresh_decisions(rows)])
-        self.times = np.concatenate([self.times, np.full(rows, -np.inf)])
-        self.touched = np.concatenate([self.touched, np.zeros(rows)])
-        self.zones = np.concatenate([self.zones, np.zeros(rows, np.int16)])
-        applied = np.zeros(pages, np.int64)
-        self.page_applied = np.concatenate([self.page_applied, applied])
-        self.page_dirty = np.concatenate([self.page_dirty, np.zeros(pages, np.bool_)])
+        self.states = _longer(self.states, np.zeros((rows, size), np.float32))
+        self.decisions = _longer(self.decisions, fresh_decisions(rows))
+        self.times = _longer(self.times, np.full(rows, -np.inf))
+        self.touched = _longer(self.touched, np.zeros(rows))
+        self.zones = _longer(self.zones, np.zeros(rows, np.int16))
+        self.page_applied = _longer(self.page_applied, np.zeros(pages, np.int64))
+        self.page_dirty = _longer(self.page_dirty, np.zeros(pages, np.bool_))
         self.names.extend([""] * rows)
         # the lowest index is used first
-        self._free.extend(range(before + pages - 1, before - 1, -1))
+        new = range(before, before + pages)
+        self._free.extend(reversed(new))
 
     def put(
         self,
@@ -109,6 +112,16 @@ class RowMemory:
         self.decisions[slot] = decisions
         self.times[slot] = time
 
+    def put_row_of(self, rows: PageRows, place: int, slot: int) -> None:
+        """Write the row at ``place`` of a page to ``slot``."""
+        self.put(
+            slot,
+            rows.names[place],
+            rows.states[place],
+            rows.decisions[place],
+            rows.times[place],
+        )
+
     def fill(self, page: int, rows: PageRows, now: float) -> None:
         """Copy a page of rows in; ``now`` is monotonic, in seconds."""
         start = page * PAGE
@@ -123,35 +136,36 @@ class RowMemory:
     def move(self, source: int, target: int) -> None:
         """Copy a row over another one; the source is free then."""
         self.names[target] = self.names[source]
-        for column in (
-            self.states,
-            self.decisions,
-            self.times,
-            self.touched,
-            self.zones,
-        ):
-            column[target] = column[source]
+        self.states[target] = self.states[source]
+        self.decisions[target] = self.decisions[source]
+        self.times[target] = self.times[source]
+        self.touched[target] = self.touched[source]
+        self.zones[target] = self.zones[source]
 
     def copy(self, number: int, offset: int, slots: Slots) -> PageRows:
         """Copies of these rows, as the page ``number`` stamped with ``offset``."""
+        names = [self.names[slot] for slot in slots.tolist()]
+        decisions = opaque(self.decisions)[slots]
         return PageRows(
             number=number,
             offset=offset,
-            names=tuple(self.names[slot] for slot in slots.tolist()),
+            names=tuple(names),
             states=self.states[slots],
-            decisions=opaque(self.decisions)[slots].view(DECISION),
+            decisions=decisions.view(DECISION),
             times=self.times[slots],
         )
 
     def copy_page(self, page: int, used: int, number: int, offset: int) -> PageRows:
         """A copy of the first ``used`` rows of a page, stamped with ``offset``."""
-        rows = slice(page * PAGE, page * PAGE + used)
+        start = page * PAGE
+        rows = slice(start, start + used)
+        decisions = opaque(self.decisions[rows]).copy()
         return PageRows(
             number=number,
             offset=offset,
             names=tuple(self.names[rows]),
             states=self.states[rows].copy(),
-            decisions=opaque(self.decisions[rows]).copy().view(DECISION),
+            decisions=decisions.view(DECISION),
             times=self.times[rows].copy(),
         )
 
@@ -161,5 +175,17 @@ class RowMemory:
 
     def firing(self, page: int) -> int:
         """How many streams of a page are in an incident."""
-        rows = slice(page * PAGE, (page + 1) * PAGE)
-        return int(np.count_nonzero(self.decisions["phase"][rows] == Phase.FIRING))
+        phases = self.decisions["phase"][_rows_of(page)]
+        return int(np.count_nonzero(phases == Phase.FIRING))
+
+
+def _rows_of(page: int) -> slice:
+    start = page * PAGE
+    return slice(start, start + PAGE)
+
+
+def _longer(
+    column: npt.NDArray[_Element],
+    added: npt.NDArray[_Element],
+) -> npt.NDArray[_Element]:
+    return np.concatenate([column, added])

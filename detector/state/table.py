@@ -103,7 +103,8 @@ class StreamTable:
         NO_SLOT if the table is full.
         """
         index = self._owned[partition].index
-        return np.fromiter(map(index.__getitem__, names), np.int64, len(names))
+        slots = map(index.__getitem__, names)
+        return np.fromiter(slots, np.int64, len(names))
 
     def page_of(self, partition: Partition, slot: int) -> int:
         """The number, within its partition, of the page that holds ``slot``."""
@@ -126,14 +127,8 @@ class StreamTable:
             self._memory.put(slot, name, state, decisions[0])
             self._note_split(partition, name)
         else:
-            rows, i = cold
-            self._memory.put(
-                slot,
-                name,
-                rows.states[i],
-                rows.decisions[i],
-                rows.times[i],
-            )
+            rows, place = cold
+            self._memory.put_row_of(rows, place, slot)
             if rows.number not in owned.cold.left:
                 owned.spare.append(rows.number)
         self.streams += 1
@@ -142,10 +137,10 @@ class StreamTable:
     def _number_with_room(self, owned: PartitionPages) -> int | None:
         """The number of a page with room, a new one if need be; None if full."""
         number = owned.vacant_number()
-        if number is None:
-            page = self._memory.new_page()
-            number = None if page is None else owned.add(page)
-        return number
+        if number is not None:
+            return number
+        page = self._memory.new_page()
+        return None if page is None else owned.add(page)
 
     def _note_split(self, partition: Partition, name: str) -> None:
         """Note the topic's other partitions with a stream of this name.
@@ -153,8 +148,9 @@ class StreamTable:
         Its producer does not key by stream.
         """
         for other, owned in self._owned.items():
-            is_sibling = other != partition and other.topic == partition.topic
-            if is_sibling and (name in owned.index or name in owned.cold.held):
+            if other == partition or other.topic != partition.topic:
+                continue
+            if name in owned.index or name in owned.cold.held:
                 self.split.append((name, other, partition))
 
     def begin(self, slots: Slots, times: F64) -> None:
@@ -162,7 +158,8 @@ class StreamTable:
 
         Those that live through their training data again start from its beginning.
         """
-        for slot, time in zip(slots.tolist(), times.tolist(), strict=True):
+        points = zip(slots.tolist(), times.tolist(), strict=True)
+        for slot, time in points:
             rewound = self._initial_states.rewound(self.names[slot], time)
             if rewound is not None:
                 state, decisions = rewound
@@ -182,7 +179,8 @@ class StreamTable:
         """How many streams are in an incident."""
         count = 0
         for owned in self._owned.values():
-            count += sum(self._memory.firing(page) for _, page in owned.hot())
+            for _, page in owned.hot():
+                count += self._memory.firing(page)
         return count
 
     # -- streams that fell silent ------------------------------------------------------
@@ -194,7 +192,8 @@ class StreamTable:
         owned = self._owned[partition]
         if not owned.cold.held:
             return set()
-        return owned.cold.missing_pages(n for n in names if n not in owned.index)
+        absent = (name for name in names if name not in owned.index)
+        return owned.cold.missing_pages(absent)
 
     def add_page(self, partition: Partition, rows: PageRows) -> None:
         self._owned[partition].cold.add_page(rows)
@@ -217,7 +216,8 @@ class StreamTable:
     @property
     def evicted(self) -> int:
         """How many streams have their rows only in the store."""
-        return sum(len(owned.cold.held) for owned in self._owned.values())
+        cold = [owned.cold for owned in self._owned.values()]
+        return sum(len(pages.held) for pages in cold)
 
     def idle(self, partition: Partition, before: float, offset: int) -> list[PageRows]:
         """Full pages of copies of idle rows, with new numbers, stamped with ``offset``.
@@ -229,10 +229,12 @@ class StreamTable:
         owned = self._owned[partition]
         slots = self._idle_slots(owned, before, offset)
         pages = min(len(slots) // PAGE, _MAX_IDLE_PAGES)
-        return [
-            self._memory.copy(owned.new_number(), offset, chosen)
-            for chosen in slots[: pages * PAGE].reshape(pages, PAGE)
-        ]
+        full = slots[: pages * PAGE].reshape(pages, PAGE)
+        copies = []
+        for rows in full:
+            number = owned.new_number()
+            copies.append(self._memory.copy(number, offset, rows))
+        return copies
 
     def _idle_slots(self, owned: PartitionPages, before: float, offset: int) -> Slots:
         hot = [
@@ -245,7 +247,8 @@ class StreamTable:
         starts = np.array([page * PAGE for _, page in hot])
         used = np.array([owned.used[number] for number, _ in hot])
         places = np.arange(PAGE)
-        slots = (starts[:, None] + places)[places < used[:, None]]
+        is_used = places < used[:, None]
+        slots = (starts[:, None] + places)[is_used]
         is_idle = self.touched[slots] < before
         is_calm = self.decisions["phase"][slots] <= Phase.OK
         return slots[is_idle & is_calm]
@@ -256,15 +259,18 @@ class StreamTable:
         Those that have had a point since then stay.
         """
         owned = self._owned[partition]
-        times = dict(zip(rows.names, rows.times.tolist(), strict=True))
-        gone = [name for name in rows.names if self._is_at(owned, name, times[name])]
+        points = zip(rows.names, rows.times.tolist(), strict=True)
+        gone = [name for name, time in points if self._is_at(owned, name, time)]
         for name in gone:
             self._remove(owned, name)
         owned.hold(rows.number, gone)
 
     def _is_at(self, owned: PartitionPages, name: str, time: float) -> bool:
         """Whether a stream is in memory, with its last point at ``time``."""
-        return name in owned.index and bool(self.times[owned.index[name]] == time)
+        if name not in owned.index:
+            return False
+        slot = owned.index[name]
+        return bool(self.times[slot] == time)
 
     def keep(self, partition: Partition, rows: PageRows) -> None:
         """A page of :meth:`idle` was not written: its rows stay in memory."""
@@ -310,7 +316,8 @@ class StreamTable:
                 owned.hold(rows.number, rows.names)
             else:
                 owned.pages.append(self._load(rows, index))
-        vacant = [number for number, _ in owned.hot() if pages[number].offset == offset]
+        hot = [number for number, _ in owned.hot()]
+        vacant = [number for number in hot if pages[number].offset == offset]
         owned.vacant = vacant[::-1]
 
     def _load(self, rows: PageRows, index: SlotIndex) -> int:
@@ -347,4 +354,5 @@ class StreamTable:
         """A copy of one page's rows, stamped with ``offset``."""
         owned = self._owned[partition]
         page = owned.pages[number]
-        return self._memory.copy_page(page, owned.used[number], number, offset)
+        used = owned.used[number]
+        return self._memory.copy_page(page, used, number, offset)

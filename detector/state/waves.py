@@ -23,14 +23,17 @@ def interleave(slots: I64) -> tuple[I64, I64]:
     ordered = slots[by_slot]
     is_first = np.empty(n, np.bool_)
     is_first[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    following = ordered[1:]
+    np.not_equal(following, ordered[:-1], out=is_first[1:])
     if is_first.all():
         return np.arange(n), np.full(min(n, 1), n)
     position = np.arange(n)
-    start_of_slot = np.maximum.accumulate(np.where(is_first, position, 0))
+    starts = np.where(is_first, position, 0)
+    start_of_slot = np.maximum.accumulate(starts)
     wave = position - start_of_slot
-    order = by_slot[np.argsort(wave, kind="stable")]
-    return order, np.cumsum(np.bincount(wave))
+    by_wave = np.argsort(wave, kind="stable")
+    sizes = np.bincount(wave)
+    return by_slot[by_wave], np.cumsum(sizes)
 
 
 def waves(slots: I64) -> Iterator[I64]:
