@@ -55,6 +55,7 @@ from detector.timestamps import DAY, WEEK
 
 Float = TypeVar("Float", np.float32, np.float64)
 Bools = npt.NDArray[np.bool_]
+Bound = float | F32 | F64
 
 # Share of the points that pass the reference score. By judgement: high enough to be the
 # upper tail, low enough to be seen often.
@@ -129,7 +130,8 @@ def budget_of_effective(per_week: float) -> float:
 
 def penalty_per_incident(per_week: float, scale: float) -> float:
     """The score that one false alarm adds to a threshold under this budget."""
-    return FEEDBACK * scale * (WEEK / PENALTY_MEMORY) / max(1.0, per_week)
+    weeks_of_memory = WEEK / PENALTY_MEMORY
+    return FEEDBACK * scale * weeks_of_memory / max(1.0, per_week)
 
 
 def false_alarm_weight(margin: F32, scale: float) -> F32:
@@ -138,7 +140,9 @@ def false_alarm_weight(margin: F32, scale: float) -> F32:
     ``margin`` [B] is the largest distance of its score over the threshold. The weight
     is 1 on average if chance makes the incidents.
     """
-    weight = 2.0 * np.exp(np.maximum(margin, 0.0) * np.float32(-1.0 / scale))
+    rate = np.float32(-1.0 / scale)
+    over = np.maximum(margin, 0.0)
+    weight = 2.0 * np.exp(over * rate)
     return np.asarray(weight, np.float32)
 
 
@@ -156,7 +160,8 @@ def penalty_for_short_history(seen: F64, known: int, initial: float) -> F32:
 
 def decay(amount: F32, seconds: F64, memory: float) -> F32:
     """``amount`` [B] after ``seconds`` [B]; it falls to 1/e in ``memory`` seconds."""
-    return amount * np.exp(seconds * (-1.0 / memory)).astype(np.float32)
+    remaining = np.exp(seconds * (-1.0 / memory))
+    return amount * remaining.astype(np.float32)
 
 
 # -- offsets ---------------------------------------------------------------------------
@@ -175,13 +180,16 @@ def learn_offset(
     Nothing changes in rows that ``counts`` [B] leaves out.
     """
     is_above = scores > reference_score + offset
-    gain = np.float32(scale / REFERENCE_SHARE) / (evidence + np.float32(PRIOR_POINTS))
-    moved = offset + gain * (is_above - np.float32(REFERENCE_SHARE))
+    points = evidence + np.float32(PRIOR_POINTS)
+    gain = np.float32(scale / REFERENCE_SHARE) / points
+    surprise = is_above - np.float32(REFERENCE_SHARE)
+    moved = offset + gain * surprise
     bound = MAX_OFFSET * scale
     learned = clip(moved, -bound, bound)
+    more_evidence = np.minimum(evidence + 1, MAX_EVIDENCE)
     return (
         np.where(counts, learned, offset),
-        np.where(counts, np.minimum(evidence + 1, MAX_EVIDENCE), evidence),
+        np.where(counts, more_evidence, evidence),
     )
 
 
@@ -190,11 +198,16 @@ def offset_for_tick(tick: F64, fleet_tick: float, scale: float) -> F64:
 
     A ``fleet_tick`` of 0 means that the fleet's threshold holds for any tick.
     """
-    return scale * np.log(_tick_ratio(tick, fleet_tick))
+    chance = _tick_ratio(tick, fleet_tick)
+    return scale * np.log(chance)
 
 
 def offset_for_tick_and_day(
-    tick: F64, fleet_tick: float, seen: F64, first_day: float, scale: float
+    tick: F64,
+    fleet_tick: float,
+    seen: F64,
+    first_day: float,
+    scale: float,
 ) -> F64:
     """:func:`offset_for_tick` of streams that have been seen for ``seen`` [B] seconds.
 
@@ -221,17 +234,22 @@ def offset_for_age(age: F64, ages: F64, offsets: F64) -> F64:
     is interpolated, beyond the last there is none.
     """
     log_age = np.log(np.maximum(age, 1))
-    return np.asarray(np.interp(log_age, np.log(ages), offsets, right=0.0))
+    log_ages = np.log(ages)
+    added = np.interp(log_age, log_ages, offsets, right=0.0)
+    return np.asarray(added)
 
 
 def clip(
-    values: npt.NDArray[Float], low: float | F32 | F64, high: float | F32 | F64
+    values: npt.NDArray[Float],
+    low: Bound,
+    high: Bound,
 ) -> npt.NDArray[Float]:
     """:func:`numpy.clip` [B] without its argument handling.
 
     That takes longer than the arithmetic of a wave.
     """
-    return np.minimum(np.maximum(values, low), high)
+    raised = np.maximum(values, low)
+    return np.minimum(raised, high)
 
 
 # -- the gap between incidents ---------------------------------------------------------
@@ -245,7 +263,9 @@ def min_gap(wanted: float, tick: F64, limit: float | F64) -> F64:
     """
     if not wanted:
         return np.zeros_like(tick)
-    in_ticks = np.clip(wanted, _MIN_GAP_TICKS * tick, _MAX_GAP_TICKS * tick)
+    shortest = _MIN_GAP_TICKS * tick
+    longest = _MAX_GAP_TICKS * tick
+    in_ticks = np.clip(wanted, shortest, longest)
     return np.asarray(np.minimum(in_ticks, limit))
 
 

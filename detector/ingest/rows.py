@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -48,13 +49,16 @@ class FeatureValues:
     values: F32
 
     def infinite(self) -> Flags:
-        return np.asarray(np.isinf(self.values).any(axis=1))
+        is_infinite = np.isinf(self.values)
+        return np.asarray(is_infinite.any(axis=1))
 
     def empty(self) -> Flags:
-        return np.asarray(np.isnan(self.values).all(axis=1))
+        is_missing = np.isnan(self.values)
+        return np.asarray(is_missing.all(axis=1))
 
     def infinite_field(self, row: int) -> str:
-        return self.features[int(np.isinf(self.values[row]).argmax())]
+        is_infinite = np.isinf(self.values[row])
+        return self.features[int(is_infinite.argmax())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,15 @@ class NamedValues:
 
     def rows_of_values(self) -> I64:
         """int64 [m], the row of each value."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)
+        rows = np.arange(len(self.counts))
+        return np.repeat(rows, self.counts)
 
     def infinite(self) -> Flags:
         flags = np.zeros(len(self.counts), np.bool_)
-        of_values = np.isinf(self.values)
-        if of_values.any():
-            flags[self.rows_of_values()[of_values]] = True
+        is_infinite = np.isinf(self.values)
+        if is_infinite.any():
+            rows = self.rows_of_values()[is_infinite]
+            flags[rows] = True
         return flags
 
     def empty(self) -> Flags:
@@ -87,8 +93,10 @@ class NamedValues:
 
     def infinite_field(self, row: int) -> str:
         start = int(self.counts[:row].sum())
-        values = self.values[start : start + int(self.counts[row])]
-        return self.names[row][int(np.isinf(values).argmax())]
+        end = start + int(self.counts[row])
+        is_infinite = np.isinf(self.values[start:end])
+        names = self.names[row]
+        return names[int(is_infinite.argmax())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +124,13 @@ class Rows(Generic[NumbersT_co]):
 
 
 def named_values(
-    names: Sequence[Sequence[str]], values: Sequence[Sequence[float]]
+    names: Sequence[Sequence[str]],
+    values: Sequence[Sequence[float]],
 ) -> NamedValues:
     """NamedValues of each row's names and numbers; a number may be a long integer."""
     counts = np.fromiter(map(len, values), np.int64, len(values))
-    return NamedValues(names, to_f32(_flat(values, int(counts.sum()))), counts)
+    flat = _flat(values, int(counts.sum()))
+    return NamedValues(names, to_f32(flat), counts)
 
 
 def to_f32(values: F64) -> F32:
@@ -131,11 +141,15 @@ def to_f32(values: F64) -> F32:
 
 def _flat(values: Sequence[Sequence[float]], count: int) -> F64:
     try:
-        return np.fromiter(chain.from_iterable(values), np.float64, count)
+        flat = chain.from_iterable(values)
+        return np.fromiter(flat, np.float64, count)
     except OverflowError:  # an integer outside the range of a float
-        numbers = map(_finite_or_infinite, chain.from_iterable(values))
+        flat = chain.from_iterable(values)
+        numbers = map(_finite_or_infinite, flat)
         return np.fromiter(numbers, np.float64, count)
 
 
 def _finite_or_infinite(number: float) -> float:
-    return float(number) if abs(number) <= F32_MOST else float("inf")
+    if abs(number) <= F32_MOST:
+        return float(number)
+    return math.inf
