@@ -24,16 +24,22 @@ from dataclasses import replace
 import numpy as np
 
 from detector.errors import ResetCause
-from detector.events import PendingNotification
+from detector.events import OpenIncident, PendingNotification
 from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_rows
 from detector.state.decisions import DECISION
 from detector.state.page_rows import PageRows
 
-_Alerts = tuple[tuple[int, PendingNotification], ...]
+_Alerts = tuple[tuple[int, PendingNotification], ...]  # with their pages' numbers
+_Place = tuple[
+    float, int, int
+]  # of a row: its event time, page's offset, page's number
 
 
 def restore(
-    bundle: str, head: Head | None, pages: Sequence[Page], width: int
+    bundle: str,
+    head: Head | None,
+    pages: Sequence[Page],
+    width: int,
 ) -> Restored:
     """Put a partition together again; ``width`` is the bundle's state size.
 
@@ -56,54 +62,79 @@ def restore(
 
 def _alerts(pages: Sequence[Page]) -> _Alerts:
     """Those of all bundles: what was raised is to be delivered."""
-    found = [(page.number, alert) for page in pages for alert in page.alerts]
+    found: list[tuple[int, PendingNotification]] = []
+    for page in pages:
+        found += [(page.number, alert) for alert in page.alerts]
+    return tuple(found)
+
+
+def _open_incidents(pages: Sequence[Page]) -> tuple[tuple[int, OpenIncident], ...]:
+    found: list[tuple[int, OpenIncident]] = []
+    for page in pages:
+        found += [(page.number, incident) for incident in page.open]
     return tuple(found)
 
 
 def _of_this_bundle(
-    head: Head, pages: Sequence[Page], alerts: _Alerts, width: int
+    head: Head,
+    pages: Sequence[Page],
+    alerts: _Alerts,
+    width: int,
 ) -> Restored:
     found = {page.number: page for page in pages}
     last = max([*head.stamps, *found], default=-1)
     # a page's number is its place
-    rows = [_rows(head, number, found, width) for number in range(last + 1)]
-    offsets = [head.offset, *(page.offset for page in rows)]
-    opened = [(page.number, incident) for page in pages for incident in page.open]
-    unreadable = len(head.stamps.keys() - found.keys())
+    numbers = range(last + 1)
+    restored = [_rows(head, number, found, width) for number in numbers]
+    offsets = [rows.offset for rows in restored]
+    unreadable = head.stamps.keys() - found.keys()
     return Restored(
-        pages=_without_duplicates(rows),
+        pages=_without_duplicates(restored),
         alerts=alerts,
-        offset=min(offsets),
+        offset=min([head.offset, *offsets]),
         stamps={page.number: page.stamp for page in pages},
         cold=frozenset(head.cold),
-        open=tuple(opened),
-        resets=_counted(ResetCause.PAGE_UNREADABLE, unreadable),
+        open=_open_incidents(pages),
+        resets=_counted(ResetCause.PAGE_UNREADABLE, len(unreadable)),
     )
 
 
 def _of_another_bundle(head: Head, pages: Sequence[Page], width: int) -> Restored:
-    alerts = tuple((0, alert) for _, alert in _alerts(pages))
-    # the alerts need a page to be kept in
-    kept = (_empty(0, head.offset, width),) if alerts else ()
     streams = sum(len(page.names) for page in pages)
     resets = _counted(ResetCause.OTHER_BUNDLE, streams)
-    return Restored(kept, alerts, head.offset, resets=resets)
+    alerts = [alert for _, alert in _alerts(pages)]
+    if not alerts:
+        return Restored((), (), head.offset, resets=resets)
+    # the alerts need a page to be kept in
+    page = _empty(0, head.offset, width)
+    return Restored(
+        pages=(page,),
+        alerts=tuple((page.number, alert) for alert in alerts),
+        offset=head.offset,
+        resets=resets,
+    )
 
 
 def _counted(cause: ResetCause, count: int) -> dict[ResetCause, int]:
     return {cause: count} if count else {}
 
 
-def _rows(head: Head, number: int, found: dict[int, Page], width: int) -> PageRows:
+def _rows(
+    head: Head,
+    number: int,
+    found: dict[int, Page],
+    width: int,
+) -> PageRows:
     page = found.get(number)
     stamp = head.stamps.get(number)
     if page is None:
-        named = stamp is not None
-        return _empty(number, 0 if named else head.offset, width)
+        offset = head.offset if stamp is None else 0
+        return _empty(number, offset, width)
     rows = to_rows(page)
-    if page.stamp == stamp:
-        return replace(rows, offset=max(stamp.offset, head.offset))
-    return rows
+    if page.stamp != stamp:
+        return rows
+    applied = max(stamp.offset, head.offset)
+    return replace(rows, offset=applied)
 
 
 def clamp(restored: Restored, first: int, end: int) -> Restored:
@@ -116,12 +147,18 @@ def clamp(restored: Restored, first: int, end: int) -> Restored:
     """
     if restored.offset is None:
         return restored
-    furthest = max([restored.offset, *(rows.offset for rows in restored.pages)])
+    applied = [rows.offset for rows in restored.pages]
+    furthest = max([restored.offset, *applied])
     if furthest > end:
         return _from_start(restored, first)
-    pages = [replace(rows, offset=max(rows.offset, first)) for rows in restored.pages]
+    pages = [_not_before(rows, first) for rows in restored.pages]
     offset = max(restored.offset, first)
     return replace(restored, pages=tuple(pages), offset=offset)
+
+
+def _not_before(rows: PageRows, first: int) -> PageRows:
+    offset = max(rows.offset, first)
+    return replace(rows, offset=offset)
 
 
 def _from_start(restored: Restored, first: int) -> Restored:
@@ -141,25 +178,33 @@ def _without_duplicates(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:
     That is the page where its event time is latest, and of equals the one that is
     applied furthest.
     """
-    names = [name for rows in pages for name in rows.names]
-    if len(set(names)) == len(names):
-        return tuple(pages)
-    best: dict[str, tuple[float, int, int]] = {}
+    streams: set[str] = set()
     for rows in pages:
-        for name, time in zip(rows.names, rows.times.tolist(), strict=True):
-            candidate = time, rows.offset, rows.number
-            best[name] = max(best.get(name, candidate), candidate)
-    return tuple(
-        _chosen(rows, [best[name][2] == rows.number for name in rows.names])
-        for rows in pages
-    )
+        streams.update(rows.names)
+    if len(streams) == sum(len(rows.names) for rows in pages):
+        return tuple(pages)
+    best = _best_places(pages)
+    return tuple(_chosen(rows, best) for rows in pages)
 
 
-def _chosen(rows: PageRows, keep: Sequence[bool]) -> PageRows:
-    chosen = np.flatnonzero(keep)
+def _best_places(pages: Sequence[PageRows]) -> dict[str, _Place]:
+    best: dict[str, _Place] = {}
+    for rows in pages:
+        points = zip(rows.names, rows.times.tolist(), strict=True)
+        for name, time in points:
+            place = time, rows.offset, rows.number
+            best[name] = max(best.get(name, place), place)
+    return best
+
+
+def _chosen(rows: PageRows, best: dict[str, _Place]) -> PageRows:
+    """The rows of streams whose best place is in this page."""
+    numbers = [best[name][-1] for name in rows.names]
+    chosen = np.flatnonzero(np.equal(numbers, rows.number))
+    names = [rows.names[i] for i in chosen.tolist()]
     return replace(
         rows,
-        names=tuple(rows.names[i] for i in chosen.tolist()),
+        names=tuple(names),
         states=rows.states[chosen],
         decisions=rows.decisions[chosen],
         times=rows.times[chosen],
@@ -168,10 +213,10 @@ def _chosen(rows: PageRows, keep: Sequence[bool]) -> PageRows:
 
 def _empty(number: int, offset: int, width: int) -> PageRows:
     return PageRows(
-        number,
-        offset,
-        (),
-        np.empty((0, width), np.float32),
-        np.empty(0, DECISION),
-        np.empty(0),
+        number=number,
+        offset=offset,
+        names=(),
+        states=np.empty((0, width), np.float32),
+        decisions=np.empty(0, DECISION),
+        times=np.empty(0),
     )

@@ -70,16 +70,16 @@ class KafkaStore:
         except KafkaError as error:
             self._disconnect()
             raise self._unreadable(error) from error
-        head = self._decoded(found.get(_key(partition, "head")), Head)
+        head_key = _key(partition, "head")
+        head = self._decoded(found.get(head_key), Head)
         prefix = _key(partition, "page/")
-        values = [
-            value for key, value in sorted(found.items()) if key.startswith(prefix)
-        ]
-        pages = [self._decoded(value, Page) for value in values]
+        keys = [key for key in sorted(found) if key.startswith(prefix)]
+        pages = [self._decoded(found[key], Page) for key in keys]
         return head, [page for page in pages if page is not None]
 
     def page(self, partition: Partition, number: int) -> Page | None:
-        return self._decoded(self._fetch(partition, _page_name(number)), Page)
+        value = self._fetch(partition, _page_name(number))
+        return self._decoded(value, Page)
 
     def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
         self._topic.prepare(partition)
@@ -87,7 +87,8 @@ class KafkaStore:
         try:
             for page in pages:
                 name = _page_name(page.number)
-                in_flight.append(self._send(partition, name, encode(page)))
+                sent = self._send(partition, name, encode(page))
+                in_flight.append(sent)
                 if len(in_flight) == _MAX_IN_FLIGHT:
                     self._await(in_flight.popleft())
             while in_flight:
@@ -141,7 +142,8 @@ class KafkaStore:
             position = consumer.position(tp, timeout_ms=TIMEOUT_MS)
             if position is not None and position >= end:
                 return found
-            for record in consumer.poll(timeout_ms=_POLL_MS).get(tp, []):
+            polled = consumer.poll(timeout_ms=_POLL_MS)
+            for record in polled.get(tp, []):
                 self._note(found, record, segments)
             if position is not None and position > furthest:
                 moved_at = self._clock.monotonic()
@@ -152,7 +154,12 @@ class KafkaStore:
                     f"{partition.number} from offset {position} to {end}"
                 )
 
-    def _note(self, found: dict[bytes, bytes], record: Any, segments: bytes) -> None:
+    def _note(
+        self,
+        found: dict[bytes, bytes],
+        record: Any,
+        segments: bytes,
+    ) -> None:
         """Take in one record of the changelog."""
         if record.value is None:
             found.pop(record.key, None)
@@ -187,15 +194,17 @@ class KafkaStore:
         consumer.seek(tp, offset)
         ends = self._clock.monotonic() + _STALLED
         while self._clock.monotonic() < ends:
-            records = consumer.poll(timeout_ms=_POLL_MS, max_records=1).get(tp, [])
-            if records:
+            polled = consumer.poll(timeout_ms=_POLL_MS, max_records=1)
+            if records := polled.get(tp):
                 return records[0]
         raise StoreError(
             f"topic {tp.topic} does not give offset {offset} of partition {tp.partition}"
         )
 
     def _assigned(self, tp: TopicPartition) -> KafkaConsumer:
-        consumer = self._consumer = self._consumer or self._connect()
+        if self._consumer is None:
+            self._consumer = self._connect()
+        consumer = self._consumer
         if consumer.assignment() != {tp}:
             consumer.assign([tp])
         return consumer
@@ -233,18 +242,25 @@ class KafkaStore:
 
     # -- writing -----------------------------------------------------------------------
 
-    def _write_one(self, partition: Partition, name: str, data: bytes | None) -> None:
+    def _write_one(
+        self,
+        partition: Partition,
+        name: str,
+        data: bytes | None,
+    ) -> None:
         self._topic.prepare(partition)
         try:
-            self._await(self._send(partition, name, data))
+            sent = self._send(partition, name, data)
+            self._await(sent)
         except KafkaError as error:
             raise self._unwritable(error) from error
 
     def _send(self, partition: Partition, name: str, value: bytes | None) -> _Sent:
         """Raises KafkaError."""
-        producer = self._producer = self._producer or self._connect_producer()
+        if self._producer is None:
+            self._producer = self._connect_producer()
         key = _key(partition, name)
-        future = producer.send(
+        future = self._producer.send(
             self._topic.name,
             key=key,
             value=value,
@@ -255,7 +271,8 @@ class KafkaStore:
     def _await(self, sent: _Sent) -> None:
         """Until the record is acknowledged. Raises KafkaError."""
         key, future = sent
-        self._offsets[key] = future.get(timeout=_DELIVERY_MS / 1000 + 1).offset
+        record = future.get(timeout=_DELIVERY_MS / 1000 + 1)
+        self._offsets[key] = record.offset
 
     def _connect_producer(self) -> KafkaProducer:
         return connected(

@@ -53,8 +53,7 @@ class LocalStore:
             files = sorted(folder.iterdir()) if folder.is_dir() else []
             head_file = folder / _HEAD
             head = self._read(head_file, Head) if head_file in files else None
-            page_files = [path for path in files if _PAGE.fullmatch(path.name)]
-            pages = [self._read(path, Page) for path in page_files]
+            pages = [self._read(path, Page) for path in files if _is_page(path)]
         except OSError as error:
             raise _unreadable(folder, error) from error
         return head, [page for page in pages if page is not None]
@@ -71,7 +70,8 @@ class LocalStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for page in pages:
-                self._replace(folder, _page_name(page.number), encode(page))
+                name = _page_name(page.number)
+                self._replace(folder, name, encode(page))
             _sync_directory(folder)
         except OSError as error:
             raise _unwritable(folder, error) from error
@@ -110,11 +110,13 @@ class LocalStore:
         return self._directory / "partitions" / partition.topic / str(partition.number)
 
     def _read(self, path: Path, kind: type[Stored]) -> Stored | None:
+        data = path.read_bytes()
         try:
-            return decode(path.read_bytes(), kind)
+            return decode(data, kind)
         except DamagedPage as error:
             is_whole = isinstance(error, UnknownSchema)
-            aside = path.with_suffix(".unread" if is_whole else ".damaged")
+            suffix = ".unread" if is_whole else ".damaged"
+            aside = path.with_suffix(suffix)
             path.replace(aside)
             self._log.error("page_set_aside", file=str(aside), cause=str(error))
             return None
@@ -156,6 +158,10 @@ def examine(directory: Path) -> None:
         raise _unusable(directory, str(error.strerror)) from None
     with lock:
         _take_lock(lock, directory)
+
+
+def _is_page(path: Path) -> bool:
+    return _PAGE.fullmatch(path.name) is not None
 
 
 def _page_name(number: int) -> str:

@@ -28,6 +28,7 @@ from detector.recovery.store import Store
 from detector.state.page_rows import PageRows
 
 _T = TypeVar("_T")
+_Job = Callable[[], None]
 
 
 class StoreWorker:
@@ -36,8 +37,12 @@ class StoreWorker:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._log = structlog.get_logger("store")
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._run,
+            name="store",
+            daemon=True,
+        )
         self._thread.start()
 
     def submit(self, job: Callable[[Store], _T]) -> Future[_T]:
@@ -57,26 +62,42 @@ class StoreWorker:
         return future
 
     def put(
-        self, partition: Partition, name: str, alerts: Sequence[Alert]
+        self,
+        partition: Partition,
+        name: str,
+        alerts: Sequence[Alert],
     ) -> Future[None]:
         """Make a segment of notifications durable. The future raises StoreError."""
         segment = Segment(SCHEMA, tuple(alerts))
-        return self.submit(lambda store: store.put(partition, name, encode(segment)))
+
+        def job(store: Store) -> None:
+            store.put(partition, name, encode(segment))
+
+        return self.submit(job)
 
     def get(self, partition: Partition, name: str) -> Future[tuple[Alert, ...]]:
         """A segment's notifications. The future raises StoreError.
 
         A segment that is gone or damaged has none, and the log says so.
         """
-        return self.submit(
-            lambda store: self._alerts(partition, name, store.get(partition, name))
-        )
+
+        def job(store: Store) -> tuple[Alert, ...]:
+            data = store.get(partition, name)
+            return self._alerts(partition, name, data)
+
+        return self.submit(job)
 
     def drop(self, partition: Partition, name: str) -> Future[None]:
-        """Remove a segment. If the future raises StoreError, its notifications are
-        delivered again after a restart.
+        """Remove a segment.
+
+        If the future raises StoreError, its notifications are delivered again after a
+        restart.
         """
-        return self.submit(lambda store: store.drop(partition, name))
+
+        def job(store: Store) -> None:
+            store.drop(partition, name)
+
+        return self.submit(job)
 
     def close(self, timeout: float) -> None:
         """End the thread once its jobs are done, and close the store. Idempotent.
@@ -87,7 +108,10 @@ class StoreWorker:
         self._thread.join(timeout)
 
     def _alerts(
-        self, partition: Partition, name: str, data: bytes | None
+        self,
+        partition: Partition,
+        name: str,
+        data: bytes | None,
     ) -> tuple[Alert, ...]:
         try:
             if data is None:
@@ -122,7 +146,8 @@ class StateReader:
         def job(store: Store) -> Restored:
             head, pages = store.load(partition)
             restored = restore(self._bundle, head, pages, self._width)
-            return replace(restored, segments=tuple(store.names(partition)))
+            segments = tuple(store.names(partition))
+            return replace(restored, segments=segments)
 
         return self._worker.submit(job)
 
