@@ -28,7 +28,7 @@ import structlog
 from detector.clock import Clock, SystemClock
 from detector.events import Alert, OpenIncident, Partition, PendingNotification
 from detector.notify.open_incidents import OpenIncidents
-from detector.notify.payload import OutgoingPost, idempotency_key, post_key
+from detector.notify.payload import OutgoingPost, idempotency_key
 from detector.notify.receiver_queue import Batch, Entry, PageKey, ReceiverQueue
 from detector.notify.routes import MAX_ALERTS_PER_POST, Routing, Target
 from detector.notify.spill import SegmentName, Spill, SpillPolicy
@@ -36,6 +36,8 @@ from detector.notify.spill import SegmentName, Spill, SpillPolicy
 # Notifications in a queue up to which repeats join it: two full posts. In the worst
 # hour every stream of the fleet is due again, too many alerts for memory.
 _REPEATS_AHEAD = 2 * MAX_ALERTS_PER_POST
+
+_AlertKey = tuple[Partition, str]  # with the alert's idempotency key
 _Key = TypeVar("_Key", bound=tuple[Partition, object])
 _Value = TypeVar("_Value")
 
@@ -65,7 +67,7 @@ class Outbox:
         self._queues = {name: ReceiverQueue(name) for name in receivers}
         self._spills = {} if spill is None else self._make_spills(spill)
         self._incidents = OpenIncidents()
-        self._unsettled: dict[tuple[Partition, str], Entry] = {}
+        self._unsettled: dict[_AlertKey, Entry] = {}
         self._pages: dict[PageKey, dict[str, Entry]] = {}
         self._changed: set[PageKey] = set()
         self._orders: dict[Partition, int] = {}
@@ -87,8 +89,9 @@ class Outbox:
                 self._incidents.update(page, alert, names)
             elif self._routing.tracks_open:
                 targets += self._end(page, alert, targets)
-            order = self._orders.get(page[0], 0) + 1
-            self._orders[page[0]] = order
+            partition, _ = page
+            order = self._orders.get(partition, 0) + 1
+            self._orders[partition] = order
             self._hold(page, alert, order, targets)
 
     def restore(
@@ -102,24 +105,19 @@ class Outbox:
         with self._lock:
             self._restore_segments(partition, segments)
             if self._routing.tracks_open:
+                interval = self._routing.repeat_interval
                 for number, incident in opened:
                     page = partition, number
-                    interval = self._routing.repeat_interval
                     self._incidents.restore(page, incident, interval)
             for number, stored in sorted(waiting, key=_order):
-                page = partition, number
-                alert = stored.alert
-                latest = self._orders.get(partition, 0)
-                self._orders[partition] = max(latest, stored.order)
-                receivers = stored.pending_receivers
-                targets = self._routing.targets_for(alert, receivers)
-                self._hold(page, alert, stored.order, targets)
+                self._note_order(partition, stored.order)
+                self._restore_waiting((partition, number), stored)
 
     def waiting(self, page: PageKey) -> tuple[PendingNotification, ...]:
         """For the page, as it is written."""
         with self._lock:
             entries = self._pages.get(page, {}).values()
-            return tuple(map(_stored, entries))
+            return tuple(entry.pending() for entry in entries)
 
     def opened(self, page: PageKey) -> tuple[OpenIncident, ...]:
         """For the page, as it is written."""
@@ -129,7 +127,7 @@ class Outbox:
     def take_changed_pages(self, partition: Partition) -> set[int]:
         """Pages of the partition that hold less, or older, than at the last call."""
         with self._lock:
-            taken = {page for page in self._changed if page[0] == partition}
+            taken = _of_partition(self._changed, partition)
             self._changed -= taken
             return {number for _, number in taken}
 
@@ -143,17 +141,22 @@ class Outbox:
             self._incidents.forget(partition)
             self._unsettled = _without(self._unsettled, partition)
             self._pages = _without(self._pages, partition)
-            self._changed = {page for page in self._changed if page[0] != partition}
+            self._changed -= _of_partition(self._changed, partition)
             self._orders.pop(partition, None)
             self._lock.notify_all()
 
     def _end(
-        self, page: PageKey, alert: Alert, targets: Sequence[Target]
+        self,
+        page: PageKey,
+        alert: Alert,
+        targets: Sequence[Target],
     ) -> tuple[Target, ...]:
         """Targets beside those of the routes: whoever got the incident's beginning."""
-        others = set(self._queues) - {target.receiver for target in targets}
-        stream = page[0], alert.stream
-        informed = [name for name in self._incidents.end(stream) if name in others]
+        partition, _ = page
+        routed = {target.receiver for target in targets}
+        others = self._queues.keys() - routed
+        acknowledged_by = self._incidents.end((partition, alert.stream))
+        informed = [name for name in acknowledged_by if name in others]
         if not informed:
             return ()
         return self._routing.targets_for(alert, informed)
@@ -165,23 +168,44 @@ class Outbox:
         order: int,
         targets: Sequence[Target],
     ) -> None:
+        partition, _ = page
         key = idempotency_key(alert)
-        is_waiting = (page[0], key) in self._unsettled
+        is_waiting = (partition, key) in self._unsettled
         if is_waiting or not targets:
             return
-        receivers = {target.receiver for target in targets}
-        entry = Entry(key, page, alert, order, receivers)
-        self._unsettled[page[0], key] = entry
-        self._pages.setdefault(page, {})[key] = entry
+        entry = Entry(
+            key=key,
+            page=page,
+            alert=alert,
+            order=order,
+            pending_receivers={target.receiver for target in targets},
+        )
+        self._unsettled[partition, key] = entry
+        of_page = self._pages.setdefault(page, {})
+        of_page[key] = entry
         now = self._clock.monotonic()
         for target in targets:
-            queue = self._queues[target.receiver]
-            spill = self._spills.get(target.receiver)
-            if spill is not None and spill.must_take(entry, queue.count):
-                spill.add(entry)
-            else:
-                queue.add(entry, target, now)
+            self._add(entry, target, now)
         self._lock.notify_all()
+
+    def _add(self, entry: Entry, target: Target, now: float) -> None:
+        """To the target's queue, or to its spill if that must take the entry."""
+        queue = self._queues[target.receiver]
+        spill = self._spills.get(target.receiver)
+        if spill is not None and spill.must_take(entry, queue.count):
+            spill.add(entry)
+        else:
+            queue.add(entry, target, now)
+
+    def _restore_waiting(self, page: PageKey, stored: PendingNotification) -> None:
+        receivers = stored.pending_receivers
+        targets = self._routing.targets_for(stored.alert, receivers)
+        self._hold(page, stored.alert, stored.order, targets)
+
+    def _note_order(self, partition: Partition, order: int) -> None:
+        """Later notifications of the partition come after this ``order``."""
+        latest = self._orders.get(partition, 0)
+        self._orders[partition] = max(latest, order)
 
     # -- what exceeds memory -----------------------------------------------------------
 
@@ -205,20 +229,23 @@ class Outbox:
         names = [name for name in parsed if name is not None]
         unknown = [name for name in names if name.receiver not in self._spills]
         if unknown:
-            self._log.error(
-                "receivers_unknown",
-                partition=str(partition),
-                names=",".join(sorted({name.receiver for name in unknown})),
-                notifications=sum(name.count for name in unknown),
-                note="the store keeps them until a receiver has that name again",
-            )
+            self._log_unknown(partition, unknown)
         for receiver, spill in self._spills.items():
             found = [name for name in names if name.receiver == receiver]
             if found:
                 spill.restore(partition, found)
-        latest = self._orders.get(partition, 0)
         last = max((name.last for name in names), default=0)
-        self._orders[partition] = max(latest, last)
+        self._note_order(partition, last)
+
+    def _log_unknown(self, partition: Partition, unknown: list[SegmentName]) -> None:
+        receivers = {name.receiver for name in unknown}
+        self._log.error(
+            "receivers_unknown",
+            partition=str(partition),
+            names=",".join(sorted(receivers)),
+            notifications=sum(name.count for name in unknown),
+            note="the store keeps them until a receiver has that name again",
+        )
 
     # -- the delivery threads' side ----------------------------------------------------
 
@@ -264,7 +291,7 @@ class Outbox:
         with self._lock:
             self._draining = True
             self._lock.notify_all()
-            return bool(self._lock.wait_for(lambda: not self._count(), timeout))
+            return self._lock.wait_for(lambda: self._count() == 0, timeout)
 
     def close(self) -> None:
         """Wake the delivery threads for good."""
@@ -280,18 +307,21 @@ class Outbox:
     def in_segments(self) -> int:
         """How many of them are in the store and not in memory."""
         with self._lock:
-            return sum(spill.in_segments() for spill in self._spills.values())
+            spills = self._spills.values()
+            return sum(spill.in_segments() for spill in spills)
 
     def _count(self) -> int:
-        queued = sum(queue.count for queue in self._queues.values())
-        return queued + sum(map(len, self._spills.values()))
+        queues = self._queues.values()
+        queued = sum(queue.count for queue in queues)
+        spilled = sum(map(len, self._spills.values()))
+        return queued + spilled
 
     def _next(self, queue: ReceiverQueue) -> DeliveryAttempt | None:
         now = math.inf if self._draining else self._clock.monotonic()
         while batch := queue.take(now):
             queue.discard(batch, self._is_ended_repeat)
             if batch.entries:
-                return DeliveryAttempt(_post(queue.receiver, batch), batch)
+                return DeliveryAttempt(batch.post(queue.receiver), batch)
         return None
 
     def _is_ended_repeat(self, entry: Entry) -> bool:
@@ -323,7 +353,11 @@ class Outbox:
         """``now`` in wall time."""
         interval = self._routing.repeat_interval(entry.alert, receiver)
         page = self._incidents.acknowledge(
-            entry.stream, entry.alert, receiver, now, interval
+            entry.stream,
+            entry.alert,
+            receiver,
+            now,
+            interval,
         )
         if page is not None:
             self._changed.add(page)
@@ -331,38 +365,30 @@ class Outbox:
     def _release(self, entry: Entry, receiver: str) -> None:
         """Its page need not hold it for this receiver any more."""
         entry.pending_receivers.discard(receiver)
-        key = entry.page[0], entry.key
-        if self._unsettled.get(key) is entry:
-            self._changed.add(entry.page)
-            if not entry.pending_receivers:
-                del self._unsettled[key]
-                del self._pages[entry.page][entry.key]
+        partition, _ = entry.page
+        key = partition, entry.key
+        if self._unsettled.get(key) is not entry:
+            return
+        self._changed.add(entry.page)
+        if not entry.pending_receivers:
+            del self._unsettled[key]
+            del self._pages[entry.page][entry.key]
 
     def _settle_loaded(self, entry: Entry, receiver: str) -> None:
         segment = entry.loaded
-        if segment is not None:
-            segment.remaining -= 1
-            if not segment.remaining:
-                self._spills[receiver].drop(segment)
+        if segment is None:
+            return
+        segment.remaining -= 1
+        if not segment.remaining:
+            self._spills[receiver].drop(segment)
 
 
 def _order(found: tuple[int, PendingNotification]) -> int:
     return found[1].order
 
 
-def _stored(entry: Entry) -> PendingNotification:
-    receivers = tuple(sorted(entry.pending_receivers))
-    return PendingNotification(entry.alert, entry.order, receivers)
-
-
-def _post(receiver: str, batch: Batch) -> OutgoingPost:
-    return OutgoingPost(
-        receiver=receiver,
-        group_key=batch.group.key,
-        group=dict(batch.group.labels),
-        alerts=tuple(entry.alert for entry in batch.entries),
-        key=post_key([entry.key for entry in batch.entries]),
-    )
+def _of_partition(pages: set[PageKey], partition: Partition) -> set[PageKey]:
+    return {page for page in pages if page[0] == partition}
 
 
 def _without(

@@ -20,7 +20,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from detector.events import Alert, Partition
+from detector.events import Alert, Partition, PendingNotification
+from detector.notify.payload import OutgoingPost, post_key
 from detector.notify.routes import Group, Target
 
 PageKey = tuple[Partition, int]
@@ -61,7 +62,13 @@ class Entry:
 
     @property
     def stream(self) -> StreamKey:
-        return self.page[0], self.alert.stream
+        partition, _ = self.page
+        return partition, self.alert.stream
+
+    def pending(self) -> PendingNotification:
+        """What its page keeps of it."""
+        receivers = tuple(sorted(self.pending_receivers))
+        return PendingNotification(self.alert, self.order, receivers)
 
 
 @dataclass(eq=False, slots=True)
@@ -79,6 +86,16 @@ class Batch:
     entries: list[Entry] = field(default_factory=list)
     after: list[Batch] = field(default_factory=list)
     settled: bool = False
+
+    def post(self, receiver: str) -> OutgoingPost:
+        """What is sent to ``receiver``."""
+        return OutgoingPost(
+            receiver=receiver,
+            group_key=self.group.key,
+            group=dict(self.group.labels),
+            alerts=tuple(entry.alert for entry in self.entries),
+            key=post_key([entry.key for entry in self.entries]),
+        )
 
 
 class ReceiverQueue:
