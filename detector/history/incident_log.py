@@ -90,10 +90,15 @@ class IncidentLog(NullObserver):
         with self._lock:
             self._drop(partition)
             for stream, row in _firing_rows(restored):
-                self._count(partition, 1)
                 onset = float(row["onset"])
                 alert = alerts.get((stream, onset))
-                incident = Incident.restored(partition, stream, row, alert)
+                incident = Incident.restored(
+                    partition,
+                    stream,
+                    row,
+                    alert,
+                )
+                self._count(partition, 1)
                 self._list(incident)
 
     def revoked(self, partition: Partition) -> None:
@@ -107,7 +112,8 @@ class IncidentLog(NullObserver):
         with self._lock:
             listed = self._open.get(batch.partition)
             if listed:
-                self._peaks.follow(batch, functools.partial(_place_of, listed))
+                place_of = functools.partial(_place_of, listed)
+                self._peaks.follow(batch, place_of)
 
     def alerted(self, alert: Alert) -> None:
         slot = next(self._slots, NO_SLOT)
@@ -177,10 +183,11 @@ class IncidentLog(NullObserver):
             count = sum(self._firing.values())
         firing.sort(key=_starts_at, reverse=True)
         firing = firing[:limit]
+        not_listed = count - len(firing)
         return Incidents(
-            firing=[self._entry(*found) for found in firing],
-            resolved=[self._entry(*found) for found in resolved],
-            not_listed=max(0, count - len(firing)),
+            firing=[self._entry(known) for known in firing],
+            resolved=[self._entry(known) for known in resolved],
+            not_listed=max(0, not_listed),
         )
 
     def _all_listed(self) -> Iterator[_Listed]:
@@ -190,12 +197,19 @@ class IncidentLog(NullObserver):
     def _known(self, listed: _Listed) -> _Known:
         return listed.incident, self._peaks.peak(listed.place)
 
-    def _entry(self, incident: Incident, peak: Peak | None) -> AlertBody:
-        return entry(incident, peak, self._composer, self._labelling)
+    def _entry(self, known: _Known) -> AlertBody:
+        incident, peak = known
+        return entry(
+            incident,
+            peak,
+            self._composer,
+            self._labelling,
+        )
 
 
 def _starts_at(known: _Known) -> float:
-    return known[0].alert.starts_at
+    incident, _ = known
+    return incident.alert.starts_at
 
 
 def _place_of(listed: _ByStream, stream: str) -> int:
@@ -206,17 +220,20 @@ def _place_of(listed: _ByStream, stream: str) -> int:
 def _firing_rows(restored: Restored) -> Iterator[tuple[str, np.void]]:
     for page in restored.pages:
         is_firing = page.decisions["phase"] == Phase.FIRING
-        for i in np.flatnonzero(is_firing).tolist():
+        firing = np.flatnonzero(is_firing)
+        for i in firing.tolist():
             yield page.names[i], page.decisions[i]
 
 
 def _last_notifications(restored: Restored) -> dict[_Key, Alert]:
     """What was last sent, or is to be sent, of each open incident."""
-    sent = [incident for _, incident in restored.open]
-    alerts = [_decoder.decode(incident.alert) for incident in sent]
-    waiting = sorted((one for _, one in restored.alerts), key=_order)
-    alerts += [one.alert for one in waiting]
-    return {_key(alert): alert for alert in alerts if alert.firing}
+    sent = [incident.alert for _, incident in restored.open]
+    alerts = [_decoder.decode(alert) for alert in sent]
+    waiting = [notification for _, notification in restored.alerts]
+    waiting.sort(key=_order)
+    alerts += [notification.alert for notification in waiting]
+    firing = [alert for alert in alerts if alert.firing]
+    return {_key(alert): alert for alert in firing}
 
 
 def _key(alert: Alert) -> _Key:

@@ -57,7 +57,7 @@ class Peaks:
     """Follows up to ``capacity`` incidents. Not thread-safe."""
 
     def __init__(self, capacity: int) -> None:
-        self._free = list(range(capacity))[::-1]
+        self._free = list(reversed(range(capacity)))
         self._onset = np.full(capacity, np.nan)
         self._slot = _none(capacity)
         self._place = _none(0)  # by slot
@@ -93,7 +93,8 @@ class Peaks:
         """None if no point exceeded the incident's peak since it was opened."""
         if not self._is_set[place]:
             return None
-        observed, expected, contribution = self._metrics[:, place].copy()
+        metrics = self._metrics[:, place].copy()
+        observed, expected, contribution = metrics
         return Peak(
             at=float(self._at[place]),
             score=float(self._score[place]),
@@ -127,8 +128,10 @@ class Peaks:
         self._grow(int(slots.max()) + 1)
         places = self._linked(slots, onsets)
         unlinked = slots[places == NO_PLACE]
-        for slot in unlinked[:RELINKED].tolist():
-            place = place_of(batch.names[slot])
+        some = unlinked[:RELINKED]
+        for slot in some.tolist():
+            name = batch.names[slot]
+            place = place_of(name)
             if place != NO_PLACE:
                 self._link(slot, place)
         return self._linked(slots, onsets)
@@ -170,15 +173,16 @@ class Peaks:
 
     def _unlink(self, place: int) -> None:
         slot = self._slot[place]
+        self._slot[place] = NO_SLOT
         if slot != NO_SLOT and self._place[slot] == place:
             self._place[slot] = NO_PLACE
-        self._slot[place] = NO_SLOT
 
     def _grow(self, slots: int) -> None:
         missing = slots - len(self._place)
         if missing > 0:
             count = max(missing, slots // 2)
-            self._place = np.concatenate([self._place, _none(count)])
+            added = _none(count)
+            self._place = np.concatenate([self._place, added])
 
 
 def _none(count: int) -> I64:
@@ -195,4 +199,5 @@ def _at_peak(batch: ScoredBatch) -> I64:
     margin = batch.step.score - decisions.threshold
     is_highest = margin >= decisions.rows["peak_margin"]
     # a score that is not a number is no breach: the stream starts again
-    return np.flatnonzero(is_firing & is_highest & np.isfinite(margin))
+    is_number = np.isfinite(margin)
+    return np.flatnonzero(is_firing & is_highest & is_number)
