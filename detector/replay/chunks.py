@@ -28,6 +28,9 @@ CHUNK = 1 << 20  # rows of a chunk at most: 8 MiB of times
 CELLS = 1 << 25  # values of a chunk at most, if its rows are wide: 128 MiB
 POLL = 16_384  # rows fed at once: eight batches of the graph
 
+_Flags = npt.NDArray[np.bool_]
+_Columns = tuple[I64, F64, F32]  # of rows: streams or row numbers, times, values
+
 
 class Chunk:
     """n rows in input order that are fed interleaved; a record's offset is its place in
@@ -43,7 +46,12 @@ class Chunk:
     """
 
     def __init__(
-        self, names: Sequence[str], stream: I64, times: F64, values: F32, first: int = 0
+        self,
+        names: Sequence[str],
+        stream: I64,
+        times: F64,
+        values: F32,
+        first: int = 0,
     ) -> None:
         self.names = names
         self.stream = stream
@@ -62,32 +70,52 @@ class Chunk:
     def polls(self) -> Iterator[RecordBatch]:
         """All rows, as polls."""
         for start in range(0, len(self), POLL):
-            yield self._poll(start, self._order[start : start + POLL])
+            rows = self._order[start : start + POLL]
+            yield self._poll(start, rows)
 
     def _poll(self, start: int, rows: I64) -> RecordBatch:
         """A row without a value, or with an infinite one, is rejected, as the daemon
         does.
         """
-        offsets = np.arange(len(rows)) + (self.first + start)
+        first = self.first + start
+        offsets = np.arange(len(rows)) + first
         values = self.values.take(rows, axis=0)
-        is_empty = np.isnan(values).all(axis=1)
-        is_infinite = np.isinf(values).any(axis=1)
+        is_empty = _is_empty(values)
+        is_infinite = _is_infinite(values)
+        is_kept = ~(is_empty | is_infinite)
         empty = _rejected(
-            offsets[is_empty], RejectReason.NO_FEATURES, "every feature is missing"
+            offsets[is_empty],
+            RejectReason.NO_FEATURES,
+            "every feature is missing",
         )
         infinite = _rejected(
-            offsets[is_infinite], RejectReason.INFINITE, "a value is beyond float32"
+            offsets[is_infinite],
+            RejectReason.INFINITE,
+            "a value is beyond float32",
         )
-        kept = ~(is_empty | is_infinite)
+        kept = rows[is_kept]
+        streams = self.stream[kept].tolist()
         return RecordBatch(
             partition=PARTITION,
-            names=[self.names[i] for i in self.stream[rows[kept]].tolist()],
-            offsets=offsets[kept],
-            times=self.times[rows[kept]],
-            values=values[kept],
-            next_offset=self.first + start + len(rows),
+            names=[self.names[i] for i in streams],
+            offsets=offsets[is_kept],
+            times=self.times[kept],
+            values=values[is_kept],
+            next_offset=first + len(rows),
             rejected=[*empty, *infinite],
         )
+
+
+def _is_empty(values: F32) -> _Flags:
+    """bool [n], rows of ``values`` [n, F] without a value."""
+    is_missing = np.isnan(values)
+    return np.asarray(is_missing.all(axis=1))
+
+
+def _is_infinite(values: F32) -> _Flags:
+    """bool [n], rows of ``values`` [n, F] with a value beyond float32."""
+    is_infinite = np.isinf(values)
+    return np.asarray(is_infinite.any(axis=1))
 
 
 def _rejected(offsets: I64, reason: RejectReason, detail: str) -> list[RejectedRecord]:
@@ -107,10 +135,11 @@ def count_streams(tables: Sequence[Table]) -> int:
         for start in range(0, len(table), POLL):
             rows = slice(start, start + POLL)
             values = table.values[rows]
-            has_value = ~np.isnan(values).all(axis=1)
-            is_finite = ~np.isinf(values).any(axis=1)
-            has_point[table.stream[rows][has_value & is_finite]] = True
-        found.update(table.streams[i] for i in np.flatnonzero(has_point).tolist())
+            is_rejected = _is_empty(values) | _is_infinite(values)
+            scored = table.stream[rows][~is_rejected]
+            has_point[scored] = True
+        present = np.flatnonzero(has_point).tolist()
+        found.update(table.streams[i] for i in present)
     return len(found)
 
 
@@ -137,21 +166,20 @@ class FileSource:
     """
 
     def __init__(
-        self, data: Path, features: Sequence[str], each_metric: bool = False
+        self,
+        data: Path,
+        features: Sequence[str],
+        each_metric: bool = False,
     ) -> None:
         self.data = data
         self.each_metric = each_metric
         self._tables = read_data(data, features, each_metric)
-        self._chunk_rows = max(1, min(CHUNK, CELLS // max(1, len(features))))
-        numbers: dict[str, int] = {}
-        for table in self._tables:
-            for name in table.streams:
-                numbers.setdefault(name, len(numbers))
+        rows_of_cells = CELLS // max(1, len(features))
+        self._chunk_rows = max(1, min(CHUNK, rows_of_cells))
+        numbers = _number_streams(self._tables)
         self._names = tuple(numbers)
-        self._numbers = [
-            np.array([numbers[name] for name in table.streams], np.int64)
-            for table in self._tables
-        ]
+        # of each table, the number of each of its streams
+        self._numbers = [_numbers_in(table, numbers) for table in self._tables]
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
@@ -173,19 +201,21 @@ class FileSource:
         """All rows in input order, whichever files they are in."""
         for first in range(0, len(self), self._chunk_rows):
             parts = list(self._parts(first, first + self._chunk_rows))
-            stream, times, values = (
-                column[0] if len(column) == 1 else np.concatenate(column)
-                for column in zip(*parts, strict=True)
-            )
+            stream, times, values = _joined(parts)
             yield Chunk(self._names, stream, times, values, first)
 
-    def _parts(self, first: int, end: int) -> Iterator[tuple[I64, F64, F32]]:
+    def _parts(self, first: int, end: int) -> Iterator[_Columns]:
         """Streams, times and values of these rows, file by file."""
         before = 0
-        for table, numbers in zip(self._tables, self._numbers, strict=True):
-            rows = slice(max(0, first - before), max(0, end - before))
-            if len(table.times[rows]):
-                yield numbers[table.stream[rows]], table.times[rows], table.values[rows]
+        tables = zip(self._tables, self._numbers, strict=True)
+        for table, numbers in tables:
+            start = max(0, first - before)
+            stop = max(0, end - before)
+            rows = slice(start, stop)
+            times = table.times[rows]
+            if len(times):
+                stream = numbers[table.stream[rows]]
+                yield stream, times, table.values[rows]
             before += len(table)
 
     # -- one stream --------------------------------------------------------------------
@@ -201,33 +231,68 @@ class FileSource:
         values = values[until]
         if not len(rows):
             return None
-        on_time = times > np.concatenate([[-np.inf], np.maximum.accumulate(times)[:-1]])
-        times = times[on_time]
+        is_on_time = times > _latest_before(times)
+        rows = rows[is_on_time]
+        times = times[is_on_time]
+        values = values[is_on_time]
         return LastPoint(
-            row=int(rows[on_time][-1]),
+            row=int(rows[-1]),
             time=float(times[-1]),
-            unchanged_for=_unchanged_for(times, values[on_time]),
+            unchanged_for=_unchanged_for(times, values),
         )
 
     def chunk_of_stream(self, stream: str, end: int) -> Chunk:
         """The rows of one stream alone, of the first ``end`` rows of DATA."""
         rows, times, values = self._of_stream(stream)
         count = int(np.searchsorted(rows, end))
-        one = np.zeros(count, np.int64)
-        return Chunk((stream,), one, times[:count], values[:count])
+        return Chunk(
+            names=(stream,),
+            stream=np.zeros(count, np.int64),
+            times=times[:count],
+            values=values[:count],
+        )
 
-    def _of_stream(self, stream: str) -> tuple[I64, F64, F32]:
+    def _of_stream(self, stream: str) -> _Columns:
         """Its rows, counted through all files, their times and values."""
         before = 0
-        parts = []
+        parts: list[_Columns] = []
         for table in self._tables:
             own = _rows_of(table, stream)
-            parts.append((before + own, table.times[own], table.values[own]))
+            rows = before + own
+            parts.append((rows, table.times[own], table.values[own]))
             before += len(table)
-        rows, times, values = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
-        return rows, times, values
+        return _joined(parts)
+
+
+def _number_streams(tables: Sequence[Table]) -> dict[str, int]:
+    """A number for each stream name, the same in all tables."""
+    numbers: dict[str, int] = {}
+    for table in tables:
+        for name in table.streams:
+            numbers.setdefault(name, len(numbers))
+    return numbers
+
+
+def _numbers_in(table: Table, numbers: dict[str, int]) -> I64:
+    return np.array([numbers[name] for name in table.streams], np.int64)
+
+
+def _joined(parts: Sequence[_Columns]) -> _Columns:
+    """The parts one after another; a single part is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    rows, times, values = zip(*parts, strict=True)
+    return (
+        np.concatenate(rows),
+        np.concatenate(times),
+        np.concatenate(values),
+    )
+
+
+def _latest_before(times: F64) -> F64:
+    """float64 [n], the latest of the times before each one; -inf before the first."""
+    latest = np.maximum.accumulate(times)
+    return np.concatenate([[-np.inf], latest[:-1]])
 
 
 def _rows_of(table: Table, stream: str) -> npt.NDArray[np.intp]:
@@ -239,8 +304,11 @@ def _unchanged_for(times: F64, values: F32) -> F64:
     """Seconds [F] for which each feature of rows [n, F] has had its last value, missing
     ones aside.
     """
-    differs = (values != values[-1]) & ~np.isnan(values)
+    last = len(times) - 1
+    differs = (values != values[last]) & ~np.isnan(values)
     since_last_other = differs[::-1].argmax(axis=0)
-    first_same = np.where(differs.any(axis=0), len(times) - since_last_other, 0)
-    seconds: F64 = times[-1] - times[np.minimum(first_same, len(times) - 1)]
+    after_last_other = len(times) - since_last_other
+    first_same = np.where(differs.any(axis=0), after_last_other, 0)
+    first_same = np.minimum(first_same, last)
+    seconds: F64 = times[last] - times[first_same]
     return seconds

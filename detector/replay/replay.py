@@ -51,7 +51,8 @@ class Outputs:
         for output in (self.scores, self.alerts):
             if output is None:
                 continue
-            if data.resolve() in (output.resolve(), output.resolve().parent):
+            place = output.resolve()
+            if data.resolve() in (place, place.parent):
                 raise ConfigError(
                     f"{output} is where the data is read from, {data}:"
                     " name another place for what is written"
@@ -122,7 +123,8 @@ class _RowCollector(NullObserver):
     @property
     def alerts(self) -> list[Alert]:
         """In the input order of the rows that raised them."""
-        return [alert for _, alert in sorted(self._raised, key=lambda found: found[0])]
+        raised = sorted(self._raised, key=_row)
+        return [alert for _, alert in raised]
 
 
 def replay(
@@ -192,24 +194,33 @@ def _writing(path: Path | None) -> Iterator[None]:
 
 
 def _summary(
-    rows: int, alerts: list[Alert], metrics: Metrics, pipeline: Pipeline
+    rows: int,
+    alerts: list[Alert],
+    metrics: Metrics,
+    pipeline: Pipeline,
 ) -> Summary:
     def count(name: str, **labels: str) -> int:
-        return int(metrics.registry.get_sample_value(name, labels) or 0)
+        value = metrics.registry.get_sample_value(name, labels)
+        return int(value or 0)
 
-    rejected = {
-        reason.value: count("detector_rejected_total", reason=reason.value)
-        for reason in RejectReason
-    }
+    dropped: dict[str, int] = {}
+    for reason in RejectReason:
+        rejected = count("detector_rejected_total", reason=reason.value)
+        if rejected:
+            dropped[reason.value] = rejected
     return Summary(
         rows=rows,
         scored=count("detector_scored_total"),
-        dropped={reason: rows for reason, rows in rejected.items() if rows},
+        dropped=dropped,
         streams=pipeline.table.streams,
         fired=sum(alert.reason is Reason.FIRED for alert in alerts),
         resolved=sum(not alert.firing for alert in alerts),
         rates=incident_rates(pipeline.table.decisions),
     )
+
+
+def _row(raised: tuple[int, Alert]) -> int:
+    return raised[0]
 
 
 def _write_header(file: TextIO, bundle: Bundle) -> None:
@@ -221,19 +232,24 @@ def _write_scores(file: TextIO, chunk: Chunk, rows: _RowCollector) -> None:
     writer = csv.writer(file, lineterminator="\n")
     for start in range(0, len(chunk), _WRITTEN):
         part = slice(start, start + _WRITTEN)
-        columns = zip(
-            [chunk.names[i] for i in chunk.stream[part].tolist()],
-            [repr(time).removesuffix(".0") for time in chunk.times[part].tolist()],
+        lines = zip(
+            map(chunk.names.__getitem__, chunk.stream[part].tolist()),
+            map(_time, chunk.times[part].tolist()),
             map(_figure, rows.scores[part].tolist()),
             map(_figure, rows.thresholds[part].tolist()),
-            [_STATUS[phase] for phase in rows.phases[part].tolist()],
-            rows.contributions[part].tolist(),
+            map(_STATUS.__getitem__, rows.phases[part].tolist()),
+            map(_shares, rows.contributions[part].tolist()),
             strict=True,
         )
-        writer.writerows(
-            [*fields, *(f"{share:.4g}" for share in shares)]
-            for *fields, shares in columns
-        )
+        writer.writerows([*fields, *shares] for *fields, shares in lines)
+
+
+def _time(seconds: float) -> str:
+    return repr(seconds).removesuffix(".0")
+
+
+def _shares(values: list[float]) -> list[str]:
+    return [f"{value:.4g}" for value in values]
 
 
 def _figure(value: float) -> str:
@@ -244,4 +260,5 @@ def _figure(value: float) -> str:
 def _write_alerts(file: TextIO, alerts: list[Alert], labelling: Labelling) -> None:
     for alert in alerts:
         body = alert_body(alert, labelling)
-        file.write(msgspec.json.encode(body).decode() + "\n")
+        line = msgspec.json.encode(body).decode()
+        file.write(f"{line}\n")
