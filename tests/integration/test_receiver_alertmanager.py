@@ -15,7 +15,7 @@ from deploy.harness.alertmanager import Alertmanager
 from deploy.harness.broker import Broker
 from deploy.harness.processes import free_ports
 from detector.clock import SystemClock
-from detector.events import Alert, Partition, Reason, Severity
+from detector.events import Alert, Reason, Severity
 from detector.metrics import Metrics
 from detector.notify.delivery import Delivery
 from detector.notify.outbox import Outbox
@@ -24,8 +24,9 @@ from detector.settings.alerting import AlertingSettings
 from tests.fakes import DeadLetterList
 from tests.integration.conftest import Start
 from tests.integration.stage import Record, eventually, produce
+from tests.unit.detector.notify import alerts
 
-P = Partition("metrics", 0)
+P = alerts.P
 WALL = SystemClock().wall
 Entry = dict[str, Any]
 
@@ -52,18 +53,8 @@ def listed(manager: Alertmanager) -> dict[tuple[str, str], Entry]:
 
 
 def fired(stream: str, starts: float | None = None) -> Alert:
-    starts = WALL() - 60 if starts is None else starts
-    return Alert(
-        partition=P,
-        stream=stream,
-        severity=Severity.WARNING,
-        reason=Reason.FIRED,
-        starts_at=starts,
-        ends_at=None,
-        at=starts,
-        score=7.0,
-        threshold=6.0,
-    )
+    """The beginning of an incident; by default, of a minute ago."""
+    return alerts.fired(stream, P, WALL() - 60 if starts is None else starts)
 
 
 def escalated(alert: Alert) -> Alert:

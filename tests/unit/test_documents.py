@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ from prometheus_client import generate_latest
 
 from deploy import reference
 from detector.cli.main import streamwarden
-from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
+from detector.events import FeatureDeviation
 from detector.metrics import Metrics
 from detector.model.bundle import BUILTIN, load_bundle
 from detector.notify.labels import Labelling
@@ -25,6 +26,7 @@ from detector.notify.payload import RECEIVER, OutgoingPost, body
 from detector.notify.receivers.settings import BY_KIND
 from detector.notify.routes import Routing
 from detector.settings import load as settings
+from tests.unit.detector.notify.alerts import fired
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -138,13 +140,8 @@ def test_the_example_of_a_post_has_the_shape_of_a_post() -> None:
     example = json.loads(next(block for block in blocks if "groupKey" in block))
     deviations = (FeatureDeviation("cpu", "", 0.9, 0.3, 1.0),)
     at = 1767846300.0
-    alert = Alert(
-        partition=Partition("t", 0),
-        stream="host-050",
-        severity=Severity.WARNING,
-        reason=Reason.FIRED,
-        starts_at=at,
-        ends_at=None,
+    alert = replace(
+        fired("host-050", starts=at),
         at=at + 60,
         score=7.59415,
         threshold=7.51821,

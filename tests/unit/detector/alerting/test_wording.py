@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -14,14 +14,12 @@ from detector.alerting.wording import (
     rate_in_words,
 )
 from detector.events import (
-    Alert,
     AnomalyKind,
     FeatureDeviation,
-    Partition,
     Reason,
-    Severity,
 )
 from detector.notify.payload import annotations_of
+from tests.unit.detector.notify.alerts import fired
 
 
 @pytest.mark.parametrize(
@@ -123,16 +121,8 @@ def test_a_flatline_and_a_trend_have_words_of_their_own(
 
 
 def test_an_alert_says_what_was_observed_how_rare_and_how_sure() -> None:
-    alert = Alert(
-        partition=Partition("m", 0),
-        stream="host-1",
-        severity=Severity.WARNING,
-        reason=Reason.FIRED,
-        starts_at=60.0,
-        ends_at=None,
-        at=60.0,
-        score=7.0,
-        threshold=6.0,
+    alert = replace(
+        fired("host-1"),
         deviations=(
             FeatureDeviation("cpu", "%", 93.0, 41.0, 0.8),
             FeatureDeviation("disk", "", 1.5, 1.2, 0.2),
@@ -149,5 +139,5 @@ def test_an_alert_says_what_was_observed_how_rare_and_how_sure() -> None:
     )
     assert texts["confidence"] == "0.25"
     assert texts["rate_per_week"] == "0.05"
-    ended = dataclasses.replace(alert, reason=Reason.ACCEPTED, ends_at=90.0)
+    ended = replace(alert, reason=Reason.ACCEPTED, ends_at=90.0)
     assert "accepted as the new normal" in annotations_of(ended)["summary"]

@@ -1,4 +1,4 @@
-"""Alerts as these tests need them, a stream and a time at most."""
+"""Alerts for tests, which replace only the fields that matter to them."""
 
 from __future__ import annotations
 

@@ -11,25 +11,15 @@ import pytest
 
 from detector.alerting.policy import AlertTuning
 from detector.dead_letters import DeadLetterFile
-from detector.events import Alert, Partition, Reason, Severity
 from detector.history.incident_log import IncidentLog
 from detector.notify.labels import Labelling
 from detector.notify.payload import OutgoingPost, alert_body, body
 from detector.pipeline.build import alert_composer
 from detector.settings.alerting import AlertingSettings
 from tests.fakes import fake_bundle
+from tests.unit.detector.notify.alerts import fired
 
-ALERT = Alert(
-    Partition("metrics", 0),
-    "eu/host-1",
-    Severity.WARNING,
-    Reason.FIRED,
-    60.0,
-    None,
-    60.0,
-    7.0,
-    6.0,
-)
+ALERT = fired("eu/host-1")
 ALERTING = AlertingSettings(
     labels={"team": "core"}, stream_labels=r"(?P<cluster>[^/]+)/.*"
 )

@@ -18,6 +18,7 @@ from detector.notify.payload import (
     post_key,
 )
 from detector.notify.routes import Routing
+from tests.unit.detector.notify.alerts import fired
 
 LABELLING = Labelling()
 DEVIATIONS = (
@@ -25,18 +26,7 @@ DEVIATIONS = (
     FeatureDeviation("mem", "", 5.0, 4.0, 0.2),
     FeatureDeviation("net", "B", 1.0, 1.0, 0.0),
 )
-FIRING = Alert(
-    Partition("metrics", 0),
-    "host-1",
-    Severity.WARNING,
-    Reason.FIRED,
-    1.7e9,
-    None,
-    1.7e9 + 60,
-    7.0,
-    6.0,
-    DEVIATIONS,
-)
+FIRING = replace(fired("host-1", starts=1.7e9), at=1.7e9 + 60, deviations=DEVIATIONS)
 RESOLVED = replace(FIRING, reason=Reason.RECOVERED, ends_at=1.7e9 + 600)
 
 

@@ -10,19 +10,13 @@ from detector.events import (
     Alert,
     AnomalyKind,
     FeatureDeviation,
-    Partition,
     Reason,
-    Severity,
 )
 from detector.pipeline.alert_log import AlertLog
+from tests.unit.detector.notify.alerts import fired
 
-FIRED = Alert(
-    partition=Partition("metrics", 0),
-    stream="host-1",
-    severity=Severity.WARNING,
-    reason=Reason.FIRED,
-    starts_at=1_700_000_000.0,
-    ends_at=None,
+FIRED = replace(
+    fired("host-1", starts=1_700_000_000.0),
     at=1_700_000_060.0,
     score=7.123,
     threshold=5.678,

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from detector.events import (
-    Alert,
     FeatureDeviation,
     Partition,
     PendingNotification,
-    Reason,
-    Severity,
 )
 from detector.recovery.snapshot import SCHEMA, Head, Page, Stamp, to_page
 from detector.state.decisions import fresh_decisions
 from detector.state.page_rows import PageRows
+from tests.unit.detector.notify.alerts import fired
 
 P = Partition("metrics", 7)
 WIDTH = 3
 WRITER = 7
-FIRED = Alert(
-    partition=P,
-    stream="s0",
-    severity=Severity.WARNING,
-    reason=Reason.FIRED,
-    starts_at=60.0,
-    ends_at=None,
-    at=60.0,
-    score=7.0,
-    threshold=6.0,
-    deviations=(FeatureDeviation("cpu", "%", 1.0, 2.0, 1.0),),
-)
+CPU = FeatureDeviation("cpu", "%", 1.0, 2.0, 1.0)
+FIRED = replace(fired("s0", P), deviations=(CPU,))
 ALERT = PendingNotification(FIRED, 3, ("hook", "pager"))
 
 

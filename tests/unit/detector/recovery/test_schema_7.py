@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -58,19 +59,13 @@ ESCALATED = Alert(
     confidence=0.5,
     per_week=1.25,
 )
-RECOVERED = Alert(
-    partition=P,
+RECOVERED = replace(
+    ESCALATED,
     stream="b",
     severity=Severity.WARNING,
     reason=Reason.RECOVERED,
-    starts_at=120.0,
     ends_at=180.0,
-    at=180.0,
-    score=7.5,
-    threshold=6.25,
     deviations=deviations(AnomalyKind.VALUE),
-    confidence=0.5,
-    per_week=1.25,
 )
 
 

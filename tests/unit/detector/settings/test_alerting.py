@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from detector.errors import ConfigError
-from detector.events import Alert, Partition, Reason, Severity
 from detector.notify.receivers.alertmanager import AlertmanagerSettings
 from detector.notify.receivers.webhook import WebhookSettings
 from detector.settings.alerting import AlertingSettings
+from tests.unit.detector.notify.alerts import fired
 
 WEBHOOK = {"name": "hook", "url": "http://hook/token"}
 MANAGER = {"name": "am", "kind": "alertmanager", "url": "http://am:9093"}
@@ -130,18 +130,7 @@ def test_an_alertmanager_gets_what_fires_again_within_its_lead_and_in_one_post()
     None
 ):
     settings = receivers(MANAGER | {"lead": 90}, WEBHOOK)
-    alert = Alert(
-        partition=Partition("metrics", 0),
-        stream="host-1",
-        severity=Severity.WARNING,
-        reason=Reason.FIRED,
-        starts_at=60.0,
-        ends_at=None,
-        at=60.0,
-        score=7.0,
-        threshold=6.0,
-    )
-    manager, hook = settings.routing().targets(alert)
+    manager, hook = settings.routing().targets(fired("host-1"))
     assert (manager.repeat_interval, hook.repeat_interval) == (30, 0)
     assert manager.max_alerts > hook.max_alerts == 1
     assert manager.group.labels == ()

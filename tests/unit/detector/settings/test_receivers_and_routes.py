@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from detector.errors import ConfigError
-from detector.events import Alert, Partition, Reason, Severity
+from detector.events import Severity
 from detector.settings.load import load, names_and_values
+from tests.unit.detector.notify.alerts import fired
 from tests.unit.detector.settings.files import RECEIVERS, ROUTES, written
 
 
@@ -49,17 +51,7 @@ def test_receivers_and_routes_come_from_the_file_without_showing_a_secret(
         "Bearer t0ken",
         "desk",
     )
-    alert = Alert(
-        Partition("metrics", 0),
-        "eu/host-1",
-        Severity.CRITICAL,
-        Reason.FIRED,
-        60.0,
-        None,
-        60.0,
-        7.0,
-        6.0,
-    )
+    alert = replace(fired("eu/host-1"), severity=Severity.CRITICAL)
     routing = settings.alerting.routing()
     assert [
         (t.receiver, t.repeat_interval, t.wait, dict(t.group.labels))

@@ -16,7 +16,7 @@ from detector.alerting.incident_rates import FleetRates
 from detector.alerting.policy import AlertTuning, FleetThresholds
 from detector.consumer.health import Health
 from detector.errors import ConfigError
-from detector.events import Alert, Partition, Reason, Severity
+from detector.events import Reason, Severity
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.notify.labels import Labelling
@@ -26,19 +26,10 @@ from detector.web.facts import facts_of
 from detector.web.pages import SHOWN
 from detector.web.server import ROUTES, WebServer
 from tests.fakes import FakeClock, fake_bundle
+from tests.unit.detector.notify.alerts import fired
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
-FIRING = Alert(
-    Partition("metrics", 0),
-    HOSTILE,
-    Severity.WARNING,
-    Reason.FIRED,
-    60.0,
-    None,
-    60.0,
-    7.0,
-    6.0,
-)
+FIRING = fired(HOSTILE)
 LABELLING = Labelling(
     fixed={"site": "<b>north</b>"},
     stream=re.compile(r"(?P<host>host-\d+)/.*"),

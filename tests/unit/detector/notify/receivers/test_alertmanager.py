@@ -11,29 +11,20 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from detector.errors import Permanent, Transient
-from detector.events import Alert, Partition, Reason, Severity
+from detector.events import Alert, Reason, Severity
 from detector.notify.labels import Labelling
 from detector.notify.payload import OutgoingPost, idempotency_key, post_key
 from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.alertmanager import AlertmanagerSettings
 from detector.timestamps import seconds
 from tests.fakes import FakeClock
+from tests.unit.detector.notify.alerts import fired
 
 NOW = 1_700_000_000.0
 LEAD = 600.0
 DAY = 86_400.0
 PATH = "/api/v2/alerts"
-FIRED = Alert(
-    partition=Partition("metrics", 0),
-    stream="host-1",
-    severity=Severity.WARNING,
-    reason=Reason.FIRED,
-    starts_at=NOW - 120,
-    ends_at=None,
-    at=NOW - 60,
-    score=7.0,
-    threshold=6.0,
-)
+FIRED = replace(fired("host-1", starts=NOW - 120), at=NOW - 60)
 ESCALATED = replace(
     FIRED, severity=Severity.CRITICAL, reason=Reason.ESCALATED, at=NOW - 30
 )

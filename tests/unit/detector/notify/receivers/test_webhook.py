@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from pytest_httpserver import HTTPServer
 
-from detector.events import Alert, FeatureDeviation, Partition, Reason, Severity
+from detector.events import Alert, FeatureDeviation, Reason
 from detector.notify.labels import Labelling
 from detector.notify.payload import OutgoingPost, idempotency_key, post_key
 from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.webhook import WebhookSettings
 from tests.fakes import FakeClock
+from tests.unit.detector.notify.alerts import fired
 
 # Two posts of Alertmanager itself: firing and resolved.
 EXAMPLES = json.loads((Path(__file__).parent / "data/webhook-v4.json").read_text())
-FIRING = Alert(
-    partition=Partition("metrics", 0),
-    stream="host-1",
-    severity=Severity.WARNING,
-    reason=Reason.FIRED,
-    starts_at=1_700_000_000.5,
-    ends_at=None,
+FIRING = replace(
+    fired("host-1", starts=1_700_000_000.5),
     at=1_700_000_060.0,
-    score=7.0,
-    threshold=6.0,
     deviations=(FeatureDeviation("cpu", "%", 97.0, 31.0, 0.8),),
 )
-RESOLVED = Alert(
-    partition=Partition("metrics", 0),
-    stream="host-1",
-    severity=Severity.WARNING,
+RESOLVED = replace(
+    FIRING,
     reason=Reason.RECOVERED,
-    starts_at=1_700_000_000.5,
     ends_at=1_700_000_600.0,
     at=1_700_000_600.0,
     score=1.0,
-    threshold=6.0,
-    deviations=FIRING.deviations,
 )
 
 
