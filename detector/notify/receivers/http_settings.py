@@ -25,6 +25,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from detector.errors import ConfigError
+from detector.notify.payload import RECEIVER
 from detector.setting_types import secret_fields
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -157,7 +158,7 @@ class HttpSettings(BaseModel):
             given = ", ".join(self._tls_files())
             cause = error.strerror or error
             raise ConfigError(
-                f"receiver {self.name}: {given} can't be used for TLS ({cause}):"
+                f"{given} can't be used for TLS ({cause}):"
                 " name PEM files that this user may read"
             ) from None
         if not self.tls_verify:
@@ -169,8 +170,12 @@ class HttpSettings(BaseModel):
         """The files that are set, each with its setting."""
         for name in ("tls_ca", "tls_certificate", "tls_key"):
             file = getattr(self, name)
-            if file is not None:
-                yield f"{name} {file}"
+            if file is None:
+                continue
+            if self.name == RECEIVER:
+                yield f"DETECTOR_ALERTING__WEBHOOK_{name.upper()} {file}"
+            else:
+                yield f"{name} {file} of receiver {self.name}"
 
 
 def check_address(value: SecretStr) -> SecretStr:

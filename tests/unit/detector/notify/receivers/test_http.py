@@ -18,6 +18,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from detector.errors import ConfigError, Permanent, Transient
+from detector.notify.payload import RECEIVER
 from detector.notify.receivers.http import HttpClient
 from detector.notify.receivers.signature import signature
 from detector.notify.receivers.webhook import WebhookSettings
@@ -189,6 +190,15 @@ def test_verification_can_be_turned_off(secure: HTTPServer) -> None:
     assert len(secure.log) == 1
 
 
-def test_a_certificate_that_does_not_exist_is_named_at_the_start() -> None:
-    with pytest.raises(ConfigError, match=r"hook: tls_ca /no/such/ca\.pem can't"):
-        client(tls_ca="/no/such/ca.pem")
+@pytest.mark.parametrize(
+    ("receiver", "named"),
+    [
+        ("hook", "tls_ca /no/ca.pem of receiver hook can't be used"),
+        (RECEIVER, "DETECTOR_ALERTING__WEBHOOK_TLS_CA /no/ca.pem can't be used"),
+    ],
+)
+def test_a_certificate_that_does_not_exist_is_named_at_the_start(
+    receiver: str, named: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{named}"):
+        client(name=receiver, tls_ca="/no/ca.pem")
