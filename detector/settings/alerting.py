@@ -300,7 +300,12 @@ class AlertingSettings(BaseModel):
 
 
 def _webhook_fault(fault: ErrorDetails) -> str:
+    fields = WebhookSettings.model_fields
     place = ".".join(map(str, fault["loc"]))
-    name = f"webhook_{place}" if place else "webhook"
-    field = WebhookSettings.model_fields.get(place)
-    return f"{name}: {message(fault, field)}"
+    if place:
+        return f"webhook_{place}: {message(fault, fields.get(place))}"
+
+    def prefixed(word: re.Match[str]) -> str:
+        return f"webhook_{word[0]}" if word[0] in fields else word[0]
+
+    return re.sub(r"\w+", prefixed, message(fault))

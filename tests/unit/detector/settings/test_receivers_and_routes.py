@@ -17,15 +17,19 @@ from tests.unit.detector.settings.files import RECEIVERS, ROUTES, written
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"USER": "u"}, "user and password are set together"),
+        (
+            {"USER": "u"},
+            "DETECTOR_ALERTING__WEBHOOK_USER and DETECTOR_ALERTING__WEBHOOK_PASSWORD"
+            " are set together",
+        ),
         (
             {"USER": "u", "PASSWORD": "p4ss", "BEARER_TOKEN": "t0ken"},
-            "give one of bearer_token",
+            "give one of DETECTOR_ALERTING__WEBHOOK_BEARER_TOKEN",
         ),
         ({"BEARER_TOKEN": "t0ken\nX: y"}, "cannot be sent in a header"),
         ({"HEADERS": '{"a b": "x"}'}, "is not the name of a header"),
         ({"HEADERS": '{"idempotency-key": "x"}'}, "set by the daemon itself"),
-        ({"TLS_KEY": "/k"}, "without tls_certificate"),
+        ({"TLS_KEY": "/k"}, "without DETECTOR_ALERTING__WEBHOOK_TLS_CERTIFICATE"),
     ],
 )
 def test_a_receiver_that_contradicts_itself_is_refused(
