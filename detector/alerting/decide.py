@@ -91,7 +91,11 @@ class Decisions:
 
 
 def decide(
-    rows: DecisionState, times: F64, since: F64, scores: F32, policy: AlertPolicy
+    rows: DecisionState,
+    times: F64,
+    since: F64,
+    scores: F32,
+    policy: AlertPolicy,
 ) -> Decisions:
     """One point of each of B streams.
 
@@ -104,7 +108,8 @@ def decide(
     penalty = _faded_penalty(rows, steps, since, policy)
     offset = base_offset(steps, tick, policy)
     base_threshold = policy.warning + rows["stream_offset"] + penalty + offset
-    threshold = np.maximum(base_threshold, rows["plateau"]).astype(np.float32)
+    highest = np.maximum(base_threshold, rows["plateau"])
+    threshold = highest.astype(np.float32)
     points = Points(
         before=rows,
         times=times,
@@ -130,12 +135,16 @@ def _quiet_rows(points: Points, steps: U32, penalty: F32) -> DecisionState:
     after["alarm_penalty"] = penalty
     observed = np.minimum(points.since, _LONGEST_GAP * points.tick)
     after["observed_seconds"] += np.where(points.is_warming, 0.0, observed)
-    after["breach_streak"] = after["critical_streak"] = after["clear_streak"] = 0
+    after["breach_streak"] = 0
+    after["critical_streak"] = 0
+    after["clear_streak"] = 0
     return after
 
 
 def _step_active(
-    after: DecisionState, points: Points, policy: AlertPolicy
+    after: DecisionState,
+    points: Points,
+    policy: AlertPolicy,
 ) -> tuple[U8, U8, Bools]:
     """Step those streams that are near their threshold or in an incident.
 
@@ -145,7 +154,8 @@ def _step_active(
     phase = np.where(points.is_warming, WARMING, OK)
     reason = np.where(points.is_warming, _IS_WARMING, _IS_BELOW)
     is_accepted = np.zeros(len(phase), np.bool_)
-    active = np.flatnonzero(points.is_above | (points.before["phase"] > OK))
+    is_open = points.before["phase"] > OK
+    active = np.flatnonzero(points.is_above | is_open)
     if len(active):
         limit = policy.max_gap
         if isinstance(limit, np.ndarray):  # calibration has one for each row
@@ -153,7 +163,9 @@ def _step_active(
         chosen = points.at(active)
         gap = min_gap(policy.min_gap, chosen.tick, limit)
         moved = opaque(after)[active].view(DECISION)
-        reason[active], is_accepted[active] = step_incidents(moved, chosen, gap, policy)
+        reasons, accepted = step_incidents(moved, chosen, gap, policy)
+        reason[active] = reasons
+        is_accepted[active] = accepted
         opaque(after)[active] = opaque(moved)
         phase[active] = moved["phase"]
     after["phase"] = phase
