@@ -70,10 +70,12 @@ def check(raw: RawBatch, rows: Rows[Numbers], wanted: str) -> Checked:
         return Checked(names, times, good, ())
     of_records = dict(rows.faults)
     for row in sorted(faults):
-        of_records.setdefault(int(rows.records[row]), faults[row])
+        record = int(rows.records[row])
+        of_records.setdefault(record, faults[row])
     rejected = [_reject(raw, i, of_records[i]) for i in sorted(of_records)]
-    bad = np.isin(rows.records, list(of_records))
-    return Checked(names, times, ~(bad | empty), rejected)
+    is_bad = np.isin(rows.records, list(of_records))
+    good = ~(is_bad | empty)
+    return Checked(names, times, good, rejected)
 
 
 def infinite(field: str) -> BadRecord:
@@ -112,9 +114,11 @@ def _reject(raw: RawBatch, i: int, fault: BadRecord) -> RejectedRecord:
 def _event_times(raw: RawBatch, rows: Rows[Numbers], faults: Faults) -> F64:
     """float64 [n]; 0 if a timestamp can't be read."""
     times = _seconds(rows.stamps, faults)
-    for row in np.flatnonzero(np.isnan(times)).tolist():
+    without_time = np.flatnonzero(np.isnan(times))
+    for row in without_time.tolist():
         if rows.stamps[row] is None:  # text may say "nan"
-            times[row] = raw.timestamps[rows.records[row]] / 1000.0
+            record = rows.records[row]
+            times[row] = raw.timestamps[record] / 1000.0
     outside = ~((times > EARLIEST) & (times < LATEST))
     for row in np.flatnonzero(outside).tolist():
         time = float(times[row])
@@ -146,18 +150,27 @@ def _seconds(stamps: Sequence[float | str | None], faults: Faults) -> F64:
     return times
 
 
-def _find_empty(rows: Rows[Numbers], empty: Flags, wanted: str, faults: Faults) -> None:
+def _find_empty(
+    rows: Rows[Numbers],
+    empty: Flags,
+    wanted: str,
+    faults: Faults,
+) -> None:
     if not empty.any():
         return
     with_numbers = set(rows.records[~empty].tolist())
+    fault = BadRecord(RejectReason.NO_FEATURES, wanted)
     for row in np.flatnonzero(empty).tolist():
-        if int(rows.records[row]) not in with_numbers:
-            faults.setdefault(row, BadRecord(RejectReason.NO_FEATURES, wanted))
+        record = int(rows.records[row])
+        if record not in with_numbers:
+            faults.setdefault(row, fault)
 
 
 def _find_infinite(rows: Rows[Numbers], faults: Faults) -> None:
-    for row in np.flatnonzero(rows.numbers.infinite()).tolist():
-        faults.setdefault(row, infinite(rows.numbers.infinite_field(row)))
+    infinite_rows = np.flatnonzero(rows.numbers.infinite())
+    for row in infinite_rows.tolist():
+        field = rows.numbers.infinite_field(row)
+        faults.setdefault(row, infinite(field))
 
 
 def _find_nameless(names: Names, faults: Faults) -> None:
@@ -179,4 +192,5 @@ def _find_nameless(names: Names, faults: Faults) -> None:
 
 def _are_utf8(names: Iterable[str | bytes | None]) -> bool:
     """Whether all names that are keys are UTF-8; a zero byte keeps them apart."""
-    return is_utf8(b"\0".join(name for name in names if type(name) is bytes))
+    keys = (name for name in names if type(name) is bytes)
+    return is_utf8(b"\0".join(keys))

@@ -35,17 +35,19 @@ class PickFeatures:
         columns = self._columns(numbers)
         row = numbers.rows_of_values()
         known = columns != _NOT_A_FEATURE
-        values = np.full((count, len(self._features)), np.nan, np.float32)
+        shape = count, len(self._features)
+        values = np.full(shape, np.nan, np.float32)
         values[row[known], columns[known]] = numbers.values[known]
         others = np.bincount(row[~known], minlength=count)
         self._report(found, np.flatnonzero(others), raw)
+        ignored = others if found.ignored is None else found.ignored + others
         return Rows(
             records=found.records,
             names=found.names,
             stamps=found.stamps,
             numbers=FeatureValues(self._features, values),
             tags=found.tags,
-            ignored=others if found.ignored is None else found.ignored + others,
+            ignored=ignored,
             faults=found.faults,
         )
 
@@ -55,7 +57,12 @@ class PickFeatures:
         columns = map(self._column.get, names, repeat(_NOT_A_FEATURE))
         return np.fromiter(columns, np.int64, len(numbers.values))
 
-    def _report(self, found: Rows[NamedValues], rows: I64, raw: RawBatch) -> None:
+    def _report(
+        self,
+        found: Rows[NamedValues],
+        rows: I64,
+        raw: RawBatch,
+    ) -> None:
         for row in rows.tolist():
             record = int(found.records[row])
             for name in found.numbers.names[row]:
