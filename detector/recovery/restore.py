@@ -53,11 +53,22 @@ def restore(
     if head is None and not pages:
         return Restored((), (), None)
     if head is None:
-        head = Head(SCHEMA, pages[0].bundle, pages[0].partition, 0, {})
+        head = _without_stamps(pages[0])
     if head.bundle != bundle:
         return _of_another_bundle(head, pages, width)
     own = [page for page in pages if page.bundle == bundle]
     return _of_this_bundle(head, own, _alerts(pages), width)
+
+
+def _without_stamps(page: Page) -> Head:
+    """A head at the beginning of the page's partition."""
+    return Head(
+        schema=SCHEMA,
+        bundle=page.bundle,
+        partition=page.partition,
+        offset=0,
+        stamps={},
+    )
 
 
 def _alerts(pages: Sequence[Page]) -> _Alerts:
@@ -109,7 +120,7 @@ def _of_another_bundle(head: Head, pages: Sequence[Page], width: int) -> Restore
     page = _empty(0, head.offset, width)
     return Restored(
         pages=(page,),
-        alerts=tuple((page.number, alert) for alert in alerts),
+        alerts=tuple((0, alert) for alert in alerts),
         offset=head.offset,
         resets=resets,
     )
@@ -181,7 +192,8 @@ def _without_duplicates(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:
     streams: set[str] = set()
     for rows in pages:
         streams.update(rows.names)
-    if len(streams) == sum(len(rows.names) for rows in pages):
+    count = sum(len(rows.names) for rows in pages)
+    if len(streams) == count:
         return tuple(pages)
     best = _best_places(pages)
     return tuple(_chosen(rows, best) for rows in pages)

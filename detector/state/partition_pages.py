@@ -24,8 +24,11 @@ class SlotIndex(dict[str | bytes, int]):
         self._open_slot = open_slot
 
     def __missing__(self, name: str | bytes) -> int:
-        text = name.decode() if isinstance(name, bytes) else name
-        slot = self._open_slot(text) if text is name else self[text]
+        if isinstance(name, bytes):
+            text = name.decode()
+            slot = self[text]
+        else:
+            slot = self._open_slot(name)
         if slot != NO_SLOT:
             self[name] = slot
         return slot
@@ -75,13 +78,17 @@ class PartitionPages:
 
     def vacant_number(self) -> int | None:
         """The number of a page with room; None if all are full."""
-        while self.vacant and self.used[self.vacant[-1]] == PAGE:
+        while self.vacant:
+            number = self.vacant[-1]
+            if self.used[number] < PAGE:
+                return number
             self.vacant.pop()
-        return self.vacant[-1] if self.vacant else None
+        return None
 
     def take_slot(self, number: int) -> int:
         """The first free slot of a page with room."""
-        slot = self.pages[number] * PAGE + self.used[number]
+        start = self.pages[number] * PAGE
+        slot = start + self.used[number]
         self.used[number] += 1
         return slot
 
@@ -94,7 +101,8 @@ class PartitionPages:
         self.used[number] -= 1
         if number not in self.vacant:
             self.vacant.insert(0, number)
-        return slot, page * PAGE + self.used[number]
+        last = page * PAGE + self.used[number]
+        return slot, last
 
     def hold(self, number: int, names: Sequence[str]) -> None:
         """The rows of these streams are only in the store, in this page."""
