@@ -91,6 +91,18 @@ def committed_and_end(
         consumer.close(autocommit=False)
 
 
+def await_all_committed(
+    broker: Broker, topic: str, group: str, partitions: int
+) -> None:
+    """Wait until the group has committed the end of each partition."""
+
+    def all_committed() -> bool:
+        committed, ends = committed_and_end(broker, topic, group, partitions)
+        return committed == ends
+
+    eventually(all_committed, "the group's offsets reach the end")
+
+
 # -- the daemon ------------------------------------------------------------------------
 
 
@@ -254,6 +266,9 @@ class WebhookReceiver:
 
     def notices(self) -> list[Notice]:
         return [p.notice for p in self.accepted()]
+
+    def await_notices(self, count: int) -> None:
+        eventually(lambda: len(self.notices()) >= count, f"{count} notifications")
 
 
 def dead_letters(store: Path) -> Sequence[dict[str, Any]]:

@@ -14,6 +14,7 @@ from tests.integration.history import history, records
 from tests.integration.stage import (
     DaemonProcess,
     WebhookReceiver,
+    await_all_committed,
     committed_and_end,
     eventually,
     produce,
@@ -58,12 +59,7 @@ def test_a_member_takes_over_when_the_other_stops(
     eventually(lambda: len(staying.owned()) == PARTITIONS, "all partitions")
     produce(broker, topic, records(rows[2 * third :]))
     group = staying.settings["KAFKA__GROUP_ID"]
-
-    def all_committed() -> bool:
-        committed, ends = committed_and_end(broker, topic, group, PARTITIONS)
-        return committed == ends
-
-    eventually(all_committed, "the group's offsets reach the end")
+    await_all_committed(broker, topic, group, PARTITIONS)
     # nothing came twice after the other's stop
     assert staying.value("detector_rejected_total") == 0
     staying.stop()

@@ -14,7 +14,6 @@ from tests.integration.stage import (
     WebhookReceiver,
     by_stream,
     dead_letters,
-    eventually,
     notice,
     produce,
 )
@@ -55,10 +54,7 @@ def test_what_a_dead_receiver_missed_arrives_in_order(
     busy = BusyAtFirst()
     receiver.answer = busy
     receiver.start()
-    eventually(
-        lambda: len(receiver.notices()) >= len(expected),
-        f"{len(expected)} notifications",
-    )
+    receiver.await_notices(len(expected))
     assert by_stream(receiver.notices()) == by_stream(expected)
     keys = [p.headers["Idempotency-Key"] for p in receiver.accepted()]
     assert len(set(keys)) == len(expected)
@@ -87,10 +83,7 @@ def test_what_a_dead_receiver_missed_survives_a_restart(
     daemon.stop()
     receiver.start()
     daemon = start()
-    eventually(
-        lambda: len(receiver.notices()) >= len(expected),
-        f"{len(expected)} notifications",
-    )
+    receiver.await_notices(len(expected))
     assert sorted(receiver.notices()) == sorted(expected)
     assert daemon.value("detector_records_total") == 0
     daemon.stop()

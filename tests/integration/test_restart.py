@@ -48,10 +48,7 @@ def test_a_stop_and_a_start_lose_and_repeat_nothing(
     produce(broker, topic, records(rows[half:]))
     daemon = start()
     daemon.await_value("detector_records_total", len(rows) - half)
-    eventually(
-        lambda: len(receiver.notices()) >= len(expected),
-        f"{len(expected)} notifications",
-    )
+    receiver.await_notices(len(expected))
     daemon.stop()
     assert Counter(receiver.notices()) == Counter(expected)
     assert daemon.log_text().count("event=started") - PARTITIONS == PARTITIONS

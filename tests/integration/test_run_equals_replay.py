@@ -39,10 +39,7 @@ def test_alerts_over_kafka_are_those_of_replay(
     receiver.start()
     daemon = start()
     daemon.await_value("detector_scored_total", sum(r.usable for r in rows))
-    eventually(
-        lambda: len(receiver.notices()) >= len(expected),
-        f"{len(expected)} notifications",
-    )
+    receiver.await_notices(len(expected))
 
     assert Counter(receiver.notices()) == Counter(expected)
     usable = sum(r.usable for r in rows)

@@ -13,7 +13,7 @@ from tests.integration.conftest import Start
 from tests.integration.history import history, records, replayed
 from tests.integration.stage import (
     WebhookReceiver,
-    committed_and_end,
+    await_all_committed,
     eventually,
     produce,
 )
@@ -59,16 +59,8 @@ def test_members_with_one_changelog_alert_as_one_would(
     eventually(lambda: len(second.owned()) == PARTITIONS, "all partitions")
     produce(broker, topic, records(rows[2 * third :]))
     group = second.settings["KAFKA__GROUP_ID"]
-
-    def all_committed() -> bool:
-        committed, ends = committed_and_end(broker, topic, group, PARTITIONS)
-        return committed == ends
-
-    eventually(all_committed, "the group's offsets reach the end")
-    eventually(
-        lambda: len(receiver.notices()) >= len(expected),
-        f"{len(expected)} notifications",
-    )
+    await_all_committed(broker, topic, group, PARTITIONS)
+    receiver.await_notices(len(expected))
     second.stop()
     assert Counter(receiver.notices()) == Counter(expected)
 
