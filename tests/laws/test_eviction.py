@@ -198,7 +198,7 @@ def test_memory_follows_the_active_streams(bundle: Bundle) -> None:
     )
 
 
-def test_streams_of_a_lost_page_start_anew_and_are_counted(bundle: Bundle) -> None:
+def test_streams_of_a_lost_page_are_cold_starts_and_are_counted(bundle: Bundle) -> None:
     life = Life(bundle, MemoryStore(), set(), IDLE)
     names = [f"s{i}" for i in range(PAGE)]
     life.read(columns(names, [60.0] * PAGE, [[1.0, 1.0]] * PAGE), 0.0)

@@ -17,7 +17,7 @@ def square(number: int, tell: ReportProgress) -> tuple[int, int]:
 
 
 def refuses(number: int, tell: ReportProgress) -> int:
-    raise DataError(f"share {number} is odd")
+    raise DataError(f"share {number} is broken")
 
 
 def breaks(number: int, tell: ReportProgress) -> int:
@@ -29,11 +29,11 @@ def dies(number: int, tell: ReportProgress) -> int:
 
 
 def test_results_come_in_the_order_of_the_shares_from_processes_of_their_own() -> None:
-    told: list[int] = []
-    results = on_cores(square, [3, 1, 2], told.append)
+    reported: list[int] = []
+    results = on_cores(square, [3, 1, 2], reported.append)
     assert [r for r, _ in results] == [9, 1, 4]
     assert len({os.getpid(), *(process for _, process in results)}) == 4
-    assert sorted(told) == [1, 2, 3]
+    assert sorted(reported) == [1, 2, 3]
 
 
 def test_a_single_share_stays_in_this_process() -> None:
@@ -41,7 +41,7 @@ def test_a_single_share_stays_in_this_process() -> None:
 
 
 def test_what_a_worker_refuses_is_raised_here() -> None:
-    with pytest.raises(DataError, match="share 7 is odd"):
+    with pytest.raises(DataError, match="share 7 is broken"):
         on_cores(refuses, [7, 7], lambda count: None)
 
 

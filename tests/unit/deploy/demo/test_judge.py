@@ -36,7 +36,7 @@ def incident(
         ends=ends,
         fired_at=starts + 60,
         arrived=arrived,
-        summary=f"{stream} is odd",
+        summary=f"{stream} is anomalous",
         description="",
     )
 

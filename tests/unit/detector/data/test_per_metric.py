@@ -308,7 +308,7 @@ def test_a_late_point_of_one_metric_is_rejected_alone(
     assert house.last("host/mem") == 120
 
 
-def test_a_restart_skips_what_each_metric_has_seen(path: Path) -> None:
+def test_a_restart_skips_what_each_metric_has_read(path: Path) -> None:
     before = House(path)
     store = MemoryStore()
     records = [

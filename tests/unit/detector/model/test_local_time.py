@@ -111,9 +111,7 @@ def test_the_first_rule_that_is_found_in_a_streams_name_decides() -> None:
     assert hours == {"eu-1/cpu": 1, "x-eu-1": 5.5, "us-2": -5}
 
 
-def test_each_row_of_the_table_has_its_streams_zone_whether_new_restored_moved_or_used_again() -> (
-    None
-):
+def test_each_row_has_its_streams_zone_new_restored_moved_or_reused() -> None:
     rules = ((re.compile("^eu-"), "Europe/Berlin"),)
     zones = zones_of("UTC", rules)
 

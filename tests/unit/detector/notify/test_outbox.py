@@ -83,12 +83,12 @@ def test_a_stream_of_the_same_name_on_another_partition_is_another_one() -> None
 
 def test_a_thread_that_waits_is_woken_by_a_notification_and_by_the_end() -> None:
     outbox = Outbox(Routing(["hook"]))
-    seen = list[str | None]()
+    taken = list[str | None]()
 
     def read() -> None:
         for _ in range(2):
             attempt = outbox.take("hook", timeout=30)
-            seen.append(None if attempt is None else attempt.post.alerts[0].stream)
+            taken.append(None if attempt is None else attempt.post.alerts[0].stream)
             if attempt is not None:
                 outbox.settle(attempt)
 
@@ -99,7 +99,7 @@ def test_a_thread_that_waits_is_woken_by_a_notification_and_by_the_end() -> None
     outbox.close()
     reader.join(10)
     assert not reader.is_alive()
-    assert seen == ["a", None]
+    assert taken == ["a", None]
 
 
 def test_draining_ends_at_its_deadline() -> None:

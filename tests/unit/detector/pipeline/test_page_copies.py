@@ -25,7 +25,7 @@ def test_a_restored_pipeline_continues_with_the_same_scores(stage: Stage) -> Non
     assert again.recorder.phases == {k: stage.recorder.phases[k] for k in later}
 
 
-def test_records_that_a_restored_page_has_seen_are_skipped(
+def test_records_that_a_restored_page_contains_are_skipped(
     stage: Stage,
 ) -> None:
     stage.feed([1, 2, 3, 4])

@@ -53,7 +53,7 @@ def test_a_stale_page_lowers_the_offset_to_its_own() -> None:
     )
 
 
-def test_a_page_newer_than_the_head_skips_what_it_has_seen() -> None:
+def test_a_page_newer_than_the_head_skips_what_it_contains() -> None:
     assert applied(head(500, {0: 100, 1: 500}), [page(0, 700), page(1, 500)]) == (
         500,
         [(0, 700, 1), (1, 500, 1)],
@@ -67,7 +67,7 @@ def test_a_missing_page_is_read_again_from_the_beginning() -> None:
     )
 
 
-def test_a_page_that_no_head_names_yet_skips_what_it_has_seen() -> None:
+def test_a_page_that_no_head_names_yet_skips_what_it_contains() -> None:
     assert applied(head(500, {0: 500}), [page(0, 500), page(1, 600)]) == (
         500,
         [(0, 500, 1), (1, 600, 1)],

@@ -137,7 +137,7 @@ def test_a_page_of_streams_in_the_store_alone_is_read(store: LocalStore) -> None
 
 
 def test_the_built_in_bundle_keeps_its_states_under_its_new_name() -> None:
-    """It fails once the built-in graph changes: its states start anew from then on,
+    """It fails once the built-in graph changes: from then on streams start cold,
     and ``BUILTIN_THEN`` has no use any more.
     """
     then = schema_7.BUILTIN_THEN

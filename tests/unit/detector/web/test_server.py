@@ -179,7 +179,7 @@ def test_the_page_and_the_api_show_configured_labels(web: Web) -> None:
     assert "host=host-1 site=" in web.get("/")[1]
 
 
-def test_the_page_shows_so_many_incidents_and_counts_the_rest(web: Web) -> None:
+def test_the_page_limits_its_incidents_and_counts_the_rest(web: Web) -> None:
     for number in range(SHOWN + 3):
         web.incidents.alerted(replace(FIRING, stream=f"host-{number}"))
     html = web.get("/")[1]

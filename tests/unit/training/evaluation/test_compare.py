@@ -32,7 +32,7 @@ def test_incidents_pair_where_they_overlap_or_begin_close_together() -> None:
     assert split([], [incident(1, 2)]) == ([], [], [1])
 
 
-def test_a_long_incident_stands_for_one_and_for_the_nearest() -> None:
+def test_a_long_incident_matches_one_event_the_nearest() -> None:
     assert split(
         [incident(100, 900)], [incident(0, 300), incident(110, 120), incident(800, 810)]
     ) == ([(100, 110)], [], [0, 800])

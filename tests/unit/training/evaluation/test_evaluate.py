@@ -132,11 +132,11 @@ def test_scores_and_expectations_are_filed_under_their_own_rows(tmp_path: Path) 
         mean = np.zeros(2)
         dropped = np.isnan(found.scores)
         for t in np.flatnonzero(~dropped):
-            seen = np.isfinite(track.values[t])
-            difference = np.where(seen, np.nan_to_num(track.values[t]) - mean, 0)
+            present = np.isfinite(track.values[t])
+            difference = np.where(present, np.nan_to_num(track.values[t]) - mean, 0)
             np.testing.assert_allclose(found.expected[t], mean, atol=1e-4)
             assert found.scores[t] == pytest.approx(
-                np.abs(difference).sum() / seen.sum(), abs=1e-4
+                np.abs(difference).sum() / present.sum(), abs=1e-4
             )
             mean += 0.1 * difference
         # the late row of a, the empty row of b
@@ -154,12 +154,12 @@ def test_labels_from_a_file_or_the_column_come_to_the_same(tmp_path: Path) -> No
     assert 0 < column.auc_pr < 1
 
 
-def test_found_missed_and_false_are_told_apart(tmp_path: Path) -> None:
+def test_found_missed_and_false_are_distinguished(tmp_path: Path) -> None:
     found = judged(write_bundle(tmp_path / "b"), history(tmp_path / "h.csv"))
     at = found.budgets[1]
     assert (at.events, at.found, at.incidents, at.false_alarms) == (4, 3, 4, 1)
     assert at.false_alarms_per_week == pytest.approx(1 / (960 * 60 / 604_800), rel=0.01)
-    assert at.delay_median == 0  # the first step over the level fires
+    assert at.delay_median == 0  # the first step over the threshold fires
     missed = found.worst(miss=True)
     assert [p.stream for p in missed] == ["a"]
     event = (missed[0].times >= 60 * 111) & (missed[0].times <= 60 * 112)
@@ -189,21 +189,21 @@ def test_every_core_gives_the_figures_of_one(
                 "on_cores",
                 lambda work, shares, tell: [work(share, tell) for share in shares],
             )
-        told: list[int] = []
+        remaining: list[int] = []
         together = evaluate(
             bundle,
             data,
             None,
             AlertingSettings(),
             BUDGETS,
-            lambda done, total, told=told: told.append(total - done),  # type: ignore[misc]
+            lambda done, total, remaining=remaining: remaining.append(total - done),  # type: ignore[misc]
         )
         assert together.budgets == alone.budgets
         assert (together.auc_pr, together.vus_pr) == (alone.auc_pr, alone.vus_pr)
         assert [p.moment for p in together.worst(miss=False)] == [
             p.moment for p in alone.worst(miss=False)
         ]
-        assert told[-1] == 0
+        assert remaining[-1] == 0
 
 
 def test_any_metric_finds_an_event_and_false_alarms_are_each_metric_s(
@@ -438,7 +438,7 @@ def test_labels_that_do_not_fit_are_one_sentence_and_status_2(
     assert len(error.strip().splitlines()) == 1
 
 
-def test_data_without_labels_is_told_what_to_do(
+def test_data_without_labels_is_refused_with_a_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = write_bundle(tmp_path / "b")

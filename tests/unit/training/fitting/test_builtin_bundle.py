@@ -1,5 +1,5 @@
 """The bundle that the package carries is what its command makes, and finds a fault in a
-metric it was never told of.
+metric it was never trained on.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ def test_an_unseen_metric_fires_soon_after_the_warm_up_and_resolves(
         AlertTuning(false_alarms_per_week=10),
         recorder,
     )
-    (stretch,) = FileSource(
+    (chunk,) = FileSource(
         tmp_path / "history.csv", bundle.feature_names, each_metric=True
     ).chunks()
-    for columns in stretch.polls():
+    for columns in chunk.polls():
         pipeline.process([columns])
     raised = recorder.alerts
     assert {alert.stream for alert in raised} == {"host-1/load"}

@@ -136,10 +136,10 @@ def test_an_export_is_verified_in_local_time(
 def test_the_zone_of_a_fit_is_kept_and_goes_through_all_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[History] = []
+    fitted: list[History] = []
 
     def spied(stage: Path, step: AnyStep, of: History, first: dict[str, int]) -> float:
-        seen.append(of)
+        fitted.append(of)
         return verify(stage, step, of, first)
 
     monkeypatch.setattr(build, "verify", spied)
@@ -158,7 +158,7 @@ def test_the_zone_of_a_fit_is_kept_and_goes_through_all_of_it(
         == 0
     )
     assert load_bundle(tmp_path / "b").manifest.timezone == "Asia/Kolkata"
-    assert [float(of.local_times(np.zeros(1))[0]) for of in seen] == [KOLKATA]
+    assert [float(of.local_times(np.zeros(1))[0]) for of in fitted] == [KOLKATA]
 
 
 def test_an_unknown_zone_is_named_with_its_setting(
@@ -184,7 +184,7 @@ def test_an_unknown_zone_is_named_with_its_setting(
     )
 
 
-def test_a_bundle_is_judged_in_its_own_zone_unless_told_of_another(
+def test_a_bundle_is_judged_in_its_own_zone_unless_another_is_set(
     tmp_path: Path,
 ) -> None:
     data = history(tmp_path / "h.csv")

@@ -34,11 +34,11 @@ def plain(values: list[float]) -> float:
     return 1.5 * math.log10(len(lengths) + 1) * min(1.0, further / 2)
 
 
-@pytest.mark.parametrize(("levels", "frozen"), [(1000, 60), (6, 200), (2, 500)])
-def test_the_surprise_equals_the_plain_writing(levels: int, frozen: int) -> None:
+@pytest.mark.parametrize(("distinct", "frozen"), [(1000, 60), (6, 200), (2, 500)])
+def test_the_surprise_equals_the_plain_writing(distinct: int, frozen: int) -> None:
     values = (
-        np.random.default_rng(levels)
-        .integers(1, levels + 1, 400)
+        np.random.default_rng(distinct)
+        .integers(1, distinct + 1, 400)
         .astype(float)
         .tolist()
     )

@@ -23,22 +23,22 @@ def series(number: int, length: int) -> Series:
 
 def walked(streams: list[Series]) -> tuple[tuple[F32, ...], F32]:
     """A step whose state follows all that it is given; its states, and the last."""
-    seen = np.zeros((sum(map(len, streams)), 1), np.float32)
+    states = np.zeros((sum(map(len, streams)), 1), np.float32)
 
     def step(wave: Wave, state: F32) -> F32:
         inputs = np.concatenate([wave.x, wave.clock], axis=1)
         moved: F32 = 0.5 * state + inputs.sum(axis=1, keepdims=True)
-        seen[wave.rows] = moved
+        states[wave.rows] = moved
         return moved
 
     first = np.arange(len(streams), dtype=np.float32)[:, None]
     last = walk(streams, first, lambda times: times + AHEAD, step)
-    return by_stream(seen, streams), last
+    return by_stream(states, streams), last
 
 
 def test_each_stream_is_stepped_as_it_would_be_alone() -> None:
     streams = [series(i, length) for i, length in enumerate(LENGTHS)]
-    seen, last = walked(streams)
+    states, last = walked(streams)
     for i, stream in enumerate(streams):
         state = float(i)
         for t in range(len(stream)):
@@ -47,7 +47,7 @@ def test_each_stream_is_stepped_as_it_would_be_alone() -> None:
             day = (now // 86_400 + 3) % 7
             inputs = [*stream.values[t], since, now % 86_400, day]
             state = 0.5 * state + float(np.sum(inputs))
-            np.testing.assert_allclose(seen[i][t], state, rtol=1e-5)
+            np.testing.assert_allclose(states[i][t], state, rtol=1e-5)
         np.testing.assert_allclose(last[i], state, rtol=1e-5)
 
 

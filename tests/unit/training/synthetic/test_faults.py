@@ -14,7 +14,7 @@ from training.synthetic.faults import FAULTS, KINDS, SHORTEST_STRETCH, SIZES, in
 F32 = npt.NDArray[np.float32]
 
 
-def stretch(rows: int = 1500, seed: int = 0) -> F32:
+def excerpt(rows: int = 1500, seed: int = 0) -> F32:
     """A daily load with noise, a count of it, a metric that never moves and one with
     gaps.
     """
@@ -32,7 +32,7 @@ SCALE = np.array([15, 45, 1, 15], np.float32)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
 def test_marked_rows_changed_and_no_others(kind: str, size: float) -> None:
-    values = stretch()
+    values = excerpt()
     copy = inject(values, SCALE, kind, size, np.random.default_rng(1))
     starts, ends = runs(copy.truth)
     changed = (copy.values != values) & ~(np.isnan(copy.values) & np.isnan(values))
@@ -45,7 +45,7 @@ def test_marked_rows_changed_and_no_others(kind: str, size: float) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_metric_stays_one_that_could_be_reported(kind: str) -> None:
-    values = stretch()
+    values = excerpt()
     copy = inject(values, SCALE, kind, SIZES[-1], np.random.default_rng(2))
     known = np.isfinite(copy.values)
     assert np.isfinite(copy.values[:, :2]).all()
@@ -57,7 +57,7 @@ def test_a_metric_stays_one_that_could_be_reported(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_units_don_t_matter(kind: str) -> None:
-    values = stretch()[:, [0, 3]]
+    values = excerpt()[:, [0, 3]]
     small = inject(values, SCALE[[0, 3]], kind, 3.0, np.random.default_rng(3))
     large = inject(
         values * 1024, SCALE[[0, 3]] * 1024, kind, 3.0, np.random.default_rng(3)
@@ -67,7 +67,7 @@ def test_units_don_t_matter(kind: str) -> None:
 
 
 def test_a_larger_size_changes_more() -> None:
-    values = stretch()[:, :1]
+    values = excerpt()[:, :1]
     for kind in ("level shift", "spike", "burst", "drift", "variance", "dropout"):
         changes = [
             np.abs(
@@ -96,5 +96,5 @@ def test_only_a_stream_that_moves_gets_faults() -> None:
     ).truth.any()
     for kind in KINDS:
         assert inject(
-            stretch(SHORTEST_STRETCH), SCALE, kind, 6.0, np.random.default_rng(0)
+            excerpt(SHORTEST_STRETCH), SCALE, kind, 6.0, np.random.default_rng(0)
         ).truth.any()

@@ -177,8 +177,8 @@ def test_every_record_is_a_point_or_rejected_whatever_its_bytes(
 ) -> None:
     good = record(timestamp=9, stream="good", cpu=4, mem=2)
     columns = decode(*[part for value in values for part in (value, good)], good)
-    seen = [*columns.offsets.tolist(), *(r.offset for r in columns.rejected)]
-    assert sorted(seen) == list(range(70, 71 + 2 * len(values)))
+    all_offsets = [*columns.offsets.tolist(), *(r.offset for r in columns.rejected)]
+    assert sorted(all_offsets) == list(range(70, 71 + 2 * len(values)))
     assert np.isfinite(columns.times).all()
     assert not np.isinf(columns.values).any()
     mine = [
@@ -211,7 +211,7 @@ def test_an_integer_that_float32_can_t_hold_is_infinite(digits: int) -> None:
 
 
 def test_a_value_that_is_ignored_may_hold_anything() -> None:
-    """It is not read, not even the first time that its field is seen."""
+    """It is not read, not even on the first occurrence of its field."""
     value = b'{"timestamp":5,"cpu":1,"note":"\xff"}'
     decoder = feature_decoder(FORMATS["json"], ("cpu",))
     for _ in range(2):
