@@ -63,16 +63,18 @@ def runtime(step: AutoencoderStep) -> OnnxEngine:
 def start(step: AutoencoderStep, streams: int, frozen: bool = True) -> F32:
     rows = np.zeros((streams, step.layout.size), np.float32)
     at = step.layout.slices()
-    rows[:, at["scale"]] = rows[:, at["energy"]] = 1.0
+    rows[:, at["scale"]] = 1.0
+    rows[:, at["energy"]] = 1.0
     rows[:, at["seen"]] = 20 if frozen else 0
     return rows
 
 
 def points(ticks: int, streams: int, seed: int = 0) -> F32:
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(ticks, streams, FEATURES)).astype(np.float32)
-    x[rng.random(x.shape) < 0.1] = np.nan
-    return x
+    values = rng.normal(size=(ticks, streams, FEATURES)).astype(np.float32)
+    missing = rng.random(values.shape) < 0.1
+    values[missing] = np.nan
+    return values
 
 
 def clock(streams: int) -> F32:
@@ -92,15 +94,16 @@ def test_the_graphs_lstms_are_the_six_equations(
     at = step.layout.slices()
     encoder = cell_weights(step.encoder)
     decoder = cell_weights(step.decoder)
-    parameters = [p.detach().double().numpy() for p in step.bottleneck.parameters()]
-    weight, bias = parameters
+    weight, bias = (p.detach().double().numpy() for p in step.bottleneck.parameters())
     state = start(step, 3)
     eh, ec, dh, dc = (np.zeros((3, HIDDEN)) for _ in range(4))
     for x in points(40, 3):
         state = runtime.step(x, clock(3), state).next_state
-        z = np.where(np.isnan(x), 0, np.clip(x, -30, 30)).astype(np.float64)
+        clipped = np.clip(x, -30, 30).astype(np.float64)
+        z = np.where(np.isnan(x), 0, clipped)
         eh, ec = lstm_step(np.arcsinh(z), eh, ec, encoder)
-        dh, dc = lstm_step(np.tanh(eh @ weight.T + bias), dh, dc, decoder)
+        bottleneck = np.tanh(eh @ weight.T + bias)
+        dh, dc = lstm_step(bottleneck, dh, dc, decoder)
         for name, value in (
             ("encoder_h", eh),
             ("encoder_c", ec),
@@ -177,9 +180,8 @@ def test_every_finite_value_keeps_the_state_finite(
 ) -> None:
     state = start(step, 2, frozen=False)
     for extreme in (3e38, -3e38, 0.0, 1e-38, 3e38):
-        answer = runtime.step(
-            np.full((2, FEATURES), extreme, np.float32), clock(2), state
-        )
+        x = np.full((2, FEATURES), extreme, np.float32)
+        answer = runtime.step(x, clock(2), state)
         state = answer.next_state
         assert np.isfinite(answer.score).all()
         assert np.isfinite(state).all()
@@ -192,14 +194,17 @@ def test_a_new_stream_learns_its_own_scale_and_then_keeps_it(
     state = start(step, 1, frozen=False)
     rng = np.random.default_rng(0)
     for _ in range(20):
-        x = (1e6 + 100 * rng.normal(size=(1, FEATURES))).astype(np.float32)
+        noise = 100 * rng.normal(size=(1, FEATURES))
+        x = (1e6 + noise).astype(np.float32)
         state = runtime.step(x, clock(1), state).next_state
-    assert np.all(np.abs(state[0, at["center"]] - 1e6) < 200)
-    assert np.all((state[0, at["scale"]] > 20) & (state[0, at["scale"]] < 2000))
-    after = runtime.step(
-        np.zeros((1, FEATURES), np.float32), clock(1), state
-    ).next_state
-    np.testing.assert_array_equal(after[0, at["scale"]], state[0, at["scale"]])
+    center = state[0, at["center"]]
+    scale = state[0, at["scale"]]
+    assert np.all(np.abs(center - 1e6) < 200)
+    assert np.all(scale > 20)
+    assert np.all(scale < 2000)
+    far_away = np.zeros((1, FEATURES), np.float32)
+    after = runtime.step(far_away, clock(1), state).next_state
+    np.testing.assert_array_equal(after[0, at["scale"]], scale)
 
 
 def test_a_flatline_contributes_most_and_raises_the_score(
@@ -207,10 +212,13 @@ def test_a_flatline_contributes_most_and_raises_the_score(
 ) -> None:
     state = start(step, 1)
     x = points(600, 1, seed=4)
-    x[450:, 0, 2] = 0.1
+    frozen = 2
+    x[450:, 0, frozen] = 0.1
     answers = []
     for point in x:
-        answers.append(runtime.step(point, clock(1), state))
-        state = answers[-1].next_state
-    assert answers[-1].contribution[0].argmax() == 2
-    assert answers[-1].score[0] > max(a.score[0] for a in answers[120:450]) + 0.3
+        answer = runtime.step(point, clock(1), state)
+        state = answer.next_state
+        answers.append(answer)
+    assert answer.contribution[0].argmax() == frozen
+    highest_before = max(a.score[0] for a in answers[120:450])
+    assert answer.score[0] > highest_before + 0.3

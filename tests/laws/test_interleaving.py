@@ -109,10 +109,8 @@ def by_stream(rows: Rows) -> Rows:
 def test_the_order_of_rows_changes_no_result(bundle: Bundle, tmp_path: Path) -> None:
     write(uneven(), tmp_path / "by-time.csv")
     write(by_stream(uneven()), tmp_path / "by-stream.csv")
-    one, other = (
-        Replayed(bundle, tmp_path / f"{name}.csv", tmp_path / name)
-        for name in ("by-time", "by-stream")
-    )
+    one = Replayed(bundle, tmp_path / "by-time.csv", tmp_path / "by-time")
+    other = Replayed(bundle, tmp_path / "by-stream.csv", tmp_path / "by-stream")
     assert other.by_stream() == one.by_stream()
     assert other.summary == one.summary
     assert other.summary.dropped.keys() == {"no_features", "late", "duplicate"}
