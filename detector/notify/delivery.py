@@ -120,7 +120,9 @@ class Delivery:
             return self._put_off(post, failed, fault.retry_after or 0.0)
         except Permanent as fault:
             self._dead_letter(post, fault)
-        except Exception as fault:  # noqa: BLE001 - the thread must go on
+        # The top of a receiver's thread: a fault of ours in one post must not end it,
+        # or this receiver would get nothing until a restart. The post is tried again.
+        except Exception as fault:  # noqa: BLE001
             if not failed:
                 self._log_fault(post, fault)
             return self._put_off(post, failed)
