@@ -166,7 +166,7 @@ def fit(
     settings = load_fit_settings(config, **given)
     check_out(out, force)
     with _saying_nothing_was_written(), FitProgress() as progress:
-        history = load_history(data, settings.fit_share)
+        history = load_history(data, settings.fit_share, settings.validation_share)
         _print_lines(shown.history_lines(history))
         built = build(
             history,

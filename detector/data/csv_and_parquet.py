@@ -26,6 +26,9 @@ from detector.events import F32, F64
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
 
 RESERVED = ("timestamp", "stream", "label")  # columns that are not features
+# The end of an ISO 8601 time of day that names its offset, or Z.
+_OFFSET = r"([zZ]|[+-]\d\d(:?\d\d){0,2})$"
+_DATE = 10  # characters of a date, which may end as an offset does
 # Columns that pandas writes for an index without a name.
 _INDEX = re.compile(r"|__index_level_\d+__")
 
@@ -44,6 +47,7 @@ class Table:
         parted: [N], what each stream is a metric of, if every metric is a stream; else
             None.
         aside: columns that were ignored: they are not features of the bundle.
+        without_offset: rows whose time names no offset, and is taken as UTC.
     """
 
     path: Path
@@ -55,6 +59,7 @@ class Table:
     label: F64 | None = None
     parted: tuple[str, ...] | None = None
     aside: tuple[str, ...] = ()
+    without_offset: int = 0
 
     @property
     def finite(self) -> F32:
@@ -185,6 +190,7 @@ def wide(raw: pa.Table, path: Path, features: tuple[str, ...]) -> Table:
         times=_times(raw["timestamp"], path),
         values=values,
         label=_numbers(raw["label"], path, "label") if has_label else None,
+        without_offset=_count_without_offset(raw["timestamp"]),
     )
 
 
@@ -274,6 +280,18 @@ def _times(column: pa.ChunkedArray, path: Path) -> F64:
             f" epoch seconds between 1970 and 2100 nor ISO 8601{remedy}"
         )
     return times
+
+
+def _count_without_offset(column: pa.ChunkedArray) -> int:
+    """Rows of dates and times that name no offset; epoch seconds need none."""
+    if pa.types.is_timestamp(column.type):
+        return 0 if column.type.tz else len(column)
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not is_text or not len(column) or is_number(column[0].as_py()):
+        return 0
+    time_of_day = pc.utf8_slice_codeunits(column, _DATE)
+    named = pc.sum(pc.match_substring_regex(time_of_day, _OFFSET)).as_py() or 0
+    return len(column) - int(named)
 
 
 def _of_timestamps(column: pa.ChunkedArray) -> F64:

@@ -11,21 +11,24 @@ largest range over the fleet, so nothing here has a unit.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from detector.data.csv_and_parquet import Table, read_tables
-from detector.errors import DataError
+from detector.data.csv_and_parquet import read_tables
 from detector.events import F32, F64
 from detector.model.local_time import UTC, Zones
 from training.errors import TrainingError
 from training.history.labels import Labels, label_column
+from training.history.notes import (
+    notes_on_calibration,
+    notes_on_metrics,
+    notes_on_time,
+)
+from training.history.reading import read_streams, usable
 
-# Rows that a stream needs for a fit: the network's window is 64.
-MIN_ROWS = 100
 # Scales to which a value is clipped.
 CLIP = 30.0
 # Shares of the metric's largest range over the fleet: the range below which a metric is
@@ -118,18 +121,20 @@ def split(length: int, fit_share: float, validation_share: float) -> Split:
     return Split(fit, max(fit + 1, int(length * (fit_share + validation_share))))
 
 
-def load_history(data: Path, fit_share: float) -> History:
-    """DATA as streams in time order.
+def load_history(
+    data: Path, fit_share: float, validation_share: float = 0.0
+) -> History:
+    """DATA as streams in time order; a stream that is too short is left out.
 
-    Raises DataError: nothing to read, no rows, no finite value, a stream too short.
+    Raises DataError: nothing to read, no rows, no finite value, no stream long enough.
     Raises TrainingError: nothing varies in the fit rows.
     """
     tables = read_tables(data)
     features = tables[0].features
-    raw, notes = _per_stream(tables)
-    _refuse_unusable(data, features, raw)
+    raw, notes = read_streams(tables)
+    kept, left_out = usable(data, features, raw)
     heads = {}
-    for name, (_, values) in raw.items():
+    for name, (_, values) in kept.items():
         fit_rows = max(1, int(len(values) * fit_share))
         heads[name] = values[:fit_rows]
     fleet = np.max([_robust_range(values) for values in heads.values()], axis=0)
@@ -138,21 +143,25 @@ def load_history(data: Path, fit_share: float) -> History:
     pooled = _pooled(heads)
     series = []
     digest = hashlib.sha256()
-    for name, (times, values) in raw.items():
-        center, scale, constant = scaling(heads[name], fleet, pooled)
-        if constant:
-            metrics = ", ".join(features[j] for j in constant)
-            notes.append(f"{name}: constant in its fit rows, kept: {metrics}")
+    for name, (times, values) in kept.items():
+        center, scale, _ = scaling(heads[name], fleet, pooled)
         tick = float(np.median(np.diff(times)))
         series.append(Series(name, times, values, center, scale, tick))
         digest.update(name.encode() + times.tobytes() + values.tobytes())
     digest.update("\0".join(features).encode())
+    calibrated = 1 - fit_share - validation_share
     return History(
         features=features,
         series=tuple(series),
         tick=float(np.median([s.tick for s in series])),
         digest=digest.hexdigest(),
-        notes=tuple(notes),
+        notes=(
+            *left_out,
+            *notes,
+            *notes_on_time(kept),
+            *notes_on_metrics(features, heads, kept),
+            *notes_on_calibration(kept, calibrated),
+        ),
         labels=label_column(tables) or {},
     )
 
@@ -164,20 +173,6 @@ def _nothing_varies(data: Path, fit_share: float) -> str:
         "history in which one varies, or set no bundle: the built-in one learns "
         "from each stream while it runs"
     )
-
-
-def _refuse_unusable(
-    data: Path, features: Sequence[str], raw: Mapping[str, tuple[F64, F32]]
-) -> None:
-    """Raises DataError for a stream too short, and for no finite value at all."""
-    for name, (times, _) in raw.items():
-        if len(times) < MIN_ROWS:
-            raise DataError(
-                f"stream {name} has {len(times)} rows, a fit needs {MIN_ROWS}: "
-                "give it more history or leave it out"
-            )
-    if not any(np.isfinite(values).any() for _, values in raw.values()):
-        raise DataError(f"{data} holds no finite value in {', '.join(features)}")
 
 
 def scaling(values: F32, fleet: F64, pooled: F64) -> tuple[F32, F32, list[int]]:
@@ -248,43 +243,3 @@ def _pooled(heads: Mapping[str, F32]) -> F64:
         if medians:
             pooled[j] = np.median(medians)
     return pooled
-
-
-def _per_stream(
-    tables: Sequence[Table],
-) -> tuple[dict[str, tuple[F64, F32]], list[str]]:
-    """Each stream's rows over all files, and notes of what was done to them.
-
-    Rows are in time order, one for each timestamp (the first of a repeated one).
-    """
-    all_times: dict[str, list[F64]] = {}
-    all_values: dict[str, list[F32]] = {}
-    for table in tables:
-        finite = table.finite
-        for name, rows in table.by_stream():
-            all_times.setdefault(name, []).append(table.times[rows])
-            all_values.setdefault(name, []).append(finite[rows])
-    streams = {}
-    repeated = 0
-    late = 0
-    for name in sorted(all_times):
-        read = np.concatenate(all_times[name])
-        late += int((read < np.maximum.accumulate(read)).sum())
-        times, first = np.unique(read, return_index=True)
-        repeated += len(read) - len(times)
-        streams[name] = (times, np.concatenate(all_values[name])[first])
-    infinite = sum(int(np.isinf(table.values).sum()) for table in tables)
-    notes = (
-        (
-            late,
-            "rows came after later ones of their stream: put in order, "
-            "while the daemon would reject them",
-        ),
-        (repeated, "rows with a repeated timestamp left out"),
-        (
-            infinite,
-            "infinite values taken as missing, "
-            "while the daemon would reject their records",
-        ),
-    )
-    return streams, [f"{count:,} {what}" for count, what in notes if count]
