@@ -15,7 +15,7 @@ from detector.settings.load import load_alerting
 from detector.settings.setting_errors import sentence
 from detector.settings.toml_file import read_toml
 
-Detector = Literal["lstm", "ewma", "gaussian", "pca"]
+Detector = Literal["lstm", "ewma", "gaussian", "pca", "variance", "difference"]
 
 # Share of a stream's rows that fitting and validation may take together.
 _MOST_FITTED = 0.95

@@ -31,12 +31,12 @@ from detector.model.bundle import MANIFEST, Bundle, Manifest, load_bundle, sha25
 from detector.model.onnx_engine import INPUTS, OUTPUTS, OnnxEngine
 from training.errors import TrainingError
 from training.history.history import History
-from training.models.baselines import Baseline
+from training.models.baselines import AnyBaseline
 from training.models.multivariate import AutoencoderStep
 from training.models.univariate import UnivariateStep
 from training.models.walk import Wave, walk
 
-AnyStep = AutoencoderStep | UnivariateStep | Baseline
+AnyStep = AutoencoderStep | UnivariateStep | AnyBaseline
 # Largest relative difference of a score between torch and onnxruntime: float32 has
 # seven digits, and a step adds some thousand numbers.
 TOLERANCE = 1e-4

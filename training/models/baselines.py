@@ -1,7 +1,7 @@
 """Plain detectors with the step's signature: what a network must beat, and what one may
 run in its place.
 
-Theory of operation. All three keep each metric's mean and variance in the state row.
+Theory of operation. The first three keep each metric's mean and variance in the state.
 They measure a point in deviations from that mean *before* they learn from it, and
 report the mean square over the metrics that are present. It is smoothed over the same
 five points as the network's finest scale, on the same logarithmic score. So the network
@@ -17,9 +17,12 @@ wins by what it models and by nothing else.
   fleet's leading principal components are subtracted and the squared prediction error
   remains (the Q statistic of Jackson & Mudholkar 1979). With one metric there is
   nothing to project on: it is a plain z-score.
+- ``variance``, ``difference``: how much the last points vary, and the difference from
+  the point before (:mod:`training.models.one_liners`).
 
 A stream's first ten points only teach. A stream that training has not seen starts
-without a mean; for ``pca`` it learns its own over its first ``learning`` points.
+without a mean; for ``pca`` and the one-liners it learns its own over its first
+``learning`` points.
 """
 
 from __future__ import annotations
@@ -31,9 +34,10 @@ from torch import Tensor, nn
 from detector.events import F32
 from training.history.history import History, split
 from training.models.layout import StateLayout
+from training.models.one_liners import ONE_LINERS, OneLiner
 from training.settings import FitSettings
 
-BASELINES = ("ewma", "gaussian", "pca")
+BASELINES = ("ewma", "gaussian", "pca", *ONE_LINERS)
 # Points that the running means span.
 SPANS = {"ewma": 100.0, "gaussian": 2000.0}
 SMOOTHED = 5.0
@@ -132,9 +136,14 @@ class Baseline(nn.Module):
         return z.clamp(-_INNER_CAP, _INNER_CAP) @ self.get_buffer("projection")
 
 
-def baseline(kind: str, history: History, settings: FitSettings) -> Baseline:
+AnyBaseline = Baseline | OneLiner
+
+
+def baseline(kind: str, history: History, settings: FitSettings) -> AnyBaseline:
     """One of :data:`BASELINES`, fitted to the fit rows."""
     width = len(history.features)
+    if kind in ONE_LINERS:
+        return OneLiner(kind, width, float(settings.learning))
     if kind != "pca":
         return Baseline(
             width,
@@ -166,7 +175,7 @@ def components(history: History, settings: FitSettings) -> F32 | None:
     return np.asarray(top @ top.T, np.float32)
 
 
-def first_rows(step: Baseline, history: History) -> F32:
+def first_rows(step: AnyBaseline, history: History) -> F32:
     """float32 [N, S]: each stream before its first point.
 
     If mean and variance do not follow the stream, they are those of its fit rows.
@@ -179,10 +188,13 @@ def first_rows(step: Baseline, history: History) -> F32:
             row[at["mean"]] = series.center
             row[at["variance"]] = series.scale**2
             row[at["seen"]] = step.learning
+        if isinstance(step, OneLiner):
+            row[at["recent_mean"]] = series.center
+            row[at["recent_variance"]] = series.scale**2
     return rows
 
 
-def new_stream_row(step: Baseline) -> F32:
+def new_stream_row(step: AnyBaseline) -> F32:
     """float32 [S] of a stream that training has not seen: nothing is known, not even a
     unit.
     """

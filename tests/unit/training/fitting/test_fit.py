@@ -19,6 +19,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.timestamps import WEEK
 from training.cli import main as training
 from training.fitting import build_bundle as build
+from training.models.baselines import BASELINES
 
 QUICK = ["--steps", "20", "--hidden", "6"]
 
@@ -165,7 +166,7 @@ def test_same_data_and_seed_are_the_same_bundle_and_name_no_path(
         assert str(Path(__file__).parents[4]).encode() not in content
 
 
-@pytest.mark.parametrize("kind", ["ewma", "gaussian", "pca"])
+@pytest.mark.parametrize("kind", BASELINES)
 def test_a_baseline_is_fitted_replayed_and_recorded_like_the_network(
     fitted: Fit, tmp_path: Path, kind: str
 ) -> None:
