@@ -23,8 +23,8 @@ from detector.state.decisions import DECISION
 from detector.state.page_rows import PageRows
 
 #: Number of the stored form. Raise it when the form changes, and keep a reader of the
-#: one before, as :mod:`detector.recovery.schema_7` is.
-SCHEMA = 8
+#: one before, as :mod:`detector.recovery.schema_8` is.
+SCHEMA = 9
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):

@@ -17,6 +17,7 @@ DECISION = np.dtype(
         ("ended", "<f8"),  # end of the last incident
         ("last_above", "<f8"),  # when the score was last over the clearing threshold
         ("observed_seconds", "<f8"),  # time in which the stream could alert
+        ("repeats_since", "<f8"),  # onset of the first of the last `repeats` incidents
         ("steps", "<u4"),  # points so far
         ("incidents", "<u4"),  # incidents in the observed time
         ("tick", "<f4"),  # the stream's own interval in seconds; 0: not known yet
@@ -25,15 +26,22 @@ DECISION = np.dtype(
         ("evidence", "<f4"),  # points that the stream offset rests on
         ("peak", "<f4"),  # score that the open or last incident has reached
         ("peak_margin", "<f4"),  # its largest distance over the threshold
-        ("plateau", "<f4"),  # score accepted as the new normal; -inf: none
+        ("plateau", "<f4"),  # score that is no longer reported; -inf: none
         ("observed", "<f4"),  # value of `metric` when the incident fired; NaN: flatline
         ("expected", "<f4"),  # what was expected of it then
         ("breach_streak", "<u2"),  # points in a row over the threshold
         ("critical_streak", "<u2"),  # points in a row over the critical threshold
         ("clear_streak", "<u2"),  # points in a row under the clearing threshold
         ("metric", "<u2"),  # index of the feature that contributed most when it fired
+        ("repeats", "<u2"),  # incidents and returns that followed each other closely
         ("phase", "u1"),  # detector.events.Phase
         ("severity", "u1"),  # detector.events.Severity
+        ("last_severity", "u1"),  # Severity of the last incident that ended
+        (
+            "has_calmed",
+            "u1",
+        ),  # 1: the open incident has been calm since it was last told
+        ("end_is_clear", "u1"),  # 1: where `metric` is tells how the incident ends
     ]
 )
 
@@ -60,6 +68,6 @@ def fresh_decisions(count: int, known: bool = False) -> DecisionState:
     """
     rows = np.zeros(count, DECISION)
     rows["steps"] = KNOWN_STEPS if known else 0
-    for never in ("onset", "ended", "last_above", "plateau"):
+    for never in ("onset", "ended", "last_above", "repeats_since", "plateau"):
         rows[never] = -np.inf
     return rows

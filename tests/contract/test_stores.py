@@ -25,7 +25,7 @@ from detector.recovery.store_local import LocalStore, examine
 from detector.state.decisions import KNOWN_STEPS, fresh_decisions
 from detector.state.page_rows import PageRows
 from tests.fakes import MemoryStore
-from tests.unit.detector.recovery import SCHEMA_7
+from tests.unit.detector.recovery import SCHEMA_8
 
 P = Partition("metrics", 7)
 
@@ -300,13 +300,13 @@ def test_a_topic_that_can_not_keep_states_is_refused(
     store.close()
 
 
-def test_a_changelog_of_schema_7_is_read(broker: Broker) -> None:
+def test_a_changelog_of_schema_8_is_read(broker: Broker) -> None:
     topic = f"state-{uuid.uuid4().hex[:12]}"
     broker.create_topic(topic, 8, dict(CREATED_WITH))
     files = {"page/000000": "page-000000", "page/000001": "page-000001", "head": "head"}
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap)
     for key, name in files.items():
-        value = (SCHEMA_7 / f"{name}.swp").read_bytes()
+        value = (SCHEMA_8 / f"{name}.swp").read_bytes()
         producer.send(topic, key=f"{P}/{key}".encode(), value=value, partition=P.number)
     producer.close()
     store = changelog_at(broker, topic)

@@ -1,7 +1,7 @@
-"""An upgrade from schema 7 keeps states, decisions, notifications and incidents.
+"""An upgrade from schema 8 keeps states, decisions, notifications and incidents.
 
-The files in ``schema_7/`` are those of a local store for partition ``metrics/7``. The
-last version with schema 7 wrote them: bundle ``bundle``, state size 3, two pages and
+The files in ``schema_8/`` are those of a local store for partition ``metrics/7``. The
+last version with schema 8 wrote them: bundle ``bundle``, state size 3, two pages and
 one segment. Field k of decision row i is i + k, but for the phase.
 """
 
@@ -19,21 +19,18 @@ from detector.events import (
     Alert,
     AnomalyKind,
     FeatureDeviation,
-    OpenIncident,
     Partition,
     PendingNotification,
     Phase,
     Reason,
     Severity,
 )
-from detector.model.bundle import BUILTIN, load_bundle
-from detector.recovery import schema_7
+from detector.recovery import schema_8
 from detector.recovery.codec import DamagedPage, decode
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, Segment, Stamp
 from detector.recovery.store_local import LocalStore
-from detector.state.decisions import DECISION
-from tests.unit.detector.recovery import SCHEMA_7
+from tests.unit.detector.recovery import SCHEMA_8
 
 P = Partition("metrics", 7)
 
@@ -71,7 +68,7 @@ RECOVERED = replace(
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    shutil.copytree(SCHEMA_7, tmp_path / "partitions" / "metrics" / "7")
+    shutil.copytree(SCHEMA_8, tmp_path / "partitions" / "metrics" / "7")
     return tmp_path
 
 
@@ -93,9 +90,17 @@ def test_states_and_decisions_come_back(restored: Restored) -> None:
     assert hot.states.tolist() == [[0, 0.125, 0.25], [0.375, 0.5, 0.625]]
     assert hot.times.tolist() == [60.0, 120.0]
     assert hot.decisions["phase"].tolist() == [Phase.FIRING, Phase.OK]
-    for k, name in enumerate(DECISION.names or ()):
+    for k, name in enumerate(schema_8.DECISION.names or ()):
         if name != "phase":
             assert hot.decisions[name].tolist() == [k, k + 1], name
+
+
+def test_an_incident_of_before_is_the_first_of_its_kind(restored: Restored) -> None:
+    hot, cold = restored.pages
+    assert hot.decisions["repeats"].tolist() == [1, 1]
+    assert hot.decisions["repeats_since"].tolist() == hot.decisions["onset"].tolist()
+    assert hot.decisions["end_is_clear"].tolist() == [1, 1]
+    assert cold.decisions["last_severity"].tolist() == [Severity.NONE]
 
 
 def test_reading_goes_on_at_the_stored_offset(restored: Restored) -> None:
@@ -111,9 +116,10 @@ def test_undelivered_notifications_come_back(restored: Restored) -> None:
 
 
 def test_open_incidents_come_back(restored: Restored) -> None:
-    alert = msgspec.msgpack.encode(ESCALATED)
-    last_acked = {"hook": 1.5, "pager": 0.0}
-    assert restored.open == ((0, OpenIncident("a", 120.0, alert, last_acked)),)
+    ((page, found),) = restored.open
+    assert (page, found.stream, found.starts_at) == (0, "a", 120.0)
+    assert found.last_acked == {"hook": 1.5, "pager": 0.0}
+    assert msgspec.msgpack.decode(found.alert, type=Alert) == ESCALATED
 
 
 def test_a_segment_comes_back(store: LocalStore) -> None:
@@ -136,22 +142,8 @@ def test_a_page_of_streams_in_the_store_alone_is_read(store: LocalStore) -> None
     assert (page.schema, page.names) == (SCHEMA, ("c",))
 
 
-def test_the_built_in_bundle_keeps_its_states_under_its_new_name() -> None:
-    """It fails once the built-in graph changes: from then on streams start cold,
-    and ``BUILTIN_THEN`` has no use any more.
-    """
-    then = schema_7.BUILTIN_THEN
-    now = load_bundle(BUILTIN).digest
-    head = msgspec.msgpack.encode(Head(schema_7.SCHEMA, then, P, 5, {}))
-    assert schema_7.decode(head, Head).bundle == now
-    body = (SCHEMA_7 / "page-000001.swp").read_bytes()[36:]
-    page = msgspec.msgpack.decode(body)
-    page["bundle"] = then
-    assert schema_7.decode(msgspec.msgpack.encode(page), Page).bundle == now
-
-
 def test_a_head_is_no_page() -> None:
     with pytest.raises(DamagedPage):
-        decode((SCHEMA_7 / "head.swp").read_bytes(), Page)
+        decode((SCHEMA_8 / "head.swp").read_bytes(), Page)
     with pytest.raises(DamagedPage):
-        decode((SCHEMA_7 / "page-000000.swp").read_bytes(), Head)
+        decode((SCHEMA_8 / "page-000000.swp").read_bytes(), Head)
