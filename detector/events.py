@@ -5,6 +5,7 @@ for what comes in numbers.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -158,22 +159,29 @@ class Reason(enum.IntEnum):
     WARMING = 0  # fewer points than the bundle's warm-up
     BELOW_THRESHOLD = 1  # the score is below the threshold
     UNCONFIRMED = 2  # over the threshold, for fewer points than it takes
-    COOLDOWN = 3  # over the threshold, too soon after the last incident
+    COOLDOWN = 3  # a little over the threshold, too soon after the last incident
     FIRED = 4  # over the threshold for as many points as it takes: an incident begins
     STILL_FIRING = 5  # over the clearing threshold
     ESCALATED = 6  # over the critical threshold, confirmed, during an incident
     CLEARING = 7  # below the clearing threshold, for fewer points than it takes
-    RECOVERED = 8  # below the clearing threshold long enough: the incident is over
-    # the incident lasted too long, or its stream has learned the new state: it is over
+    # below the clearing threshold long enough, and the metric came back: it is over
+    RECOVERED = 8
+    # below it long enough, and the metric stayed where it went: it is the new normal
     ACCEPTED = 9
+    # below it long enough, so it is over; whether the metric came back can't be told
+    ENDED = 10
+    EXPIRED = 11  # the incident lasts too long: it is no longer reported
+    RETURNED = 12  # far over the threshold again, during an incident that was calm
+    NEGLIGIBLE = 13  # over the threshold, but the values hardly differ
 
     @property
     def label(self) -> str:
         return self.name.lower()
 
 
-ENDS = (Reason.RECOVERED, Reason.ACCEPTED)
-TRANSITIONS = (Reason.FIRED, Reason.ESCALATED, *ENDS)
+ENDS = (Reason.RECOVERED, Reason.ACCEPTED, Reason.ENDED, Reason.EXPIRED)
+UPDATES = (Reason.ESCALATED, Reason.RETURNED)
+TRANSITIONS = (Reason.FIRED, *UPDATES, *ENDS)
 
 
 class AnomalyKind(enum.StrEnum):
@@ -214,6 +222,8 @@ class Alert:
         at: time of the point that raised this alert.
         confidence: 0 to 1; below 1 for a new stream that training has not seen.
         per_week: how often in a week a stream like this reaches such a score.
+        repeats: how many incidents and returns, this one included, have followed each
+            other closely since ``repeats_since``.
     """
 
     partition: Partition
@@ -228,6 +238,8 @@ class Alert:
     deviations: tuple[FeatureDeviation, ...] = ()
     confidence: float = 1.0
     per_week: float = 0.0
+    repeats: int = 1
+    repeats_since: float = -math.inf
 
     @property
     def firing(self) -> bool:

@@ -139,7 +139,7 @@ class Metrics:
     alerts = _counter(
         "detector_alerts",
         "Alerts raised, by status and severity.",
-        status=("firing", "escalated", "resolved"),
+        status=("firing", "escalated", "returned", "resolved"),
         severity=_SEVERITIES,
     )
     threshold = _gauge(

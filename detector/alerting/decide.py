@@ -7,20 +7,25 @@ those of :class:`~detector.alerting.policy.AlertPolicy`.
 - *Pending*: the score is at or over the threshold, and no incident may be too recent.
 - *Firing*: it was so for ``breach_steps`` points in a row. The incident starts at the
   event time of the first of them.
+- *Far*: the score exceeds the threshold by at least half the step to the critical one,
+  or by as much as the last incident did. Chance seldom gets that far, so a far score
+  begins an incident at once, whatever came before.
+- *Cooldown*: other scores wait until ``cooldown_ticks`` and the minimum gap after the
+  last incident ended. What follows sooner is most often the same small disturbance.
 - *Recovered*: the score was under the clearing threshold for ``clear_steps`` points in
-  a row, and a quarter of the minimum gap has passed since it was last over it. The
-  clearing threshold is ``hysteresis`` lower, so a score that hovers does not flap. The
-  quarter makes a burst of peaks one incident.
-- *Cooldown*: the next incident begins ``cooldown_ticks`` and the minimum gap after the
-  last one ended. What follows sooner is most often the same thing again, such as a
-  shift that the stream's past does not hold for every hour yet. A critical incident
-  that is worse than the last one ignores the gap: a small incident must not hide an
-  outage.
+  a row, and for six ticks. The clearing threshold is ``hysteresis`` lower, so a score
+  that hovers does not flap. :mod:`detector.alerting.resolution` says what the end
+  means.
+- *Flapping*: four incidents, each at most 60 ticks after the end of the one before. The
+  incident then ends after 60 ticks of calm. Each far score after a calm, meanwhile, is
+  told as a *return*: the same incident once more, with a count.
 - *Severity*: a warning at the threshold, critical at the threshold of a tenth of the
-  budget. An incident escalates at most once and never de-escalates.
-- *Accepted*: no stream fires for ever. After ``max_incident`` seconds an incident ends
-  and its state is the new normal. The threshold then stays above the *plateau* that the
-  score reached, until the score falls.
+  budget. Within a week of a critical incident, a far score is critical too. An incident
+  escalates at most once and never de-escalates.
+- *Negligible*: a breach of values that hardly differ begins no incident.
+- *Expired*: no stream fires for ever. After ``max_incident`` seconds an incident is no
+  longer reported. The threshold then stays above the *plateau* that the score reached,
+  until the score falls.
 
 Ticks are a stream's own: a running mean of the intervals between its points.
 
@@ -54,7 +59,7 @@ from detector.timestamps import DAY
 
 U32 = npt.NDArray[np.uint32]
 
-# Seconds in which an accepted plateau follows a score that fell. By judgement: a daily
+# Seconds in which a plateau follows a score that fell. By judgement: a daily
 # pattern returns within a day.
 _PLATEAU_MEMORY = DAY
 
@@ -96,12 +101,14 @@ def decide(
     since: F64,
     scores: F32,
     policy: AlertPolicy,
+    negligible: Bools | None = None,
 ) -> Decisions:
     """One point of each of B streams.
 
     Pure: ``rows`` (DECISION [B]) is the state before the point and does not change.
     ``times`` [B] are event times, ``since`` [B] the seconds since the previous point,
-    and ``scores`` [B] those of the graph.
+    and ``scores`` [B] those of the graph. Points that are ``negligible`` [B] begin no
+    incident; by default none is.
     """
     steps = np.ascontiguousarray(rows["steps"])
     tick = track_interval(rows["tick"], steps, since)
@@ -119,11 +126,14 @@ def decide(
         threshold=threshold,
         is_above=scores >= threshold - np.float32(policy.hysteresis),
         is_warming=steps < policy.warm_up,
+        is_negligible=np.zeros(len(steps), np.bool_)
+        if negligible is None
+        else negligible,
     )
     after = _quiet_rows(points, steps, penalty)
     _learn(after, points, base_threshold, policy)
-    phase, reason, is_accepted = _step_active(after, points, policy)
-    _follow_plateaus(after, points, is_accepted, base_threshold, policy)
+    phase, reason, is_expired = _step_active(after, points, policy)
+    _follow_plateaus(after, points, is_expired, base_threshold, policy)
     return Decisions(phase, reason, threshold, after)
 
 
@@ -149,11 +159,11 @@ def _step_active(
     """Step those streams that are near their threshold or in an incident.
 
     Nearly all streams are quiet at nearly every point and need no more than their
-    phase. Gives phases and reasons, uint8 [B], and which incidents are accepted.
+    phase. Gives phases and reasons, uint8 [B], and which incidents expire.
     """
     phase = np.where(points.is_warming, WARMING, OK)
     reason = np.where(points.is_warming, _IS_WARMING, _IS_BELOW)
-    is_accepted = np.zeros(len(phase), np.bool_)
+    is_expired = np.zeros(len(phase), np.bool_)
     is_open = points.before["phase"] > OK
     active = np.flatnonzero(points.is_above | is_open)
     if len(active):
@@ -163,13 +173,13 @@ def _step_active(
         chosen = points.at(active)
         gap = min_gap(policy.min_gap, chosen.tick, limit)
         moved = opaque(after)[active].view(DECISION)
-        reasons, accepted = step_incidents(moved, chosen, gap, policy)
+        reasons, expired = step_incidents(moved, chosen, gap, policy)
         reason[active] = reasons
-        is_accepted[active] = accepted
+        is_expired[active] = expired
         opaque(after)[active] = opaque(moved)
         phase[active] = moved["phase"]
     after["phase"] = phase
-    return phase, reason, is_accepted
+    return phase, reason, is_expired
 
 
 def base_offset(steps: U32, tick: F64, policy: AlertPolicy) -> F64:
@@ -235,18 +245,18 @@ def _learn(
 def _follow_plateaus(
     after: DecisionState,
     points: Points,
-    is_accepted: Bools,
+    is_expired: Bools,
     base_threshold: F64,
     policy: AlertPolicy,
 ) -> None:
-    """Set the plateau of an accepted incident; lower it once the score falls.
+    """Set the plateau of an incident that expires; lower it once the score falls.
 
     It vanishes when the base threshold is at least as high.
     """
     before = points.before["plateau"]
     scores = points.scores
     has_plateau = np.isfinite(before)
-    if not (has_plateau.any() or is_accepted.any()):
+    if not (has_plateau.any() or is_expired.any()):
         return
     held = np.where(has_plateau, before, scores)
     lower = scores + decay(held - scores, points.since, _PLATEAU_MEMORY)
@@ -254,6 +264,6 @@ def _follow_plateaus(
     followed = np.where(has_fallen, lower, held)
     # above the peak by more than the hysteresis, so that the plateau itself is quiet
     above_peak = after["peak"] + np.float32(2 * policy.hysteresis)
-    plateau = np.where(is_accepted, above_peak, followed)
-    is_in_force = (has_plateau | is_accepted) & (plateau > base_threshold)
+    plateau = np.where(is_expired, above_peak, followed)
+    is_in_force = (has_plateau | is_expired) & (plateau > base_threshold)
     after["plateau"] = np.where(is_in_force, plateau, -np.inf)

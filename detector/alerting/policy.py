@@ -20,7 +20,7 @@ from detector.alerting.thresholds import (
 )
 from detector.events import F64
 from detector.model.tail import TailFit
-from detector.timestamps import HOUR
+from detector.timestamps import DAY, HOUR
 
 #: Share of the budget whose threshold is the critical one. A convention: a warning is
 #: what the budget allows, a critical alert ten times as rare.
@@ -37,9 +37,11 @@ class AlertTuning:
         breach_steps: points in a row over the threshold before an incident fires. One,
             because the score is smoothed over a few points already.
         clear_steps: points in a row under the clearing threshold before it resolves.
-        cooldown_ticks: ticks after an incident in which no new one begins.
+        cooldown_ticks: ticks after an incident in which no small new one begins.
         min_gap: seconds from the end of an incident to the stream's next one.
-        max_incident: seconds after which an incident is accepted as the new normal.
+        max_incident: seconds after which an incident is no longer reported.
+        min_relative_deviation: share of the value; what deviates by less begins no
+            incident. By judgement: nobody gets up for a 500th.
     """
 
     false_alarms_per_week: float = 1.0
@@ -48,7 +50,8 @@ class AlertTuning:
     clear_steps: int = 5
     cooldown_ticks: float = 12.0
     min_gap: float = 12 * HOUR
-    max_incident: float = 24 * HOUR
+    max_incident: float = 14 * DAY
+    min_relative_deviation: float = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,13 @@ class AlertPolicy:
         clear_steps: points in a row under the clearing one before it recovers.
         cooldown_ticks: ticks after an incident in which no new one begins.
         warm_up: points of a new stream before it may alert.
-        min_gap: seconds between two incidents, as the operator asks for.
+        min_gap: seconds between two incidents, as the operator asks for. Neither the
+            gap nor the cooldown holds back a score far over the threshold.
         max_gap: seconds between two incidents, as the budget allows at most; [B] in
             calibration (:func:`~detector.alerting.thresholds.min_gap`).
-        max_incident: seconds after which an incident is accepted.
+        max_incident: seconds after which an incident is no longer reported.
+        min_relative_deviation: what deviates by less begins no incident; 0: anything
+            may (:mod:`detector.alerting.deviations`).
         alarm_penalty: score that one false alarm adds to its stream's threshold.
         initial_penalty: score that a new stream's threshold starts with.
         first_day_offset: score that not having seen a whole day adds
@@ -101,6 +107,7 @@ class AlertPolicy:
     min_gap: float = 0.0
     max_gap: float | F64 = np.inf
     max_incident: float = np.inf
+    min_relative_deviation: float = 0.0
     alarm_penalty: float = 0.0
     initial_penalty: float = 0.0
     first_day_offset: float = 0.0
@@ -156,7 +163,8 @@ def candidate_policy(
     """The policy at a given threshold, before a tail fit is known.
 
     Calibration counts incidents with it. ``warning`` and ``max_gap`` (seconds) are one
-    number, or one for each row [B]. No incident turns critical or adds a penalty.
+    number, or one for each row [B]. No incident turns critical or adds a penalty, and
+    no score is far over the threshold: calibration counts what chance makes.
     """
     return AlertPolicy(
         warning=warning,
@@ -169,4 +177,5 @@ def candidate_policy(
         min_gap=tuning.min_gap,
         max_gap=max_gap,
         max_incident=tuning.max_incident,
+        min_relative_deviation=tuning.min_relative_deviation,
     )

@@ -34,8 +34,8 @@ below are added to the fleet's threshold, in scales.
   penalty of :data:`INITIAL_PENALTY` scales. Otherwise ten thousand new streams would
   alert at 3.5 times the budget. A stream that training saw for less than a week starts
   with a part of it (:func:`penalty_for_short_history`).
-- **Plateau.** After an incident is accepted as the new normal, the threshold stays
-  above the score that the incident reached. It follows the score down
+- **Plateau.** After an incident that is no longer reported, the threshold stays above
+  the score that the incident reached. It follows the score down
   (:mod:`detector.alerting.decide`).
 
 Everything depends on event time and stored numbers only, so a replay finds the same

@@ -6,6 +6,7 @@ streams of a wave that are near their threshold or in an incident.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from detector.alerting.policy import AlertPolicy
 from detector.alerting.thresholds import Bools, false_alarm_weight
 from detector.events import F32, F64, U8, Phase, Reason, Severity
 from detector.state.decisions import DECISION, DecisionState, opaque
-from detector.timestamps import HOUR
+from detector.timestamps import HOUR, WEEK
 
 U16 = npt.NDArray[np.uint16]
 
@@ -23,11 +24,29 @@ U16 = npt.NDArray[np.uint16]
 # enough to be the plateau, short enough that one outlier is not.
 _PEAK_MEMORY = HOUR
 
-# Ticks. The shortest time to acceptance, so that streams with slow ticks can recover.
+# Ticks. The shortest time to expiry, so that streams with slow ticks can recover.
 _MIN_INCIDENT_TICKS = 24
 
-# Share of the minimum gap in which peaks belong to one incident.
-_BURST_SHARE = 1 / 4
+# Share of the step up to the critical threshold from which a score is far over its own.
+# What bounds repeats is the budget of false alarms, and chance seldom gets that far: at
+# half the step, incidents are sqrt(10) times as rare as the budget.
+_FAR_SHARE = 0.5
+
+# Ticks from the last score over the clearing threshold to the end of an incident. By
+# judgement: a score that is smoothed over some points may dip for as long.
+_CALM_TICKS = 6
+
+# A stream flaps if this many incidents each began at most _CLOSE_TICKS after the end of
+# the one before. Its incident then stays open for _FLAPPING_CALM_TICKS of calm. By
+# judgement: three repeats within hours are no coincidence, and an hour of calm is an
+# end.
+_FLAPPING = 4
+_CLOSE_TICKS = 60
+_FLAPPING_CALM_TICKS = 60
+
+# Seconds after a critical incident in which a far score is critical again. By
+# judgement: what returns within a week is the same fault, and no less grave.
+_GRAVE_MEMORY = WEEK
 
 # Value that the streaks saturate at.
 _MAX_STREAK = np.iinfo(np.uint16).max
@@ -52,6 +71,7 @@ class Points:
         threshold: float32 [B], what the score is compared to.
         is_above: bool [B], the score is at or over the clearing threshold.
         is_warming: bool [B], the stream may not alert yet.
+        is_negligible: bool [B], the values differ too little for an incident.
     """
 
     before: DecisionState
@@ -62,6 +82,7 @@ class Points:
     threshold: F32
     is_above: Bools
     is_warming: Bools
+    is_negligible: Bools
 
     def at(self, places: npt.NDArray[np.intp]) -> Points:
         """Copies of some of them."""
@@ -74,6 +95,7 @@ class Points:
             threshold=self.threshold[places],
             is_above=self.is_above[places],
             is_warming=self.is_warming[places],
+            is_negligible=self.is_negligible[places],
         )
 
 
@@ -84,6 +106,7 @@ class _Scored:
     Attributes:
         was_firing: an incident was open before the point.
         is_breach: the score is at or over the threshold.
+        is_far: it is far over the threshold, or as far as the last incident was.
         is_clearing: in an incident, the score is under the clearing threshold.
         is_confirmed: it has been at or over the threshold for long enough to fire.
         is_critical: it has been at or over the critical threshold for as long.
@@ -92,6 +115,7 @@ class _Scored:
 
     was_firing: Bools
     is_breach: Bools
+    is_far: Bools
     is_clearing: Bools
     is_confirmed: Bools
     is_critical: Bools
@@ -104,42 +128,47 @@ class _Transitions:
 
     Attributes:
         is_held_back: a breach too soon after the last incident.
+        is_negligible: an incident would begin, but the values hardly differ.
         begins: an incident is pending from here on, or fires.
         fires: the breach has lasted long enough.
+        returns: the open incident was calm and is far over the threshold again.
         recovers: the score has been clear long enough.
-        is_accepted: it lasted so long that it is the new normal.
-        ends: it recovers or is accepted.
+        is_expired: it lasted so long that it is no longer reported.
+        ends: it recovers or expires.
         is_firing: an incident is open after the point.
-        escalates: a warning becomes critical.
+        becomes_critical: the incident that begins or goes on is critical from here on.
     """
 
     is_held_back: Bools
+    is_negligible: Bools
     begins: Bools
     fires: Bools
+    returns: Bools
     recovers: Bools
-    is_accepted: Bools
+    is_expired: Bools
     ends: Bools
     is_firing: Bools
-    escalates: Bools
+    becomes_critical: Bools
 
 
 def step_incidents(
     after: DecisionState, points: Points, gap: F64, policy: AlertPolicy
 ) -> tuple[U8, Bools]:
-    """Step the state machine: reasons uint8 [B], and which incidents are accepted.
+    """Step the state machine: reasons uint8 [B], and which incidents expire.
 
     ``after`` (DECISION [B]) has the new tick and penalty already; the rest is stored in
     it. ``gap`` [B] is the seconds from the end of an incident to the next one.
     """
     scored = _count_streaks(after, points, policy)
     moves = _transitions(after, points, scored, gap, policy)
-    _store(after, points, scored, moves)
+    _store(after, points, moves)
+    _count_repeats(after, points, scored, moves)
     if moves.ends.any():
         _close(after, points, moves, policy)
     is_open = moves.fires | scored.was_firing
     if is_open.any():
         _follow_peaks(after, points, is_open, moves.fires)
-    return _reasons(points, scored, moves), moves.is_accepted
+    return _reasons(points, scored, moves), moves.is_expired
 
 
 def _count_streaks(
@@ -164,11 +193,28 @@ def _count_streaks(
     return _Scored(
         was_firing=was_firing,
         is_breach=is_breach,
+        is_far=is_breach & _is_far(points, policy),
         is_clearing=is_clearing,
         is_confirmed=breach_streak >= policy.breach_steps,
         is_critical=critical_streak >= policy.breach_steps,
         is_calm=clear_streak >= policy.clear_steps,
     )
+
+
+def _is_far(points: Points, policy: AlertPolicy) -> Bools:
+    """Whether a breach is more than chance, or as extreme as what was told before.
+
+    A policy without a critical threshold has no such scores: calibration counts the
+    incidents that chance makes.
+    """
+    before = points.before
+    if not math.isfinite(policy.critical_above):
+        return np.zeros(len(before), np.bool_)
+    margin = points.scores - points.threshold
+    has_told = before["incidents"] > 0
+    is_as_extreme = has_told & (margin >= before["peak_margin"])
+    is_far: Bools = margin >= _FAR_SHARE * policy.critical_above
+    return is_far | is_as_extreme
 
 
 def _transitions(
@@ -178,60 +224,58 @@ def _transitions(
     gap: F64,
     policy: AlertPolicy,
 ) -> _Transitions:
-    """Decide what begins, ends and gets worse."""
+    """Decide what begins, returns, ends and gets worse."""
     before = points.before
     was_firing = scored.was_firing
+    may_tell = ~points.is_negligible
 
-    # The same disturbance often returns soon, so the next incident waits.
-    is_cooling = points.times < _earliest_next(after, points, gap, policy)
+    # The same small disturbance often returns soon, so the next incident waits.
+    pause = np.maximum(policy.cooldown_ticks * after["tick"], gap)
+    is_cooling = ~scored.is_far & (points.times < before["ended"] + pause)
     is_new_breach = scored.is_breach & ~was_firing
-    begins = is_new_breach & ~is_cooling
+    is_due = is_new_breach & ~is_cooling
+    begins = is_due & may_tell
     fires = begins & scored.is_confirmed
 
     # Peaks that follow each other closely are one incident, so its end waits.
-    burst_ends = after["last_above"] + gap * _BURST_SHARE
-    recovers = was_firing & scored.is_calm & (points.times >= burst_ends)
+    is_flapping = before["repeats"] >= _FLAPPING
+    calm_ticks = np.where(is_flapping, _FLAPPING_CALM_TICKS, _CALM_TICKS)
+    calm_ends = after["last_above"] + calm_ticks * after["tick"]
+    recovers = was_firing & scored.is_calm & (points.times >= calm_ends)
+    has_returned = scored.is_far & scored.is_confirmed & (before["has_calmed"] > 0)
 
     # No stream fires for ever, but slow ticks get the points to recover in.
     longest = np.maximum(policy.max_incident, _MIN_INCIDENT_TICKS * after["tick"])
     is_overdue = points.times - before["onset"] >= longest
-    is_accepted = was_firing & ~recovers & is_overdue
-    ends = recovers | is_accepted
+    is_expired = was_firing & ~recovers & is_overdue
+    ends = recovers | is_expired
 
-    # Only an open warning can get worse, so an incident escalates once.
+    # Only what is no critical incident yet can get worse, so it escalates once.
     goes_on = was_firing & ~ends
-    is_warning = goes_on & (before["severity"] == Severity.WARNING)
+    can_worsen = fires | (goes_on & (before["severity"] == Severity.WARNING))
     return _Transitions(
         is_held_back=is_new_breach & is_cooling,
+        is_negligible=is_due & ~may_tell,
         begins=begins,
         fires=fires,
+        returns=goes_on & has_returned & may_tell,
         recovers=recovers,
-        is_accepted=is_accepted,
+        is_expired=is_expired,
         ends=ends,
         is_firing=goes_on | fires,
-        escalates=is_warning & scored.is_critical,
+        becomes_critical=can_worsen & (scored.is_critical | _is_grave(points, scored)),
     )
 
 
-def _earliest_next(
-    after: DecisionState, points: Points, gap: F64, policy: AlertPolicy
-) -> F64:
-    """Event time before which no incident begins, float64 [B].
-
-    A critical score that is worse than the last incident need not wait for the gap.
-    """
+def _is_grave(points: Points, scored: _Scored) -> Bools:
+    """Whether a far score follows a critical incident: it is no less grave."""
     before = points.before
-    last_margin = before["peak_margin"] + policy.hysteresis
-    margin = points.scores - points.threshold
-    is_worse = margin >= np.maximum(policy.critical_above, last_margin)
-    cooldown = policy.cooldown_ticks * after["tick"]
-    pause = np.maximum(cooldown, np.where(is_worse, 0.0, gap))
-    return np.asarray(before["ended"] + pause)
+    was_critical = before["last_severity"] == Severity.CRITICAL
+    is_recent = points.times - before["ended"] <= _GRAVE_MEMORY
+    return np.asarray(scored.is_far & scored.is_confirmed & was_critical & is_recent)
 
 
-def _store(
-    after: DecisionState, points: Points, scored: _Scored, moves: _Transitions
-) -> None:
+def _store(after: DecisionState, points: Points, moves: _Transitions) -> None:
     """Phase, severity, onset and number of incidents."""
     before = points.before
     otherwise = np.where(points.is_warming, WARMING, OK)
@@ -240,12 +284,30 @@ def _store(
 
     at_least_warning = np.maximum(before["severity"], Severity.WARNING)
     after["severity"] = np.where(moves.is_firing, at_least_warning, Severity.NONE)
-    fires_critical = moves.fires & scored.is_critical
-    after["severity"][moves.escalates | fires_critical] = Severity.CRITICAL
+    after["severity"][moves.becomes_critical] = Severity.CRITICAL
 
     is_first_breach = moves.begins & (before["phase"] != PENDING)
     after["onset"] = np.where(is_first_breach, points.times, before["onset"])
     after["incidents"] += moves.fires
+
+
+def _count_repeats(
+    after: DecisionState, points: Points, scored: _Scored, moves: _Transitions
+) -> None:
+    """Count the incidents and returns that follow each other closely."""
+    before = points.before
+    is_told = moves.fires | moves.returns
+    has_calmed = (before["has_calmed"] > 0) | scored.is_calm
+    after["has_calmed"] = moves.is_firing & has_calmed & ~is_told
+    if not is_told.any():
+        return
+    latest = before["ended"] + _CLOSE_TICKS * after["tick"]
+    is_first = moves.fires & (after["onset"] > latest)
+    one_more = np.minimum(before["repeats"], _MAX_STREAK - 1) + 1
+    counted = np.where(is_told, one_more, before["repeats"])
+    after["repeats"] = np.where(is_first, 1, counted)
+    first = np.where(is_first, after["onset"], before["repeats_since"])
+    after["repeats_since"] = first
 
 
 def _close(
@@ -254,6 +316,8 @@ def _close(
     """Note when incidents ended, and raise the thresholds of their streams."""
     before = points.before
     after["ended"] = np.where(moves.ends, points.times, before["ended"])
+    last_severity = np.where(moves.ends, before["severity"], before["last_severity"])
+    after["last_severity"] = last_severity
     weight = false_alarm_weight(before["peak_margin"], policy.score_scale)
     penalty = np.float32(policy.alarm_penalty) * weight
     after["alarm_penalty"] += np.where(moves.ends, penalty, np.float32(0))
@@ -285,13 +349,15 @@ def _reasons(points: Points, scored: _Scored, moves: _Transitions) -> U8:
     table = (
         (points.is_warming, Reason.WARMING),
         (moves.is_held_back, Reason.COOLDOWN),
+        (moves.is_negligible, Reason.NEGLIGIBLE),
         (moves.begins, Reason.UNCONFIRMED),
         (scored.was_firing, Reason.STILL_FIRING),
         (scored.is_clearing, Reason.CLEARING),
+        (moves.becomes_critical, Reason.ESCALATED),
         (moves.fires, Reason.FIRED),
-        (moves.escalates, Reason.ESCALATED),
+        (moves.returns, Reason.RETURNED),
         (moves.recovers, Reason.RECOVERED),
-        (moves.is_accepted, Reason.ACCEPTED),
+        (moves.is_expired, Reason.EXPIRED),
     )
     reasons = np.full(len(points.times), _IS_BELOW)
     for applies, reason in table:

@@ -72,15 +72,16 @@ class Incident:
         )
         return cls(alert, is_known=False, row=row.copy())
 
-    def critical(self, critical_above: float) -> Self:
-        """It became critical, at a threshold that is this much higher."""
-        alert = replace(
+    def updated(self, alert: Alert) -> Self:
+        """It became critical or returned: ``alert`` says so."""
+        updated = replace(
             self.alert,
-            severity=Severity.CRITICAL,
-            reason=Reason.ESCALATED,
-            threshold=self.alert.threshold + critical_above,
+            severity=alert.severity,
+            reason=alert.reason,
+            repeats=alert.repeats,
+            repeats_since=alert.repeats_since,
         )
-        return replace(self, alert=alert)
+        return replace(self, alert=updated)
 
     def ended(self, alert: Alert) -> Self:
         """It is over: ``alert`` says so, and is about a point that is not its peak."""
@@ -111,14 +112,13 @@ def entry(
 
 
 def _at_peak(alert: Alert, peak: Peak, composer: AlertComposer) -> Alert:
-    is_critical = alert.severity is Severity.CRITICAL
-    critical_above = composer.policy.critical_above if is_critical else 0.0
+    threshold = composer.threshold(peak.score, peak.threshold, alert.severity)
     kind = alert.deviations[0].kind if alert.deviations else AnomalyKind.VALUE
     return replace(
         alert,
         at=peak.at,
         score=peak.score,
-        threshold=peak.threshold + critical_above,
+        threshold=threshold,
         per_week=composer.incident_rate(peak.score, peak.row),
         deviations=composer.deviations(
             alert.stream, peak.observed, peak.expected, peak.contribution, kind

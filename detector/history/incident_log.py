@@ -124,7 +124,7 @@ class IncidentLog(NullObserver):
                 self._count(alert.partition, 1)
                 self._list(Incident.of(alert), slot)
             else:
-                self._escalate(alert)
+                self._update(alert)
 
     def _list(
         self,
@@ -141,12 +141,11 @@ class IncidentLog(NullObserver):
         if place != NO_PLACE:
             listed[alert.stream] = _Listed(incident, place)
 
-    def _escalate(self, alert: Alert) -> None:
+    def _update(self, alert: Alert) -> None:
         partition = self._listed(alert.partition)
         listed = partition.get(alert.stream)
         if listed is not None:
-            critical_above = self._composer.policy.critical_above
-            listed.incident = listed.incident.critical(critical_above)
+            listed.incident = listed.incident.updated(alert)
 
     def _end(self, alert: Alert) -> None:
         self._count(alert.partition, -1)

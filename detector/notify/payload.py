@@ -26,6 +26,14 @@ from detector.timestamps import rfc3339
 RECEIVER = "streamwarden"
 _NEVER = "0001-01-01T00:00:00Z"
 
+# What the summary says of an incident that ended.
+_ENDINGS = {
+    Reason.RECOVERED: "is back: close to its own recent past again",
+    Reason.ACCEPTED: "stays as it is: accepted as the new normal",
+    Reason.ENDED: "no longer stands out: its score is back to normal",
+    Reason.EXPIRED: "has been anomalous for so long that it is no longer reported",
+}
+
 #: What each annotation is, for the reference.
 ANNOTATIONS = {
     "summary": "one sentence for a person",
@@ -41,6 +49,7 @@ ANNOTATIONS = {
     "anomaly_kind": "what is anomalous about the first of these metrics, see below",
     "at": "event time of the point that this notification is about",
     "duration": "how long the incident lasted; only once it is resolved",
+    "repeats": "how often it has come, if it came back soon: `3 times since …`",
 }
 
 
@@ -148,6 +157,8 @@ def annotations_of(alert: Alert) -> dict[str, str]:
     }
     if alert.ends_at is not None:
         annotations["duration"] = duration(alert.ends_at - alert.starts_at)
+    if alert.repeats > 1:
+        annotations["repeats"] = _repeats(alert)
     return annotations
 
 
@@ -164,11 +175,16 @@ def _description(alert: Alert, deviations: Sequence[FeatureDeviation]) -> str:
 
 
 def _state(alert: Alert) -> str:
-    if alert.reason is Reason.ACCEPTED:
-        return "stays as it is: accepted as the new normal"
-    if alert.firing:
-        return "does not behave as it did in its history"
-    return "is close to its own recent past again"
+    if not alert.firing:
+        return _ENDINGS[alert.reason]
+    if alert.repeats > 1:
+        return f"does not behave as it did in its history, {_repeats(alert)}"
+    return "does not behave as it did in its history"
+
+
+def _repeats(alert: Alert) -> str:
+    since = rfc3339(alert.repeats_since, digits=0)
+    return f"{alert.repeats} times since {since}"
 
 
 def fingerprint(stream: str) -> str:
@@ -180,7 +196,10 @@ def fingerprint(stream: str) -> str:
 def idempotency_key(alert: Alert) -> str:
     """The same for every attempt and every replay of one notification alone."""
     starts = int(alert.starts_at * 1000)
-    return f"{fingerprint(alert.stream)}-{starts}-{alert.reason.label}"
+    key = f"{fingerprint(alert.stream)}-{starts}-{alert.reason.label}"
+    # an incident returns any number of times, and has each other reason once
+    is_return = alert.reason is Reason.RETURNED
+    return f"{key}-{int(alert.at * 1000)}" if is_return else key
 
 
 def post_key(keys: Sequence[str]) -> str:

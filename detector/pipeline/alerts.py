@@ -39,9 +39,8 @@ class AlertComposer:
         ended = reason in ENDS
         at = float(batch.times[i])
         severity = Severity(int((batch.before[i] if ended else row)["severity"]))
-        is_critical = severity is Severity.CRITICAL
-        critical_above = self.policy.critical_above if is_critical else 0.0
         score = float(batch.step.score[i])
+        threshold = float(batch.decisions.threshold[i])
         return Alert(
             partition=batch.partition,
             stream=stream,
@@ -51,11 +50,23 @@ class AlertComposer:
             ends_at=at if ended else None,
             at=at,
             score=score,
-            threshold=float(batch.decisions.threshold[i]) + critical_above,
+            threshold=self.threshold(score, threshold, severity),
             confidence=_confidence(row),
             per_week=self.incident_rate(score, row),
             deviations=self.deviations_at(stream, batch, i),
+            repeats=int(row["repeats"]),
+            repeats_since=float(row["repeats_since"]),
         )
+
+    def threshold(self, score: float, warning: float, severity: Severity) -> float:
+        """The highest threshold of an alert that its score reaches.
+
+        ``warning`` is that of the stream. An incident may be critical at a lower score,
+        by its values.
+        """
+        critical = warning + self.policy.critical_above
+        is_critical = severity is Severity.CRITICAL and score >= critical
+        return critical if is_critical else warning
 
     def feature(self, stream: str, index: int) -> Feature:
         """Name and unit of a stream's feature."""

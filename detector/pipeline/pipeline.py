@@ -39,8 +39,8 @@ from detector.state.waves import waves
 _STATUS = {
     Reason.FIRED: "firing",
     Reason.ESCALATED: "escalated",
-    Reason.RECOVERED: "resolved",
-    Reason.ACCEPTED: "resolved",
+    Reason.RETURNED: "returned",
+    **dict.fromkeys(ENDS, "resolved"),
 }
 _FULL = "the table holds its maximum of streams (DETECTOR_MODEL__MAX_STREAMS)"
 

@@ -226,7 +226,7 @@ def _parts(point: Point, policy: AlertPolicy) -> str:
         parts.append(f"{age_offset:+.2f} for its tick and its age")
     total = fleet + own + penalty + age_offset
     if np.isfinite(row["plateau"]) and point.threshold > total + _SHOWN_OFFSET:
-        parts.append("raised above the state that was accepted as the new normal")
+        parts.append("raised above the incident that is no longer reported")
     return ", ".join(parts)
 
 
@@ -241,17 +241,24 @@ def _because(point: Point, policy: AlertPolicy) -> str:
         Reason.BELOW_THRESHOLD: f"the score is {below:.2f} below the threshold",
         Reason.UNCONFIRMED: "the score is over the threshold for"
         f" {row['breach_streak']} of the {policy.breach_steps} points that it takes",
-        Reason.COOLDOWN: "the score is over the threshold, too soon after the incident"
-        f" that ended at {ended}",
+        Reason.COOLDOWN: "the score is a little over the threshold, too soon after the"
+        f" incident that ended at {ended}",
+        Reason.NEGLIGIBLE: "the score is over the threshold, but the values differ by"
+        f" less than {policy.min_relative_deviation:.1%} from what is expected",
         Reason.FIRED: began,
         Reason.STILL_FIRING: began,
         Reason.ESCALATED: f"{began} and is critical now",
+        Reason.RETURNED: f"{began} and is back after a calm",
         Reason.CLEARING: f"{began}; the score is below the clearing threshold for"
         f" {row['clear_streak']} of the {policy.clear_steps} points that it takes,"
         " and must stay there for a while",
         Reason.RECOVERED: f"{began} and is over: the score stayed below the clearing"
         " threshold",
         Reason.ACCEPTED: f"{began}, and its state is accepted as the new normal",
+        Reason.ENDED: f"{began} and is over: the score stayed below the clearing"
+        " threshold; whether the metric came back can't be told",
+        Reason.EXPIRED: f"{began}; it has lasted"
+        f" {duration(policy.max_incident)} and is no longer reported",
     }[point.reason]
 
 

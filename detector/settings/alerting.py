@@ -143,19 +143,27 @@ class AlertingSettings(BaseModel):
     cooldown_ticks: float = Field(
         _DEFAULT.cooldown_ticks,
         ge=0,
-        description="tick intervals after an incident in which no new one begins",
+        description="tick intervals after an incident in which a score near the "
+        "threshold begins no new one",
     )
     min_hours_between_incidents: float = Field(
         _DEFAULT.min_gap / HOUR,
         ge=0,
         description="minimum gap between a stream's incidents, from 48 to 144 ticks; "
-        "bursts within a quarter of it are one incident",
+        "a score far over the threshold does not wait",
     )
     max_incident_hours: float = Field(
         _DEFAULT.max_incident / HOUR,
         gt=0,
         description="maximum length of an incident; "
-        "its values then become the new normal",
+        "one that lasts longer is no longer reported",
+    )
+    min_relative_deviation: float = Field(
+        _DEFAULT.min_relative_deviation,
+        ge=0,
+        lt=1,
+        description="smallest difference of a value from the expected one that begins "
+        "an incident, as a share of the larger of the two; 0: any",
     )
     external_url: str = Field(
         "", description="this daemon's address as people reach it, for links in alerts"
@@ -296,6 +304,7 @@ class AlertingSettings(BaseModel):
             cooldown_ticks=self.cooldown_ticks,
             min_gap=self.min_hours_between_incidents * HOUR,
             max_incident=self.max_incident_hours * HOUR,
+            min_relative_deviation=self.min_relative_deviation,
         )
 
 

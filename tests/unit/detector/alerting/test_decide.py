@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from detector.alerting.decide import decide
 from detector.alerting.policy import AlertPolicy
 from detector.events import Phase, Reason, Severity
-from detector.state.decisions import fresh_decisions
+from detector.state.decisions import DecisionState, fresh_decisions
 
 RULES = AlertPolicy(
     warning=5.0,
@@ -42,6 +44,16 @@ def walk(
         reasons.append(Reason(decided.reason[0]))
         severities.append(Severity(int(rows["severity"][0])))
     return phases, reasons, severities
+
+
+def stepped(scores: list[float], tick: float = 10.0) -> DecisionState:
+    """The decision row after these scores, DECISION [1]."""
+    rows = fresh_decisions(1)
+    for t, score in enumerate(scores):
+        since = np.array([tick])
+        given = np.array([score], np.float32)
+        rows = decide(rows, since * t, since, given, RULES).rows
+    return rows
 
 
 def test_a_warming_stream_never_fires() -> None:
@@ -89,19 +101,25 @@ def test_a_score_between_both_thresholds_keeps_firing() -> None:
 
 
 def test_it_recovers_after_enough_clear_points_in_a_row() -> None:
-    phases, reasons, severities = walk([0, 0, 6, 6, 1, 5, 1, 1])
+    phases, reasons, severities = walk([0, 0, 6, 6, 1, 5, *[1] * 6])
     assert reasons[4:] == [
         Reason.CLEARING,
         Reason.STILL_FIRING,
-        Reason.CLEARING,
+        *[Reason.CLEARING] * 5,
         Reason.RECOVERED,
     ]
     assert (phases[-1], severities[-1]) == (Phase.OK, Severity.NONE)
 
 
+def test_the_number_of_clear_points_is_a_setting() -> None:
+    rules = dataclasses.replace(RULES, clear_steps=9)
+    _, reasons, _ = walk([0, 0, 6, 6, *[1] * 9], rules)
+    assert reasons[-2:] == [Reason.CLEARING, Reason.RECOVERED]
+
+
 def test_no_new_incident_begins_in_the_cooldown() -> None:
-    _, reasons, _ = walk([0, 0, 6, 6, 1, 1, 6, 6, 6, 6])
-    assert reasons[6:] == [
+    _, reasons, _ = walk([0, 0, 6.4, 6.4, *[1] * 6, 6, 6, 6, 6])
+    assert reasons[10:] == [
         Reason.COOLDOWN,
         Reason.COOLDOWN,
         Reason.FIRED,
@@ -118,6 +136,69 @@ def test_an_incident_escalates_once_and_never_de_escalates() -> None:
 def test_a_breach_that_begins_critical_fires_critical() -> None:
     _, reasons, severities = walk([0, 0, 9, 9])
     assert (reasons[-1], severities[-1]) == (Reason.FIRED, Severity.CRITICAL)
+
+
+CALM = [0.0] * 6
+OUTAGE = [8.0] * 4  # far over the threshold, and not critical
+
+
+def test_the_fourth_incident_in_a_row_stays_open_and_counts_returns() -> None:
+    _, reasons, _ = walk([0, 0] + (OUTAGE + CALM) * 6)
+    told = [r for r in reasons if r in (Reason.FIRED, Reason.RETURNED)]
+    assert told == [Reason.FIRED] * 4 + [Reason.RETURNED] * 2
+    assert reasons.count(Reason.RECOVERED) == 3
+
+
+def test_a_stream_that_flaps_ends_after_an_hour_of_calm() -> None:
+    _, reasons, _ = walk([0, 0] + (OUTAGE + CALM) * 5 + [0.0] * 60)
+    ended = [i for i, reason in enumerate(reasons) if reason is Reason.RECOVERED]
+    last_above = 2 + 5 * len(OUTAGE + CALM) - len(CALM) - 1
+    assert ended[-1] == last_above + 60
+
+
+def test_repeats_are_counted_from_the_first_of_them() -> None:
+    rows = stepped([0, 0] + (OUTAGE + CALM) * 6)
+    assert rows["repeats"].tolist() == [6]
+    assert rows["repeats_since"].tolist() == [20.0]
+    apart = stepped([0, 0] + (OUTAGE + [0.0] * 70) * 6)
+    assert apart["repeats"].tolist() == [1]
+
+
+def test_a_return_may_rise_over_several_points() -> None:
+    flapping = [0, 0] + (OUTAGE + CALM) * 5
+    _, reasons, _ = walk([*flapping, 4.5, 5.5, 8, 8])
+    assert reasons[-2:] == [Reason.RETURNED, Reason.STILL_FIRING]
+
+
+def test_a_small_return_is_not_told() -> None:
+    _, reasons, _ = walk([0, 0] + (OUTAGE + CALM) * 5 + [5.5] * 4)
+    assert reasons[-1] is Reason.STILL_FIRING
+
+
+def test_a_return_can_be_critical() -> None:
+    _, reasons, severities = walk([0, 0] + (OUTAGE + CALM) * 5 + [9, 9])
+    assert (reasons[-1], severities[-1]) == (Reason.RETURNED, Severity.CRITICAL)
+    assert Reason.ESCALATED not in reasons
+
+
+def test_far_scores_after_a_critical_incident_are_critical() -> None:
+    _, reasons, severities = walk([0, 0, 9, 9, 9, *CALM, *OUTAGE])
+    assert Severity.CRITICAL in severities[:5]
+    fired = [i for i, reason in enumerate(reasons) if reason is Reason.FIRED]
+    assert len(fired) == 2
+    assert severities[fired[1]] is Severity.CRITICAL
+
+
+def test_a_negligible_breach_begins_no_incident_and_can_become_one() -> None:
+    rows = stepped([0, 0, 8, 8])
+    before = stepped([0, 0, 8])
+    given = np.array([30.0]), np.array([10.0]), np.array([8], np.float32)
+    assert rows["phase"].tolist() == [Phase.FIRING]
+    held = decide(before, *given, RULES, np.ones(1, np.bool_))
+    assert (held.phase[0], held.reason[0]) == (Phase.OK, Reason.NEGLIGIBLE)
+    assert held.rows["incidents"].tolist() == [0]
+    later = np.array([40.0]), *given[1:]
+    assert decide(held.rows, *later, RULES).reason[0] == Reason.FIRED
 
 
 SCORES = st.lists(st.floats(0, 10, width=32), min_size=1, max_size=60)

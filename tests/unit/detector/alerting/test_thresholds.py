@@ -12,7 +12,12 @@ from msgspec.structs import replace
 
 from detector.alerting.decide import decide
 from detector.alerting.incident_rates import incident_rates
-from detector.alerting.policy import AlertPolicy, AlertTuning, alert_policy
+from detector.alerting.policy import (
+    AlertPolicy,
+    AlertTuning,
+    alert_policy,
+    candidate_policy,
+)
 from detector.alerting.thresholds import (
     FEEDBACK,
     FIRST_DAY,
@@ -25,7 +30,7 @@ from detector.alerting.thresholds import (
     false_alarm_weight,
     penalty_for_short_history,
 )
-from detector.events import F32, Reason
+from detector.events import ENDS, F32, Reason
 from detector.state.decisions import DecisionState, fresh_decisions
 from detector.timestamps import DAY, HOUR, MINUTE, WEEK
 from tests.fakes import TAIL
@@ -37,6 +42,9 @@ RULES = dataclasses.replace(
     initial_penalty=0.0,
     first_day_offset=0.0,
 )
+
+# A score over the threshold by a third of the step to the critical one.
+NEAR = float(RULES.warning) + RULES.critical_above / 3
 
 
 class Walk:
@@ -72,23 +80,54 @@ def bursts(onsets: list[int], length: int, total: int, height: float = 4.0) -> F
     return scores
 
 
-def test_a_burst_is_one_incident() -> None:
-    found = Walk(bursts([10, 30, 50, 70], 5, 300))
+def near(onsets: list[int], length: int, total: int) -> F32:
+    """Bursts a little over the threshold, each less extreme than the one before."""
+    scores = np.zeros(total, np.float32)
+    for number, onset in enumerate(onsets):
+        scores[onset : onset + length] = NEAR - 0.1 * number
+    return scores
+
+
+def test_small_peaks_that_follow_closely_are_one_incident() -> None:
+    found = Walk(near([10, 30, 50, 70], 5, 300))
     assert (found.count(Reason.FIRED), found.count(Reason.RECOVERED)) == (1, 1)
+    assert found.count(Reason.COOLDOWN) == 15
 
 
-def test_the_gap_between_incidents_is_bounded_in_ticks() -> None:
-    assert Walk(bursts([10, 160], 5, 400)).count(Reason.FIRED) == 1
-    assert Walk(bursts([10, 200], 5, 400)).count(Reason.FIRED) == 2
+def test_the_gap_between_small_incidents_is_bounded_in_ticks() -> None:
+    assert Walk(near([10, 150], 5, 400)).count(Reason.FIRED) == 1
+    assert Walk(near([10, 200], 5, 400)).count(Reason.FIRED) == 2
     # at least 48 ticks
-    assert Walk(bursts([10, 60], 5, 120), tick=HOUR).count(Reason.FIRED) == 1
-    assert Walk(bursts([10, 80], 5, 130), tick=HOUR).count(Reason.FIRED) == 2
+    rules = dataclasses.replace(RULES, reference_score=np.nan)
+    assert Walk(near([10, 50], 5, 120), rules, HOUR).count(Reason.FIRED) == 1
+    assert Walk(near([10, 80], 5, 130), rules, HOUR).count(Reason.FIRED) == 2
+
+
+def test_far_scores_wait_for_nothing() -> None:
+    rules = dataclasses.replace(RULES, cooldown_ticks=100)
+    for between in (12, 40, 200):
+        onsets = [10, 15 + between, 20 + 2 * between]
+        found = Walk(bursts(onsets, 5, 600, height=9.0), rules)
+        assert (found.reasons[onsets, 0] == Reason.FIRED).all()
+
+
+def test_an_incident_ends_six_ticks_after_its_score_is_calm() -> None:
+    for tick in (5.0, MINUTE, HOUR):
+        found = Walk(bursts([10], 5, 40, height=9.0), tick=tick)
+        ended = np.flatnonzero(found.reasons == Reason.RECOVERED)
+        assert ended.tolist() == [14 + 6]
+
+
+def test_a_policy_without_a_critical_threshold_has_no_far_scores() -> None:
+    rules = candidate_policy(AlertTuning(), float(RULES.warning), np.inf, 0)
+    higher = np.concatenate([near([10], 5, 60), bursts([0], 5, 60, height=90.0)])
+    assert Walk(higher, rules).count(Reason.FIRED) == 1
 
 
 def test_a_large_budget_shortens_the_gap() -> None:
     rules = alert_policy(AlertTuning(false_alarms_per_week=100), TAIL, 60.0, warm_up=0)
     assert rules.max_gap == pytest.approx(WEEK / 400)
-    assert Walk(bursts([10, 100], 5, 400), rules).count(Reason.FIRED) == 2
+    assert Walk(near([10, 100], 5, 400), rules).count(Reason.FIRED) == 2
 
 
 def test_the_tick_is_the_streams_own_and_a_gap_moves_it_little() -> None:
@@ -133,13 +172,13 @@ def test_chance_counts_as_false_alarms_and_an_outage_hardly() -> None:
     assert outage.rows["alarm_penalty"][0] < 0.01 * RULES.alarm_penalty
 
 
-def test_a_worse_critical_incident_ignores_the_gap() -> None:
-    small_then = np.concatenate([bursts([10], 5, 60), bursts([0], 5, 140, height=9.0)])
+def test_a_small_incident_does_not_hide_a_larger_one() -> None:
+    small_then = np.concatenate([near([10], 5, 60), bursts([0], 5, 140, height=9.0)])
     assert Walk(small_then).count(Reason.FIRED) == 2
-    large_then_small = np.concatenate(
-        [bursts([10], 5, 60, height=9.0), bursts([0], 5, 140, height=8.0)]
-    )
-    assert Walk(large_then_small).count(Reason.FIRED) == 1
+    a_bit_larger = np.concatenate([near([10], 5, 60), bursts([0], 5, 140, height=3.9)])
+    assert Walk(a_bit_larger).count(Reason.FIRED) == 2
+    smaller = np.concatenate([near([10], 5, 60), bursts([0], 5, 140, height=3.2)])
+    assert Walk(smaller).count(Reason.FIRED) == 1
 
 
 def test_the_penalty_settles_at_the_budget() -> None:
@@ -183,28 +222,34 @@ def test_the_stream_offset_is_bounded() -> None:
     )
 
 
-def test_a_lasting_shift_alerts_once_and_is_accepted() -> None:
+def test_an_incident_fires_as_long_as_its_score_is_high() -> None:
     rng = np.random.default_rng(0)
     scores = np.abs(rng.normal(0, 0.2, (3 * 1440, 50)))
     scores[600:] += rng.uniform(4, 9, 50)
     found = Walk(scores)
-    fired = found.reasons == Reason.FIRED
-    accepted = found.reasons == Reason.ACCEPTED
-    assert (fired.sum(axis=0) == 1).all()
-    assert (accepted.sum(axis=0) == 1).all()
-    waited = accepted.argmax(axis=0) - fired.argmax(axis=0)
-    assert (waited * MINUTE == AlertTuning().max_incident).all()
+    assert (found.reasons[600] == Reason.FIRED).all()
+    goes_on = np.isin(found.reasons[601:], (Reason.STILL_FIRING, Reason.ESCALATED))
+    assert goes_on.all()
+
+
+def test_an_incident_expires_in_the_end() -> None:
+    scores = bursts([10], 900, 900)
+    found = Walk(scores, tick=HOUR)
+    assert found.count(Reason.FIRED) == 1
+    expired = np.flatnonzero(found.reasons == Reason.EXPIRED)
+    assert expired.tolist() == [10 + 14 * 24]
 
 
 def test_the_plateau_lets_a_worse_shift_alert_and_ends_with_the_shift() -> None:
     tick = 5 * MINUTE
     day = 288
+    rules = dataclasses.replace(RULES, max_incident=DAY)
     scores = np.zeros(8 * day)
     scores[100 : 3 * day] = 4.0
     worse = scores.copy()
     worse[2 * day : 2 * day + 60] = 7.0
-    assert Walk(worse, tick=tick).count(Reason.FIRED) == 2
-    ended = Walk(scores, dataclasses.replace(RULES, reference_score=np.nan), tick)
+    assert Walk(worse, rules, tick=tick).count(Reason.FIRED) == 2
+    ended = Walk(scores, dataclasses.replace(rules, reference_score=np.nan), tick)
     assert ended.count(Reason.FIRED) == 1
     assert ended.thresholds[2 * day, 0] > 4.0
     assert ended.thresholds[-1, 0] == pytest.approx(
@@ -215,19 +260,17 @@ def test_the_plateau_lets_a_worse_shift_alert_and_ends_with_the_shift() -> None:
 def test_no_stream_fires_for_ever() -> None:
     rng = np.random.default_rng(1)
     wild = np.cumsum(np.abs(rng.normal(0, 0.25, 14 * 288)))  # rises without end
-    found = Walk(wild, tick=5 * MINUTE)
-    longest = AlertTuning().max_incident / (5 * MINUTE)
-    ends = np.isin(found.reasons[:, 0], (Reason.ACCEPTED, Reason.RECOVERED)).nonzero()[
-        0
-    ]
-    starts = (found.reasons[:, 0] == Reason.FIRED).nonzero()[0]
+    rules = dataclasses.replace(RULES, max_incident=DAY)
+    found = Walk(wild, rules, tick=5 * MINUTE)
+    ends = np.flatnonzero(np.isin(found.reasons, ENDS))
+    starts = np.flatnonzero(found.reasons == Reason.FIRED)
     assert len(starts) > 1
-    assert (ends[: len(starts)] - starts[: len(ends)] <= longest).all()
+    assert (ends[: len(starts)] - starts[: len(ends)] <= 288).all()
 
 
-def test_a_slow_tick_can_recover_before_it_is_accepted() -> None:
+def test_a_slow_tick_can_recover_before_it_expires() -> None:
     found = Walk(bursts([10], 10, 60), tick=DAY)
-    assert (found.count(Reason.ACCEPTED), found.count(Reason.RECOVERED)) == (0, 1)
+    assert (found.count(Reason.EXPIRED), found.count(Reason.RECOVERED)) == (0, 1)
 
 
 def test_rates_count_streams_observed_for_a_day() -> None:

@@ -67,6 +67,38 @@ def test_an_idempotency_key_names_one_notification() -> None:
     assert idempotency_key(same) == idempotency_key(FIRING)
 
 
+RETURNED = replace(FIRING, reason=Reason.RETURNED, repeats=5, repeats_since=1.7e9)
+
+
+def test_each_return_of_an_incident_is_a_notification_of_its_own() -> None:
+    later = replace(RETURNED, at=RETURNED.at + 600)
+    assert idempotency_key(RETURNED) != idempotency_key(later)
+    assert idempotency_key(later) == idempotency_key(replace(later, score=99.0))
+
+
+def test_a_repeated_incident_says_how_often_it_came() -> None:
+    notes = alert_body(RETURNED, LABELLING).annotations
+    assert notes["repeats"] == "5 times since 2023-11-14T22:13:20Z"
+    assert notes["repeats"] in notes["summary"]
+    assert "repeats" not in alert_body(FIRING, LABELLING).annotations
+    resolved = replace(RESOLVED, repeats=2, repeats_since=1.7e9)
+    assert alert_body(resolved, LABELLING).annotations["repeats"].startswith("2 times")
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (Reason.RECOVERED, "its own recent past again"),
+        (Reason.ACCEPTED, "the new normal"),
+        (Reason.ENDED, "score is back to normal"),
+        (Reason.EXPIRED, "no longer reported"),
+    ],
+)
+def test_each_end_has_its_own_words(reason: Reason, words: str) -> None:
+    body = alert_body(replace(RESOLVED, reason=reason), LABELLING)
+    assert words in body.annotations["summary"]
+
+
 def test_a_resolved_incident_says_how_long_it_lasted() -> None:
     resolved = alert_body(RESOLVED, LABELLING).annotations
     assert resolved["duration"] == "10 min"

@@ -17,6 +17,7 @@ from detector.events import (
     Reason,
     RecordBatch,
     RejectedRecord,
+    Severity,
 )
 from detector.model.bundle import Bundle
 from detector.recovery.snapshot import Restored
@@ -134,6 +135,35 @@ def test_open_incidents_are_counted(stage: Stage) -> None:
     stage.feed([4] * 8, first=6)
     assert [a.reason for a in stage.recorder.alerts] == [Reason.FIRED, Reason.RECOVERED]
     assert stage.value("detector_streams_firing") == 0
+
+
+def test_a_deviation_that_nobody_cares_about_is_no_incident(stage: Stage) -> None:
+    usual = 100_000.0
+    stage.feed([usual] * 250)
+    stage.recorder.alerts.clear()
+    stage.feed([usual + 100, usual + 100], first=250)
+    assert stage.recorder.alerts == []
+    assert stage.recorder.phases[251] == Phase.OK
+    assert stage.value("detector_streams_firing") == 0
+    stage.feed([usual + 900], first=252)
+    assert [a.reason for a in stage.recorder.alerts] == [Reason.FIRED]
+    assert stage.recorder.alerts[0].severity is Severity.WARNING
+
+
+def test_a_stream_that_flaps_is_one_incident_with_a_count(stage: Stage) -> None:
+    stage.feed([0.0] * 20 + [900.0, *[0.0] * 60] * 6)
+    alerts = stage.recorder.alerts
+    told = [a for a in alerts if a.firing and a.reason is not Reason.ESCALATED]
+    assert [a.reason for a in told][3:] == [Reason.FIRED, *[Reason.RETURNED] * 2]
+    assert [a.repeats for a in told] == [1, 2, 3, 4, 5, 6]
+    assert {a.starts_at for a in told[3:]} == {told[3].starts_at}
+    assert {a.repeats_since for a in told} == {told[0].starts_at}
+    assert stage.value("detector_streams_firing") == 1
+    by_severity = [
+        stage.value("detector_alerts_total", status="returned", severity=severity)
+        for severity in ("warning", "critical")
+    ]
+    assert sum(by_severity) == 2
 
 
 def test_only_the_stream_whose_score_is_not_a_number_restarts(
