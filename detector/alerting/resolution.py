@@ -1,19 +1,28 @@
-"""Whether an incident ends because its metric came back, or because it stayed.
+"""What the values say of a decision: how grave an incident is, and how it ended.
 
-Theory of operation. The score of a lasting shift falls by itself once the stream's own
-past holds the new values. That is long before
-:attr:`~detector.alerting.policy.AlertPolicy.max_incident` accepts it. To tell the two
-apart, the decision row keeps two values of the metric that contributed most when the
-incident fired: what was observed and what was expected. The metric *stayed* if it is
-nearer to the observed value when the score has fallen; the incident then ends as
-accepted.
+Theory of operation. The state machine decides by scores alone
+(:mod:`detector.alerting.decide`). This module looks at the values of those few streams
+that begin, change or end an incident. The decision row keeps two values of the metric
+that contributed most when the incident fired: what was observed and what was expected.
+
+*Severity.* A total loss is critical at once, and a slight deviation never is
+(:mod:`detector.alerting.deviations`). The score also spikes on the way back. A point
+that has recovered at least half-way never escalates an incident, so nobody is paged as
+an outage ends.
+
+*Ends.* The score of a lasting shift falls once the graph has accepted the new state. So
+when the score has fallen, the metric tells what happened:
+
+- it *stayed* if two thirds of the distance from the expected to the observed value are
+  left: the incident ends as accepted;
+- it *came back* if at most a third is left: the incident ends as recovered;
+- else nobody can tell, and the incident merely ended.
 
 Neither value knows how a daily pattern went on in the meantime. What is expected now
 does, but it is on its way to the metric. So the metric also stayed if it is beyond what
-is expected now by a third of the original distance, on the same side.
-
-The score also spikes on the way back. A point that has recovered at least half-way
-never escalates an incident, so nobody is paged as an outage ends.
+is expected now by a third of the original distance, on the same side. Flatlines and
+trends have no value to come back from, and if several metrics lead, one of them can't
+speak for all. Such an incident merely ended too, as does one whose metric is missing.
 """
 
 from __future__ import annotations
@@ -25,49 +34,128 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.alerting.decide import Decisions
-from detector.events import F32, I64, AnomalyKind, Reason, Severity
+from detector.alerting.deviations import are_lost, are_slight, is_lost, leading
+from detector.events import F32, I64, AnomalyKind, Phase, Reason, Severity
 from detector.state.decisions import DecisionState
 
 # Part of the distance between observed and expected at the start. By judgement: nearer
-# than a third, what is expected now has almost arrived at the metric.
-_THIRD = 3
+# than a third, the metric has almost arrived.
+_THIRD = 1 / 3
+
+# Least share of what was expected at first that must still be expected for a total
+# loss: what rests at night is no outage.
+_STILL_EXPECTED = 0.5
+
+_BEGINS = (Reason.FIRED, Reason.RETURNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What was observed at each of B points, and what the graph made of it.
+
+    Attributes:
+        x: float32 [B, F], NaN where missing.
+        expected: float32 [B, F].
+        contribution: float32 [B, F].
+    """
+
+    x: F32
+    expected: F32
+    contribution: F32
+
+    def at(self, points: I64) -> Values:
+        """Copies of some of them."""
+        return Values(self.x[points], self.expected[points], self.contribution[points])
+
+
+def escalate_losses(decided: Decisions, values: Values) -> None:
+    """Make warnings critical that go on as a total loss of their metric.
+
+    Changes ``decided`` in place. The metric must have fallen when the incident fired,
+    so the way back from a burst is no loss.
+    """
+    goes_on = decided.reason == Reason.STILL_FIRING
+    if not goes_on.any():
+        return
+    rows = decided.rows
+    points = np.flatnonzero(goes_on & (rows["severity"] == Severity.WARNING))
+    metric = rows["metric"][points]
+    x = values.x[points, metric]
+    expected = values.expected[points, metric]
+    expected_then = rows["expected"][points]
+    has_fallen = np.abs(rows["observed"][points]) < np.abs(expected_then)
+    is_expected = np.abs(expected) >= _STILL_EXPECTED * np.abs(expected_then)
+    is_loss = are_lost(x, expected) & are_lost(x, expected_then)
+    lost = points[is_loss & has_fallen & is_expected]
+    decided.reason[lost] = Reason.ESCALATED
+    rows["severity"][lost] = Severity.CRITICAL
 
 
 def record_and_judge(
     decided: Decisions,
+    before: DecisionState,
     points: I64,
     causes: Mapping[int, AnomalyKind],
-    x: F32,
-    expected: F32,
-    contribution: F32,
+    values: Values,
 ) -> None:
-    """Record what fired; judge how incidents end and whether they get worse.
+    """Record what fired; judge how grave incidents are and how they end.
 
-    Changes ``decided`` in place, for its ``points`` [k] of a wave of B. ``causes`` maps
-    points whose value is normal to what is not. ``x``, ``expected`` and
-    ``contribution`` [B, F] are those of the graph.
-
-    A metric that is missing has not stayed, nor has one that fired as a flatline.
+    Changes ``decided`` in place, for its ``points`` [k] of a wave of B. ``before``
+    (DECISION [B]) is the state before the wave. ``causes`` maps points whose value is
+    normal to what is not.
     """
     rows = decided.rows
     reasons = decided.reason
-    for i in points.tolist():
+    chosen = values.at(points)
+    is_slight = are_slight(chosen.x, chosen.expected, chosen.contribution)
+    for i, slight in zip(points.tolist(), is_slight.tolist(), strict=True):
         reason = reasons[i]
-        if reason == Reason.FIRED:
-            metric = int(np.argmax(contribution[i]))
-            is_flatline = causes.get(i) is AnomalyKind.FLATLINE
-            rows["metric"][i] = metric
-            rows["expected"][i] = expected[i, metric]
-            rows["observed"][i] = np.nan if is_flatline else x[i, metric]
-        elif reason == Reason.RECOVERED:
-            shift = _Shift.of(rows, i)
-            if shift.has_stayed(x[i, shift.metric], expected[i, shift.metric]):
-                reasons[i] = Reason.ACCEPTED
+        kind = causes.get(i, AnomalyKind.VALUE)
+        if reason in _BEGINS:
+            _record(rows, i, kind, values)
+            if kind is not AnomalyKind.TREND and _Shift.of(rows, i).is_loss:
+                rows["severity"][i] = Severity.CRITICAL
+            elif slight:
+                _keep_warning(rows, before, i)
         elif reason == Reason.ESCALATED:
             shift = _Shift.of(rows, i)
-            if shift.is_returning(x[i, shift.metric]):
+            value = float(values.x[i, shift.metric])
+            is_loss = is_lost(value, shift.expected)
+            if slight or (shift.is_returning(value) and not is_loss):
                 reasons[i] = Reason.STILL_FIRING
-                rows["severity"][i] = Severity.WARNING
+                _keep_warning(rows, before, i)
+        elif reason == Reason.RECOVERED:
+            reasons[i] = _end(rows, i, values)
+
+
+def _record(rows: DecisionState, i: int, kind: AnomalyKind, values: Values) -> None:
+    """Where the metric that contributed most went, and from where."""
+    contribution = values.contribution[i]
+    metric = int(np.argmax(contribution))
+    is_flatline = kind is AnomalyKind.FLATLINE
+    leads_alone = leading(contribution[None]).sum() == 1
+    rows["metric"][i] = metric
+    rows["expected"][i] = values.expected[i, metric]
+    rows["observed"][i] = np.nan if is_flatline else values.x[i, metric]
+    rows["end_is_clear"][i] = kind is AnomalyKind.VALUE and leads_alone
+
+
+def _keep_warning(rows: DecisionState, before: DecisionState, i: int) -> None:
+    """An incident that is critical already stays so."""
+    rows["severity"][i] = Severity.WARNING
+    if before["phase"][i] == Phase.FIRING:
+        rows["severity"][i] = before["severity"][i]
+
+
+def _end(rows: DecisionState, i: int, values: Values) -> Reason:
+    """Why an incident whose score has fallen ended."""
+    shift = _Shift.of(rows, i)
+    value = float(values.x[i, shift.metric])
+    if not rows["end_is_clear"][i] or math.isnan(value):
+        return Reason.ENDED
+    if shift.has_stayed(value, float(values.expected[i, shift.metric])):
+        return Reason.ACCEPTED
+    return Reason.RECOVERED if shift.has_come_back(value) else Reason.ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +178,24 @@ class _Shift:
     def distance(self) -> float:
         return abs(self.observed - self.expected)
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether the metric fell to nothing when the incident fired."""
+        return is_lost(self.observed, self.expected)
+
     def has_stayed(self, value: float, expected_now: float) -> bool:
         """Whether the metric, now at ``value``, did not come back."""
-        value = float(value)
-        to_observed = abs(value - self.observed)
-        to_expected = abs(value - self.expected)
         side = math.copysign(1.0, self.observed - self.expected)
-        beyond = side * (value - float(expected_now))
-        return to_observed < to_expected or beyond > self.distance / _THIRD
+        left = side * (value - self.expected)
+        beyond = side * (value - expected_now)
+        is_there = left >= 2 * _THIRD * self.distance
+        return is_there or beyond > _THIRD * self.distance
+
+    def has_come_back(self, value: float) -> bool:
+        """Whether the metric, now at ``value``, is where it came from, or beyond."""
+        side = math.copysign(1.0, self.observed - self.expected)
+        return side * (value - self.expected) <= _THIRD * self.distance
 
     def is_returning(self, value: float) -> bool:
         """Whether the metric, now at ``value``, has come back at least half-way."""
-        return abs(float(value) - self.expected) <= self.distance / 2
+        return abs(value - self.expected) <= self.distance / 2

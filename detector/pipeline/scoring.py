@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.alerting.decide import Decisions, decide
+from detector.alerting.deviations import are_negligible
 from detector.alerting.policy import AlertPolicy
-from detector.alerting.resolution import record_and_judge
+from detector.alerting.resolution import Values, escalate_losses, record_and_judge
 from detector.events import (
     F32,
     F64,
@@ -27,6 +28,7 @@ from detector.model.engine import Engine, StepOutput, clock_input
 from detector.model.local_time import Zones
 from detector.pipeline.causes import CauseClassifier, StepInput
 from detector.pipeline.observer import ScoredBatch
+from detector.state.decisions import DecisionState
 from detector.state.row_memory import PAGE_BITS
 from detector.state.table import StreamTable
 
@@ -34,6 +36,7 @@ from detector.state.table import StreamTable
 # is gained (make benchmark).
 BATCH = 2048
 _IS_TRANSITION = np.isin(np.arange(len(Reason)), TRANSITIONS)
+_IS_BEGINNING = np.isin(np.arange(len(Reason)), (Reason.FIRED, Reason.RETURNED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,37 @@ class Points:
     times: F64
     last: F64
     x: F32
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What is decided about, for each of B streams.
+
+    Attributes:
+        before: DECISION [B], the state before the point.
+        times: float64 [B], event times in epoch seconds.
+        since: float64 [B], seconds since the previous point.
+        scores: float32 [B].
+    """
+
+    before: DecisionState
+    times: F64
+    since: F64
+    scores: F32
+
+    def decide(self, policy: AlertPolicy) -> Decisions:
+        return decide(self.before, self.times, self.since, self.scores, policy)
+
+    def decide_negligible(self, points: I64, policy: AlertPolicy) -> Decisions:
+        """The same for some of them, which may not begin an incident."""
+        return decide(
+            self.before[points],
+            self.times[points],
+            self.since[points],
+            self.scores[points],
+            policy,
+            np.ones(len(points), np.bool_),
+        )
 
 
 class BatchScorer:
@@ -88,8 +122,9 @@ class BatchScorer:
         broken = ~np.isfinite(step.score)
         scores = np.where(broken, 0, step.score) if broken.any() else step.score
         before = self._table.decisions.take(points.slots)
-        decisions = decide(before, points.times, since, scores, self._policy)
-        transitions, kinds = self._judge(given, step, decisions)
+        scored = _Scored(before, points.times, since, scores)
+        decisions = scored.decide(self._policy)
+        transitions, kinds = self._judge(given, step, scored, decisions)
         self._scatter(points, step, decisions, broken)
         return ScoredBatch(
             partition=points.partition,
@@ -128,18 +163,54 @@ class BatchScorer:
         return StepInput(points.x, clock_input(since, local), states)
 
     def _judge(
-        self, given: StepInput, step: StepOutput, decisions: Decisions
+        self,
+        given: StepInput,
+        step: StepOutput,
+        scored: _Scored,
+        decisions: Decisions,
     ) -> tuple[I64, Mapping[int, AnomalyKind]]:
-        """Indices that raise an alert once recoveries are judged, and the causes."""
+        """Let the values speak: indices that raise an alert in the end, and causes."""
+        values = Values(given.x, step.expected, step.contribution)
+        escalate_losses(decisions, values)
         changed = np.flatnonzero(_IS_TRANSITION[decisions.reason])
         if not len(changed):
             return changed, {}
-        fired = changed[decisions.reason[changed] == Reason.FIRED]
-        kinds = self._causes.classify(given, step, fired)
-        record_and_judge(
-            decisions, changed, kinds, given.x, step.expected, step.contribution
-        )
+        began = changed[_IS_BEGINNING[decisions.reason[changed]]]
+        kinds = self._causes.classify(given, step, began)
+        self._drop_negligible(began, kinds, values, scored, decisions)
+        record_and_judge(decisions, scored.before, changed, kinds, values)
         return changed[_IS_TRANSITION[decisions.reason[changed]]], kinds
+
+    def _drop_negligible(
+        self,
+        began: I64,
+        kinds: Mapping[int, AnomalyKind],
+        values: Values,
+        scored: _Scored,
+        decisions: Decisions,
+    ) -> None:
+        """Decide again about incidents of values that hardly deviate: none begins.
+
+        A flatline hardly deviates, and is one for another reason.
+        """
+        of_value = [kinds.get(i) is not AnomalyKind.FLATLINE for i in began.tolist()]
+        candidates = began[of_value]
+        if not len(candidates):
+            return
+        chosen = values.at(candidates)
+        is_negligible = are_negligible(
+            chosen.x,
+            chosen.expected,
+            chosen.contribution,
+            self._policy.min_relative_deviation,
+        )
+        dropped = candidates[is_negligible]
+        if not len(dropped):
+            return
+        again = scored.decide_negligible(dropped, self._policy)
+        decisions.phase[dropped] = again.phase
+        decisions.reason[dropped] = again.reason
+        decisions.rows[dropped] = again.rows
 
     def _scatter(
         self,

@@ -227,15 +227,21 @@ def backtest(
     """
     chunk = _joined(streams)
     features = len(bundle.manifest.features)
-    recorder = _Recorder(OnnxEngine(bundle), chunk, features)
+    engine = OnnxEngine(bundle)
+    recorder = _Recorder(engine, chunk, features)
     repeaters = [_Repeater(chunk) for _ in alerting[1:]]
-    first = offline_pipeline(
-        bundle, recorder, alerting[0].tuning(), recorder, model=model
+    watched: list[_Recorder | _Repeater] = [recorder, *repeaters]
+    first, *others = (
+        offline_pipeline(
+            bundle,
+            watcher,
+            settings.tuning(),
+            watcher,
+            model=model,
+            probe_engine=engine,
+        )
+        for watcher, settings in zip(watched, alerting, strict=True)
     )
-    others = [
-        offline_pipeline(bundle, repeater, settings.tuning(), repeater, model=model)
-        for repeater, settings in zip(repeaters, alerting[1:], strict=True)
-    ]
     done = 0
     for records in chunk.polls():
         first.process([records])
@@ -313,7 +319,7 @@ def _followed(incident: Incident, alert: Alert) -> Incident:
     """The incident after a later alert about it."""
     if not alert.firing:
         return replace(incident, ended_at=alert.ends_at, ended_as=alert.reason)
-    if alert.reason is Reason.ESCALATED:
+    if alert.severity is Severity.CRITICAL and incident.critical_at is None:
         return replace(incident, critical_at=alert.at)
     return incident
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from detector.alerting.decide import Decisions
-from detector.alerting.resolution import record_and_judge
-from detector.events import AnomalyKind, Reason, Severity
+from detector.alerting.resolution import Values, escalate_losses, record_and_judge
+from detector.events import AnomalyKind, Phase, Reason, Severity
 from detector.state.decisions import DecisionState, fresh_decisions
 
 
@@ -18,19 +18,18 @@ def judged(
     expected: list[float],
     contribution: list[float],
     cause: AnomalyKind = AnomalyKind.VALUE,
+    before: DecisionState | None = None,
 ) -> Reason:
+    parts = (x, expected, contribution)
     decided = Decisions(
         np.zeros(1, np.uint8),
         np.array([reason], np.uint8),
         np.zeros(1, np.float32),
         rows,
     )
-    record_and_judge(
-        decided,
-        np.zeros(1, np.int64),
-        {0: cause},
-        *(np.array([part], np.float32) for part in (x, expected, contribution)),
-    )
+    values = Values(*(np.array([part], np.float32) for part in parts))
+    before = fresh_decisions(1) if before is None else before
+    record_and_judge(decided, before, np.zeros(1, np.int64), {0: cause}, values)
     return Reason(decided.reason[0])
 
 
@@ -38,12 +37,14 @@ def judged(
     ("observed", "expected", "reason"),
     [
         (4.2, 4.0, Reason.RECOVERED),
-        (6.5, 6.0, Reason.RECOVERED),
-        (7.5, 7.4, Reason.ACCEPTED),
+        (5.9, 5.5, Reason.RECOVERED),
+        (8.1, 8.0, Reason.ACCEPTED),
+        (6.5, 6.0, Reason.ENDED),  # between the two
+        (7.5, 7.4, Reason.ENDED),
         (9.8, 9.9, Reason.ACCEPTED),
         (1.0, -1.5, Reason.ACCEPTED),  # the daily pattern fell, and the metric with it
         (1.0, 3.5, Reason.RECOVERED),
-        (float("nan"), 9.0, Reason.RECOVERED),
+        (float("nan"), 9.0, Reason.ENDED),
     ],
 )
 def test_the_end_depends_on_where_the_metric_is(
@@ -59,10 +60,26 @@ def test_the_end_depends_on_where_the_metric_is(
     )
 
 
-def test_a_flatline_recovers_wherever_it_is() -> None:
+@pytest.mark.parametrize("kind", [AnomalyKind.FLATLINE, AnomalyKind.TREND])
+def test_how_a_flatline_or_a_trend_ended_is_not_told(kind: AnomalyKind) -> None:
     rows = fresh_decisions(1)
-    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0], AnomalyKind.FLATLINE)
-    assert judged(rows, Reason.RECOVERED, [10.0], [10.0], [1.0]) is Reason.RECOVERED
+    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0], kind)
+    for value in (4.0, 10.0):
+        assert judged(rows, Reason.RECOVERED, [value], [value], [1.0]) is Reason.ENDED
+
+
+def test_one_of_several_leading_metrics_does_not_speak_for_all() -> None:
+    rows = fresh_decisions(1)
+    judged(rows, Reason.FIRED, [10.0, 9.0], [4.0, 5.0], [0.55, 0.45])
+    back = [4.0, 5.0]
+    assert judged(rows, Reason.RECOVERED, back, back, [0.5, 0.5]) is Reason.ENDED
+
+
+def test_an_incident_that_returned_ends_as_its_last_return_did() -> None:
+    rows = fresh_decisions(1)
+    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0])
+    judged(rows, Reason.RETURNED, [30.0], [20.0], [1.0])
+    assert judged(rows, Reason.RECOVERED, [20.0], [20.0], [1.0]) is Reason.RECOVERED
 
 
 def test_other_reasons_change_nothing() -> None:
@@ -88,3 +105,100 @@ def test_a_metric_on_its_way_back_never_escalates(
     assert rows["severity"][0] == (
         Severity.CRITICAL if reason is Reason.ESCALATED else Severity.WARNING
     )
+
+
+def severity_of(x: list[float], expected: list[float], by_score: Severity) -> Severity:
+    """Of an incident that fires with this severity by its score."""
+    rows = fresh_decisions(1)
+    rows["severity"] = by_score
+    share = [1 / len(x)] * len(x)
+    assert judged(rows, Reason.FIRED, x, expected, share) is Reason.FIRED
+    return Severity(int(rows["severity"][0]))
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [(0.0, 2000.0), (30.0, 2000.0), (0.0, 1.0), (0.0, -40.0), (1e-5, 1e-3)],
+)
+def test_a_total_loss_is_critical_at_once(x: float, expected: float) -> None:
+    found = severity_of([x], [expected], Severity.WARNING)
+    assert found is Severity.CRITICAL
+
+
+@pytest.mark.parametrize(("x", "expected"), [(50.0, 2000.0), (0.0, 0.0), (9.0, 0.0)])
+def test_what_is_left_makes_the_score_decide(x: float, expected: float) -> None:
+    for by_score in (Severity.WARNING, Severity.CRITICAL):
+        assert severity_of([x], [expected], by_score) is by_score
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [(1001.0, 1000.0), (-1001.0, -1000.0), (1.0, 0.0), (1.0, 0.03)],
+)
+def test_a_slight_deviation_is_never_critical(x: float, expected: float) -> None:
+    assert severity_of([x], [expected], Severity.CRITICAL) is Severity.WARNING
+
+
+def test_one_leading_metric_that_deviates_is_enough_for_critical() -> None:
+    found = severity_of([1001.0, 70.0], [1000.0, 50.0], Severity.CRITICAL)
+    assert found is Severity.CRITICAL
+
+
+def test_a_slight_deviation_does_not_escalate() -> None:
+    rows = fresh_decisions(1)
+    before = rows.copy()
+    before["phase"] = Phase.FIRING
+    before["severity"] = Severity.WARNING
+    judged(rows, Reason.FIRED, [1001.0], [1000.0], [1.0])
+    rows["severity"] = Severity.CRITICAL
+    given = [1002.0], [1000.0], [1.0]
+    found = judged(rows, Reason.ESCALATED, *given, before=before)
+    assert found is Reason.STILL_FIRING
+    assert rows["severity"].tolist() == [Severity.WARNING]
+
+
+def test_a_return_that_is_slight_leaves_a_critical_incident_critical() -> None:
+    rows = fresh_decisions(1)
+    rows["severity"] = Severity.CRITICAL
+    before = rows.copy()
+    before["phase"] = Phase.FIRING
+    judged(rows, Reason.RETURNED, [1001.0], [1000.0], [1.0], before=before)
+    assert rows["severity"].tolist() == [Severity.CRITICAL]
+
+
+def still_firing(
+    fired: tuple[float, float], now: tuple[float, float]
+) -> tuple[Reason, Severity]:
+    """A warning that fired with these observed and expected values goes on."""
+    rows = fresh_decisions(1)
+    judged(rows, Reason.FIRED, [fired[0]], [fired[1]], [1.0])
+    rows["severity"] = Severity.WARNING
+    decided = Decisions(
+        np.zeros(1, np.uint8),
+        np.array([Reason.STILL_FIRING], np.uint8),
+        np.zeros(1, np.float32),
+        rows,
+    )
+    values = Values(*(np.array([[part]], np.float32) for part in (*now, 1.0)))
+    escalate_losses(decided, values)
+    return Reason(decided.reason[0]), Severity(int(rows["severity"][0]))
+
+
+def test_a_warning_that_becomes_a_total_loss_escalates() -> None:
+    found = still_firing(fired=(600.0, 2000.0), now=(0.0, 1900.0))
+    assert found == (Reason.ESCALATED, Severity.CRITICAL)
+
+
+@pytest.mark.parametrize(
+    ("fired", "now"),
+    [
+        ((600.0, 2000.0), (300.0, 1900.0)),  # something is left
+        ((500.0, 0.3), (0.0, 0.3)),  # back from a burst
+        ((600.0, 2000.0), (0.0, 90.0)),  # it rests at this hour
+        ((600.0, 2000.0), (float("nan"), 1900.0)),
+    ],
+)
+def test_what_is_no_total_loss_does_not_escalate(
+    fired: tuple[float, float], now: tuple[float, float]
+) -> None:
+    assert still_firing(fired, now) == (Reason.STILL_FIRING, Severity.WARNING)
