@@ -101,4 +101,4 @@ def test_it_says_what_the_threshold_is_made_of() -> None:
         " -0.25 from this stream's own past,"
         " +0.50 for recent incidents or being new" in text
     )
-    assert "raised above the state that was accepted as the new normal" in text
+    assert "raised above the incident that is no longer reported" in text
