@@ -37,11 +37,9 @@ DECISION = np.dtype(
         ("phase", "u1"),  # detector.events.Phase
         ("severity", "u1"),  # detector.events.Severity
         ("last_severity", "u1"),  # Severity of the last incident that ended
-        (
-            "has_calmed",
-            "u1",
-        ),  # 1: the open incident has been calm since it was last told
+        ("has_calmed", "u1"),  # 1: it has been calm since the incident was last told
         ("end_is_clear", "u1"),  # 1: where `metric` is tells how the incident ends
+        ("unused", "V5"),  # rows of a multiple of 8 bytes are copied a third faster
     ]
 )
 
