@@ -14,7 +14,7 @@ an outage ends.
 when the score has fallen, the metric tells what happened:
 
 - it *stayed* if two thirds of the distance from the expected to the observed value are
-  left: the incident ends as accepted;
+  left, and it did for hours: the incident ends as accepted;
 - it *came back* if at most a third is left: the incident ends as recovered;
 - else nobody can tell, and the incident merely ended.
 
@@ -37,10 +37,16 @@ from detector.alerting.decide import Decisions
 from detector.alerting.deviations import are_lost, are_slight, is_lost, leading
 from detector.events import F32, I64, AnomalyKind, Phase, Reason, Severity
 from detector.state.decisions import DecisionState
+from detector.timestamps import HOUR
 
 # Part of the distance between observed and expected at the start. By judgement: nearer
 # than a third, the metric has almost arrived.
 _THIRD = 1 / 3
+
+# Seconds and ticks that an incident lasts before its state can be the new normal. By
+# judgement: what ends sooner is no state but a score that wore off.
+_SHORTEST_STATE = 2 * HOUR
+_SHORTEST_STATE_TICKS = 24
 
 # Least share of what was expected at first that must still be expected for a total
 # loss: what rests at night is no outage.
@@ -154,8 +160,15 @@ def _end(rows: DecisionState, i: int, values: Values) -> Reason:
     if not rows["end_is_clear"][i] or math.isnan(value):
         return Reason.ENDED
     if shift.has_stayed(value, float(values.expected[i, shift.metric])):
-        return Reason.ACCEPTED
+        return Reason.ACCEPTED if _is_state(rows, i) else Reason.ENDED
     return Reason.RECOVERED if shift.has_come_back(value) else Reason.ENDED
+
+
+def _is_state(rows: DecisionState, i: int) -> bool:
+    """Whether the incident that ends at this point lasted as long as a state does."""
+    row = rows[i]
+    shortest = max(_SHORTEST_STATE, _SHORTEST_STATE_TICKS * float(row["tick"]))
+    return float(row["ended"] - row["onset"]) >= shortest
 
 
 @dataclass(frozen=True, slots=True)

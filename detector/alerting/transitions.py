@@ -240,8 +240,7 @@ def _transitions(
     # Peaks that follow each other closely are one incident, so its end waits.
     is_flapping = before["repeats"] >= _FLAPPING
     calm_ticks = np.where(is_flapping, _FLAPPING_CALM_TICKS, _CALM_TICKS)
-    calm_ends = after["last_above"] + calm_ticks * after["tick"]
-    recovers = was_firing & scored.is_calm & (points.times >= calm_ends)
+    recovers = was_firing & _has_calmed(after, points, scored, calm_ticks)
     has_returned = scored.is_far & scored.is_confirmed & (before["has_calmed"] > 0)
 
     # No stream fires for ever, but slow ticks get the points to recover in.
@@ -265,6 +264,17 @@ def _transitions(
         is_firing=goes_on | fires,
         becomes_critical=can_worsen & (scored.is_critical | _is_grave(points, scored)),
     )
+
+
+def _has_calmed(
+    after: DecisionState,
+    points: Points,
+    scored: _Scored,
+    ticks: int | npt.NDArray[np.intp],
+) -> Bools:
+    """Whether the score has been clear for enough points, and for ``ticks`` [B]."""
+    calm_ends = after["last_above"] + ticks * after["tick"]
+    return np.asarray(scored.is_calm & (points.times >= calm_ends))
 
 
 def _is_grave(points: Points, scored: _Scored) -> Bools:
@@ -297,7 +307,8 @@ def _count_repeats(
     """Count the incidents and returns that follow each other closely."""
     before = points.before
     is_told = moves.fires | moves.returns
-    has_calmed = (before["has_calmed"] > 0) | scored.is_calm
+    is_calm = _has_calmed(after, points, scored, _CALM_TICKS)
+    has_calmed = (before["has_calmed"] > 0) | is_calm
     after["has_calmed"] = moves.is_firing & has_calmed & ~is_told
     if not is_told.any():
         return

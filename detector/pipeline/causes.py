@@ -4,8 +4,9 @@ A stream may alert although its value is normal: because it never changes, or be
 how it moved. The graph's outputs don't tell these apart, but it can be run again for
 the metric that contributed most:
 
-- If the score falls by at least one scale unit once the value moves by the least step
-  that float32 has, the value is a flatline.
+- If the score falls by at least one scale unit, and under the threshold, once the value
+  moves by the least step that float32 has, the value is a flatline. If the score stays
+  over the threshold, the value is anomalous by itself.
 - If the score falls by less than a tenth of a unit once the value is the expected one,
   the trend is anomalous: the expected value would be as anomalous.
 
@@ -46,9 +47,12 @@ class CauseClassifier:
         self._score_scale = score_scale
 
     def classify(
-        self, given: StepInput, step: StepOutput, points: I64
+        self, given: StepInput, step: StepOutput, thresholds: F32, points: I64
     ) -> dict[int, AnomalyKind]:
-        """The kinds of these points of a batch, by index; VALUE is left out."""
+        """The kinds of these points of a batch, by index; VALUE is left out.
+
+        ``thresholds`` [B] are what the scores were compared to.
+        """
         if self._engine is None or not len(points):
             return {}
         top = np.arange(len(points)), step.contribution[points].argmax(axis=1)
@@ -64,7 +68,11 @@ class CauseClassifier:
             return step.score[points] - again.score
 
         is_trend = fall(expected) < _TREND_FALL * self._score_scale
-        is_flatline = fall(moved) >= _FLATLINE_FALL * self._score_scale
+        fall_of_moved = fall(moved)
+        is_lower = fall_of_moved >= _FLATLINE_FALL * self._score_scale
+        is_flatline = is_lower & (
+            step.score[points] - fall_of_moved < thresholds[points]
+        )
         trends = dict.fromkeys(points[is_trend].tolist(), AnomalyKind.TREND)
         flatlines = dict.fromkeys(points[is_flatline].tolist(), AnomalyKind.FLATLINE)
         return trends | flatlines

@@ -176,7 +176,7 @@ class BatchScorer:
         if not len(changed):
             return changed, {}
         began = changed[_IS_BEGINNING[decisions.reason[changed]]]
-        kinds = self._causes.classify(given, step, began)
+        kinds = self._causes.classify(given, step, decisions.threshold, began)
         self._drop_negligible(began, kinds, values, scored, decisions)
         record_and_judge(decisions, scored.before, changed, kinds, values)
         return changed[_IS_TRANSITION[decisions.reason[changed]]], kinds

@@ -9,6 +9,7 @@ from detector.alerting.decide import Decisions
 from detector.alerting.resolution import Values, escalate_losses, record_and_judge
 from detector.events import AnomalyKind, Phase, Reason, Severity
 from detector.state.decisions import DecisionState, fresh_decisions
+from detector.timestamps import HOUR, MINUTE
 
 
 def judged(
@@ -19,8 +20,13 @@ def judged(
     contribution: list[float],
     cause: AnomalyKind = AnomalyKind.VALUE,
     before: DecisionState | None = None,
+    lasted: float = 6 * HOUR,
 ) -> Reason:
     parts = (x, expected, contribution)
+    if reason is Reason.RECOVERED:
+        rows["onset"] = 0.0
+        rows["ended"] = lasted
+        rows["tick"] = MINUTE
     decided = Decisions(
         np.zeros(1, np.uint8),
         np.array([reason], np.uint8),
@@ -58,6 +64,15 @@ def test_the_end_depends_on_where_the_metric_is(
         judged(rows, Reason.RECOVERED, [77.0, observed], [0.0, expected], [0.9, 0.1])
         is reason
     )
+
+
+def test_what_ends_within_hours_is_no_new_normal() -> None:
+    rows = fresh_decisions(1)
+    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0])
+    stayed = [10.0], [10.0], [1.0]
+    soon = judged(rows, Reason.RECOVERED, *stayed, lasted=HOUR)
+    late = judged(rows, Reason.RECOVERED, *stayed, lasted=2 * HOUR)
+    assert (soon, late) == (Reason.ENDED, Reason.ACCEPTED)
 
 
 @pytest.mark.parametrize("kind", [AnomalyKind.FLATLINE, AnomalyKind.TREND])

@@ -15,6 +15,7 @@ from detector.events import (
 )
 from detector.model.bundle import Bundle
 from detector.pipeline.alerts import TOP_FEATURES
+from detector.pipeline.causes import CauseClassifier, StepInput
 from detector.state.decisions import fresh_decisions
 from tests.fakes import columns, fake_bundle
 from tests.unit.detector.pipeline.stage import (
@@ -64,6 +65,24 @@ def test_a_score_is_more_frequent_on_a_faster_stream(
     assert effective_budget(rates[1]) == pytest.approx(
         10 * effective_budget(rates[0]), rel=0.01
     )
+
+
+def test_a_flatline_that_is_anomalous_by_its_value_too_is_one_of_value() -> None:
+    engine = RestlessEngine()
+    causes = CauseClassifier(engine, score_scale=0.5)
+    given = StepInput(
+        np.array([[40, 0]], np.float32),
+        np.zeros((1, 3), np.float32),
+        np.array([[40, 6]], np.float32),
+    )
+    step = engine.step(given.x, given.clock, given.states)
+    first = np.zeros(1, np.int64)
+
+    def kinds(threshold: float) -> dict[int, AnomalyKind]:
+        return causes.classify(given, step, np.array([threshold], np.float32), first)
+
+    assert kinds(threshold=6.0) == {0: AnomalyKind.FLATLINE}
+    assert kinds(threshold=0.0) == {}
 
 
 @pytest.mark.parametrize(
