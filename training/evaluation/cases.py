@@ -1,11 +1,12 @@
 """The held-out rows on which a detector and the baselines are compared.
 
 Theory of operation. The rows are calibration rows, which no weight and no scale was
-fitted to. If those rows carry labels, they are judged as they are. If not, every
-stretch is judged in copies with faults of eight kinds and three sizes
-(:mod:`training.synthetic.faults`): anything else that is wrong in the rows counts
-against all detectors alike. The number of streams and rows is bounded, so the cost does
-not grow with the history; same data and seed, same cases.
+fitted to. Labels judge them if :data:`ENOUGH_LABELLED` streams have labels there. Fewer
+decide nothing, however well they are labelled. Then every stretch is judged in copies
+with faults of eight kinds and three sizes (:mod:`training.synthetic.faults`): anything
+else that is wrong in the rows counts against all detectors alike. The number of streams
+and rows is bounded, so the cost does not grow with the history; same data and seed,
+same cases.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from detector.events import F32
 from training.evaluation.metrics import buffer_length
 from training.history.history import History, Series, Split
 from training.history.labels import Truth, marked
-from training.synthetic.faults import KINDS, SHORTEST_STRETCH, SIZES, inject
+from training.synthetic.faults import (
+    KINDS,
+    SHORTEST_STRETCH,
+    SIZES,
+    inject,
+    own_spread,
+)
 
 Basis = Literal["labels", "faults"]
 
@@ -29,6 +37,9 @@ STRETCH = 1500
 # Streams that are judged by labels, and rows of each.
 LABELLED_STREAMS = 32
 LABELLED_ROWS = 20_000
+# Streams with labels that are enough to judge a fleet. By judgement: of fewer, an
+# interval over streams says next to nothing.
+ENOUGH_LABELLED = 5
 # The buffer of VUS-PR for made faults: points at most, and rows for each.
 _BUFFER = 32
 _ROWS_PER_BUFFER = 20
@@ -57,10 +68,23 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """What detectors are compared on, and whether labels or made faults judge them."""
+    """What detectors are compared on, and whether labels or made faults judge them.
+
+    Attributes:
+        why: why made faults judge although there are labels; empty if nothing is to be
+            said.
+    """
 
     basis: Basis
     cases: tuple[Case, ...]
+    why: str = ""
+
+    @property
+    def unmarked(self) -> list[Case]:
+        """The cases that show what is normal: all that have labels, or clean copies."""
+        if self.basis == "labels":
+            return list(self.cases)
+        return [case for case in self.cases if not case.kind]
 
     @property
     def judged(self) -> list[Case]:
@@ -70,11 +94,24 @@ class Cases:
 
 def find_cases(history: History, splits: Sequence[Split], seed: int) -> Cases | None:
     """None if the held-out rows are too few to compare on."""
-    labelled = _labelled_cases(history, splits)
-    if labelled:
-        return Cases("labels", tuple(labelled))
-    found = Cases("faults", tuple(_faulty_cases(history, splits, seed)))
-    return found if found.judged else None
+    labelled = Cases("labels", tuple(_labelled_cases(history, splits)))
+    count = len(labelled.cases)
+    if count >= ENOUGH_LABELLED:
+        return labelled
+    made = Cases("faults", tuple(_faulty_cases(history, splits, seed)))
+    if not made.judged:
+        return labelled if count else None
+    why = _why_made(count, len(made.unmarked)) if count else ""
+    return replace(made, why=why)
+
+
+def _why_made(labelled: int, streams: int) -> str:
+    of = "one stream has" if labelled == 1 else f"{labelled} streams have"
+    made = "one stream" if streams == 1 else f"{streams} streams"
+    return (
+        f"only {of} labels in the held-out rows, which is too few to judge by: "
+        f"faults made in {made} judge instead"
+    )
 
 
 def why_no_cases(history: History, splits: Sequence[Split]) -> str:
@@ -150,12 +187,20 @@ def _faulty_cases(history: History, splits: Sequence[Split], seed: int) -> list[
         series = history.series[number]
         start = max(splits[number].calibration, len(series) - STRETCH)
         rows = series.part(start, len(series))
-        cases += _copies(number, rows, seed)
+        cases += _copies(number, rows, own_spread(series.values), seed)
     return cases
 
 
-def _copies(number: int, rows: Series, seed: int) -> list[Case]:
-    """A clean copy, and one for every kind and size of fault."""
+def _copies(
+    number: int,
+    rows: Series,
+    spread: F32,
+    seed: int,
+) -> list[Case]:
+    """A clean copy, and one for every kind and size of fault.
+
+    ``spread`` float32 [F] is the unit of each metric's faults.
+    """
     buffer = min(_BUFFER, len(rows) // _ROWS_PER_BUFFER)
     nowhere = np.zeros(len(rows), np.bool_)
     cases = [
@@ -172,7 +217,7 @@ def _copies(number: int, rows: Series, seed: int) -> list[Case]:
             rng = np.random.default_rng((seed, number, k, grade))
             copy = inject(
                 rows.values,
-                rows.scale,
+                spread,
                 kind,
                 size,
                 rng,

@@ -6,12 +6,14 @@ streams through the same rows: first a few thousand before the held-out rows, to
 the state that the daemon would have there, then the cases
 (:mod:`training.evaluation.cases`).
 
-The measure is the volume under the precision-recall surface
-(:mod:`training.evaluation.metrics`), the mean over cases. Beside it are average
-precision and the share of events that are found: those with a score over the threshold
-that one clean point of the stream in 200 passes. A detector is *worse* than a baseline
-if its mean is lower by more than the comparison can tell apart: two standard errors of
-the paired differences, and at least :data:`MARGIN`.
+Two things are measured. How a score *ranks* is the volume under the precision-recall
+surface (:mod:`training.evaluation.metrics`). What it *tells* is what the daemon would
+page at the budget (:mod:`training.evaluation.at_budget`). Each stream counts once.
+
+The rival is the baseline that ranks best among those that keep to the budget. The
+detector is *better* or *worse* only if the interval of the difference says so
+(:mod:`training.evaluation.interval`); else both are *on a par*. It is worse only if it
+also ranks lower by :data:`MARGIN`, and does not tell more events at the budget.
 """
 
 from __future__ import annotations
@@ -20,50 +22,50 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from detector.events import F32, F64
+from detector.alerting.policy import AlertTuning
+from detector.events import F32, F64, I64
 from detector.model.engine import Engine
+from training.evaluation.at_budget import AtBudget, FitTail, at_budget
 from training.evaluation.cases import Basis, Case, Cases
+from training.evaluation.interval import LEVEL, Interval, mean_interval
 from training.evaluation.metrics import average_precision, vus_pr
 from training.history.history import History
-from training.history.labels import Truth, runs
 from training.models.walk import score_streams
 
-#: Of the volume: a smaller difference says nothing. Made faults stand in for those to
-#: come, so they must show more than labels.
+#: Of the volume: what is lower by less is not refused. Made faults stand in for those
+#: to come, so they must show more than labels. By judgement.
 MARGIN: Mapping[Basis, float] = {"labels": 0.01, "faults": 0.05}
 # Rows before a case that a candidate steps through first.
 WARM = 4000
-# Share of clean points that pass the threshold by which events are found.
-CLEAN_SHARE = 0.005
-# Points after an event in which a score still finds it.
-_LATE = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A graph and each stream's row before its first point, float32 [N, S]."""
+    """A graph, each stream's row before its first point, float32 [N, S], and how its
+    tail is fitted.
+    """
 
     name: str
     engine: Engine
     first: F32
+    fit_tail: FitTail
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One candidate's figures, means over the cases.
+    """One candidate's figures, means over streams.
 
     Attributes:
         vus_pr, auc_pr: areas under precision-recall curves.
-        recall: share of events that are found.
+        told: what the daemon would tell at the budget.
         by_kind: ``vus_pr`` of each kind of case.
     """
 
     name: str
     vus_pr: float
     auc_pr: float
-    recall: float
+    told: AtBudget
     by_kind: dict[str, float]
 
 
@@ -73,99 +75,148 @@ class Comparison:
 
     Attributes:
         basis: whether labels or made faults judged.
+        why: why made faults judged although there are labels; or empty.
         streams, cases: how many were judged.
         results: the detector's, then the baselines'.
-        lead: the detector's volume minus that of the best baseline.
-        noise: how much of the lead the comparison can't tell apart.
+        best_baseline: the rival.
+        lead: the detector's volume minus the rival's.
+        told_lead: the share of events that it tells minus the rival's.
     """
 
     basis: Basis
+    why: str
     streams: int
     cases: int
     results: tuple[Result, ...]
-    lead: float
-    noise: float
+    best_baseline: Result
+    lead: Interval
+    told_lead: Interval
 
     @property
-    def best_baseline(self) -> Result:
-        return max(self.results[1:], key=lambda result: result.vus_pr)
+    def better(self) -> bool:
+        """Whether it ranks better and does not tell fewer events."""
+        return self.lead.is_above and not self.told_lead.is_below
 
     @property
     def worse(self) -> bool:
-        return self.lead < -self.noise
+        """Whether a fit refuses it."""
+        ranks_worse = self.lead.is_below and self.lead.mean < -MARGIN[self.basis]
+        return ranks_worse and self.told_lead.mean <= 0
 
     @property
     def sentence(self) -> str:
+        """The verdict, with the intervals that it rests on."""
         own = self.results[0]
-        best = self.best_baseline
+        rival = self.best_baseline
         verdict = "is on a par with"
-        if self.lead > self.noise:
-            verdict = "beats"
+        if self.better:
+            verdict = "is better than"
         elif self.worse:
             verdict = "is worse than"
+        ranking = _in_words(self.lead, 3, ("higher", "lower"))
+        telling = _in_words(self.told_lead, 2, ("more", "fewer"))
         return (
-            f"{own.name} (VUS-PR {own.vus_pr:.3f}) {verdict} the best baseline, "
-            f"{best.name} ({best.vus_pr:.3f}); noise {self.noise:.3f}"
+            f"{own.name} {verdict} the best baseline, {rival.name}. "
+            f"It ranks {own.vus_pr:.3f} against {rival.vus_pr:.3f} (VUS-PR): {ranking}. "
+            f"At a budget of {own.told.budget:g} a week it tells {_count(own)} events "
+            f"against {_count(rival)}: {telling}"
         )
 
 
+def _count(result: Result) -> str:
+    return f"{result.told.told_events} of {result.told.events}"
+
+
+def _in_words(lead: Interval, digits: int, words: tuple[str, str]) -> str:
+    """A difference, its interval, and what that says.
+
+    ``words``: for all of it above zero, and for all of it below.
+    """
+    mean = f"{lead.mean:+.{digits}f}"
+    if not lead.over:
+        return f"{mean} in a single case, which decides nothing"
+    said = "which has 0 in it and decides nothing"
+    if lead.is_above:
+        said = f"so {words[0]}"
+    elif lead.is_below:
+        said = f"so {words[1]}"
+    ends = f"{lead.low:+.{digits}f} to {lead.high:+.{digits}f}"
+    return f"{mean}, {LEVEL:.0%} interval over {lead.over} {ends}, {said}"
+
+
 def compare_candidates(
-    history: History, cases: Cases, candidates: Sequence[Candidate]
+    history: History,
+    cases: Cases,
+    candidates: Sequence[Candidate],
+    tuning: AlertTuning,
+    seed: int,
 ) -> Comparison:
-    """``candidates``: the detector, then the baselines."""
-    results = []
-    volumes = []
+    """``candidates``: the detector, then the baselines.
+
+    ``tuning``: the rules and the budget that all of them are held to. ``seed``: of the
+    intervals.
+    """
+    measured = []
     for candidate in candidates:
         scores = _scores(candidate, history, cases.cases)
-        result, volume = _result(candidate.name, cases, scores)
-        results.append(result)
-        volumes.append(volume)
-    best = max(volumes[1:], key=lambda volume: float(volume.mean()))
-    difference = volumes[0] - best
-    error = 0.0
-    if len(difference) > 1:
-        error = float(difference.std(ddof=1)) / np.sqrt(len(difference))
+        measured.append(_measure(candidate, cases, scores, tuning))
+    streams = np.array([case.number for case in cases.judged])
+    own = measured[0]
+    rival = _rival(measured[1:])
+    volumes = own.volume - rival.volume
+    told = np.subtract(own.result.told.told, rival.result.told.told)
     return Comparison(
         basis=cases.basis,
-        streams=len({case.number for case in cases.judged}),
-        cases=len(cases.judged),
-        results=tuple(results),
-        lead=float(difference.mean()),
-        noise=max(MARGIN[cases.basis], 2 * float(error)),
+        why=cases.why,
+        streams=len(np.unique(streams)),
+        cases=len(streams),
+        results=tuple(m.result for m in measured),
+        best_baseline=rival.result,
+        lead=mean_interval(volumes, streams, seed),
+        told_lead=mean_interval(told, streams, seed),
     )
 
 
-def _result(name: str, cases: Cases, scores: Sequence[F32]) -> tuple[Result, F64]:
-    """A candidate's figures, and its volume for each case that is judged."""
-    thresholds = _thresholds(cases, scores)
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A candidate's figures, and its volume for each case that is judged, [k]."""
+
+    result: Result
+    volume: F64
+
+
+def _rival(baselines: Sequence[_Measured]) -> _Measured:
+    """The one that ranks best; one that exceeds the budget only if all do."""
+    keeping = [m for m in baselines if not m.result.told.exceeds]
+    return max(keeping or baselines, key=lambda m: m.result.vus_pr)
+
+
+def _measure(
+    candidate: Candidate, cases: Cases, scores: Sequence[F32], tuning: AlertTuning
+) -> _Measured:
     pairs = list(zip(cases.cases, scores, strict=True))
     judged = [(case, s) for case, s in pairs if case.truth.any()]
-    volume = np.array([vus_pr(s, case.truth, case.buffer) for case, s in judged])
-    precision = [average_precision(s, case.truth) for case, s in judged]
-    found = [_found(s, case.truth, thresholds[case.number]) for case, s in judged]
+    streams = np.array([case.number for case, _ in judged])
     kinds = np.array([case.kind for case, _ in judged])
+    volume = np.array([vus_pr(s, case.truth, case.buffer) for case, s in judged])
+    precision = np.array([average_precision(s, case.truth) for case, s in judged])
     by_kind = {
         kind: float(volume[kinds == kind].mean())
         for kind in dict.fromkeys(kinds.tolist())
     }
     result = Result(
-        name=name,
-        vus_pr=float(volume.mean()),
-        auc_pr=float(np.mean(precision)),
-        recall=float(np.concatenate(found).mean()),
+        name=candidate.name,
+        vus_pr=_mean_of_streams(volume, streams),
+        auc_pr=_mean_of_streams(precision, streams),
+        told=at_budget(cases, scores, candidate.fit_tail, tuning),
         by_kind=by_kind,
     )
-    return result, volume
+    return _Measured(result, volume)
 
 
-def _thresholds(cases: Cases, scores: Sequence[F32]) -> dict[int, float]:
-    """For each stream, the score that :data:`CLEAN_SHARE` of its clean points pass."""
-    found = {}
-    for case, own in zip(cases.cases, scores, strict=True):
-        if cases.basis == "labels" or not case.kind:
-            clean = own[~case.truth]
-            found[case.number] = float(np.quantile(clean, 1 - CLEAN_SHARE))
-    return found
+def _mean_of_streams(values: F64, streams: I64) -> float:
+    """The mean of the streams' means."""
+    return float(np.mean([values[streams == s].mean() for s in np.unique(streams)]))
 
 
 def _scores(
@@ -191,12 +242,3 @@ def _scores(
     return score_streams(
         candidate.engine, series_of_cases, rows, history.local_times
     ).scores
-
-
-def _found(scores: F32, truth: Truth, threshold: float) -> npt.NDArray[np.bool_]:
-    """For each event, whether a score in it or just after reaches the threshold."""
-    reached = []
-    for first, last in zip(*runs(truth), strict=True):
-        peak = scores[first : last + 1 + _LATE].max()
-        reached.append(peak >= threshold)
-    return np.array(reached)

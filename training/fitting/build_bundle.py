@@ -107,9 +107,9 @@ def build(
         model = fit_model(history, settings, report_progress, pretrained)
         data = graph(model.step)
         fit = _Fit(history, settings, splits, model, data)
-        comparison = _compare(fit, report_comparison)
-        scores = _score(fit)
         prior = None if pretrained is None else pretrained.prior
+        comparison = _compare(fit, prior, report_comparison)
+        scores = _score(fit)
         found = _calibrate(fit, scores, prior)
         findings = _findings(fit, scores, found, comparison)
         files = {
@@ -148,7 +148,9 @@ class _Scores:
     new: Sequence[F32]
 
 
-def _compare(fit: _Fit, report_comparison: ReportComparison) -> Comparison | None:
+def _compare(
+    fit: _Fit, prior: Prior | None, report_comparison: ReportComparison
+) -> Comparison | None:
     """Compare with the baselines. Raises TrainingError as :func:`build` does."""
     comparison = compare_with_baselines(
         fit.model,
@@ -156,6 +158,7 @@ def _compare(fit: _Fit, report_comparison: ReportComparison) -> Comparison | Non
         fit.history,
         fit.splits,
         fit.settings,
+        prior,
     )
     report_comparison(comparison or why_no_cases(fit.history, fit.splits))
     if not fit.settings.allow_worse:

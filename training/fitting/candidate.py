@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from detector.alerting.policy import AlertTuning
 from detector.events import F32
 from detector.model.bundle import SCHEMA, Bundle, Feature, Manifest
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
+from training.evaluation.at_budget import FitTail
 from training.evaluation.cases import find_cases
 from training.evaluation.gate import Candidate, Comparison, compare_candidates
+from training.fitting.calibrate import HeldOut, Prior, calibrate
 from training.fitting.export import AnyStep, graph
 from training.fitting.pretrained import Pretrained
 from training.fitting.train import ReportLoss, Weights, fit
@@ -155,23 +158,56 @@ def compare_with_baselines(
     history: History,
     splits: Sequence[Split],
     settings: FitSettings,
+    prior: Prior | None = None,
 ) -> Comparison | None:
     """The detector, whose graph is ``data``, against the baselines that it is not
     itself; None if there is too little to compare on.
+
+    ``prior``: what is known of the detector's own rates.
     """
     cases = find_cases(history, splits, settings.seed)
     if cases is None:
         return None
     own = open_graph(data, history, model.step.layout.size)
-    candidates = [Candidate(settings.detector, own, model.first)]
+    plain_tail = tail_fitter(settings.alerting, None)
+    own_tail = tail_fitter(settings.alerting, prior)
+    candidates = [
+        Candidate(
+            settings.detector,
+            own,
+            model.first,
+            own_tail,
+        )
+    ]
     for kind in baselines.BASELINES:
         if kind != settings.detector:
             plain = settings.model_copy(update={"detector": kind})
             rival = _fit_baseline(history, plain)
             size = rival.step.layout.size
             engine = open_graph(graph(rival.step), history, size)
-            candidates.append(Candidate(kind, engine, rival.first))
-    return compare_candidates(history, cases, candidates)
+            candidate = Candidate(
+                kind,
+                engine,
+                rival.first,
+                plain_tail,
+            )
+            candidates.append(candidate)
+    return compare_candidates(
+        history,
+        cases,
+        candidates,
+        settings.alerting,
+        settings.seed,
+    )
+
+
+def tail_fitter(tuning: AlertTuning, prior: Prior | None) -> FitTail:
+    """How a fit gets from scores to a tail."""
+
+    def fit_tail(scores: Sequence[F32], ticks: Sequence[float]) -> TailFit:
+        return calibrate(HeldOut(scores, ticks), tuning, None, prior).tail
+
+    return fit_tail
 
 
 def open_graph(data: bytes, history: History, size: int) -> OnnxEngine:

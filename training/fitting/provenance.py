@@ -10,6 +10,7 @@ import onnxruntime
 import torch
 
 from training.evaluation.gate import Comparison, Result
+from training.evaluation.interval import LEVEL, Interval
 from training.history.history import History
 from training.models.multivariate import Fitted
 from training.settings import FitSettings
@@ -66,9 +67,21 @@ def _recorded(comparison: Comparison) -> dict[str, object]:
         "basis": comparison.basis,
         "streams": comparison.streams,
         "cases": comparison.cases,
-        "lead": round(comparison.lead, 4),
-        "noise": round(comparison.noise, 4),
+        "best_baseline": comparison.best_baseline.name,
+        "lead": _interval(comparison.lead),
+        "told_lead": _interval(comparison.told_lead),
+        "budget": comparison.results[0].told.budget,
         "detectors": {r.name: _figures(r) for r in comparison.results},
+    }
+
+
+def _interval(lead: Interval) -> dict[str, object]:
+    return {
+        "mean": round(lead.mean, 4),
+        "low": round(lead.low, 4),
+        "high": round(lead.high, 4),
+        "level": LEVEL,
+        "over": lead.over,
     }
 
 
@@ -76,6 +89,8 @@ def _figures(result: Result) -> dict[str, object]:
     return {
         "vus_pr": round(result.vus_pr, 4),
         "auc_pr": round(result.auc_pr, 4),
-        "recall": round(result.recall, 4),
+        "told": result.told.told_events,
+        "events": result.told.events,
+        "false_alarms_per_week": round(result.told.false_alarms_per_week, 4),
         "vus_pr_by_kind": {k: round(v, 4) for k, v in result.by_kind.items()},
     }

@@ -30,17 +30,32 @@ def comparison_lines(held_out: Comparison | str) -> Iterator[str]:
         yield f"note: not compared with the baselines: {held_out}"
         return
     judged = "labels" if held_out.basis == "labels" else "made faults"
+    if held_out.why:
+        yield f"note: {held_out.why}"
+    budget = held_out.results[0].told.budget
     yield (
         f"held-out rows with {judged}, {held_out.cases} cases of"
-        f" {held_out.streams} streams; VUS-PR, AUC-PR, found, VUS-PR by kind:"
+        f" {held_out.streams} streams; VUS-PR, AUC-PR, events told at {budget:g} a"
+        " week and false alarms a stream-week with it, VUS-PR by kind:"
     )
-    kinds = held_out.results[0].by_kind
-    figures = "".join(f"{name:>8}" for name in ("VUS-PR", "AUC-PR", "found"))
-    yield " " * 10 + figures + "".join(f"{kind:>13}" for kind in kinds)
+    kinds = [kind for kind in held_out.results[0].by_kind if kind != "labelled"]
+    width = max(len(result.name) for result in held_out.results)
+    names = ("VUS-PR", "AUC-PR", "told", "false")
+    figures = "".join(f"{name:>8}" for name in names)
+    yield " " * (width + 2) + figures + "".join(f"{kind:>13}" for kind in kinds)
     for result in held_out.results:
-        means = (result.vus_pr, result.auc_pr, result.recall)
-        by_kind = "".join(f"{value:13.3f}" for value in result.by_kind.values())
-        yield f"  {result.name:<8}" + "".join(f"{v:8.3f}" for v in means) + by_kind
+        told = result.told
+        row = (
+            f"{result.vus_pr:8.3f}",
+            f"{result.auc_pr:8.3f}",
+            f"{told.told_events / told.events:8.0%}",
+            f"{told.false_alarms_per_week:8.2g}",
+            *(f"{result.by_kind[kind]:13.3f}" for kind in kinds),
+        )
+        yield f"  {result.name:<{width}}" + "".join(row)
+    for result in held_out.results:
+        if result.told.exceeds:
+            yield f"note: {result.name} exceeds the budget in these rows"
     yield held_out.sentence
 
 

@@ -2,9 +2,10 @@
 if nobody has labelled anything.
 
 Theory of operation. A fault changes a few metrics of one stream for a while, in units
-of each metric's own scale. So nothing here knows a unit or a cadence. Sizes run from
-what a person would dispute to what nobody could miss. A size is a multiple of the
-scale; for a flatline and a decoupled metric it is a multiple of the length.
+of that metric's own spread in that stream (:func:`own_spread`). So nothing here knows a
+unit, a cadence, or another stream. Sizes run from what a person would dispute to what
+nobody could miss. A size is a multiple of the spread; for a flatline and a decoupled
+metric it is a multiple of the length.
 
 A metric stays what it can be: one that is never negative only rises or falls to zero,
 and one that takes whole numbers keeps to them. A fault that would change next to
@@ -36,6 +37,28 @@ _ATTEMPTS = 6
 _VISIBLE = 0.25
 # Features of a stream for each metric that a fault is in.
 _FEATURES_PER_METRIC = 4
+# Percentiles at which values are winsorised for the spread, and how often their
+# distance is added: as the scales of training do.
+_PERCENTILES = (0.01, 0.99)
+_ROOM = 5
+
+
+def own_spread(values: F32) -> F32:
+    """float32 [F]: the deviation of each metric of a stream, ``values`` float32 [n, F].
+
+    Values are winsorised first (Tukey 1962), so that a broken reading does not count,
+    and what a metric does now and then does. A metric that moves in fewer than one row
+    in a hundred has its plain deviation. It is 0 for a metric that never moves.
+    """
+    spread = np.zeros(values.shape[1])
+    for j, column in enumerate(values.T.astype(np.float64)):
+        known = column[np.isfinite(column)]
+        if len(known):
+            low, high = np.quantile(known, _PERCENTILES)
+            room = _ROOM * (high - low)
+            winsorised = np.clip(known, low - room, high + room)
+            spread[j] = winsorised.std() or known.std()
+    return spread.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +170,13 @@ def inject(
     """A copy of ``values`` [n, F] with :data:`FAULTS` faults of a kind, one in each
     part of the stretch.
 
-    ``scale`` [F] is each metric's own. The stretch has :data:`SHORTEST_STRETCH` rows at
-    least. If no fault could be placed, no row is marked.
+    ``scale`` [F] is each metric's own spread in this stream. The stretch has
+    :data:`SHORTEST_STRETCH` rows at least. If no fault could be placed, no row is
+    marked.
     """
     changed = values.copy()
     truth = np.zeros(len(values), np.bool_)
-    moving = np.flatnonzero([_moves(x) for x in values.T])
+    moving = np.flatnonzero([_moves(x) for x in values.T] & (scale > 0))
     part = len(values) // FAULTS
     for k in range(FAULTS if len(moving) else 0):
         for _ in range(_ATTEMPTS):

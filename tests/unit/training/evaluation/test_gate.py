@@ -1,23 +1,37 @@
 """A fit against the plain baselines: the table is kept, a network that is worse is not
-written, and labels count where there are any.
+written, and labels count where there are enough.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from detector.alerting.policy import AlertTuning
 from detector.model.bundle import load_bundle
 from detector.model.onnx_engine import OnnxEngine
+from detector.model.tail import TailFit
 from training.cli import main as training
-from training.evaluation.cases import find_cases, why_no_cases
-from training.evaluation.gate import Candidate, Comparison, compare_candidates
+from training.evaluation.at_budget import AtBudget, FitTail
+from training.evaluation.cases import Basis, find_cases, why_no_cases
+from training.evaluation.gate import (
+    Candidate,
+    Comparison,
+    Result,
+    compare_candidates,
+)
+from training.evaluation.interval import Interval
 from training.evaluation.metrics import average_precision
 from training.fitting import build_bundle as build
-from training.fitting.candidate import compare_with_baselines, open_graph
+from training.fitting.candidate import (
+    compare_with_baselines,
+    open_graph,
+    tail_fitter,
+)
 from training.fitting.export import graph
 from training.history.history import History, Split, load_history, split
 from training.history.labels import marked
@@ -33,13 +47,13 @@ from training.settings import FitSettings
 from training.synthetic.faults import KINDS
 
 
-def rhythm(path: Path, label: bool = False) -> Path:
-    """Two streams whose metrics ride one slow wave; with ``label``, the last rows hold
-    a marked jump.
+def rhythm(path: Path, label: bool = False, streams: str = "ab") -> Path:
+    """Streams whose metrics ride one slow wave; with ``label``, the last rows hold a
+    marked jump.
     """
     rng = np.random.default_rng(0)
     lines = ["timestamp,stream,cpu,mem,io" + (",label" if label else "")]
-    for name in ("a", "b"):
+    for name in streams:
         wave = np.sin(np.arange(1400) / 90)
         for t, w in enumerate(wave):
             bad = 1300 <= t < 1310
@@ -60,9 +74,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> History:
-    return load_history(
-        rhythm(tmp_path_factory.mktemp("labelled") / "h.csv", label=True), 0.6
-    )
+    path = tmp_path_factory.mktemp("labelled") / "h.csv"
+    return load_history(rhythm(path, label=True, streams="abcde"), 0.6)
 
 
 @pytest.fixture(scope="module", params=["gaussian", "pca"])
@@ -77,6 +90,7 @@ def candidate(name: str, step: AnyBaseline, history: History) -> Candidate:
         name,
         open_graph(graph(step), history, step.layout.size),
         first_rows(step, history),
+        tail_fitter(AlertTuning(), None),
     )
 
 
@@ -87,7 +101,7 @@ def splits(history: History) -> list[Split]:
 def held(history: History, *candidates: Candidate) -> Comparison:
     cases = find_cases(history, splits(history), seed=0)
     assert cases is not None
-    return compare_candidates(history, cases, candidates)
+    return compare_candidates(history, cases, candidates, AlertTuning(), seed=0)
 
 
 def test_a_detector_that_forgets_everything_is_worse(
@@ -100,18 +114,127 @@ def test_a_detector_that_forgets_everything_is_worse(
     assert set(outcome.results[0].by_kind) == set(KINDS)
     assert outcome.worse
     assert "is worse than the best baseline, pca" in outcome.sentence
-    assert "beats" in held(history, sound, forgetful).sentence
-    assert not held(history, sound, sound).worse
+    assert "is better than" in held(history, sound, forgetful).sentence
+    alike = held(history, sound, sound)
+    assert not alike.worse
+    assert "is on a par with" in alike.sentence
     assert held(history, forgetful, sound) == outcome
 
 
-def test_labels_are_what_counts_where_there_are_any(
+def test_labels_are_what_counts_where_there_are_enough(
     labelled: History, plain: Candidate
 ) -> None:
     outcome = held(labelled, plain, plain)
-    assert (outcome.basis, outcome.streams, outcome.cases) == ("labels", 2, 2)
-    assert outcome.results[0].recall == 1
+    assert (outcome.basis, outcome.streams, outcome.cases) == ("labels", 5, 5)
+    assert outcome.results[0].told.told_events == 5
     assert outcome.results[0].auc_pr > 0.8
+
+
+def test_labels_of_a_few_streams_decide_nothing_and_faults_are_made(
+    tmp_path: Path,
+) -> None:
+    path = rhythm(tmp_path / "h.csv", label=True, streams="abcd")
+    few = load_history(path, 0.6)
+    cases = find_cases(few, splits(few), seed=0)
+    assert cases is not None
+    assert cases.basis == "faults"
+    assert cases.why == (
+        "only 4 streams have labels in the held-out rows, which is too few to judge "
+        "by: faults made in 4 streams judge instead"
+    )
+
+
+def test_faults_of_a_stream_do_not_depend_on_the_units_of_another(
+    tmp_path: Path,
+) -> None:
+    """Beside a stream in bytes, a percentage is still one."""
+    found = []
+    for unit in (1, 1_048_576):
+        lines = rhythm(tmp_path / "h.csv").read_text().splitlines()
+        cells = [line.split(",") for line in lines]
+        for row in cells[1:]:
+            if row[1] == "b":
+                row[2:] = [f"{float(cell) * unit:.7g}" for cell in row[2:]]
+        text = "\n".join(",".join(row) for row in cells)
+        (tmp_path / "h.csv").write_text(text + "\n")
+        history = load_history(tmp_path / "h.csv", 0.6)
+        cases = find_cases(history, splits(history), seed=0)
+        assert cases is not None
+        found.append([c.rows.values for c in cases.cases if c.number == 0])
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def result(name: str, vus: float, told: int, false_alarms: int = 0) -> Result:
+    at = AtBudget(
+        budget=1.0,
+        threshold=5.0,
+        told=(),
+        events=100,
+        told_events=told,
+        false_alarms=false_alarms,
+        weeks=10.0,
+    )
+    return Result(name, vus, vus, at, {})
+
+
+def outcome(lead: Interval, told_lead: Interval, basis: Basis = "labels") -> Comparison:
+    own = result("lstm", 0.4, 50)
+    rival = result("pca", 0.4 - lead.mean, 50)
+    return Comparison(
+        basis=basis,
+        why="",
+        streams=9,
+        cases=9,
+        results=(own, rival),
+        best_baseline=rival,
+        lead=lead,
+        told_lead=told_lead,
+    )
+
+
+LOWER = Interval(-0.04, -0.06, -0.02, "streams")
+UNSURE = Interval(-0.04, -0.09, 0.01, "streams")
+HIGHER = Interval(0.04, 0.02, 0.06, "streams")
+ALIKE = Interval(0.0, -0.02, 0.02, "streams")
+
+
+def test_better_and_worse_are_said_only_if_the_interval_says_so() -> None:
+    assert outcome(LOWER, ALIKE).worse
+    assert not outcome(UNSURE, ALIKE).worse
+    assert outcome(HIGHER, ALIKE).better
+    assert not outcome(UNSURE, ALIKE).better
+    said = outcome(UNSURE, ALIKE).sentence
+    assert "is on a par with" in said
+    assert "-0.040, 95% interval over streams -0.090 to +0.010, which has 0" in said
+
+
+def test_made_faults_must_show_more_than_labels() -> None:
+    assert not outcome(LOWER, ALIKE, "faults").worse
+
+
+def test_what_ranks_lower_but_tells_more_is_not_worse() -> None:
+    assert not outcome(LOWER, HIGHER).worse
+    assert outcome(LOWER, LOWER).worse
+    assert not outcome(HIGHER, LOWER).better
+
+
+def test_what_exceeds_the_budget_is_not_the_best_baseline(history: History) -> None:
+    sound = candidate("pca", baseline("pca", history, FitSettings()), history)
+    plain = candidate("ewma", baseline("ewma", history, FitSettings()), history)
+
+    def at(threshold: float) -> FitTail:
+        return lambda scores, ticks: TailFit((threshold,), (0.5,), -1.0, 1.0)
+
+    loud = replace(sound, fit_tail=at(1.0))
+    quiet = replace(plain, fit_tail=at(50.0))
+    hasty = AlertTuning(min_gap=1.0, cooldown_ticks=0.0, clear_steps=1, hysteresis=0.0)
+    cases = find_cases(history, splits(history), seed=0)
+    assert cases is not None
+    found = compare_candidates(history, cases, [quiet, loud, quiet], hasty, seed=0)
+    exceeding = {r.name: r.told.exceeds for r in found.results}
+    assert exceeding == {"ewma": False, "pca": True}
+    assert found.best_baseline.name == "ewma"
+    assert found.results[1].vus_pr > found.results[2].vus_pr
 
 
 def test_a_candidate_arrives_at_the_held_out_rows_as_the_daemon_would(

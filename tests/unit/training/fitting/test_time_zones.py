@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from detector.alerting.policy import AlertTuning
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.local_time import UTC
 from detector.model.onnx_engine import OnnxEngine
@@ -24,6 +25,7 @@ from training.evaluation.backtest import backtest, rows_by_stream, tables_for
 from training.evaluation.cases import find_cases
 from training.evaluation.gate import Candidate, Comparison, compare_candidates
 from training.fitting import build_bundle as build
+from training.fitting.candidate import tail_fitter
 from training.fitting.export import AnyStep, verify
 from training.history.history import History, load_history, split
 from training.models.network_input import channels
@@ -101,6 +103,7 @@ def test_candidates_are_compared_in_local_time(
             name,
             OnnxEngine(by_the_hour),
             np.repeat(by_the_hour.initial[None], 2, axis=0),
+            tail_fitter(AlertTuning(), None),
         )
         for name in ("one", "other")
     ]
@@ -108,7 +111,7 @@ def test_candidates_are_compared_in_local_time(
     def tried(of: History) -> Comparison:
         found = find_cases(of, [split(len(s), 0.4, 0.1) for s in of.series], seed=0)
         assert found is not None
-        return compare_candidates(of, found, candidates)
+        return compare_candidates(of, found, candidates, AlertTuning(), seed=0)
 
     assert tried(there) == tried(here)
     assert tried(there) != tried(replace(there, zones=UTC))

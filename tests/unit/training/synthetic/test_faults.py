@@ -9,7 +9,14 @@ import numpy.typing as npt
 import pytest
 
 from training.history.labels import runs
-from training.synthetic.faults import FAULTS, KINDS, SHORTEST_STRETCH, SIZES, inject
+from training.synthetic.faults import (
+    FAULTS,
+    KINDS,
+    SHORTEST_STRETCH,
+    SIZES,
+    inject,
+    own_spread,
+)
 
 F32 = npt.NDArray[np.float32]
 
@@ -98,3 +105,20 @@ def test_only_a_stream_that_moves_gets_faults() -> None:
         assert inject(
             excerpt(SHORTEST_STRETCH), SCALE, kind, 6.0, np.random.default_rng(0)
         ).truth.any()
+
+
+def test_the_spread_is_the_metric_s_own_and_a_broken_reading_does_not_move_it() -> None:
+    values = excerpt()[:, [0, 2, 3]]
+    spread = own_spread(values)
+    assert spread[0] == pytest.approx(np.std(values[:, 0]), rel=0.05)
+    assert spread[1] == 0
+    broken = values.copy()
+    broken[700] = 1e9
+    np.testing.assert_allclose(own_spread(broken)[[0, 2]], spread[[0, 2]], rtol=0.3)
+    np.testing.assert_allclose(own_spread(values * 1e6), spread * 1e6, rtol=1e-5)
+
+
+def test_a_metric_that_moves_once_in_a_while_has_a_spread() -> None:
+    rare = np.zeros((1000, 1), np.float32)
+    rare[::250] = 1
+    assert own_spread(rare)[0] > 0
