@@ -193,6 +193,22 @@ class AnomalyKind(enum.StrEnum):
     TREND = "trend"
 
 
+class RateBound(enum.StrEnum):
+    """What is known of a rate: the rate itself, or which side of it the truth is on."""
+
+    ABOUT = "about"
+    AT_MOST = "at_most"  # history is too short to tell how much rarer it is
+    AT_LEAST = "at_least"  # no lower score was counted
+
+
+@dataclass(frozen=True, slots=True)
+class Rarity:
+    """How often in a week a stream like this reaches a score."""
+
+    per_week: float
+    bound: RateBound = RateBound.ABOUT
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureDeviation:
     """One feature at the time of a decision.
@@ -222,6 +238,7 @@ class Alert:
         at: time of the point that raised this alert.
         confidence: 0 to 1; below 1 for a new stream that training has not seen.
         per_week: how often in a week a stream like this reaches such a score.
+        rate_bound: whether that is the rate, or at most or at least the rate.
         repeats: how many incidents and returns, this one included, have followed each
             other closely since ``repeats_since``.
     """
@@ -238,12 +255,17 @@ class Alert:
     deviations: tuple[FeatureDeviation, ...] = ()
     confidence: float = 1.0
     per_week: float = 0.0
+    rate_bound: RateBound = RateBound.ABOUT
     repeats: int = 1
     repeats_since: float = -math.inf
 
     @property
     def firing(self) -> bool:
         return self.ends_at is None
+
+    @property
+    def rarity(self) -> Rarity:
+        return Rarity(self.per_week, self.rate_bound)
 
 
 @dataclass(frozen=True, slots=True)

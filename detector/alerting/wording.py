@@ -1,11 +1,9 @@
 """Sentences about a point: what was observed and expected, and how rare its score is.
 And one about the fleet: how many alerts its budget allows.
 
-How rare a score is follows from the rate at which the fleet's held-out rows raised
-incidents at it. It is read for this stream: its own offset and its tick are subtracted
-first. Penalties count as settled, so a score at a budget's threshold is as rare as the
-budget. Beyond what was counted it follows the tail fit. It is an order of magnitude and
-worded as one.
+How rare a score is follows from how often the fleet's held-out rows reached it
+(:meth:`detector.pipeline.alerts.AlertComposer.rarity`). It is an order of magnitude and
+worded as one. No rate is named that history can't bear out.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from detector.alerting.incident_rates import FleetRates
-from detector.events import AnomalyKind, FeatureDeviation
+from detector.events import AnomalyKind, FeatureDeviation, Rarity, RateBound
 
 # Name, article and length in weeks, the longest first.
 _YEAR = 365.25 / 7
@@ -60,10 +58,17 @@ def rarity_in_words(per_week: float) -> str:
     return f"once in {count} {name}s" if count > 1 else f"once {article} {name}"
 
 
-def about(per_week: float) -> str:
-    """:func:`rarity_in_words` as an order of magnitude: ``about once in 3 weeks``."""
-    rarity = rarity_in_words(per_week)
-    return f"about {rarity}" if rarity.startswith("once") else rarity
+def how_rare(rarity: Rarity) -> str:
+    """:func:`rarity_in_words` as an order of magnitude, or that nobody can tell.
+
+    ``about once in 3 weeks on this stream``.
+    """
+    if rarity.bound is RateBound.AT_MOST:
+        return "rarer than its history can tell"
+    words = rarity_in_words(rarity.per_week)
+    if rarity.bound is RateBound.AT_LEAST:
+        return f"{words} on this stream, or more often"
+    return f"about {words} on this stream" if words.startswith("once") else words
 
 
 def fleet_in_words(fleet: FleetRates, source: str) -> str:

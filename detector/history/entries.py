@@ -113,13 +113,15 @@ def entry(
 
 def _at_peak(alert: Alert, peak: Peak, composer: AlertComposer) -> Alert:
     threshold = composer.threshold(peak.score, peak.threshold, alert.severity)
+    rarity = composer.rarity(alert.stream, peak.score, peak.row)
     kind = alert.deviations[0].kind if alert.deviations else AnomalyKind.VALUE
     return replace(
         alert,
         at=peak.at,
         score=peak.score,
         threshold=threshold,
-        per_week=composer.incident_rate(peak.score, peak.row),
+        per_week=rarity.per_week,
+        rate_bound=rarity.bound,
         deviations=composer.deviations(
             alert.stream, peak.observed, peak.expected, peak.contribution, kind
         ),

@@ -25,6 +25,7 @@ class TailFit(msgspec.Struct, frozen=True):
         reference_score: the score that
             :data:`~detector.alerting.thresholds.REFERENCE_SHARE` of the fleet's points
             pass; ``usual``. None in bundles without it: their streams get no offset.
+        prior_weeks: stream-weeks that a prior counted as beside them.
         cold_start_offsets: (points a stream has had, score that its threshold is higher
             then), at rising ages; none beyond the last; ``young``.
     """
@@ -37,6 +38,15 @@ class TailFit(msgspec.Struct, frozen=True):
     cold_start_offsets: tuple[tuple[float, float], ...] = msgspec.field(
         default=(), name="young"
     )
+
+    prior_weeks: float = 0.0
+
+    @property
+    def evidence_weeks(self) -> float:
+        """Stream-weeks that the rates rest on. What comes less than once in them is
+        extrapolated.
+        """
+        return self.stream_weeks + self.prior_weeks
 
     @property
     def score_scale(self) -> float:

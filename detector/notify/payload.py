@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from detector.alerting.wording import about, digits, observed_in_words
+from detector.alerting.wording import digits, how_rare, observed_in_words
 from detector.events import Alert, FeatureDeviation, Reason
 from detector.notify.labels import ALERT_NAME, Labelling
 from detector.phrases import duration
@@ -41,7 +41,8 @@ ANNOTATIONS = {
     "reason": "why this notification is sent, see below",
     "score": "the reconstruction error that the threshold applies to",
     "threshold": "what the score is compared with; of the alert's severity",
-    "rate_per_week": "incidents a week at such a score, on a stream like this",
+    "rate_per_week": "how often in a week a stream like this reaches such a score; "
+    "the largest rate that is possible if its history can't tell",
     "confidence": "below 1 for a stream that is not known for long",
     "observed": "values of the metrics that contributed most",
     "expected": "what the network expected in their place",
@@ -165,7 +166,7 @@ def annotations_of(alert: Alert) -> dict[str, str]:
 def _description(alert: Alert, deviations: Sequence[FeatureDeviation]) -> str:
     score = f"Score {alert.score:.2f}, threshold {alert.threshold:.2f}"
     if alert.firing:
-        score += f": {about(alert.per_week)} on this stream"
+        score += f": {how_rare(alert.rarity)}"
     sentences = [observed_in_words(deviations), score]
     if alert.ends_at is not None:
         sentences.append(f"It lasted {duration(alert.ends_at - alert.starts_at)}")

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from detector.alerting.decide import base_offset
 from detector.alerting.policy import AlertPolicy
-from detector.alerting.thresholds import budget_of_effective, offset_for_tick
 from detector.events import (
     ENDS,
     F32,
     Alert,
     AnomalyKind,
     FeatureDeviation,
+    Rarity,
+    RateBound,
     Reason,
     Severity,
 )
 from detector.model.bundle import Bundle, Feature
 from detector.pipeline.observer import ScoredBatch
 from detector.state.decisions import KNOWN_STEPS
+from detector.timestamps import DAY, WEEK
 
 TOP_FEATURES = 5  # features that an alert names at most
 # Seconds after which confidence in a stream that training has not seen is full: by then
 # its state has seen a whole day.
-_FULL_CONFIDENCE = 86_400.0
+_FULL_CONFIDENCE = DAY
+# Weeks that every stream counts as seen for: no rate above one a day is left out.
+_SHORTEST_HISTORY = DAY / WEEK
 
 
 class AlertComposer:
@@ -41,6 +48,7 @@ class AlertComposer:
         severity = Severity(int((batch.before[i] if ended else row)["severity"]))
         score = float(batch.step.score[i])
         threshold = float(batch.decisions.threshold[i])
+        rarity = self.rarity(stream, score, row)
         return Alert(
             partition=batch.partition,
             stream=stream,
@@ -52,7 +60,8 @@ class AlertComposer:
             score=score,
             threshold=self.threshold(score, threshold, severity),
             confidence=_confidence(row),
-            per_week=self.incident_rate(score, row),
+            per_week=rarity.per_week,
+            rate_bound=rarity.bound,
             deviations=self.deviations_at(stream, batch, i),
             repeats=int(row["repeats"]),
             repeats_since=float(row["repeats_since"]),
@@ -72,14 +81,39 @@ class AlertComposer:
         """Name and unit of a stream's feature."""
         return self._bundle.features_of(stream)[index]
 
-    def incident_rate(self, score: float, row: np.void) -> float:
-        """Incidents a week of a stream with this decision row if its threshold were at
-        this score, once alarm penalties have settled.
+    def rarity(self, stream: str, score: float, row: np.void) -> Rarity:
+        """How often a stream with this decision row reaches this score.
+
+        That is how often the fleet's held-out rows did, once what the stream's own
+        offset, its tick and its age add is subtracted. Rates are counted down to the
+        lowest threshold of the tail fit. A rate of less than one in the time that the
+        fleet, or the stream, was seen for is not claimed.
         """
+        tail = self._bundle.manifest.tail
+        steps = np.array([row["steps"]], np.uint32)
         tick = np.array([row["tick"]], np.float64)
-        tick_offset = offset_for_tick(tick, self.policy.tick, self.policy.score_scale)
-        at_fleet = score - float(row["stream_offset"]) - float(tick_offset[0])
-        return budget_of_effective(self._bundle.manifest.tail.rate(at_fleet))
+        offset = float(base_offset(steps, tick, self.policy)[0])
+        at_fleet = score - float(row["stream_offset"]) - offset
+        per_week = tail.rate(at_fleet)
+        weeks = min(tail.evidence_weeks, self._weeks_seen(stream, row))
+        least = 1.0 / max(weeks, _SHORTEST_HISTORY)
+        if per_week < least:
+            return Rarity(least, RateBound.AT_MOST)
+        if at_fleet < tail.thresholds[0]:
+            return Rarity(per_week, RateBound.AT_LEAST)
+        return Rarity(per_week)
+
+    def _weeks_seen(self, stream: str, row: np.void) -> float:
+        """Weeks that the stream was seen for, in training and since."""
+        observed = float(row["observed_seconds"])
+        if row["steps"] < KNOWN_STEPS:
+            return observed / WEEK
+        seen = self._bundle.seen
+        number = self._bundle.rows.get(stream)
+        # without spans, training saw its streams for longer than a week or two
+        if number is None or not len(seen):
+            return math.inf
+        return (observed + float(seen[number])) / WEEK
 
     def deviations_at(
         self, stream: str, batch: ScoredBatch, i: int

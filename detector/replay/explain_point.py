@@ -14,9 +14,9 @@ import numpy as np
 
 from detector.alerting.decide import base_offset
 from detector.alerting.policy import AlertPolicy, AlertTuning
-from detector.alerting.wording import about, observed_in_words
+from detector.alerting.wording import how_rare, observed_in_words
 from detector.errors import DataError
-from detector.events import FeatureDeviation, Phase, Reason
+from detector.events import FeatureDeviation, Phase, Rarity, Reason
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.settings import ModelSettings
@@ -48,7 +48,7 @@ class Point:
 
     Attributes:
         row: its stream's decision row after it.
-        per_week: incidents a week if the threshold were at this score.
+        rarity: how often its stream reaches this score.
         unchanged_for: seconds for which the feature that contributed most has had this
             value.
     """
@@ -59,7 +59,7 @@ class Point:
     threshold: float
     reason: Reason
     row: np.void
-    per_week: float
+    rarity: Rarity
     deviations: Sequence[FeatureDeviation]
     unchanged_for: float = 0.0
 
@@ -164,7 +164,7 @@ def _point(
         threshold=float(batch.decisions.threshold[i]),
         reason=Reason(batch.decisions.reason[i]),
         row=row,
-        per_week=alerts.incident_rate(score, row),
+        rarity=alerts.rarity(stream, score, row),
         deviations=alerts.deviations_at(stream, batch, i),
         unchanged_for=float(last.unchanged_for[top]),
     )
@@ -183,15 +183,12 @@ def explained(point: Point, policy: AlertPolicy) -> str:
         for d in point.deviations
         if d.contribution >= _SHOWN_SHARE
     )
-    # rates are counted down to a threshold; below it they are those of that threshold
-    at_least = ", or more often" if point.score < point.threshold else ""
     fires = point.row["phase"] == Phase.FIRING
     verdict = "It fires" if fires else "It does not fire"
     return "\n".join(
         [
             f"{point.stream} at {_moment(point.at)}: {observed}{_unchanged(point)}.",
-            f"Score {point.score:.2f}: a threshold there would raise an incident"
-            f" {about(point.per_week)} on this stream{at_least}."
+            f"Score {point.score:.2f}: {how_rare(point.rarity)}."
             f" Shares of the error: {shares or 'none'}.",
             f"Threshold {point.threshold:.2f}: {_parts(point, policy)}.",
             f"{verdict}: {_because(point, policy)}.",

@@ -181,7 +181,7 @@ def _tail(
         return tail_fit(thresholds, found, weeks)
     known = prior.incidents_at(thresholds, held_out.tick)
     tail = tail_fit(thresholds, found + known, weeks + prior.weeks)
-    return replace(tail, stream_weeks=weeks)
+    return replace(tail, stream_weeks=weeks, prior_weeks=prior.weeks)
 
 
 def cold_start_offsets(

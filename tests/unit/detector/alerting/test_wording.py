@@ -9,6 +9,7 @@ import pytest
 from detector.alerting.incident_rates import FleetRates, IncidentRates, fleet_rates
 from detector.alerting.wording import (
     fleet_in_words,
+    how_rare,
     observed_in_words,
     rarity_in_words,
     rate_in_words,
@@ -16,6 +17,8 @@ from detector.alerting.wording import (
 from detector.events import (
     AnomalyKind,
     FeatureDeviation,
+    Rarity,
+    RateBound,
     Reason,
 )
 from detector.notify.payload import annotations_of
@@ -39,6 +42,19 @@ from tests.unit.detector.notify.alerts import fired
 )
 def test_rarity_is_in_spans_that_people_use(per_week: float, words: str) -> None:
     assert rarity_in_words(per_week) == words
+
+
+@pytest.mark.parametrize(
+    ("rarity", "words"),
+    [
+        (Rarity(1 / 3), "about once in 3 weeks on this stream"),
+        (Rarity(1 / 3, RateBound.AT_MOST), "rarer than its history can tell"),
+        (Rarity(7.0, RateBound.AT_LEAST), "once a day on this stream, or more often"),
+        (Rarity(1000.0), "more than once an hour"),
+    ],
+)
+def test_no_more_is_said_than_history_can_tell(rarity: Rarity, words: str) -> None:
+    assert how_rare(rarity) == words
 
 
 @pytest.mark.parametrize(

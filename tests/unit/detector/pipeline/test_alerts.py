@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from detector.alerting.thresholds import effective_budget
 from detector.events import (
     AnomalyKind,
+    Rarity,
+    RateBound,
     Reason,
     Severity,
 )
@@ -17,11 +19,14 @@ from detector.model.bundle import Bundle
 from detector.pipeline.alerts import TOP_FEATURES
 from detector.pipeline.causes import CauseClassifier, StepInput
 from detector.state.decisions import fresh_decisions
+from detector.timestamps import WEEK
 from tests.fakes import columns, fake_bundle
 from tests.unit.detector.pipeline.stage import (
     RestlessEngine,
     Stage,
 )
+
+SCORE = 4.5  # of which the fake's tail fit says that it comes 0.6 times a week
 
 
 def test_an_alert_has_observed_and_expected_values_by_contribution(
@@ -57,14 +62,69 @@ def test_a_score_is_more_frequent_on_a_faster_stream(
     bundle: Bundle,
 ) -> None:
     pipeline = Stage(bundle).pipeline
-    row = fresh_decisions(1)[0]
+    row = fresh_decisions(1, known=True)[0]
     rates = []
     for tick in (60.0, 6.0):
         row["tick"] = tick
-        rates.append(pipeline.alerts.incident_rate(8.0, row))
-    assert effective_budget(rates[1]) == pytest.approx(
-        10 * effective_budget(rates[0]), rel=0.01
+        rates.append(pipeline.alerts.rarity("s", SCORE, row))
+    assert [rate.bound for rate in rates] == [RateBound.ABOUT] * 2
+    assert rates[1].per_week == pytest.approx(10 * rates[0].per_week, rel=0.01)
+
+
+def test_a_young_stream_claims_no_rarity_beyond_its_age(bundle: Bundle) -> None:
+    alerts = Stage(bundle).pipeline.alerts
+    row = fresh_decisions(1)[0]
+    row["tick"] = bundle.manifest.tick_interval
+    row["steps"] = 50_000
+    found = []
+    for weeks in (0.0, 0.5, 2.0, 200.0):
+        row["observed_seconds"] = weeks * WEEK
+        found.append(alerts.rarity("s", SCORE, row))
+    tail = bundle.manifest.tail
+    assert found[0] == Rarity(7.0, RateBound.AT_MOST)
+    assert found[1] == Rarity(2.0, RateBound.AT_MOST)
+    assert found[3] == Rarity(tail.rate(SCORE))
+    rarest = alerts.rarity("s", 1e3, row)
+    assert rarest == Rarity(1 / tail.evidence_weeks, RateBound.AT_MOST)
+
+
+def test_a_stream_that_training_saw_counts_its_training(bundle: Bundle) -> None:
+    known = dataclasses.replace(
+        bundle,
+        rows={"s": 0},
+        trained=np.zeros((1, 2), np.float32),
+        seen=np.array([0.5 * WEEK]),
     )
+    alerts = Stage(known).pipeline.alerts
+    row = fresh_decisions(1, known=True)[0]
+    row["tick"] = bundle.manifest.tick_interval
+    row["observed_seconds"] = 0.5 * WEEK
+    assert alerts.rarity("s", SCORE, row) == Rarity(1.0, RateBound.AT_MOST)
+    without_spans = dataclasses.replace(known, seen=np.zeros(0))
+    alerts = Stage(without_spans).pipeline.alerts
+    assert alerts.rarity("s", SCORE, row).bound is RateBound.ABOUT
+
+
+def test_below_what_was_counted_a_rate_is_at_least(bundle: Bundle) -> None:
+    alerts = Stage(bundle).pipeline.alerts
+    tail = bundle.manifest.tail
+    row = fresh_decisions(1, known=True)[0]
+    row["tick"] = bundle.manifest.tick_interval
+    found = alerts.rarity("s", tail.thresholds[0] - 1, row)
+    assert found.bound is RateBound.AT_LEAST
+    assert found.per_week == pytest.approx(tail.rates[0])
+
+
+def test_what_a_short_past_adds_to_a_score_is_not_rarity(bundle: Bundle) -> None:
+    alerts = Stage(bundle).pipeline.alerts
+    young = fresh_decisions(1)[0]
+    young["tick"] = bundle.manifest.tick_interval
+    young["steps"] = 200
+    young["observed_seconds"] = 200 * WEEK
+    known = fresh_decisions(1, known=True)[0]
+    known["tick"] = bundle.manifest.tick_interval
+    rates = [alerts.rarity("s", SCORE, row).per_week for row in (young, known)]
+    assert rates[0] > 1.5 * rates[1]
 
 
 def test_a_flatline_that_is_anomalous_by_its_value_too_is_one_of_value() -> None:

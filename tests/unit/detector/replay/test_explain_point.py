@@ -9,7 +9,7 @@ import dataclasses
 import pytest
 
 from detector.alerting.policy import AlertTuning, alert_policy
-from detector.events import FeatureDeviation, Phase, Reason
+from detector.events import FeatureDeviation, Phase, Rarity, Reason
 from detector.replay.explain_point import Point, explained
 from detector.state.decisions import fresh_decisions
 from tests.fakes import TAIL
@@ -34,7 +34,7 @@ def point(reason: Reason = Reason.BELOW_THRESHOLD, **row: float) -> Point:
         threshold=3.0,
         reason=reason,
         row=decision,
-        per_week=1 / 3,
+        rarity=Rarity(1 / 3),
         deviations=OBSERVED,
     )
 
