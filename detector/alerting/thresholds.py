@@ -96,9 +96,6 @@ _SHORTEST_TICK = 1e-3
 # The largest ratio of the fleet's tick to a stream's that moves its threshold.
 _MAX_TICK_RATIO = 1e3
 
-# Newton steps of :func:`budget_of_effective`; more change nothing in float64.
-_NEWTON_STEPS = 8
-
 
 # -- budget and penalties --------------------------------------------------------------
 
@@ -109,23 +106,6 @@ def effective_budget(per_week: float) -> float:
     With the penalty in its equilibrium, incidents then come at ``per_week``.
     """
     return per_week * math.exp(FEEDBACK * min(1.0, per_week))
-
-
-def budget_of_effective(per_week: float) -> float:
-    """The inverse of :func:`effective_budget`.
-
-    A threshold that starts with ``per_week`` incidents has this many in the end.
-    """
-    above_one = per_week * math.exp(-FEEDBACK)
-    if above_one >= 1.0:
-        return above_one
-    # solves b exp(FEEDBACK b) = per_week by Newton's method, which converges from above
-    # because the function is convex
-    budget = min(per_week, 1.0)
-    for _ in range(_NEWTON_STEPS):
-        residual = budget - per_week * math.exp(-FEEDBACK * budget)
-        budget -= residual / (1.0 + FEEDBACK * budget)
-    return budget
 
 
 def penalty_per_incident(per_week: float, scale: float) -> float:

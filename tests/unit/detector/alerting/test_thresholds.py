@@ -25,8 +25,6 @@ from detector.alerting.thresholds import (
     MAX_OFFSET,
     PENALTY_MEMORY,
     REFERENCE_SHARE,
-    budget_of_effective,
-    effective_budget,
     false_alarm_weight,
     penalty_for_short_history,
 )
@@ -360,12 +358,3 @@ def test_a_short_history_starts_with_part_of_the_penalty() -> None:
         np.array([0.0, WEEK / 4, WEEK, 9 * WEEK]), 4, 0.8
     ).tolist() == pytest.approx([0.8, 0.6, 0.0, 0.0])
     assert penalty_for_short_history(np.zeros(0), 2, 0.8).tolist() == [0.0, 0.0]
-
-
-@pytest.mark.parametrize("budget", [0.01, 0.1, 0.5, 0.99, 1.0, 3.0, 10.0, 100.0])
-def test_the_effective_budget_has_an_inverse(
-    budget: float,
-) -> None:
-    assert budget_of_effective(effective_budget(budget)) == pytest.approx(
-        budget, rel=1e-6
-    )
