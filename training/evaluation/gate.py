@@ -104,19 +104,21 @@ class Comparison:
         return ranks_worse and self.told_lead.mean <= 0
 
     @property
+    def verdict(self) -> str:
+        """``better than``, ``worse than``, or ``on a par with`` the rival."""
+        if self.better:
+            return "better than"
+        return "worse than" if self.worse else "on a par with"
+
+    @property
     def sentence(self) -> str:
         """The verdict, with the intervals that it rests on."""
         own = self.results[0]
         rival = self.best_baseline
-        verdict = "is on a par with"
-        if self.better:
-            verdict = "is better than"
-        elif self.worse:
-            verdict = "is worse than"
         ranking = _in_words(self.lead, 3, ("higher", "lower"))
         telling = _in_words(self.told_lead, 2, ("more", "fewer"))
         return (
-            f"{own.name} {verdict} the best baseline, {rival.name}. "
+            f"{own.name} is {self.verdict} the best baseline, {rival.name}. "
             f"It ranks {own.vus_pr:.3f} against {rival.vus_pr:.3f} (VUS-PR): {ranking}. "
             f"At a budget of {own.told.budget:g} a week it tells {_count(own)} events "
             f"against {_count(rival)}: {telling}"

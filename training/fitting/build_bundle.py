@@ -36,9 +36,24 @@ from training.fitting.candidate import (
     fit_model,
     open_graph,
 )
-from training.fitting.export import archived, graph, staged, verify, write_files
+from training.fitting.export import (
+    archived,
+    graph,
+    refuse_existing,
+    staged,
+    swap,
+    verify,
+    write_files,
+)
 from training.fitting.pretrained import pretrained_for
-from training.fitting.provenance import provenance
+from training.fitting.provenance import STATED, libraries, provenance
+from training.fitting.refused import (
+    FIT_DIGEST,
+    drop_refused,
+    find_refused,
+    fit_digest,
+    keep_refused,
+)
 from training.fitting.train import ReportLoss
 from training.history.history import History, Split
 from training.models.multivariate import Fitted
@@ -55,11 +70,14 @@ class Built:
 
     Attributes:
         tail: the tail fit in its manifest.
-        parity: largest relative difference of a score between torch and the graph.
+        parity: largest relative difference of a score between torch and the graph; None
+            if the bundle was taken from ``taken_from``.
+        taken_from: where the bundle of an earlier, refused fit waited.
     """
 
     tail: TailFit
-    parity: float
+    parity: float | None
+    taken_from: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +116,15 @@ def build(
     detector compares with the baselines, or why it could not be compared, before
     anything is refused. Raises TrainingError for a network that is worse than a
     baseline unless the settings allow it, and for ``lean`` if there is nothing to omit.
+
+    A bundle that is refused waits beside ``out``. If the settings allow it, and data
+    and settings are the same, it is taken from there without a second fit.
     """
     _refuse_lean(history, settings)
+    if settings.allow_worse:
+        taken = _take_refused(history, settings, out, force)
+        if taken is not None:
+            return taken
     history = replace(history, zones=zones_of(settings.timezone))
     splits = history.splits(settings.fit_share, settings.validation_share)
     with staged(out, force) as stage:
@@ -119,7 +144,26 @@ def build(
         }
         write_files(stage, files, _manifest(fit, found, comparison))
         parity = _verify(stage, fit)
+        if not settings.allow_worse:
+            _refuse_worse(model, comparison, stage, out)
+    drop_refused(out)
     return Built(found.tail, parity)
+
+
+def _take_refused(
+    history: History,
+    settings: FitSettings,
+    out: Path,
+    force: bool,
+) -> Built | None:
+    """Put the bundle that waits for ``out`` in its place; None if none does."""
+    digest = fit_digest(history, settings, libraries())
+    bundle = find_refused(out, digest)
+    if bundle is None:
+        return None
+    refuse_existing(out, force)
+    swap(bundle.path, out)
+    return Built(bundle.manifest.tail, None, bundle.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +195,7 @@ class _Scores:
 def _compare(
     fit: _Fit, prior: Prior | None, report_comparison: ReportComparison
 ) -> Comparison | None:
-    """Compare with the baselines. Raises TrainingError as :func:`build` does."""
+    """Compare with the baselines, and report it."""
     comparison = compare_with_baselines(
         fit.model,
         fit.graph,
@@ -161,8 +205,6 @@ def _compare(
         prior,
     )
     report_comparison(comparison or why_no_cases(fit.history, fit.splits))
-    if not fit.settings.allow_worse:
-        _refuse_worse(fit.model, comparison)
     return comparison
 
 
@@ -222,14 +264,29 @@ def _refuse_lean(history: History, settings: FitSettings) -> None:
     )
 
 
-def _refuse_worse(model: FittedModel, comparison: Comparison | None) -> None:
-    """Raises TrainingError if the model is a network that a baseline beats."""
+def _refuse_worse(
+    model: FittedModel,
+    comparison: Comparison | None,
+    stage: Path,
+    out: Path,
+) -> None:
+    """Raises TrainingError if the model is a network that a baseline beats.
+
+    The finished bundle in ``stage`` then waits beside ``out``.
+    """
     if model.fitted is None or comparison is None or not comparison.worse:
         return
+    kept = keep_refused(stage, out)
+    again = "write it all the same with --allow-worse"
+    if kept is not None:
+        again = (
+            f"take it as it is: the bundle waits in {kept}, with its report, and the "
+            "same command with --allow-worse puts it in place without a second fit"
+        )
     raise TrainingError(
-        f"{comparison.sentence}; nothing was written: give it more history or --steps, "
-        f"fit the baseline with --detector {comparison.best_baseline.name}, "
-        "or write it all the same with --allow-worse"
+        f"{comparison.sentence}; nothing was written to {out}: give it more history or "
+        f"--steps, or fit the baseline with --detector {comparison.best_baseline.name}, "
+        f"or {again}"
     )
 
 
@@ -295,6 +352,16 @@ def _manifest(fit: _Fit, found: Calibration, comparison: Comparison | None) -> M
         warm_up=settings.warm_up,
         tail=found.tail,
         files={},
-        provenance=provenance(history, settings, model.fitted, comparison),
+        provenance=_provenance(fit, comparison),
         timezone=settings.timezone,
     )
+
+
+def _provenance(fit: _Fit, comparison: Comparison | None) -> dict[str, object]:
+    """The same whether a worse network is allowed or not: a bundle that is refused may
+    be taken later.
+    """
+    origin = provenance(fit.history, fit.settings, fit.model.fitted, comparison)
+    settings = fit.settings.model_dump(exclude={*STATED, "allow_worse"})
+    digest = fit_digest(fit.history, fit.settings, libraries())
+    return {**origin, "settings": settings, FIT_DIGEST: digest}

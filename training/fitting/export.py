@@ -144,7 +144,7 @@ def staged(out: Path, force: bool) -> Iterator[Path]:
     try:
         yield stage
         stage.chmod(0o755)
-        _swap(stage, out)
+        swap(stage, out)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -186,7 +186,8 @@ def refuse_existing(out: Path, force: bool) -> None:
         )
 
 
-def _swap(stage: Path, out: Path) -> None:
+def swap(stage: Path, out: Path) -> None:
+    """Put ``stage`` in the place of ``out``; ``out`` is as before if that fails."""
     old = stage.with_name(f"{stage.name}-old")
     if out.exists():
         out.rename(old)

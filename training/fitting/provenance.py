@@ -33,11 +33,12 @@ def provenance(
         "settings": settings.model_dump(exclude=STATED),
         **({} if fitted is None else _course(fitted)),
         "held_out": None if comparison is None else _recorded(comparison),
-        "libraries": _libraries(),
+        "libraries": libraries(),
     }
 
 
-def _libraries() -> dict[str, str]:
+def libraries() -> dict[str, str]:
+    """The versions that a fit's numbers depend on."""
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
@@ -65,6 +66,7 @@ def _course(fitted: Fitted) -> dict[str, object]:
 def _recorded(comparison: Comparison) -> dict[str, object]:
     return {
         "basis": comparison.basis,
+        "verdict": comparison.verdict,
         "streams": comparison.streams,
         "cases": comparison.cases,
         "best_baseline": comparison.best_baseline.name,

@@ -75,10 +75,13 @@ def bundle_lines(
         f"initial thresholds by budget: {thresholds}"
         f" (from {tail.stream_weeks:.3g} stream-weeks of held-out rows)"
     )
-    yield (
-        f"opened as the daemon opens it: equal to torch within {built.parity:.1g}"
-        f" on {len(history.series):,} streams"
-    )
+    if built.taken_from is not None:
+        yield f"taken from {built.taken_from}: same data, settings and code; not fitted again"
+    else:
+        yield (
+            f"opened as the daemon opens it: equal to torch within {built.parity:.1g}"
+            f" on {len(history.series):,} streams"
+        )
     yield f"bundle: {out}   report: {out / 'report.html'}"
     # the bare word is the built-in bundle
     named = f"./{out}" if str(out) == BUILTIN.name else out

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from detector.alerting.policy import AlertTuning
-from detector.model.bundle import load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
-from training.cli import main as training
 from training.evaluation.at_budget import AtBudget, FitTail
 from training.evaluation.cases import Basis, find_cases, why_no_cases
 from training.evaluation.gate import (
@@ -26,9 +23,7 @@ from training.evaluation.gate import (
 )
 from training.evaluation.interval import Interval
 from training.evaluation.metrics import average_precision
-from training.fitting import build_bundle as build
 from training.fitting.candidate import (
-    compare_with_baselines,
     open_graph,
     tail_fitter,
 )
@@ -36,7 +31,6 @@ from training.fitting.export import graph
 from training.history.history import History, Split, load_history, split
 from training.history.labels import marked
 from training.models.baselines import (
-    BASELINES,
     AnyBaseline,
     Baseline,
     baseline,
@@ -284,38 +278,3 @@ def test_the_reason_is_that_nothing_moves_and_not_too_few_rows(
     assert said.startswith(
         "the labels mark all held-out rows of a stream or none, and no metric moves"
     )
-
-
-def test_a_worse_network_is_written_only_if_allowed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kept: list[Comparison | None] = []
-
-    def compared(*given: Any) -> Comparison | None:
-        """The second fit is the first one again."""
-        kept.extend([] if kept else [compare_with_baselines(*given)])
-        return kept[0]
-
-    monkeypatch.setattr(build, "compare_with_baselines", compared)
-    arguments = [
-        "fit",
-        "--data",
-        str(rhythm(tmp_path / "h.csv")),
-        "--out",
-        str(tmp_path / "b"),
-        "--steps",
-        "1",
-        "--hidden",
-        "2",
-    ]
-    assert training(arguments) == 2
-    shown = capsys.readouterr()
-    assert "is worse than the best baseline" in shown.err
-    assert "--allow-worse" in shown.err
-    assert all(f"  {name}" in shown.out for name in ("lstm", *BASELINES))
-    assert not (tmp_path / "b").exists()
-    assert training([*arguments, "--allow-worse"]) == 0
-    recorded = load_bundle(tmp_path / "b").manifest.provenance["held_out"]
-    assert set(recorded["detectors"]) == {"lstm", *BASELINES}
-    assert set(recorded["detectors"]["lstm"]["vus_pr_by_kind"]) == set(KINDS)
-    assert "Against the plain baselines" in (tmp_path / "b/report.html").read_text()
