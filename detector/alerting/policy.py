@@ -27,6 +27,12 @@ from detector.timestamps import DAY, HOUR
 CRITICAL_SHARE = 0.1
 
 
+#: Share of the step up to the critical threshold from which a score is far over its
+#: own. What bounds repeats is the budget of false alarms, and chance seldom gets that
+#: far: at half the step, incidents are sqrt(10) times as rare as the budget.
+FAR_SHARE = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class AlertTuning:
     """What the operator chooses; the defaults are those of the daemon and of the fit.
@@ -116,6 +122,15 @@ class AlertPolicy:
     cold_start_offsets: tuple[float, ...] = ()
     reference_score: float = np.nan
     score_scale: float = 1.0
+
+    @property
+    def far_above(self) -> float:
+        """Score, from the threshold up to where a score is far over it.
+
+        At the largest budgets, both thresholds are the lowest that was counted; the
+        step then counts as one scale.
+        """
+        return FAR_SHARE * max(self.critical_above, self.score_scale)
 
 
 def fleet_thresholds(tuning: AlertTuning, tail: TailFit) -> FleetThresholds:

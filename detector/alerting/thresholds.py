@@ -20,8 +20,10 @@ below are added to the fleet's threshold, in scales.
   factor.
 - **False alarms.** The budget counts false alarms, but nobody labels incidents. Chance
   seldom exceeds a threshold by much: under an exponential tail the margin is
-  exponential with a mean of one scale. So an incident counts 2 exp(-margin / scale).
-  That is 1 on average if all incidents are chance, and almost 0 for an outage.
+  exponential with a mean of one scale. So an incident counts 2 exp(-margin / scale),
+  which is 1 on average if all incidents are chance. One that is far over the threshold
+  (:mod:`detector.alerting.decide`) counts nothing, and the others a little more, so the
+  mean stays 1. Large outages never raise the threshold that the next one meets.
 - **Tick.** Chance acts per point. A stream with a tenth of the fleet's tick has ten
   times as many points a week, so its threshold is ln(10) scales higher. A longer tick
   moves nothing: fewer points are no reason to alert on less.
@@ -114,16 +116,18 @@ def penalty_per_incident(per_week: float, scale: float) -> float:
     return FEEDBACK * scale * weeks_of_memory / max(1.0, per_week)
 
 
-def false_alarm_weight(margin: F32, scale: float) -> F32:
+def false_alarm_weight(margin: F32, scale: float, far: float = math.inf) -> F32:
     """What an incident counts for as a false alarm, float32 [B].
 
-    ``margin`` [B] is the largest distance of its score over the threshold. The weight
-    is 1 on average if chance makes the incidents.
+    ``margin`` [B] is the largest distance of its score over the threshold; from ``far``
+    on it counts nothing. The weight is 1 on average if chance makes the incidents.
     """
     rate = np.float32(-1.0 / scale)
     over = np.maximum(margin, 0.0)
-    weight = 2.0 * np.exp(over * rate)
-    return np.asarray(weight, np.float32)
+    # the mean of exp(-margin / scale) up to `far`, under an exponential tail
+    mean = 0.5 * -math.expm1(-2.0 * far / scale)
+    weight = np.where(over < far, np.exp(over * rate) / mean, 0.0)
+    return weight.astype(np.float32)
 
 
 def penalty_for_short_history(seen: F64, known: int, initial: float) -> F32:

@@ -27,11 +27,6 @@ _PEAK_MEMORY = HOUR
 # Ticks. The shortest time to expiry, so that streams with slow ticks can recover.
 _MIN_INCIDENT_TICKS = 24
 
-# Share of the step up to the critical threshold from which a score is far over its own.
-# What bounds repeats is the budget of false alarms, and chance seldom gets that far: at
-# half the step, incidents are sqrt(10) times as rare as the budget.
-_FAR_SHARE = 0.5
-
 # Ticks from the last score over the clearing threshold to the end of an incident. By
 # judgement: a score that is smoothed over some points may dip for as long.
 _CALM_TICKS = 6
@@ -213,7 +208,7 @@ def _is_far(points: Points, policy: AlertPolicy) -> Bools:
     margin = points.scores - points.threshold
     has_told = before["incidents"] > 0
     is_as_extreme = has_told & (margin >= before["peak_margin"])
-    is_far: Bools = margin >= _FAR_SHARE * policy.critical_above
+    is_far: Bools = margin >= policy.far_above
     return is_far | is_as_extreme
 
 
@@ -329,7 +324,8 @@ def _close(
     after["ended"] = np.where(moves.ends, points.times, before["ended"])
     last_severity = np.where(moves.ends, before["severity"], before["last_severity"])
     after["last_severity"] = last_severity
-    weight = false_alarm_weight(before["peak_margin"], policy.score_scale)
+    margin = before["peak_margin"]
+    weight = false_alarm_weight(margin, policy.score_scale, policy.far_above)
     penalty = np.float32(policy.alarm_penalty) * weight
     after["alarm_penalty"] += np.where(moves.ends, penalty, np.float32(0))
 
