@@ -38,10 +38,11 @@ _AROUND = 5
 # more of them than chance makes of the budget: three deviations.
 _EXCEEDS = 2.0
 _DEVIATIONS = 3.0
-# Rows of one stretch, and stretches, that are calibrated on at most: minutes of work
-# are not worth a finer count.
-_STRETCH = 1500
-_STRETCHES = 64
+# Rows are calibrated on in stretches, side by side, because a long walk of few rows is
+# slow. A stretch is several times the longest gap between two incidents, 144 ticks.
+_STRETCH = 500
+# Stretches that are calibrated on at most, evenly over all.
+_STRETCHES = 192
 # A score after a stream's last point.
 _NOTHING = -1e6
 

@@ -1,9 +1,9 @@
 """The detector against the plain baselines on held-out rows: a network that does not
 beat them is not worth its weight.
 
-Theory of operation. All candidates are exported graphs. Each steps a bounded number of
-streams through the same rows: first a few thousand before the held-out rows, to reach
-the state that the daemon would have there, then the cases
+Theory of operation. The detector is the exported graph. Each candidate steps a bounded
+number of streams through the same rows: first a few thousand before the held-out rows,
+to reach the state that the daemon would have there, then the cases
 (:mod:`training.evaluation.cases`).
 
 Two things are measured. How a score *ranks* is the volume under the precision-recall

@@ -18,11 +18,12 @@ from training.evaluation.at_budget import FitTail
 from training.evaluation.cases import find_cases
 from training.evaluation.gate import Candidate, Comparison, compare_candidates
 from training.fitting.calibrate import HeldOut, Prior, calibrate
-from training.fitting.export import AnyStep, graph
+from training.fitting.export import AnyStep
 from training.fitting.pretrained import Pretrained
 from training.fitting.train import ReportLoss, Weights, fit
 from training.history.history import History, Split
 from training.models import baselines, multivariate, univariate
+from training.models.module_engine import ModuleEngine
 from training.models.multivariate import HIDDEN_MANY, AutoencoderStep, Fitted
 from training.models.network_input import channels
 from training.models.shapes import BOOKS
@@ -183,11 +184,9 @@ def compare_with_baselines(
         if kind != settings.detector:
             plain = settings.model_copy(update={"detector": kind})
             rival = _fit_baseline(history, plain)
-            size = rival.step.layout.size
-            engine = open_graph(graph(rival.step), history, size)
             candidate = Candidate(
                 kind,
-                engine,
+                ModuleEngine(rival.step),
                 rival.first,
                 plain_tail,
             )
