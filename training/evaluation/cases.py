@@ -203,35 +203,13 @@ def _copies(
     """
     buffer = min(_BUFFER, len(rows) // _ROWS_PER_BUFFER)
     nowhere = np.zeros(len(rows), np.bool_)
-    cases = [
-        Case(
-            number,
-            "",
-            rows,
-            nowhere,
-            buffer,
-        )
-    ]
+    cases = [Case(number, "", rows, nowhere, buffer)]
     for k, kind in enumerate(KINDS):
         for grade, size in enumerate(SIZES):
             rng = np.random.default_rng((seed, number, k, grade))
-            copy = inject(
-                rows.values,
-                spread,
-                kind,
-                size,
-                rng,
-            )
+            copy = inject(rows.values, spread, kind, size, rng)
             faulty = replace(rows, values=copy.values)
-            cases.append(
-                Case(
-                    number,
-                    kind,
-                    faulty,
-                    copy.truth,
-                    buffer,
-                )
-            )
+            cases.append(Case(number, kind, faulty, copy.truth, buffer))
     return cases
 
 

@@ -121,10 +121,8 @@ def build(
     and settings are the same, it is taken from there without a second fit.
     """
     _refuse_lean(history, settings)
-    if settings.allow_worse:
-        taken = _take_refused(history, settings, out, force)
-        if taken is not None:
-            return taken
+    if taken := _take_refused(history, settings, out, force):
+        return taken
     history = replace(history, zones=zones_of(settings.timezone))
     splits = history.splits(settings.fit_share, settings.validation_share)
     with staged(out, force) as stage:
@@ -136,12 +134,8 @@ def build(
         comparison = _compare(fit, prior, report_comparison)
         scores = _score(fit)
         found = _calibrate(fit, scores, prior)
-        findings = _findings(fit, scores, found, comparison)
-        files = {
-            GRAPH: data,
-            STREAMS: _streams(history, model, scores),
-            REPORT: render(findings),
-        }
+        report = render(_findings(fit, scores, found, comparison))
+        files = {GRAPH: data, STREAMS: _streams(fit, scores), REPORT: report}
         write_files(stage, files, _manifest(fit, found, comparison))
         parity = _verify(stage, fit)
         if not settings.allow_worse:
@@ -156,7 +150,11 @@ def _take_refused(
     out: Path,
     force: bool,
 ) -> Built | None:
-    """Put the bundle that waits for ``out`` in its place; None if none does."""
+    """Put the bundle that waits for ``out`` in its place; None if none does, or if it
+    may not be taken.
+    """
+    if not settings.allow_worse:
+        return None
     digest = fit_digest(history, settings, libraries())
     bundle = find_refused(out, digest)
     if bundle is None:
@@ -318,10 +316,10 @@ def _scores_of_new_streams(
     return score_streams(engine, unseen, first, history.local_times).scores
 
 
-def _streams(history: History, model: FittedModel, scores: _Scores) -> bytes:
+def _streams(fit: _Fit, scores: _Scores) -> bytes:
     """``streams.npz``: what the daemon starts each stream from."""
-    series = history.series
-    first = model.first
+    series = fit.history.series
+    first = fit.model.first
     begin_alike = bool((first == first[0]).all())
     seen = [s.times[-1] - s.times[0] + s.tick for s in series]
     return archived(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,35 +169,34 @@ def compare_with_baselines(
     cases = find_cases(history, splits, settings.seed)
     if cases is None:
         return None
-    own = open_graph(data, history, model.step.layout.size)
-    plain_tail = tail_fitter(settings.alerting, None)
-    own_tail = tail_fitter(settings.alerting, prior)
-    candidates = [
-        Candidate(
-            settings.detector,
-            own,
-            model.first,
-            own_tail,
-        )
-    ]
+    own = Candidate(
+        settings.detector,
+        open_graph(data, history, model.step.layout.size),
+        model.first,
+        tail_fitter(settings.alerting, prior),
+    )
+    return compare_candidates(
+        history,
+        cases,
+        [own, *_baselines_beside(history, settings)],
+        settings.alerting,
+        settings.seed,
+    )
+
+
+def _baselines_beside(history: History, settings: FitSettings) -> Iterator[Candidate]:
+    """All baselines but the detector itself."""
+    fit_tail = tail_fitter(settings.alerting, None)
     for kind in baselines.BASELINES:
         if kind != settings.detector:
             plain = settings.model_copy(update={"detector": kind})
             rival = _fit_baseline(history, plain)
-            candidate = Candidate(
+            yield Candidate(
                 kind,
                 ModuleEngine(rival.step),
                 rival.first,
-                plain_tail,
+                fit_tail,
             )
-            candidates.append(candidate)
-    return compare_candidates(
-        history,
-        cases,
-        candidates,
-        settings.alerting,
-        settings.seed,
-    )
 
 
 def tail_fitter(tuning: AlertTuning, prior: Prior | None) -> FitTail:

@@ -22,11 +22,7 @@ from detector.events import F32, F64
 from detector.model.local_time import UTC, Zones
 from training.errors import TrainingError
 from training.history.labels import Labels, label_column
-from training.history.notes import (
-    notes_on_calibration,
-    notes_on_metrics,
-    notes_on_time,
-)
+from training.history.notes import notes_on
 from training.history.reading import read_streams, usable
 
 # Scales to which a value is clipped.
@@ -155,13 +151,7 @@ def load_history(
         series=tuple(series),
         tick=float(np.median([s.tick for s in series])),
         digest=digest.hexdigest(),
-        notes=(
-            *left_out,
-            *notes,
-            *notes_on_time(kept),
-            *notes_on_metrics(features, heads, kept),
-            *notes_on_calibration(kept, calibrated),
-        ),
+        notes=(*left_out, *notes, *notes_on(features, heads, kept, calibrated)),
         labels=label_column(tables) or {},
     )
 

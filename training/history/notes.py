@@ -47,8 +47,24 @@ def _has(count: int) -> str:
     return "has" if count == 1 else "have"
 
 
-def notes_on_time(streams: _Rows) -> Iterator[str]:
-    """Other ticks, and gaps."""
+def notes_on(
+    features: Sequence[str],
+    heads: Mapping[str, F32],
+    streams: _Rows,
+    calibrated: float,
+) -> Iterator[str]:
+    """All that is to be said of ``streams``.
+
+    ``heads``: the fit rows of each stream, float32 [n, F]. ``calibrated``: the share of
+    its rows that calibrates.
+    """
+    yield from notes_on_time(streams, len(features) == 1)
+    yield from notes_on_metrics(features, heads, streams)
+    yield from notes_on_calibration(streams, calibrated)
+
+
+def notes_on_time(streams: _Rows, single_metric: bool) -> Iterator[str]:
+    """Other ticks, and gaps. The graph of a ``single_metric`` follows each tick."""
     ticks = {name: _tick(times) for name, (times, _) in streams.items()}
     usual = float(np.median(list(ticks.values())))
     other = {
@@ -58,10 +74,12 @@ def notes_on_time(streams: _Rows) -> Iterator[str]:
     }
     if other:
         shown = [f"{name}: {tick:g} s" for name, tick in other.items()]
+        remedy = "a bundle counts time in points, so fit one for each interval"
+        if single_metric:
+            remedy = "each is scored at its own, and its threshold follows it"
         yield (
             f"{of_streams(len(other), len(streams))} {_has(len(other))} a point at "
-            f"another interval than {usual:g} s ({listed(shown, NAMED)}): a bundle "
-            "counts time in points, so fit one for each interval"
+            f"another interval than {usual:g} s ({listed(shown, NAMED)}): {remedy}"
         )
     yield from _gaps(streams, ticks)
 

@@ -86,16 +86,13 @@ class OneLiner(nn.Module):
         filled = torch.where(missing, recent_mean, x.clamp(-_LARGEST, _LARGEST))
         recent_mean = torch.where(is_first, filled, recent_mean)
         change = filled - recent_mean
-        squared_change = change.clamp(-_FINITE_SQUARE, _FINITE_SQUARE) ** 2
         recent_gain = self.recent_gain * present
-        grown = recent_variance + recent_gain * squared_change
+        grown = recent_variance + recent_gain * _squared(change)
         next_recent_variance = (1.0 - recent_gain) * grown
-
+        is_variance = self.kind == "variance"
+        spread = next_recent_variance if is_variance else _squared(change)
         own = torch.maximum(torch.sqrt(variance), least)
         deviation = torch.maximum(own, (_RESOLUTION * mean.abs()).clamp(min=1e-12))
-        spread = squared_change
-        if self.kind == "variance":
-            spread = next_recent_variance
         ratio = (torch.sqrt(spread) / deviation).clamp(max=_CAP)
         taught = present * (seen >= _TEACHING).float()
         error = taught * ratio**2
@@ -104,15 +101,8 @@ class OneLiner(nn.Module):
         step = total / count.clamp(min=1.0) - smoothed
         smoothed = smoothed + 2 / (_SMOOTHED + 1) * step * count.clamp(max=1.0)
         score = 2.0 * torch.log10(1.0 + 1000.0 * smoothed.sum(dim=1))
-
-        learns = present * (seen < self.learning).float()
-        gain = learns / (seen + 1.0)
-        distance = torch.where(missing, torch.zeros_like(mean), filled - mean)
-        square = distance.clamp(-_FINITE_SQUARE, _FINITE_SQUARE) ** 2
         row = [
-            mean + gain * distance,
-            variance + gain * ((1.0 - gain) * square - variance),
-            seen + present,
+            *self._learn(filled, present, mean, variance, seen),
             least,
             recent_mean + recent_gain * change,
             next_recent_variance,
@@ -120,3 +110,22 @@ class OneLiner(nn.Module):
         ]
         contribution = error / total.clamp(min=1e-12)
         return score, recent_mean, contribution, torch.cat(row, dim=1)
+
+    def _learn(
+        self,
+        filled: Tensor,
+        present: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        seen: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Each metric's own mean, variance and points after these values, [B, F]."""
+        learns = present * (seen < self.learning).float()
+        gain = learns / (seen + 1.0)
+        distance = filled - mean
+        next_variance = variance + gain * ((1.0 - gain) * _squared(distance) - variance)
+        return mean + gain * distance, next_variance, seen + present
+
+
+def _squared(distance: Tensor) -> Tensor:
+    return distance.clamp(-_FINITE_SQUARE, _FINITE_SQUARE) ** 2

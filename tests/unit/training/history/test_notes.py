@@ -114,7 +114,15 @@ def test_mixed_ticks_and_gaps_are_said(tmp_path: Path) -> None:
         "1 of 5 streams has gaps of more than 10 points, the longest in torn",
     ]
     assert "slow: 7200 s" in notes[0]
+    assert "its threshold follows it" in notes[0]
     assert "2 d from 2023-11-19T01:13:20Z" in notes[1]
+
+
+def test_mixed_ticks_of_several_metrics_need_a_bundle_each(tmp_path: Path) -> None:
+    slow = [f"{BEGIN + 7200 * t},slow,{moving(0, t)},1" for t in range(300)]
+    rows = [*slow, *lines(moving, moving)]
+    mixed, _ = load(tmp_path, rows, "cpu,mem").notes
+    assert mixed.endswith("fit one for each interval")
 
 
 @pytest.mark.parametrize(
