@@ -36,10 +36,13 @@ _NEARLY_ZERO = 0.1
 
 
 def leading(contribution: F32) -> Bools:
-    """Which metrics lead, bool [K, F], by their ``contribution`` [K, F]."""
+    """Which metrics lead, bool [K, F], by their ``contribution`` [K, F].
+
+    If none contributes, all do.
+    """
     largest = contribution.max(axis=1, keepdims=True)
     is_leading: Bools = contribution >= _LEADING_SHARE * largest
-    return is_leading & (contribution > 0)
+    return is_leading
 
 
 def are_negligible(
@@ -49,14 +52,15 @@ def are_negligible(
 
     ``x``, ``expected`` and ``contribution`` are float32 [K, F].
     """
-    return _all_leading(_are_within(x, expected, least_share), contribution)
+    is_within = _are_within(x, expected, least_share)
+    return _all_leading(is_within, x, contribution)
 
 
 def are_slight(x: F32, expected: F32, contribution: F32) -> Bools:
     """Whether every leading metric deviates slightly, bool [K]."""
     is_first_count = (x == 1) & (np.abs(expected) <= _NEARLY_ZERO)
     is_slight = _are_within(x, expected, SLIGHT_SHARE) | is_first_count
-    return _all_leading(is_slight, contribution)
+    return _all_leading(is_slight, x, contribution)
 
 
 def are_lost(x: F32, expected: F32) -> Bools:
@@ -79,8 +83,8 @@ def _are_within(x: F32, expected: F32, share: float) -> Bools:
     return is_within
 
 
-def _all_leading(applies: Bools, contribution: F32) -> Bools:
+def _all_leading(applies: Bools, x: F32, contribution: F32) -> Bools:
     """Whether something applies to all leading metrics, and there is one, bool [K]."""
-    is_leading = leading(contribution)
+    is_leading = leading(contribution) & ~np.isnan(x)
     others_or_applies = ~is_leading | applies
     return np.asarray(others_or_applies.all(axis=1) & is_leading.any(axis=1))

@@ -10,12 +10,16 @@ that contributed most when the incident fired: what was observed and what was ex
 that has recovered at least half-way never escalates an incident, so nobody is paged as
 an outage ends.
 
+*Returns.* A metric that was back for some points and left again has returned, also if
+its score was high all the time.
+
 *Ends.* The score of a lasting shift falls once the graph has accepted the new state. So
 when the score has fallen, the metric tells what happened:
 
 - it *stayed* if two thirds of the distance from the expected to the observed value are
   left, and it did for hours: the incident ends as accepted;
-- it *came back* if at most a third is left: the incident ends as recovered;
+- it *came back* if at most a third is left, or if it was near what is expected while
+  the score was still high: the incident ends as recovered;
 - else nobody can tell, and the incident merely ended.
 
 Neither value knows how a daily pattern went on in the meantime. What is expected now
@@ -35,7 +39,10 @@ import numpy as np
 
 from detector.alerting.decide import Decisions
 from detector.alerting.deviations import are_lost, are_slight, is_lost, leading
-from detector.events import F32, I64, AnomalyKind, Phase, Reason, Severity
+from detector.alerting.policy import AlertPolicy
+from detector.alerting.thresholds import Bools
+from detector.alerting.transitions import one_more, run_length
+from detector.events import F32, F64, I64, AnomalyKind, Phase, Reason, Severity
 from detector.state.decisions import DecisionState
 from detector.timestamps import HOUR
 
@@ -43,7 +50,7 @@ from detector.timestamps import HOUR
 # than a third, the metric has almost arrived.
 _THIRD = 1 / 3
 
-# Seconds and ticks that an incident lasts before its state can be the new normal. By
+# Seconds and ticks that a metric stays before its state can be the new normal. By
 # judgement: what ends sooner is no state but a score that wore off.
 _SHORTEST_STATE = 2 * HOUR
 _SHORTEST_STATE_TICKS = 24
@@ -51,6 +58,10 @@ _SHORTEST_STATE_TICKS = 24
 # Least share of what was expected at first that must still be expected for a total
 # loss: what rests at night is no outage.
 _STILL_EXPECTED = 0.5
+
+# Points in a row at which a metric is back before it can return. By judgement, the
+# ticks after which an incident ends whose score is calm.
+_BACK_STEPS = 6
 
 _BEGINS = (Reason.FIRED, Reason.RETURNED)
 
@@ -74,32 +85,74 @@ class Values:
         return Values(self.x[points], self.expected[points], self.contribution[points])
 
 
-def escalate_losses(decided: Decisions, values: Values) -> None:
-    """Make warnings critical that go on as a total loss of their metric.
+def follow_values(
+    decided: Decisions, scores: F32, values: Values, policy: AlertPolicy
+) -> None:
+    """Find total losses and returns among the incidents that go on.
 
-    Changes ``decided`` in place. The metric must have fallen when the incident fired,
-    so the way back from a burst is no loss.
+    Changes ``decided`` in place. ``scores`` are float32 [B].
     """
-    goes_on = decided.reason == Reason.STILL_FIRING
+    goes_on = decided.phase == Phase.FIRING
     if not goes_on.any():
         return
-    rows = decided.rows
-    points = np.flatnonzero(goes_on & (rows["severity"] == Severity.WARNING))
-    metric = rows["metric"][points]
+    points = np.flatnonzero(goes_on)
+    metric = decided.rows["metric"][points]
     x = values.x[points, metric]
     expected = values.expected[points, metric]
+    is_told = decided.reason[points] != Reason.STILL_FIRING
+    margin = scores[points] - decided.threshold[points]
+    is_far = (margin >= policy.far_above) & ~is_told
+    _escalate_losses(decided, points[~is_told], x[~is_told], expected[~is_told])
+    _find_returns(decided, points, is_far, x, expected)
+
+
+def _escalate_losses(decided: Decisions, points: I64, x: F32, expected: F32) -> None:
+    """Make warnings critical that go on as a total loss of their metric.
+
+    The metric must have fallen when the incident fired, so the way back from a burst is
+    no loss.
+    """
+    rows = decided.rows
     expected_then = rows["expected"][points]
+    is_warning = rows["severity"][points] == Severity.WARNING
     has_fallen = np.abs(rows["observed"][points]) < np.abs(expected_then)
     is_expected = np.abs(expected) >= _STILL_EXPECTED * np.abs(expected_then)
     is_loss = are_lost(x, expected) & are_lost(x, expected_then)
-    lost = points[is_loss & has_fallen & is_expected]
+    lost = points[is_warning & is_loss & has_fallen & is_expected]
     decided.reason[lost] = Reason.ESCALATED
     rows["severity"][lost] = Severity.CRITICAL
+
+
+def _find_returns(
+    decided: Decisions, points: I64, is_far: Bools, x: F32, expected: F32
+) -> None:
+    """Tell that metrics left again which had come back while their score was high.
+
+    A score may come down slowly, and the next outage may begin before it did. The
+    values show it: the metric was near what is expected for some points, and is not.
+    """
+    rows = decided.rows
+    before = rows["back_streak"][points]
+    observed = rows["observed"][points]
+    distance = np.abs(observed - rows["expected"][points])
+    off = np.abs(x - expected)
+    can_return = rows["shifted"][points] > 0
+    # what is expected may also have come to the metric, where the incident found it
+    has_moved = np.abs(x - observed) > _THIRD * distance
+    is_back = can_return & has_moved & (off <= _THIRD * distance)
+    was_back = before >= _BACK_STEPS
+    has_left = was_back & (off >= distance / 2)
+    rows["back_streak"][points] = run_length(before, was_back | is_back)
+    returned = points[has_left & is_far]
+    decided.reason[returned] = Reason.RETURNED
+    rows["repeats"][returned] = one_more(rows["repeats"][returned])
+    rows["has_calmed"][returned] = 0
 
 
 def record_and_judge(
     decided: Decisions,
     before: DecisionState,
+    times: F64,
     points: I64,
     causes: Mapping[int, AnomalyKind],
     values: Values,
@@ -107,8 +160,8 @@ def record_and_judge(
     """Record what fired; judge how grave incidents are and how they end.
 
     Changes ``decided`` in place, for its ``points`` [k] of a wave of B. ``before``
-    (DECISION [B]) is the state before the wave. ``causes`` maps points whose value is
-    normal to what is not.
+    (DECISION [B]) is the state before the wave, and ``times`` [B] are event times.
+    ``causes`` maps points whose value is normal to what is not.
     """
     rows = decided.rows
     reasons = decided.reason
@@ -119,6 +172,7 @@ def record_and_judge(
         kind = causes.get(i, AnomalyKind.VALUE)
         if reason in _BEGINS:
             _record(rows, i, kind, values)
+            rows["departed"][i] = times[i]
             if kind is not AnomalyKind.TREND and _Shift.of(rows, i).is_loss:
                 rows["severity"][i] = Severity.CRITICAL
             elif slight:
@@ -139,11 +193,12 @@ def _record(rows: DecisionState, i: int, kind: AnomalyKind, values: Values) -> N
     contribution = values.contribution[i]
     metric = int(np.argmax(contribution))
     is_flatline = kind is AnomalyKind.FLATLINE
-    leads_alone = leading(contribution[None]).sum() == 1
+    leaders = int(leading(contribution[None]).sum())
     rows["metric"][i] = metric
     rows["expected"][i] = values.expected[i, metric]
     rows["observed"][i] = np.nan if is_flatline else values.x[i, metric]
-    rows["end_is_clear"][i] = kind is AnomalyKind.VALUE and leads_alone
+    rows["shifted"][i] = min(leaders, 2) if kind is AnomalyKind.VALUE else 0
+    rows["back_streak"][i] = 0
 
 
 def _keep_warning(rows: DecisionState, before: DecisionState, i: int) -> None:
@@ -157,18 +212,20 @@ def _end(rows: DecisionState, i: int, values: Values) -> Reason:
     """Why an incident whose score has fallen ended."""
     shift = _Shift.of(rows, i)
     value = float(values.x[i, shift.metric])
-    if not rows["end_is_clear"][i] or math.isnan(value):
+    if rows["shifted"][i] != 1 or math.isnan(value):
         return Reason.ENDED
+    if rows["back_streak"][i] >= _BACK_STEPS:
+        return Reason.RECOVERED
     if shift.has_stayed(value, float(values.expected[i, shift.metric])):
         return Reason.ACCEPTED if _is_state(rows, i) else Reason.ENDED
     return Reason.RECOVERED if shift.has_come_back(value) else Reason.ENDED
 
 
 def _is_state(rows: DecisionState, i: int) -> bool:
-    """Whether the incident that ends at this point lasted as long as a state does."""
+    """Whether the metric has stayed as long as a state does, as the incident ends."""
     row = rows[i]
     shortest = max(_SHORTEST_STATE, _SHORTEST_STATE_TICKS * float(row["tick"]))
-    return float(row["ended"] - row["onset"]) >= shortest
+    return float(row["ended"] - row["departed"]) >= shortest
 
 
 @dataclass(frozen=True, slots=True)

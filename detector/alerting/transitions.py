@@ -309,8 +309,7 @@ def _count_repeats(
         return
     latest = before["ended"] + _CLOSE_TICKS * after["tick"]
     is_first = moves.fires & (after["onset"] > latest)
-    one_more = np.minimum(before["repeats"], _MAX_STREAK - 1) + 1
-    counted = np.where(is_told, one_more, before["repeats"])
+    counted = np.where(is_told, one_more(before["repeats"]), before["repeats"])
     after["repeats"] = np.where(is_first, 1, counted)
     first = np.where(is_first, after["onset"], before["repeats_since"])
     after["repeats_since"] = first
@@ -374,5 +373,9 @@ def _reasons(points: Points, scored: _Scored, moves: _Transitions) -> U8:
 
 def run_length(before: U16, is_true: Bools) -> U16:
     """Length of the run of True that ends at this point, uint16 [B]; it saturates."""
-    longer = np.minimum(before, _MAX_STREAK - 1) + 1
-    return np.where(is_true, longer, 0).astype(np.uint16)
+    return np.where(is_true, one_more(before), 0).astype(np.uint16)
+
+
+def one_more(count: U16) -> U16:
+    """``count`` + 1, uint16 [B]; it saturates."""
+    return np.minimum(count, _MAX_STREAK - 1) + np.uint16(1)

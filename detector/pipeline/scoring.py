@@ -14,7 +14,7 @@ import numpy.typing as npt
 from detector.alerting.decide import Decisions, decide
 from detector.alerting.deviations import are_negligible
 from detector.alerting.policy import AlertPolicy
-from detector.alerting.resolution import Values, escalate_losses, record_and_judge
+from detector.alerting.resolution import Values, follow_values, record_and_judge
 from detector.events import (
     F32,
     F64,
@@ -171,14 +171,21 @@ class BatchScorer:
     ) -> tuple[I64, Mapping[int, AnomalyKind]]:
         """Let the values speak: indices that raise an alert in the end, and causes."""
         values = Values(given.x, step.expected, step.contribution)
-        escalate_losses(decisions, values)
+        follow_values(decisions, scored.scores, values, self._policy)
         changed = np.flatnonzero(_IS_TRANSITION[decisions.reason])
         if not len(changed):
             return changed, {}
         began = changed[_IS_BEGINNING[decisions.reason[changed]]]
         kinds = self._causes.classify(given, step, decisions.threshold, began)
         self._drop_negligible(began, kinds, values, scored, decisions)
-        record_and_judge(decisions, scored.before, changed, kinds, values)
+        record_and_judge(
+            decisions,
+            scored.before,
+            scored.times,
+            changed,
+            kinds,
+            values,
+        )
         return changed[_IS_TRANSITION[decisions.reason[changed]]], kinds
 
     def _drop_negligible(

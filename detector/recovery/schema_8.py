@@ -70,6 +70,7 @@ def _decisions(then: bytes) -> bytes:
     has_fired = rows["incidents"] > 0
     now["repeats"] = has_fired
     now["repeats_since"] = np.where(has_fired, rows["onset"], -np.inf)
+    now["departed"] = rows["onset"]
     # a flatline was kept as NaN
-    now["end_is_clear"] = ~np.isnan(rows["observed"])
+    now["shifted"] = ~np.isnan(rows["observed"])
     return now.tobytes()

@@ -17,6 +17,7 @@ DECISION = np.dtype(
         ("ended", "<f8"),  # end of the last incident
         ("last_above", "<f8"),  # when the score was last over the clearing threshold
         ("observed_seconds", "<f8"),  # time in which the stream could alert
+        ("departed", "<f8"),  # when `metric` last left for where the incident found it
         ("repeats_since", "<f8"),  # onset of the first of the last `repeats` incidents
         ("steps", "<u4"),  # points so far
         ("incidents", "<u4"),  # incidents in the observed time
@@ -34,12 +35,13 @@ DECISION = np.dtype(
         ("clear_streak", "<u2"),  # points in a row under the clearing threshold
         ("metric", "<u2"),  # index of the feature that contributed most when it fired
         ("repeats", "<u2"),  # incidents and returns that followed each other closely
+        ("back_streak", "<u2"),  # points in a row at which `metric` was back
         ("phase", "u1"),  # detector.events.Phase
         ("severity", "u1"),  # detector.events.Severity
         ("last_severity", "u1"),  # Severity of the last incident that ended
         ("has_calmed", "u1"),  # 1: it has been calm since the incident was last told
-        ("end_is_clear", "u1"),  # 1: where `metric` is tells how the incident ends
-        ("unused", "V5"),  # rows of a multiple of 8 bytes are copied a third faster
+        ("shifted", "u1"),  # leading metrics, at most 2; 0: a flatline or a trend
+        ("unused", "V3"),  # rows of a multiple of 8 bytes are copied a third faster
     ]
 )
 
@@ -66,6 +68,14 @@ def fresh_decisions(count: int, known: bool = False) -> DecisionState:
     """
     rows = np.zeros(count, DECISION)
     rows["steps"] = KNOWN_STEPS if known else 0
-    for never in ("onset", "ended", "last_above", "repeats_since", "plateau"):
+    nothing_yet = (
+        "onset",
+        "ended",
+        "last_above",
+        "departed",
+        "repeats_since",
+        "plateau",
+    )
+    for never in nothing_yet:
         rows[never] = -np.inf
     return rows

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from detector.alerting.decide import Decisions
-from detector.alerting.resolution import Values, escalate_losses, record_and_judge
+from detector.alerting.deviations import are_negligible
+from detector.alerting.policy import AlertTuning, candidate_policy
+from detector.alerting.resolution import Values, follow_values, record_and_judge
 from detector.events import AnomalyKind, Phase, Reason, Severity
 from detector.state.decisions import DecisionState, fresh_decisions
 from detector.timestamps import HOUR, MINUTE
+
+POLICY = candidate_policy(AlertTuning(), 5.0, np.inf, 0)
+FAR_FROM_2 = dataclasses.replace(POLICY, critical_above=4.0)
 
 
 def judged(
@@ -24,7 +31,7 @@ def judged(
 ) -> Reason:
     parts = (x, expected, contribution)
     if reason is Reason.RECOVERED:
-        rows["onset"] = 0.0
+        rows["departed"] = 0.0
         rows["ended"] = lasted
         rows["tick"] = MINUTE
     decided = Decisions(
@@ -35,7 +42,8 @@ def judged(
     )
     values = Values(*(np.array([part], np.float32) for part in parts))
     before = fresh_decisions(1) if before is None else before
-    record_and_judge(decided, before, np.zeros(1, np.int64), {0: cause}, values)
+    times = np.zeros(1)
+    record_and_judge(decided, before, times, np.zeros(1, np.int64), {0: cause}, values)
     return Reason(decided.reason[0])
 
 
@@ -189,13 +197,13 @@ def still_firing(
     judged(rows, Reason.FIRED, [fired[0]], [fired[1]], [1.0])
     rows["severity"] = Severity.WARNING
     decided = Decisions(
-        np.zeros(1, np.uint8),
+        np.array([Phase.FIRING], np.uint8),
         np.array([Reason.STILL_FIRING], np.uint8),
         np.zeros(1, np.float32),
         rows,
     )
     values = Values(*(np.array([[part]], np.float32) for part in (*now, 1.0)))
-    escalate_losses(decided, values)
+    follow_values(decided, np.zeros(1, np.float32), values, POLICY)
     return Reason(decided.reason[0]), Severity(int(rows["severity"][0]))
 
 
@@ -217,3 +225,99 @@ def test_what_is_no_total_loss_does_not_escalate(
     fired: tuple[float, float], now: tuple[float, float]
 ) -> None:
     assert still_firing(fired, now) == (Reason.STILL_FIRING, Severity.WARNING)
+
+
+class Outage:
+    """An incident that fired as a metric fell from 100 to 10; its score stays high."""
+
+    def __init__(self) -> None:
+        self.rows = fresh_decisions(1)
+        judged(self.rows, Reason.FIRED, [10.0], [100.0], [1.0])
+        self.rows["repeats"] = 1
+
+    def goes_on(
+        self, value: float, margin: float = 3.0, expected: float = 100.0
+    ) -> Reason:
+        decided = Decisions(
+            np.array([Phase.FIRING], np.uint8),
+            np.array([Reason.STILL_FIRING], np.uint8),
+            np.array([5.0], np.float32),
+            self.rows,
+        )
+        one = np.ones((1, 1), np.float32)
+        values = Values(value * one, expected * one, one)
+        scores = np.array([5.0 + margin], np.float32)
+        follow_values(decided, scores, values, FAR_FROM_2)
+        return Reason(decided.reason[0])
+
+
+def test_a_metric_that_was_back_and_leaves_again_returns_under_a_high_score() -> None:
+    outage = Outage()
+    values = [10.0] * 5 + [95.0, 105.0] * 3 + [12.0]
+    reasons = [outage.goes_on(value) for value in values]
+    assert reasons == [Reason.STILL_FIRING] * 11 + [Reason.RETURNED]
+    assert outage.rows["repeats"].tolist() == [2]
+
+
+def test_a_metric_returns_once_its_score_is_far() -> None:
+    outage = Outage()
+    for _ in range(6):
+        assert outage.goes_on(100.0) is Reason.STILL_FIRING
+    assert outage.goes_on(10.0, margin=0.5) is Reason.STILL_FIRING
+    assert outage.goes_on(10.0, margin=2.5) is Reason.RETURNED
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [100.0] * 5 + [10.0] * 9,  # back for too short
+        [100.0] * 9 + [65.0] * 9,  # not half as far away
+        [60.0] * 9 + [10.0] * 9,  # it was not back
+        [float("nan")] * 9 + [10.0] * 9,
+    ],
+)
+def test_what_did_not_come_back_and_leave_does_not_return(values: list[float]) -> None:
+    outage = Outage()
+    assert {outage.goes_on(value) for value in values} == {Reason.STILL_FIRING}
+
+
+def test_a_flatline_does_not_return() -> None:
+    outage = Outage()
+    judged(outage.rows, Reason.FIRED, [10.0], [100.0], [1.0], AnomalyKind.FLATLINE)
+    values = [100.0] * 9 + [10.0] * 9
+    assert {outage.goes_on(value) for value in values} == {Reason.STILL_FIRING}
+
+
+def test_a_metric_that_returned_is_no_new_normal_before_it_stays() -> None:
+    rows = fresh_decisions(1)
+    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0])
+    judged(rows, Reason.RETURNED, [10.0], [4.0], [1.0])
+    assert rows["departed"].tolist() == [0.0]
+    stayed = [10.0], [10.0], [1.0]
+    assert judged(rows, Reason.RECOVERED, *stayed, lasted=HOUR) is Reason.ENDED
+
+
+def test_a_point_without_any_contribution_is_judged_by_its_values() -> None:
+    none = np.zeros((2, 2), np.float32)
+    x = np.array([[1000.0, 5.0], [1000.0, 9.0]], np.float32)
+    expected = np.array([[1001.0, 5.0], [1001.0, 5.0]], np.float32)
+    assert are_negligible(x, expected, none, 0.002).tolist() == [True, False]
+    missing = np.full((2, 2), np.nan, np.float32)
+    assert are_negligible(missing, expected, none, 0.002).tolist() == [False] * 2
+
+
+def test_what_was_back_under_a_high_score_recovers_wherever_the_day_took_it() -> None:
+    outage = Outage()
+    for _ in range(6):
+        outage.goes_on(100.0)
+    found = judged(outage.rows, Reason.RECOVERED, [30.0], [30.0], [1.0])
+    assert found is Reason.RECOVERED
+
+
+def test_what_is_expected_where_the_incident_found_it_is_not_back() -> None:
+    outage = Outage()
+    for _ in range(9):
+        outage.goes_on(10.0, expected=12.0)
+    assert outage.rows["back_streak"].tolist() == [0]
+    found = judged(outage.rows, Reason.RECOVERED, [10.0], [10.0], [1.0])
+    assert found is Reason.ACCEPTED

@@ -99,7 +99,7 @@ def test_an_incident_of_before_is_the_first_of_its_kind(restored: Restored) -> N
     hot, cold = restored.pages
     assert hot.decisions["repeats"].tolist() == [1, 1]
     assert hot.decisions["repeats_since"].tolist() == hot.decisions["onset"].tolist()
-    assert hot.decisions["end_is_clear"].tolist() == [1, 1]
+    assert hot.decisions["shifted"].tolist() == [1, 1]
     assert cold.decisions["last_severity"].tolist() == [Severity.NONE]
 
 
