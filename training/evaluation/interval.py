@@ -10,6 +10,8 @@ from detector.events import F64, I64
 
 #: Share of resamples whose mean is in the interval.
 LEVEL = 0.95
+# The normal quantile at both ends of it.
+_NORMAL_QUANTILE = 1.959964
 # Resamples: the ends of the interval then move by about a thirtieth of its length from
 # seed to seed.
 _RESAMPLES = 2000
@@ -47,8 +49,8 @@ def mean_interval(differences: F64, streams: I64, seed: int) -> Interval:
 
     The bootstrap (Efron 1979) resamples whole streams, because the cases of a stream
     are alike: each stream counts once, with the mean of its cases. Of fewer than five
-    streams it resamples the cases. The percentiles are widened by sqrt(n / (n - 1)),
-    without which the interval of a few streams is too short.
+    streams it resamples the cases. The percentiles are expanded (Hesterberg 2015), or
+    the interval of a few streams would be too short: docs/experiments/gate.md.
     """
     over = "streams"
     units = _means_by_stream(differences, streams)
@@ -63,8 +65,23 @@ def mean_interval(differences: F64, streams: I64, seed: int) -> Interval:
     chosen = rng.integers(0, count, (_RESAMPLES, count))
     means = units[chosen].mean(axis=1) - units.mean()
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(means, (tail, 1 - tail)) * np.sqrt(count / (count - 1))
+    low, high = np.quantile(means, (tail, 1 - tail)) * _expansion(count)
     return Interval(mean, mean + float(low), mean + float(high), over)
+
+
+def _expansion(count: int) -> float:
+    """By how much an interval of ``count`` values, at least 2, is too short.
+
+    The bootstrap takes the deviation with n in place of n - 1, and the normal quantile
+    in place of Student's, which is expanded in powers of 1 / (n - 1) (Fisher 1926).
+    """
+    z = _NORMAL_QUANTILE
+    degrees = count - 1
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    student = z + first / degrees + second / degrees**2 + third / degrees**3
+    return float(np.sqrt(count / degrees) * student / z)
 
 
 def _means_by_stream(differences: F64, streams: I64) -> F64:
