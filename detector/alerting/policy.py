@@ -29,7 +29,8 @@ CRITICAL_SHARE = 0.1
 
 #: Share of the step up to the critical threshold from which a score is far over its
 #: own. What bounds repeats is the budget of false alarms, and chance seldom gets that
-#: far: at half the step, incidents are sqrt(10) times as rare as the budget.
+#: far: at half the step, incidents are sqrt(10) times as rare as the budget. What it
+#: costs is in docs/experiments/repeated-outages.md.
 FAR_SHARE = 0.5
 
 
