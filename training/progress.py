@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from typing import Self
 
@@ -76,7 +77,9 @@ class FitProgress:
         loss: float,
         validation: float,
     ) -> None:
-        text = f"loss {loss:.4f}, validation {validation:.4f}"
+        text = f"loss {loss:.4f}"
+        if not math.isnan(validation):  # as it is before the first validation
+            text += f", validation {validation:.4f}"
         if self._bar is not None:
             self._bar.update(
                 self._task,

@@ -118,19 +118,29 @@ def notes_on_metrics(
     """
     total = len(heads)
     missing: dict[str, list[str]] = {}
+    late: dict[str, list[str]] = {}
     constant: dict[str, list[str]] = {}
     for name, values in heads.items():
         for j, feature in enumerate(features):
             known = values[:, j][np.isfinite(values[:, j])]
             if not np.isfinite(streams[name][1][:, j]).any():
                 missing.setdefault(feature, []).append(name)
-            elif len(known) and is_constant(known):
+            elif not len(known):
+                late.setdefault(feature, []).append(name)
+            elif is_constant(known):
                 constant.setdefault(feature, []).append(name)
     yield from _sums(
         missing,
         total,
         ("never reports", "never report"),
         "drop the column if nobody does",
+    )
+    yield from _sums(
+        late,
+        total,
+        ("only lately reports", "only lately report"),
+        "no value is in the rows that are fitted to, so the fleet's scale is taken; "
+        "give more history",
     )
     yield from _sums(
         constant,

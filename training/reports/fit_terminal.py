@@ -10,6 +10,7 @@ from detector.model.bundle import BUILTIN
 from training.evaluation.gate import Comparison
 from training.fitting.build_bundle import Built
 from training.history.history import History
+from training.history.notes import counted
 
 _BUDGETS = (0.1, 1.0, 10.0)  # false alarms a stream-week
 
@@ -17,8 +18,9 @@ _BUDGETS = (0.1, 1.0, 10.0)  # false alarms a stream-week
 def history_lines(history: History) -> Iterator[str]:
     """Size and notes of the history that was read."""
     yield (
-        f"{history.rows:,} rows of {len(history.series):,} streams,"
-        f" {len(history.features)} features, a point every {history.tick:g} s"
+        f"{history.rows:,} rows of {counted(len(history.series), 'stream')},"
+        f" {counted(len(history.features), 'feature')},"
+        f" a point every {history.tick:g} s"
     )
     for note in history.notes:
         yield f"note: {note}"
@@ -34,8 +36,8 @@ def comparison_lines(held_out: Comparison | str) -> Iterator[str]:
         yield f"note: {held_out.why}"
     budget = held_out.results[0].told.budget
     yield (
-        f"held-out rows with {judged}, {held_out.cases} cases of"
-        f" {held_out.streams} streams; VUS-PR, AUC-PR, events told at {budget:g} a"
+        f"held-out rows with {judged}, {counted(held_out.cases, 'case')} of"
+        f" {counted(held_out.streams, 'stream')}; VUS-PR, AUC-PR, events told at {budget:g} a"
         " week and false alarms a stream-week with it, VUS-PR by kind:"
     )
     kinds = [kind for kind in held_out.results[0].by_kind if kind != "labelled"]
@@ -80,7 +82,7 @@ def bundle_lines(
     else:
         yield (
             f"opened as the daemon opens it: equal to torch within {built.parity:.1g}"
-            f" on {len(history.series):,} streams"
+            f" on {counted(len(history.series), 'stream')}"
         )
     yield f"bundle: {out}   report: {out / 'report.html'}"
     # the bare word is the built-in bundle

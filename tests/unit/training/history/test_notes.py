@@ -102,6 +102,12 @@ def test_an_empty_column_is_said(tmp_path: Path) -> None:
     ]
 
 
+def test_a_metric_that_begins_after_the_fit_rows_is_said(tmp_path: Path) -> None:
+    rows = lines(moving, lambda s, t: "" if s == 1 and t < 400 else moving(s, t))
+    (note,) = load(tmp_path, rows, "cpu,net").notes
+    assert note.startswith("1 of 4 streams (host-1) only lately reports `net`: ")
+
+
 def test_mixed_ticks_and_gaps_are_said(tmp_path: Path) -> None:
     slow = [f"{BEGIN + 7200 * t},slow,{moving(0, t)}" for t in range(300)]
     regular = [row for row in lines(moving) if ",host-1," not in row]
