@@ -7,8 +7,9 @@ least half as much as the first.
 
 - A deviation is *negligible* if it is smaller than the share that the operator names.
   It begins no incident, unless the metric stands still.
-- A deviation is *slight* under :data:`SLIGHT_SHARE`. So is the first 1 of a metric that
-  counts from 0. It is never critical.
+- A deviation is *slight* under :data:`SLIGHT_SHARE`. It is never critical.
+- A *first count* is a 1 of a metric that is expected to be 0. It is not critical before
+  it lasts.
 - A *total loss* is a first metric of which at most :data:`LOSS_SHARE` is left. It is
   critical at once. A metric that is often near zero does not reach a threshold there.
 """
@@ -58,9 +59,14 @@ def are_negligible(
 
 def are_slight(x: F32, expected: F32, contribution: F32) -> Bools:
     """Whether every leading metric deviates slightly, bool [K]."""
-    is_first_count = (x == 1) & (np.abs(expected) <= _NEARLY_ZERO)
-    is_slight = _are_within(x, expected, SLIGHT_SHARE) | is_first_count
+    is_slight = _are_within(x, expected, SLIGHT_SHARE)
     return _all_leading(is_slight, x, contribution)
+
+
+def are_first_counts(x: F32, expected: F32, contribution: F32) -> Bools:
+    """Whether every leading metric is 1 in place of 0, bool [K]."""
+    is_first: Bools = (x == 1) & (np.abs(expected) <= _NEARLY_ZERO)
+    return _all_leading(is_first, x, contribution)
 
 
 def are_lost(x: F32, expected: F32) -> Bools:

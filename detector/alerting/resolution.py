@@ -38,7 +38,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.alerting.decide import Decisions
-from detector.alerting.deviations import are_lost, are_slight, is_lost, leading
+from detector.alerting.deviations import (
+    are_first_counts,
+    are_lost,
+    are_slight,
+    is_lost,
+    leading,
+)
 from detector.alerting.policy import AlertPolicy
 from detector.alerting.thresholds import Bools
 from detector.alerting.transitions import one_more, run_length
@@ -62,6 +68,9 @@ _STILL_EXPECTED = 0.5
 # Points in a row at which a metric is back before it can return. By judgement, the
 # ticks after which an incident ends whose score is calm.
 _BACK_STEPS = 6
+
+# Share of the distance under which what was expected is next to nothing. By judgement.
+_SMALL_SHARE = 0.1
 
 _BEGINS = (Reason.FIRED, Reason.RETURNED)
 
@@ -166,7 +175,10 @@ def record_and_judge(
     rows = decided.rows
     reasons = decided.reason
     chosen = values.at(points)
-    is_slight = are_slight(chosen.x, chosen.expected, chosen.contribution)
+    parts = (chosen.x, chosen.expected, chosen.contribution)
+    began = np.isin(reasons[points], _BEGINS)
+    is_new = began | _is_young(before, times, points)
+    is_slight = are_slight(*parts) | (are_first_counts(*parts) & is_new)
     for i, slight in zip(points.tolist(), is_slight.tolist(), strict=True):
         reason = reasons[i]
         kind = causes.get(i, AnomalyKind.VALUE)
@@ -180,12 +192,19 @@ def record_and_judge(
         elif reason == Reason.ESCALATED:
             shift = _Shift.of(rows, i)
             value = float(values.x[i, shift.metric])
-            is_loss = is_lost(value, shift.expected)
-            if slight or (shift.is_returning(value) and not is_loss):
+            if slight or shift.is_returning(value):
                 reasons[i] = Reason.STILL_FIRING
                 _keep_warning(rows, before, i)
         elif reason == Reason.RECOVERED:
             reasons[i] = _end(rows, i, values)
+
+
+def _is_young(before: DecisionState, times: F64, points: I64) -> Bools:
+    """Whether the metric left only some ticks ago, bool [k]."""
+    rows = before[points]
+    lasted = times[points] - rows["departed"]
+    is_young: Bools = lasted < _BACK_STEPS * rows["tick"]
+    return is_young
 
 
 def _record(rows: DecisionState, i: int, kind: AnomalyKind, values: Values) -> None:
@@ -267,5 +286,10 @@ class _Shift:
         return side * (value - self.expected) <= _THIRD * self.distance
 
     def is_returning(self, value: float) -> bool:
-        """Whether the metric, now at ``value``, has come back at least half-way."""
-        return abs(value - self.expected) <= self.distance / 2
+        """Whether the metric, now at ``value``, has come back at least half-way.
+
+        What falls to nothing after a burst has not, unless it was next to nothing.
+        """
+        is_small = abs(self.expected) < _SMALL_SHARE * self.distance
+        is_loss = is_lost(value, self.expected) and not is_small
+        return abs(value - self.expected) <= self.distance / 2 and not is_loss

@@ -321,3 +321,33 @@ def test_what_is_expected_where_the_incident_found_it_is_not_back() -> None:
     assert outage.rows["back_streak"].tolist() == [0]
     found = judged(outage.rows, Reason.RECOVERED, [10.0], [10.0], [1.0])
     assert found is Reason.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("ticks", "reason"), [(5, Reason.STILL_FIRING), (6, Reason.ESCALATED)]
+)
+def test_a_first_count_is_critical_once_it_lasts(ticks: int, reason: Reason) -> None:
+    rows = fresh_decisions(1)
+    judged(rows, Reason.FIRED, [1.0], [0.0], [1.0])
+    before = rows.copy()
+    before["phase"] = Phase.FIRING
+    before["tick"] = MINUTE
+    before["departed"] = -ticks * MINUTE
+    rows["severity"] = Severity.CRITICAL
+    given = [1.0], [0.0], [1.0]
+    assert judged(rows, Reason.ESCALATED, *given, before=before) is reason
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected", "value", "reason"),
+    [
+        (8000.0, 2000.0, 0.0, Reason.ESCALATED),  # it crashed after a burst
+        (1.0, 0.0005, 0.000003, Reason.STILL_FIRING),  # it is back at next to nothing
+    ],
+)
+def test_what_falls_to_nothing_after_a_burst_escalates(
+    observed: float, expected: float, value: float, reason: Reason
+) -> None:
+    rows = fresh_decisions(1)
+    judged(rows, Reason.FIRED, [observed], [expected], [1.0])
+    assert judged(rows, Reason.ESCALATED, [value], [expected], [1.0]) is reason
