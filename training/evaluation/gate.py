@@ -163,6 +163,7 @@ def compare_candidates(
         scores = _scores(candidate, history, cases.cases)
         measured.append(_measure(candidate, cases, scores, tuning))
     streams = np.array([case.number for case in cases.judged])
+    kinds = [case.kind for case in cases.judged]
     own = measured[0]
     rival = _rival(measured[1:])
     volumes = own.volume - rival.volume
@@ -174,8 +175,8 @@ def compare_candidates(
         cases=len(streams),
         results=tuple(m.result for m in measured),
         best_baseline=rival.result,
-        lead=mean_interval(volumes, streams, seed),
-        told_lead=mean_interval(told, streams, seed),
+        lead=mean_interval(volumes, streams, kinds, seed),
+        told_lead=mean_interval(told, streams, kinds, seed),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +25,8 @@ class Interval(NamedTuple):
     """The mean of differences, and where it is with :data:`LEVEL` confidence.
 
     Attributes:
-        over: what was resampled, ``streams`` or ``cases``; empty for a single case, of
-            which nothing can be said.
+        over: what was resampled, ``streams`` or ``kinds of fault``; empty for a single
+            case, of which nothing can be said.
     """
 
     mean: float
@@ -44,20 +45,27 @@ class Interval(NamedTuple):
         return self.high < 0
 
 
-def mean_interval(differences: F64, streams: I64, seed: int) -> Interval:
-    """The mean of ``differences`` [n], each in [-1, 1], of the streams [n].
+def mean_interval(
+    differences: F64,
+    streams: I64,
+    kinds: Sequence[str],
+    seed: int,
+) -> Interval:
+    """The mean of ``differences`` [n], each in [-1, 1], of the streams and kinds [n].
 
     The bootstrap (Efron 1979) resamples whole streams, because the cases of a stream
     are alike: each stream counts once, with the mean of its cases. Of fewer than five
-    streams it resamples the cases. The percentiles are expanded (Hesterberg 2015), or
-    the interval of a few streams would be too short: docs/experiments/gate.md.
+    streams it resamples the kinds of each, whose sizes are alike as well. The
+    percentiles are expanded (Hesterberg 2015), or the interval of a few would be too
+    short: docs/experiments/gate.md.
     """
     over = "streams"
-    units = _means_by_stream(differences, streams)
+    units = _means_by(streams, differences)
     mean = float(units.mean())
-    if len(units) < _LEAST_STREAMS:
-        over = "cases"
-        units = differences
+    if len(units) < _LEAST_STREAMS and len(set(kinds)) > 1:
+        over = "kinds of fault"
+        _, number = np.unique(np.array(kinds), return_inverse=True)
+        units = _means_by(streams * len(kinds) + number, differences)
     count = len(units)
     if count < 2:
         return Interval(mean, -1.0, 1.0, "")
@@ -84,7 +92,7 @@ def _expansion(count: int) -> float:
     return float(np.sqrt(count / degrees) * student / z)
 
 
-def _means_by_stream(differences: F64, streams: I64) -> F64:
-    """One mean for each stream, float64 [N]."""
-    _, number = np.unique(streams, return_inverse=True)
+def _means_by(group: I64, differences: F64) -> F64:
+    """One mean for each group, float64 [N]."""
+    _, number = np.unique(group, return_inverse=True)
     return np.bincount(number, differences) / np.bincount(number)

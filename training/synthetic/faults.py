@@ -8,9 +8,9 @@ nobody could miss. A size is a multiple of the spread; for a flatline and a deco
 metric it is a multiple of the length.
 
 A metric stays what it can be: one that is never negative only rises or falls to zero,
-and one that takes whole numbers keeps to them. A fault that would change next to
-nothing (a metric frozen that was not moving) is placed elsewhere, or omitted after a
-few attempts.
+one that takes whole numbers keeps to them, and a flag keeps to its two states. A fault
+that would change next to nothing (a metric frozen that was not moving) is placed
+elsewhere, or omitted after a few attempts.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _ATTEMPTS = 6
 _VISIBLE = 0.25
 # Features of a stream for each metric that a fault is in.
 _FEATURES_PER_METRIC = 4
+# A metric with at most this many values is a flag.
+_STATES = 2
 # Percentiles at which values are winsorised for the spread, and how often their
 # distance is added: as the scales of training do.
 _PERCENTILES = (0.01, 0.99)
@@ -260,7 +262,9 @@ def _faulty(
     whole = bool((known == np.round(known)).all())
     if not np.isfinite(x[: rows.start]).any():
         return x[rows]
-    sign = 1.0 if positive else fault.sign
+    states = np.unique(known)
+    is_flag = len(states) <= _STATES
+    sign = 1.0 if positive and not is_flag else fault.sign
     place = _Place(
         x,
         rows.start,
@@ -271,5 +275,13 @@ def _faulty(
         rng,
     )
     new = KINDS[fault.kind][0](place)
+    if is_flag:
+        return _nearest(states, new)
     new = np.round(new) if whole else new
     return np.asarray(np.maximum(new, 0.0) if positive else new)
+
+
+def _nearest(states: F64, values: F64) -> F64:
+    """Each of ``values`` [n] as the nearest of the states; NaN stays."""
+    nearest = states[np.abs(values[:, None] - states).argmin(axis=1)]
+    return np.where(np.isnan(values), np.nan, nearest)

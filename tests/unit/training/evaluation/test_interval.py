@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.evaluation.interval import mean_interval
+from detector.events import F64, I64
+from training.evaluation.interval import Interval
+from training.evaluation.interval import mean_interval as of_kinds
+
+
+def mean_interval(differences: F64, streams: I64, seed: int) -> Interval:
+    """Of cases of one kind."""
+    return of_kinds(differences, streams, ["spike"] * len(streams), seed)
 
 
 def test_differences_that_all_agree_decide() -> None:
@@ -34,11 +41,15 @@ def test_each_stream_counts_once() -> None:
     assert mean_interval(differences, streams, seed=0).mean == pytest.approx(0.2)
 
 
-def test_of_few_streams_the_cases_are_resampled() -> None:
-    differences = np.array([0.1, 0.2, 0.3, 0.15])
-    found = mean_interval(differences, np.array([0, 0, 1, 1]), seed=0)
-    assert found.over == "cases"
-    assert found.is_above
+def test_of_few_streams_the_kinds_are_resampled() -> None:
+    """The sizes of a kind are no evidence of their own."""
+    differences = np.array([0.1, 0.3, 0.2, 0.15])
+    streams = np.array([0, 0, 0, 1])
+    found = of_kinds(differences, streams, ["a", "b", "c", "a"], seed=0)
+    assert found.over == "kinds of fault"
+    sizes = np.repeat(differences, 3)
+    again = of_kinds(sizes, np.repeat(streams, 3), list("aaabbbcccaaa"), seed=0)
+    assert again == pytest.approx(found)
 
 
 def test_one_case_says_nothing() -> None:

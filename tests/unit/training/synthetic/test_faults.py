@@ -122,3 +122,15 @@ def test_a_metric_that_moves_once_in_a_while_has_a_spread() -> None:
     rare = np.zeros((1000, 1), np.float32)
     rare[::250] = 1
     assert own_spread(rare)[0] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flag_keeps_to_its_two_states(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    flag = np.where(np.repeat(rng.random(75) < 0.3, 20), 4.0, 1.0)
+    values = flag[:, None].astype(np.float32)
+    values[::50] = np.nan
+    spread = own_spread(values)
+    copy = inject(values, spread, kind, 6.0, np.random.default_rng(6))
+    known = copy.values[np.isfinite(copy.values)]
+    assert set(np.unique(known)) == {1.0, 4.0}
