@@ -110,7 +110,8 @@ class TicksType(click.ParamType[Any]):
     "--allow-worse",
     is_flag=True,
     default=None,
-    help="Write the bundle even if a plain baseline is better on held-out rows.",
+    help="Write the bundle even if a plain baseline is better on held-out rows; one"
+    " that was refused (DIR.refused) is taken without a second fit.",
 )
 @click.option(
     "--config", type=FILE, metavar="FILE", help="TOML file of settings of the fit."
