@@ -192,6 +192,16 @@ def test_an_incident_that_becomes_critical_is_listed_so(member: Member) -> None:
     assert entry.annotations["reason"] == "escalated"
 
 
+def test_an_incident_that_returns_is_listed_once_with_its_count(
+    member: Member,
+) -> None:
+    member.feed([*WARM, *[900, *[0] * 60] * 6])
+    (entry,) = member.firing()
+    assert entry.annotations["reason"] == "returned"
+    assert entry.annotations["repeats"].startswith("6 times since ")
+    assert len(member.resolved()) == 3
+
+
 def test_a_score_that_is_not_a_number_is_no_peak(member: Member) -> None:
     member.feed([*WARM, 30, np.inf])
     (entry,) = member.firing()
