@@ -171,7 +171,9 @@ class Reason(enum.IntEnum):
     # below it long enough, so it is over; whether the metric came back can't be told
     ENDED = 10
     EXPIRED = 11  # the incident lasts too long: it is no longer reported
-    RETURNED = 12  # far over the threshold again, during an incident that was calm
+    # far over the threshold, in an incident that was calm or small, or whose metric was
+    # back
+    RETURNED = 12
     NEGLIGIBLE = 13  # over the threshold, but the values hardly differ
 
     @property

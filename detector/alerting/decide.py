@@ -18,7 +18,8 @@ those of :class:`~detector.alerting.policy.AlertPolicy`.
   means.
 - *Flapping*: four incidents, each at most 60 ticks after the end of the one before. The
   incident then ends after 60 ticks of calm. Each far score after a calm, meanwhile, is
-  told as a *return*: the same incident once more, with a count.
+  told as a *return*: the same incident once more, with a count. So is the first far
+  score of a small incident that began before: it must not hide an outage.
 - *Severity*: a warning at the threshold, critical at the threshold of a tenth of the
   budget. Within a week of a critical incident, a far score is critical too. An incident
   escalates at most once and never de-escalates.
@@ -41,6 +42,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from detector.alerting.points import FIRING, OK, WARMING, Points
 from detector.alerting.policy import AlertPolicy
 from detector.alerting.thresholds import (
     PENALTY_MEMORY,
@@ -52,7 +54,7 @@ from detector.alerting.thresholds import (
     offset_for_age,
     offset_for_tick_and_day,
 )
-from detector.alerting.transitions import FIRING, OK, WARMING, Points, step_incidents
+from detector.alerting.transitions import step_incidents
 from detector.events import F32, F64, U8, Reason
 from detector.state.decisions import DECISION, DecisionState, opaque
 from detector.timestamps import DAY

@@ -45,9 +45,9 @@ from detector.alerting.deviations import (
     is_lost,
     leading,
 )
+from detector.alerting.points import one_more, run_length
 from detector.alerting.policy import AlertPolicy
 from detector.alerting.thresholds import Bools
-from detector.alerting.transitions import one_more, run_length
 from detector.events import F32, F64, I64, AnomalyKind, Phase, Reason, Severity
 from detector.state.decisions import DecisionState
 from detector.timestamps import HOUR
@@ -195,6 +195,8 @@ def record_and_judge(
             if slight or shift.is_returning(value):
                 reasons[i] = Reason.STILL_FIRING
                 _keep_warning(rows, before, i)
+            elif _is_further(rows, i, values):
+                _record(rows, i, AnomalyKind.VALUE, values)
         elif reason == Reason.RECOVERED:
             reasons[i] = _end(rows, i, values)
 
@@ -218,6 +220,16 @@ def _record(rows: DecisionState, i: int, kind: AnomalyKind, values: Values) -> N
     rows["observed"][i] = np.nan if is_flatline else values.x[i, metric]
     rows["shifted"][i] = min(leaders, 2) if kind is AnomalyKind.VALUE else 0
     rows["back_streak"][i] = 0
+
+
+def _is_further(rows: DecisionState, i: int, values: Values) -> bool:
+    """Whether the metric is further away than when the incident fired.
+
+    The first point of an outage, or a small incident before it, may be nearer.
+    """
+    shift = _Shift.of(rows, i)
+    off = abs(float(values.x[i, shift.metric] - values.expected[i, shift.metric]))
+    return bool(rows["shifted"][i]) and off > shift.distance
 
 
 def _keep_warning(rows: DecisionState, before: DecisionState, i: int) -> None:

@@ -6,19 +6,35 @@ streams of a wave that are near their threshold or in an incident.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from detector.alerting.points import (
+    FIRING,
+    OK,
+    PENDING,
+    WARMING,
+    Points,
+    Scored,
+    one_more,
+    run_length,
+)
 from detector.alerting.policy import AlertPolicy
+from detector.alerting.repeats import (
+    CALM_TICKS,
+    has_calmed,
+    has_grown,
+    is_far,
+    is_grave,
+    is_large,
+)
 from detector.alerting.thresholds import Bools, false_alarm_weight
-from detector.events import F32, F64, U8, Phase, Reason, Severity
-from detector.state.decisions import DECISION, DecisionState, opaque
-from detector.timestamps import HOUR, WEEK
+from detector.events import F64, U8, Reason, Severity
+from detector.state.decisions import DecisionState
+from detector.timestamps import HOUR
 
-U16 = npt.NDArray[np.uint16]
+_IS_BELOW = np.uint8(Reason.BELOW_THRESHOLD)
 
 # Seconds in which the peak of an incident follows a lower score. By judgement: long
 # enough to be the plateau, short enough that one outlier is not.
@@ -27,10 +43,6 @@ _PEAK_MEMORY = HOUR
 # Ticks. The shortest time to expiry, so that streams with slow ticks can recover.
 _MIN_INCIDENT_TICKS = 24
 
-# Ticks from the last score over the clearing threshold to the end of an incident. By
-# judgement: a score that is smoothed over some points may dip for as long.
-_CALM_TICKS = 6
-
 # A stream flaps if this many incidents each began at most _CLOSE_TICKS after the end of
 # the one before. Its incident then stays open for _FLAPPING_CALM_TICKS of calm. By
 # judgement: three repeats within hours are no coincidence, and an hour of calm is an
@@ -38,83 +50,6 @@ _CALM_TICKS = 6
 _FLAPPING = 4
 _CLOSE_TICKS = 60
 _FLAPPING_CALM_TICKS = 60
-
-# Seconds after a critical incident in which a far score is critical again. By
-# judgement: what returns within a week is the same fault, and no less grave.
-_GRAVE_MEMORY = WEEK
-
-# Value that the streaks saturate at.
-_MAX_STREAK = np.iinfo(np.uint16).max
-
-# Members as numpy scalars: looking up a member of an enum on each wave is slow.
-WARMING, OK, PENDING, FIRING = (
-    np.uint8(phase) for phase in (Phase.WARMING, Phase.OK, Phase.PENDING, Phase.FIRING)
-)
-_IS_BELOW = np.uint8(Reason.BELOW_THRESHOLD)
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """One point of each of B streams.
-
-    Attributes:
-        before: DECISION [B], the state before the point.
-        times: float64 [B], event times in epoch seconds.
-        since: float64 [B], seconds since the previous point.
-        scores: float32 [B], those of the graph.
-        tick: float64 [B], seconds, with this point.
-        threshold: float32 [B], what the score is compared to.
-        is_above: bool [B], the score is at or over the clearing threshold.
-        is_warming: bool [B], the stream may not alert yet.
-        is_negligible: bool [B], the values differ too little for an incident.
-    """
-
-    before: DecisionState
-    times: F64
-    since: F64
-    scores: F32
-    tick: F64
-    threshold: F32
-    is_above: Bools
-    is_warming: Bools
-    is_negligible: Bools
-
-    def at(self, places: npt.NDArray[np.intp]) -> Points:
-        """Copies of some of them."""
-        return Points(
-            before=opaque(self.before)[places].view(DECISION),
-            times=self.times[places],
-            since=self.since[places],
-            scores=self.scores[places],
-            tick=self.tick[places],
-            threshold=self.threshold[places],
-            is_above=self.is_above[places],
-            is_warming=self.is_warming[places],
-            is_negligible=self.is_negligible[places],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """How the score of each of B streams compares, bool [B] each.
-
-    Attributes:
-        was_firing: an incident was open before the point.
-        is_breach: the score is at or over the threshold.
-        is_far: it is far over the threshold, or as far as the last incident was.
-        is_clearing: in an incident, the score is under the clearing threshold.
-        is_confirmed: it has been at or over the threshold for long enough to fire.
-        is_critical: it has been at or over the critical threshold for as long.
-        is_calm: it has been under the clearing threshold for long enough to recover.
-    """
-
-    was_firing: Bools
-    is_breach: Bools
-    is_far: Bools
-    is_clearing: Bools
-    is_confirmed: Bools
-    is_critical: Bools
-    is_calm: Bools
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +61,7 @@ class _Transitions:
         is_negligible: an incident would begin, but the values hardly differ.
         begins: an incident is pending from here on, or fires.
         fires: the breach has lasted long enough.
-        returns: the open incident was calm and is far over the threshold again.
+        returns: the open incident was calm, or small, and is far over the threshold.
         recovers: the score has been clear long enough.
         is_expired: it lasted so long that it is no longer reported.
         ends: it recovers or expires.
@@ -166,9 +101,7 @@ def step_incidents(
     return _reasons(points, scored, moves), moves.is_expired
 
 
-def _count_streaks(
-    after: DecisionState, points: Points, policy: AlertPolicy
-) -> _Scored:
+def _count_streaks(after: DecisionState, points: Points, policy: AlertPolicy) -> Scored:
     """Count the points in a row over and under each threshold."""
     before = points.before
     is_warm = ~points.is_warming
@@ -185,10 +118,11 @@ def _count_streaks(
     after["critical_streak"] = critical_streak
     after["clear_streak"] = clear_streak
     after["last_above"] = np.where(points.is_above, points.times, before["last_above"])
-    return _Scored(
+    return Scored(
         was_firing=was_firing,
         is_breach=is_breach,
-        is_far=is_breach & _is_far(points, policy),
+        is_far=is_breach & is_far(points, policy),
+        is_large=is_breach & is_large(points, policy),
         is_clearing=is_clearing,
         is_confirmed=breach_streak >= policy.breach_steps,
         is_critical=critical_streak >= policy.breach_steps,
@@ -196,26 +130,10 @@ def _count_streaks(
     )
 
 
-def _is_far(points: Points, policy: AlertPolicy) -> Bools:
-    """Whether a breach is more than chance, or as extreme as what was told before.
-
-    A policy without a critical threshold has no such scores: calibration counts the
-    incidents that chance makes.
-    """
-    before = points.before
-    if not math.isfinite(policy.critical_above):
-        return np.zeros(len(before), np.bool_)
-    margin = points.scores - points.threshold
-    has_told = before["incidents"] > 0
-    is_as_extreme = has_told & (margin >= before["peak_margin"])
-    is_far: Bools = margin >= policy.far_above
-    return is_far | is_as_extreme
-
-
 def _transitions(
     after: DecisionState,
     points: Points,
-    scored: _Scored,
+    scored: Scored,
     gap: F64,
     policy: AlertPolicy,
 ) -> _Transitions:
@@ -226,7 +144,7 @@ def _transitions(
 
     # The same small disturbance often returns soon, so the next incident waits.
     pause = np.maximum(policy.cooldown_ticks * after["tick"], gap)
-    is_cooling = ~scored.is_far & (points.times < before["ended"] + pause)
+    is_cooling = ~scored.is_large & (points.times < before["ended"] + pause)
     is_new_breach = scored.is_breach & ~was_firing
     is_due = is_new_breach & ~is_cooling
     begins = is_due & may_tell
@@ -234,9 +152,9 @@ def _transitions(
 
     # Peaks that follow each other closely are one incident, so its end waits.
     is_flapping = before["repeats"] >= _FLAPPING
-    calm_ticks = np.where(is_flapping, _FLAPPING_CALM_TICKS, _CALM_TICKS)
-    recovers = was_firing & _has_calmed(after, points, scored, calm_ticks)
-    has_returned = scored.is_far & scored.is_confirmed & (before["has_calmed"] > 0)
+    calm_ticks = np.where(is_flapping, _FLAPPING_CALM_TICKS, CALM_TICKS)
+    recovers = was_firing & has_calmed(after, points, scored, calm_ticks)
+    has_returned = scored.is_large & scored.is_confirmed & (before["has_calmed"] > 0)
 
     # No stream fires for ever, but slow ticks get the points to recover in.
     longest = np.maximum(policy.max_incident, _MIN_INCIDENT_TICKS * after["tick"])
@@ -247,37 +165,20 @@ def _transitions(
     # Only what is no critical incident yet can get worse, so it escalates once.
     goes_on = was_firing & ~ends
     can_worsen = fires | (goes_on & (before["severity"] == Severity.WARNING))
+    becomes_critical = can_worsen & (scored.is_critical | is_grave(points, scored))
+    is_grown = has_grown(after, points, scored, policy) & ~becomes_critical
     return _Transitions(
         is_held_back=is_new_breach & is_cooling,
         is_negligible=is_due & ~may_tell,
         begins=begins,
         fires=fires,
-        returns=goes_on & has_returned & may_tell,
+        returns=goes_on & (has_returned | is_grown) & may_tell,
         recovers=recovers,
         is_expired=is_expired,
         ends=ends,
         is_firing=goes_on | fires,
-        becomes_critical=can_worsen & (scored.is_critical | _is_grave(points, scored)),
+        becomes_critical=becomes_critical,
     )
-
-
-def _has_calmed(
-    after: DecisionState,
-    points: Points,
-    scored: _Scored,
-    ticks: int | npt.NDArray[np.intp],
-) -> Bools:
-    """Whether the score has been clear for enough points, and for ``ticks`` [B]."""
-    calm_ends = after["last_above"] + ticks * after["tick"]
-    return np.asarray(scored.is_calm & (points.times >= calm_ends))
-
-
-def _is_grave(points: Points, scored: _Scored) -> Bools:
-    """Whether a far score follows a critical incident: it is no less grave."""
-    before = points.before
-    was_critical = before["last_severity"] == Severity.CRITICAL
-    is_recent = points.times - before["ended"] <= _GRAVE_MEMORY
-    return np.asarray(scored.is_far & scored.is_confirmed & was_critical & is_recent)
 
 
 def _store(after: DecisionState, points: Points, moves: _Transitions) -> None:
@@ -297,14 +198,14 @@ def _store(after: DecisionState, points: Points, moves: _Transitions) -> None:
 
 
 def _count_repeats(
-    after: DecisionState, points: Points, scored: _Scored, moves: _Transitions
+    after: DecisionState, points: Points, scored: Scored, moves: _Transitions
 ) -> None:
     """Count the incidents and returns that follow each other closely."""
     before = points.before
     is_told = moves.fires | moves.returns
-    is_calm = _has_calmed(after, points, scored, _CALM_TICKS)
-    has_calmed = (before["has_calmed"] > 0) | is_calm
-    after["has_calmed"] = moves.is_firing & has_calmed & ~is_told
+    is_calm = has_calmed(after, points, scored, CALM_TICKS)
+    was_calm = (before["has_calmed"] > 0) | is_calm
+    after["has_calmed"] = moves.is_firing & was_calm & ~is_told
     if not is_told.any():
         return
     latest = before["ended"] + _CLOSE_TICKS * after["tick"]
@@ -350,7 +251,7 @@ def _follow_peaks(
     after["peak_margin"] = np.where(fires, margin, kept)
 
 
-def _reasons(points: Points, scored: _Scored, moves: _Transitions) -> U8:
+def _reasons(points: Points, scored: Scored, moves: _Transitions) -> U8:
     """The reason of each decision, uint8 [B]: the last line that applies."""
     table = (
         (points.is_warming, Reason.WARMING),
@@ -369,13 +270,3 @@ def _reasons(points: Points, scored: _Scored, moves: _Transitions) -> U8:
     for applies, reason in table:
         reasons[applies] = reason
     return reasons
-
-
-def run_length(before: U16, is_true: Bools) -> U16:
-    """Length of the run of True that ends at this point, uint16 [B]; it saturates."""
-    return np.where(is_true, one_more(before), 0).astype(np.uint16)
-
-
-def one_more(count: U16) -> U16:
-    """``count`` + 1, uint16 [B]; it saturates."""
-    return np.minimum(count, _MAX_STREAK - 1) + np.uint16(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,7 +140,7 @@ def test_a_breach_that_begins_critical_fires_critical() -> None:
 
 
 CALM = [0.0] * 6
-OUTAGE = [8.0] * 4  # far over the threshold, and not critical
+OUTAGE = [7.5] * 4  # far over the threshold, and not critical
 
 
 def test_the_fourth_incident_in_a_row_stays_open_and_counts_returns() -> None:
@@ -166,13 +167,35 @@ def test_repeats_are_counted_from_the_first_of_them() -> None:
 
 def test_a_return_may_rise_over_several_points() -> None:
     flapping = [0, 0] + (OUTAGE + CALM) * 5
-    _, reasons, _ = walk([*flapping, 4.5, 5.5, 8, 8])
+    _, reasons, _ = walk([*flapping, 4.5, 5.5, 7.5, 7.5])
     assert reasons[-2:] == [Reason.RETURNED, Reason.STILL_FIRING]
 
 
 def test_a_small_return_is_not_told() -> None:
     _, reasons, _ = walk([0, 0] + (OUTAGE + CALM) * 5 + [5.5] * 4)
     assert reasons[-1] is Reason.STILL_FIRING
+
+
+@pytest.mark.parametrize("small", [[6.0] * 6, [6.0, 6.0, 3.0]])
+def test_a_far_score_in_a_small_incident_is_told(small: list[float]) -> None:
+    at_once = dataclasses.replace(RULES, breach_steps=1)
+    _, reasons, _ = walk([0, 0, *small, *OUTAGE], at_once)
+    assert reasons.count(Reason.FIRED) == 1
+    assert reasons[-len(OUTAGE) :].count(Reason.RETURNED) == 1
+
+
+def test_an_outage_that_begins_small_is_told_once() -> None:
+    _, reasons, _ = walk([0, 0, 6, 6, *OUTAGE])
+    assert Reason.RETURNED not in reasons
+
+
+def test_a_small_score_after_a_critical_incident_is_a_warning() -> None:
+    quiet = [0.0] * 60
+    small = [6.0, 6.0]
+    larger = [6.1, 6.1]
+    _, reasons, severities = walk([0, 0, 9, 9, *quiet, *small, *quiet, *larger])
+    assert reasons.count(Reason.FIRED) == 3
+    assert severities[-1] is Severity.WARNING
 
 
 def test_a_return_can_be_critical() -> None:

@@ -351,3 +351,12 @@ def test_what_falls_to_nothing_after_a_burst_escalates(
     rows = fresh_decisions(1)
     judged(rows, Reason.FIRED, [observed], [expected], [1.0])
     assert judged(rows, Reason.ESCALATED, [value], [expected], [1.0]) is reason
+
+
+def test_the_furthest_point_that_was_told_is_what_an_incident_comes_back_from() -> None:
+    rows = fresh_decisions(1)
+    judged(rows, Reason.FIRED, [11.0], [10.0], [1.0])
+    judged(rows, Reason.ESCALATED, [50.0], [10.0], [1.0])
+    assert (rows["observed"][0], rows["expected"][0]) == (50.0, 10.0)
+    judged(rows, Reason.ESCALATED, [45.0], [10.0], [1.0])
+    assert rows["observed"][0] == 50.0

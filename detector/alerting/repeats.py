@@ -1,0 +1,88 @@
+"""What is told of a stream although an incident of it is recent or open.
+
+Theory of operation: :mod:`detector.alerting.decide`. What bounds repeats is the budget
+of false alarms, and scores far over the threshold are seldom chance.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.alerting.points import Points, Scored
+from detector.alerting.policy import AlertPolicy
+from detector.alerting.thresholds import Bools
+from detector.events import Severity
+from detector.state.decisions import DecisionState
+from detector.timestamps import WEEK
+
+#: Ticks from the last score over the clearing threshold to the end of an incident. By
+#: judgement: a score that is smoothed over some points may dip for as long.
+CALM_TICKS = 6
+
+# Seconds after a critical incident in which a far score is critical again. By
+# judgement: what returns within a week is the same fault, and no less grave.
+_GRAVE_MEMORY = WEEK
+
+
+def is_far(points: Points, policy: AlertPolicy) -> Bools:
+    """Whether a breach is more than chance."""
+    margin = points.scores - points.threshold
+    return np.asarray(margin >= policy.far_above)
+
+
+def is_large(points: Points, policy: AlertPolicy) -> Bools:
+    """Whether a breach is far, or as extreme as what was told before.
+
+    A policy without a critical threshold has no such scores: calibration counts the
+    incidents that chance makes.
+    """
+    before = points.before
+    if not math.isfinite(policy.critical_above):
+        return np.zeros(len(before), np.bool_)
+    margin = points.scores - points.threshold
+    has_told = before["incidents"] > 0
+    is_as_extreme = has_told & (margin >= before["peak_margin"])
+    return is_as_extreme | is_far(points, policy)
+
+
+def has_calmed(
+    after: DecisionState,
+    points: Points,
+    scored: Scored,
+    ticks: int | npt.NDArray[np.intp],
+) -> Bools:
+    """Whether the score has been clear for enough points, and for ``ticks`` [B]."""
+    calm_ends = after["last_above"] + ticks * after["tick"]
+    return np.asarray(scored.is_calm & (points.times >= calm_ends))
+
+
+def has_grown(
+    after: DecisionState, points: Points, scored: Scored, policy: AlertPolicy
+) -> Bools:
+    """Whether an incident is far over the threshold that was small so far.
+
+    That is news once it has lasted for some ticks, or the score was clear in between:
+    an incident must not hide an outage that begins while it is open. So is a score that
+    was clear, and is higher than the peak by as much.
+    """
+    before = points.before
+    peak = before["peak_margin"]
+    margin = points.scores - points.threshold
+    was_small = peak < policy.far_above
+    was_clear = before["clear_streak"] > 0
+    is_older = points.times - before["onset"] >= CALM_TICKS * after["tick"]
+    is_larger = was_clear & (margin >= peak + policy.far_above)
+    is_first = was_small & (was_clear | is_older)
+    is_told = scored.is_far & scored.is_confirmed
+    return np.asarray(is_told & (is_first | is_larger))
+
+
+def is_grave(points: Points, scored: Scored) -> Bools:
+    """Whether a far score follows a critical incident: it is no less grave."""
+    before = points.before
+    was_critical = before["last_severity"] == Severity.CRITICAL
+    is_recent = points.times - before["ended"] <= _GRAVE_MEMORY
+    return np.asarray(scored.is_far & scored.is_confirmed & was_critical & is_recent)
