@@ -2,7 +2,7 @@
 
 Theory of operation. A score that ranks well is of no use if no threshold keeps to the
 budget, or if nothing reaches the threshold that does. So each candidate is calibrated
-as a fit calibrates it, on the unmarked cases, and the same for all candidates. The
+as a fit calibrates it, on the unmarked cases and the rows before them. The
 daemon's decision table then runs over every case, at the threshold at which a stream
 settles once it has had its share of alarms. An event is *told* if an incident begins
 from a few points before it to a few after it. An incident that has gone on for long
@@ -80,21 +80,47 @@ class AtBudget:
         return self.false_alarms > max(_EXCEEDS * asked, float(by_chance))
 
 
-def at_budget(
-    cases: Cases, scores: Sequence[F32], fit_tail: FitTail, tuning: AlertTuning
-) -> AtBudget:
-    """``scores``: of every case, float32 [n_i], from the candidate's graph."""
-    unmarked = {id(case) for case in cases.unmarked}
-    stretches = []
-    ticks = []
-    for case, own in zip(cases.cases, scores, strict=True):
-        if id(case) in unmarked:
+@dataclass(frozen=True, slots=True)
+class HeldOutScores:
+    """Scores of rows to calibrate on, float32 [n_i] of each stream, and its tick in
+    seconds.
+    """
+
+    scores: Sequence[F32]
+    ticks: Sequence[float]
+
+    def stretches(self) -> HeldOutScores:
+        """Cut into stretches, a bounded number of them."""
+        scores = []
+        ticks = []
+        for own, tick in zip(self.scores, self.ticks, strict=True):
             for start in range(0, len(own), _STRETCH):
-                stretches.append(own[start : start + _STRETCH])
-                ticks.append(case.rows.tick)
-    chosen = slice(None, None, max(1, len(stretches) // _STRETCHES))
-    tail = fit_tail(stretches[chosen], ticks[chosen])
-    tick = float(np.median(ticks))
+                scores.append(own[start : start + _STRETCH])
+                ticks.append(tick)
+        every = slice(None, None, -(-len(scores) // _STRETCHES))
+        return HeldOutScores(scores[every], ticks[every])
+
+
+def at_budget(
+    cases: Cases,
+    scores: Sequence[F32],
+    earlier: HeldOutScores,
+    fit_tail: FitTail,
+    tuning: AlertTuning,
+) -> AtBudget:
+    """``scores``: of every case, float32 [n_i], from the candidate's graph.
+
+    ``earlier``: of held-out rows before the cases, that calibrate with them.
+    """
+    unmarked = {id(case) for case in cases.unmarked}
+    pairs = list(zip(cases.cases, scores, strict=True))
+    usual = [own for case, own in pairs if id(case) in unmarked]
+    calibrating = HeldOutScores(
+        [*earlier.scores, *usual],
+        [*earlier.ticks, *(case.rows.tick for case in cases.unmarked)],
+    ).stretches()
+    tail = fit_tail(calibrating.scores, calibrating.ticks)
+    tick = float(np.median(calibrating.ticks))
     policy = _settled_policy(tuning, tail, tick)
     begun = _onsets(cases.cases, scores, policy)
     told = []

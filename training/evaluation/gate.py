@@ -26,11 +26,11 @@ import numpy as np
 from detector.alerting.policy import AlertTuning
 from detector.events import F32, F64, I64
 from detector.model.engine import Engine
-from training.evaluation.at_budget import AtBudget, FitTail, at_budget
+from training.evaluation.at_budget import AtBudget, FitTail, HeldOutScores, at_budget
 from training.evaluation.cases import Basis, Case, Cases
 from training.evaluation.interval import LEVEL, Interval, mean_interval
 from training.evaluation.metrics import average_precision, vus_pr
-from training.history.history import History
+from training.history.history import History, Split
 from training.models.walk import score_streams
 
 #: Of the volume: what is lower by less is not refused. Made faults stand in for those
@@ -148,6 +148,7 @@ def _in_words(lead: Interval, digits: int, words: tuple[str, str]) -> str:
 
 def compare_candidates(
     history: History,
+    splits: Sequence[Split],
     cases: Cases,
     candidates: Sequence[Candidate],
     tuning: AlertTuning,
@@ -160,8 +161,8 @@ def compare_candidates(
     """
     measured = []
     for candidate in candidates:
-        scores = _scores(candidate, history, cases.cases)
-        measured.append(_measure(candidate, cases, scores, tuning))
+        walked = _walk(candidate, history, splits, cases.cases)
+        measured.append(_measure(candidate, cases, walked, tuning))
     streams = np.array([case.number for case in cases.judged])
     kinds = [case.kind for case in cases.judged]
     own = measured[0]
@@ -195,9 +196,9 @@ def _rival(baselines: Sequence[_Measured]) -> _Measured:
 
 
 def _measure(
-    candidate: Candidate, cases: Cases, scores: Sequence[F32], tuning: AlertTuning
+    candidate: Candidate, cases: Cases, walked: _Walked, tuning: AlertTuning
 ) -> _Measured:
-    pairs = list(zip(cases.cases, scores, strict=True))
+    pairs = list(zip(cases.cases, walked.scores, strict=True))
     judged = [(case, s) for case, s in pairs if case.truth.any()]
     streams = np.array([case.number for case, _ in judged])
     kinds = np.array([case.kind for case, _ in judged])
@@ -211,7 +212,13 @@ def _measure(
         name=candidate.name,
         vus_pr=_mean_of_streams(volume, streams),
         auc_pr=_mean_of_streams(precision, streams),
-        told=at_budget(cases, scores, candidate.fit_tail, tuning),
+        told=at_budget(
+            cases,
+            walked.scores,
+            walked.earlier,
+            candidate.fit_tail,
+            tuning,
+        ),
         by_kind=by_kind,
     )
     return _Measured(result, volume)
@@ -222,26 +229,52 @@ def _mean_of_streams(values: F64, streams: I64) -> float:
     return float(np.mean([values[streams == s].mean() for s in np.unique(streams)]))
 
 
-def _scores(
-    candidate: Candidate, history: History, cases: Sequence[Case]
-) -> Sequence[F32]:
-    """Each case's scores, from the state in which its stream arrives there."""
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """What a candidate scores.
+
+    Attributes:
+        scores: float32 [n_i] of each case.
+        earlier: of the rows just before that no weight was fitted to, for calibration.
+    """
+
+    scores: Sequence[F32]
+    earlier: HeldOutScores
+
+
+def _walk(
+    candidate: Candidate,
+    history: History,
+    splits: Sequence[Split],
+    cases: Sequence[Case],
+) -> _Walked:
+    """Each case, from the state in which its stream arrives there."""
     starts = {case.number: float(case.rows.times[0]) for case in cases}
     numbers = sorted(starts)
     before = []
+    unfitted = []
     for number in numbers:
         series = history.series[number]
         start = int(np.searchsorted(series.times, starts[number]))
-        before.append(series.part(max(0, start - WARM), start))
-    first = candidate.first[numbers]
+        first_row = max(0, start - WARM)
+        before.append(series.part(first_row, start))
+        unfitted.append(max(0, splits[number].fit - first_row))
     arrived = score_streams(
         candidate.engine,
         before,
-        first,
+        candidate.first[numbers],
         history.local_times,
-    ).rows
-    rows = arrived[[numbers.index(case.number) for case in cases]]
-    series_of_cases = [case.rows for case in cases]
-    return score_streams(
-        candidate.engine, series_of_cases, rows, history.local_times
-    ).scores
+    )
+    rows = arrived.rows[[numbers.index(case.number) for case in cases]]
+    scored = score_streams(
+        candidate.engine,
+        [case.rows for case in cases],
+        rows,
+        history.local_times,
+    )
+    pairs = zip(arrived.scores, unfitted, strict=True)
+    earlier = HeldOutScores(
+        [scores[begin:] for scores, begin in pairs],
+        [series.tick for series in before],
+    )
+    return _Walked(scored.scores, earlier)

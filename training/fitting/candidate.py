@@ -177,6 +177,7 @@ def compare_with_baselines(
     )
     return compare_candidates(
         history,
+        splits,
         cases,
         [own, *_baselines_beside(history, settings)],
         settings.alerting,

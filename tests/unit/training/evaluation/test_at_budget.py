@@ -10,7 +10,7 @@ import numpy.typing as npt
 from detector.alerting.policy import AlertTuning
 from detector.events import F32
 from detector.model.tail import TailFit
-from training.evaluation.at_budget import AtBudget, at_budget
+from training.evaluation.at_budget import AtBudget, HeldOutScores, at_budget
 from training.evaluation.cases import Case, Cases
 from training.fitting.candidate import tail_fitter
 from training.history.history import Series
@@ -35,6 +35,7 @@ def noise(seed: int) -> F32:
     return scores.astype(np.float32)
 
 
+NOTHING = HeldOutScores([], [])
 EVENTS = [(300, 309), (900, 909)]
 CASES = Cases(
     "faults",
@@ -54,7 +55,7 @@ def told(peak: float, budget: float = 1.0, at: int = 302) -> AtBudget:
         faulty[at : at + 3] = peak
         scores += [noise(number), faulty]
     tuning = AlertTuning(false_alarms_per_week=budget)
-    return at_budget(CASES, scores, tail_fitter(tuning, None), tuning)
+    return at_budget(CASES, scores, NOTHING, tail_fitter(tuning, None), tuning)
 
 
 def test_an_event_far_over_the_threshold_is_told_and_one_under_it_is_not() -> None:
@@ -85,7 +86,7 @@ def test_a_detector_that_always_fires_tells_of_nothing() -> None:
     def low(scores: Sequence[F32], ticks: Sequence[float]) -> TailFit:
         return TailFit((0.0,), (1.0,), -1.0, 1.0)
 
-    assert at_budget(CASES, always, low, AlertTuning()).told_events == 0
+    assert at_budget(CASES, always, NOTHING, low, AlertTuning()).told_events == 0
 
 
 def test_a_detector_with_too_many_false_alarms_exceeds_its_budget() -> None:
@@ -94,7 +95,7 @@ def test_a_detector_with_too_many_false_alarms_exceeds_its_budget() -> None:
 
     hourly = AlertTuning(min_gap=3600.0)
     scores = [noise(number) for number in range(len(CASES.cases))]
-    found = at_budget(CASES, scores, low, hourly)
+    found = at_budget(CASES, scores, NOTHING, low, hourly)
     assert found.exceeds
     assert found.false_alarms_per_week > 2
 
@@ -104,6 +105,16 @@ def test_labelled_rows_are_what_is_normal_but_for_their_events() -> None:
     scores = noise(0)
     scores[302:305] = 30.0
     tuning = AlertTuning()
-    found = at_budget(labelled, [scores], tail_fitter(tuning, None), tuning)
+    found = at_budget(labelled, [scores], NOTHING, tail_fitter(tuning, None), tuning)
     assert (found.told_events, found.events) == (1, 2)
     assert found.false_alarms <= 2
+
+
+def test_rows_before_the_cases_calibrate_with_them() -> None:
+    calm = [np.full(ROWS, 0.1, np.float32)] * len(CASES.cases)
+    restless = HeldOutScores([noise(n) + 3 for n in range(40)], [TICK] * 40)
+    tuning = AlertTuning()
+    fit_tail = tail_fitter(tuning, None)
+    before = at_budget(CASES, calm, NOTHING, fit_tail, tuning)
+    after = at_budget(CASES, calm, restless, fit_tail, tuning)
+    assert after.threshold > before.threshold + 2

@@ -95,7 +95,9 @@ def splits(history: History) -> list[Split]:
 def held(history: History, *candidates: Candidate) -> Comparison:
     cases = find_cases(history, splits(history), seed=0)
     assert cases is not None
-    return compare_candidates(history, cases, candidates, AlertTuning(), seed=0)
+    return compare_candidates(
+        history, splits(history), cases, candidates, AlertTuning(), seed=0
+    )
 
 
 def test_a_detector_that_forgets_everything_is_worse(
@@ -224,7 +226,9 @@ def test_what_exceeds_the_budget_is_not_the_best_baseline(history: History) -> N
     hasty = AlertTuning(min_gap=1.0, cooldown_ticks=0.0, clear_steps=1, hysteresis=0.0)
     cases = find_cases(history, splits(history), seed=0)
     assert cases is not None
-    found = compare_candidates(history, cases, [quiet, loud, quiet], hasty, seed=0)
+    found = compare_candidates(
+        history, splits(history), cases, [quiet, loud, quiet], hasty, seed=0
+    )
     exceeding = {r.name: r.told.exceeds for r in found.results}
     assert exceeding == {"ewma": False, "pca": True}
     assert found.best_baseline.name == "ewma"

@@ -109,9 +109,10 @@ def test_candidates_are_compared_in_local_time(
     ]
 
     def tried(of: History) -> Comparison:
-        found = find_cases(of, [split(len(s), 0.4, 0.1) for s in of.series], seed=0)
+        parts = [split(len(s), 0.4, 0.1) for s in of.series]
+        found = find_cases(of, parts, seed=0)
         assert found is not None
-        return compare_candidates(of, found, candidates, AlertTuning(), seed=0)
+        return compare_candidates(of, parts, found, candidates, AlertTuning(), seed=0)
 
     assert tried(there) == tried(here)
     assert tried(there) != tried(replace(there, zones=UTC))
