@@ -59,6 +59,12 @@ def has_calmed(
     return np.asarray(scored.is_calm & (points.times >= calm_ends))
 
 
+def has_returned(points: Points, scored: Scored) -> Bools:
+    """Whether an incident that was calm is far over the threshold again."""
+    was_calm = points.before["has_calmed"] > 0
+    return np.asarray(scored.is_large & scored.is_confirmed & was_calm)
+
+
 def has_grown(
     after: DecisionState, points: Points, scored: Scored, policy: AlertPolicy
 ) -> Bools:

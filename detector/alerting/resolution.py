@@ -181,24 +181,39 @@ def record_and_judge(
     is_slight = are_slight(*parts) | (are_first_counts(*parts) & is_new)
     for i, slight in zip(points.tolist(), is_slight.tolist(), strict=True):
         reason = reasons[i]
-        kind = causes.get(i, AnomalyKind.VALUE)
         if reason in _BEGINS:
-            _record(rows, i, kind, values)
             rows["departed"][i] = times[i]
-            if kind is not AnomalyKind.TREND and _Shift.of(rows, i).is_loss:
-                rows["severity"][i] = Severity.CRITICAL
-            elif slight:
-                _keep_warning(rows, before, i)
+            kind = causes.get(i, AnomalyKind.VALUE)
+            _record(rows, i, kind, values)
+            _judge_beginning(rows, before, i, kind, slight)
         elif reason == Reason.ESCALATED:
-            shift = _Shift.of(rows, i)
-            value = float(values.x[i, shift.metric])
-            if slight or shift.is_returning(value):
-                reasons[i] = Reason.STILL_FIRING
-                _keep_warning(rows, before, i)
-            elif _is_further(rows, i, values):
-                _record(rows, i, AnomalyKind.VALUE, values)
+            reasons[i] = _judge_escalation(rows, before, i, values, slight)
         elif reason == Reason.RECOVERED:
             reasons[i] = _end(rows, i, values)
+
+
+def _judge_beginning(
+    rows: DecisionState, before: DecisionState, i: int, kind: AnomalyKind, slight: bool
+) -> None:
+    """How grave an incident is that begins or returns."""
+    if kind is not AnomalyKind.TREND and _Shift.of(rows, i).is_loss:
+        rows["severity"][i] = Severity.CRITICAL
+    elif slight:
+        _keep_warning(rows, before, i)
+
+
+def _judge_escalation(
+    rows: DecisionState, before: DecisionState, i: int, values: Values, slight: bool
+) -> Reason:
+    """Whether an incident that is critical by its score becomes so."""
+    shift = _Shift.of(rows, i)
+    value = float(values.x[i, shift.metric])
+    if slight or shift.is_returning(value):
+        _keep_warning(rows, before, i)
+        return Reason.STILL_FIRING
+    if _is_further(rows, i, values):
+        _record(rows, i, AnomalyKind.VALUE, values)
+    return Reason.ESCALATED
 
 
 def _is_young(before: DecisionState, times: F64, points: I64) -> Bools:

@@ -25,6 +25,7 @@ from detector.alerting.repeats import (
     CALM_TICKS,
     has_calmed,
     has_grown,
+    has_returned,
     is_far,
     is_grave,
     is_large,
@@ -150,16 +151,7 @@ def _transitions(
     begins = is_due & may_tell
     fires = begins & scored.is_confirmed
 
-    # Peaks that follow each other closely are one incident, so its end waits.
-    is_flapping = before["repeats"] >= _FLAPPING
-    calm_ticks = np.where(is_flapping, _FLAPPING_CALM_TICKS, CALM_TICKS)
-    recovers = was_firing & has_calmed(after, points, scored, calm_ticks)
-    has_returned = scored.is_large & scored.is_confirmed & (before["has_calmed"] > 0)
-
-    # No stream fires for ever, but slow ticks get the points to recover in.
-    longest = np.maximum(policy.max_incident, _MIN_INCIDENT_TICKS * after["tick"])
-    is_overdue = points.times - before["onset"] >= longest
-    is_expired = was_firing & ~recovers & is_overdue
+    recovers, is_expired = _ends(after, points, scored, policy)
     ends = recovers | is_expired
 
     # Only what is no critical incident yet can get worse, so it escalates once.
@@ -172,13 +164,31 @@ def _transitions(
         is_negligible=is_due & ~may_tell,
         begins=begins,
         fires=fires,
-        returns=goes_on & (has_returned | is_grown) & may_tell,
+        returns=goes_on & may_tell & (has_returned(points, scored) | is_grown),
         recovers=recovers,
         is_expired=is_expired,
         ends=ends,
         is_firing=goes_on | fires,
         becomes_critical=becomes_critical,
     )
+
+
+def _ends(
+    after: DecisionState, points: Points, scored: Scored, policy: AlertPolicy
+) -> tuple[Bools, Bools]:
+    """Which open incidents recover, and which expire."""
+    before = points.before
+
+    # Peaks that follow each other closely are one incident, so its end waits.
+    is_flapping = before["repeats"] >= _FLAPPING
+    calm_ticks = np.where(is_flapping, _FLAPPING_CALM_TICKS, CALM_TICKS)
+    is_calm = has_calmed(after, points, scored, calm_ticks)
+    recovers = scored.was_firing & is_calm
+
+    # No stream fires for ever, but slow ticks get the points to recover in.
+    longest = np.maximum(policy.max_incident, _MIN_INCIDENT_TICKS * after["tick"])
+    is_overdue = points.times - before["onset"] >= longest
+    return recovers, scored.was_firing & ~recovers & is_overdue
 
 
 def _store(after: DecisionState, points: Points, moves: _Transitions) -> None:
