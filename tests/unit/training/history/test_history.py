@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.history.history import load_history, scaling
+from training.history.history import load_history
 
 
 def test_rows_that_come_late_are_put_in_order_and_what_is_left_out_is_said(
@@ -39,18 +39,3 @@ def test_nothing_is_said_of_history_in_order(tmp_path: Path) -> None:
         )
     )
     assert load_history(tmp_path / "h.csv", 0.6).notes == ()
-
-
-def test_anomalies_and_gaps_do_not_bend_a_scale() -> None:
-    rng = np.random.default_rng(0)
-    clean = rng.normal(10, 2, (5000, 1)).astype(np.float32)
-    dirty = clean.copy()
-    dirty[rng.random(5000) < 0.01] = 500
-    dirty[rng.random(5000) < 0.02] = np.nan
-    fleet = np.array([12.0])
-    pooled = np.array([10.0])
-    (center, scale, _) = scaling(clean, fleet, pooled)
-    (dirty_center, dirty_scale, _) = scaling(dirty, fleet, pooled)
-    assert abs(dirty_center[0] - center[0]) < 0.5 * scale[0]
-    # the plain deviation is 25 times as large
-    assert 0.7 < dirty_scale[0] / scale[0] < 3.5
