@@ -18,7 +18,7 @@ from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
 from training.fitting.export import graph
 from training.models.autoencoder import AutoencoderNetwork
-from training.models.multivariate import AutoencoderStep
+from training.models.multivariate import AutoencoderStep, blank_rows
 
 P = Partition("metrics", 0)
 TICK = 60.0  # seconds
@@ -55,10 +55,7 @@ def network(size: Size) -> AutoencoderNetwork:
 
 def bundle(size: Size) -> Bundle:
     step = AutoencoderStep(network(size), 1.75, WARM_UP).eval()
-    slices = step.layout.slices()
-    row = np.zeros(step.layout.size, np.float32)
-    row[slices["scale"]] = 1
-    row[slices["energy"]] = 1
+    row = blank_rows(1, step.layout)[0]
     return bundle_of(size.names, graph(step), row)
 
 

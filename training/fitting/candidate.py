@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from detector.alerting.policy import AlertTuning
 from detector.events import F32
@@ -18,7 +17,7 @@ from training.evaluation.at_budget import FitTail
 from training.evaluation.cases import find_cases
 from training.evaluation.gate import Candidate, Comparison, compare_candidates
 from training.fitting.calibrate import HeldOut, Prior, calibrate
-from training.fitting.export import AnyStep
+from training.fitting.export import AnyStep, graph
 from training.fitting.pretrained import Pretrained
 from training.fitting.train import ReportLoss, Weights, fit
 from training.history.history import History, Split
@@ -26,6 +25,7 @@ from training.models import baselines, multivariate, univariate
 from training.models.module_engine import ModuleEngine
 from training.models.multivariate import HIDDEN_MANY, AutoencoderStep, Fitted
 from training.models.network_input import channels
+from training.models.settled import settled_rows
 from training.models.shapes import BOOKS
 from training.models.surprise import Front
 from training.models.univariate import HIDDEN, MAX_FEATURES, UnivariateStep
@@ -99,17 +99,23 @@ def _fit_multivariate(
         hidden,
         report_progress,
     )
-    least = torch.from_numpy(np.min([s.scale for s in history.series], axis=0))
-    step = AutoencoderStep(
-        fitted.network,
-        settings.power,
-        settings.learning,
-        least,
-    )
+    step = AutoencoderStep(fitted.network, settings.power, settings.learning)
     layout = step.layout
+    blank = multivariate.first_rows(history, layout, settings.learning)
+    heads = [
+        series.part(0, part.fit)
+        for series, part in zip(history.series, splits, strict=True)
+    ]
+    first = settled_rows(
+        open_graph(graph(step.eval()), history, layout.size),
+        heads,
+        blank,
+        layout,
+        history.local_times,
+    )
     return FittedModel(
-        step=step.eval(),
-        first=multivariate.first_rows(history, layout, settings.learning),
+        step=step,
+        first=first,
         new_stream_row=lambda last: multivariate.new_stream_row(history, layout, last),
         fitted=fitted,
     )

@@ -34,6 +34,15 @@ def columns(rows: Tensor, widths: Sequence[int]) -> list[Tensor]:
     return parts
 
 
+def all_columns(rows: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
+    """As :func:`columns`, all parts transposed at once: faster if most are wide.
+
+    The reshape keeps onnxruntime's optimiser from moving the transpose to every part.
+    """
+    turned = rows.T.reshape(-1).reshape(rows.shape[1], -1)
+    return torch.split(turned, list(widths))
+
+
 def as_row(part: Tensor, times: int = 1) -> Tensor:
     """[F, B] as one row [1, F B], or [1, B] repeated ``times``."""
     if times == 1 and part.shape[0] == 1:

@@ -1,16 +1,16 @@
 """The step for two metrics and more; no I/O.
 
-Theory of operation. The network and its residual are those of
-:mod:`training.models.autoencoder`. To the residual is added the surprise of a flatline
-(:mod:`training.models.flatline`). The mean over the features that are present is
-smoothed at three time scales whose sum E is the reconstruction error. The score is ``2
-log10(1 + 1000 E)``: logarithmic, so that its tail is close to exponential, and never
-negative.
+Theory of operation. The network is that of :mod:`training.models.autoencoder`; a linear
+branch is beside it. What both fail to reconstruct (:mod:`training.models.residuals`) is
+weighed in two ways, as energy and as surprise, and the greater counts
+(:mod:`training.models.evidence`). To the surprise is added that of metrics that rest
+(:mod:`training.models.rests`). While the score says that the stream is in an incident,
+nothing is learned (:mod:`training.models.latch`). When the values are back, the score
+is back within a few points. A stream that training has not seen learns its own scaling
+(:mod:`training.models.running_scale`).
 
-A stream that training has not seen learns its center and scale from its first
-``learning`` points. They are weighted so that the pooled prior fades with the square of
-their number; then they are frozen. No learned scale is smaller than the fleet's
-smallest.
+Everything is computed transposed, [F, B] for B streams: onnxruntime vectorises a factor
+for each stream along the last axis, and parts of a row are contiguous.
 """
 
 from __future__ import annotations
@@ -27,30 +27,62 @@ from training.history.history import History
 from training.models.autoencoder import (
     AutoencoderNetwork,
     Cell,
-    Residual,
-    asinh,
+    affine,
     reconstruction_only,
 )
-from training.models.flatline import WIDTH as RUNS
-from training.models.flatline import flatline_surprise
+from training.models.columns import all_columns, as_rows
+from training.models.evidence import (
+    FLAG_WEIGHT,
+    SCALES,
+    Point,
+    Tails,
+    Units,
+    follow_tails,
+    follow_units,
+    in_own_units,
+    levels,
+    rank,
+    shares,
+    sums,
+    usual_errors,
+    weigh,
+)
+from training.models.latch import Evidence, Latch, is_loss, is_still, turn
 from training.models.layout import StateLayout
+from training.models.residuals import Followed, Residual, Residuals, follow
+from training.models.rests import Rests, Runs, as_one_piece, follow_runs
+from training.models.running_scale import (
+    LARGEST,
+    Scaling,
+    learn_scaling,
+    learning_points,
+)
 
 # Width of both LSTMs.
 HIDDEN_MANY = 48
 # Scales to which a value is clipped for the network.
 CLIP = 30.0
-# Time scales of the smoothed errors, in points.
-SCALES = (5.0, 30.0, 120.0)
-# Error for each decimal place of a flatline's surprise: three places weigh as much as a
-# residual of six deviations.
-FLATLINE_WEIGHT = 8.0
-# Values beyond are clipped to this: the difference of two is still finite in float32.
-LARGEST = 1e37
-# The largest deviation whose square is finite in float32.
-_FINITE_SQUARE = 1e18
-# Scales to which an update of center and scale is clipped, and the points before that.
-_UPDATE_CLIP = 5.0
-_FREE_UPDATES = 10.0
+# Scores for each unit of the stream's own past. Hysteresis and severity are steps in
+# scores; two make a step about as rare as one for single metrics.
+SCORE = 2.0
+# Score of a point by itself, in own units, under which a hot stream counts as back, and
+# the gain with which its smoothed errors then follow.
+_BACK = 1.3
+_FAST = 0.7
+# Scales from which an accepted shift moves the center; the offset takes the rest.
+_SHIFT = 1.0
+# Slope of a sign that is exact beyond a millionth of a billionth.
+_STEEP = 1e15
+# Age in points that the fleet's medians count as in a stream that is new.
+_PRIOR_POINTS = 50.0
+# What a stream of a history begins with: little is usual until it has been seen.
+_BLANK = {
+    "energy": 1.0,
+    "q90": -3.0,
+    "width": 2.0,
+    "own_median": 0.2,
+    "own_width": 0.8,
+}
 
 
 def state_layout(features: int, hidden: int, branches: int) -> StateLayout:
@@ -67,50 +99,88 @@ def state_layout(features: int, hidden: int, branches: int) -> StateLayout:
             ("seen", features),  # points
             ("bias", branches * features),
             ("energy", branches * features),
+            ("q90", features),
+            ("width", features),
+            ("run", features),  # points
+            ("longest", features),
+            ("runs", features),  # ln
+            ("own_median", 2),  # of energy and surprise
+            ("own_width", 2),
+            ("hot", 1),
+            ("gone", 1),
+            ("fresh", 1),  # points
             ("last", features),  # previous value
-            ("runs", RUNS * features),
-            ("errors", len(SCALES)),
+            ("errors", 2 * len(SCALES)),  # smoothed: energy, then surprise
             ("age", 1),  # steps
         ),
     )
 
 
-class _Scaling(NamedTuple):
-    """A stream's own scaling [B, F]: center, scale, and the points that it rests on."""
+class _Row(NamedTuple):
+    """The parts of the streams' rows, in their order, transposed."""
 
-    center: Tensor
-    scale: Tensor
-    seen: Tensor
+    cells: tuple[Tensor, ...]
+    scaling: Scaling
+    followed: Followed
+    tails: Tails
+    runs: Runs
+    units: Units
+    latch: Latch
+    last: Tensor
+    errors: Tensor
+    age: Tensor
+
+    @classmethod
+    def of(cls, state: Tensor, layout: StateLayout) -> _Row:
+        """Of rows [B, S]."""
+        parts = all_columns(state, layout.widths)
+        return cls(
+            parts[:4],
+            Scaling(*parts[4:7]),
+            Followed(*parts[7:9]),
+            Tails(*parts[9:11]),
+            Runs(*parts[11:14]),
+            Units(*parts[14:16]),
+            Latch(*parts[16:19]),
+            *parts[19:],
+        )
+
+    def as_state(self) -> Tensor:
+        """[B, S]."""
+        parts = [part for group in self[:-3] for part in group]
+        return as_rows(torch.cat([*parts, *self[-3:]], dim=0))
+
+
+class _Values(NamedTuple):
+    """A point's values [F, B], the previous ones where missing; 1 where present; and
+    seconds since the previous point [1, B].
+    """
+
+    x: Tensor
+    present: Tensor
+    tick: Tensor
 
 
 class AutoencoderStep(nn.Module):
     """ONE step over a batch of streams: what the daemon runs."""
 
     def __init__(
-        self,
-        network: AutoencoderNetwork,
-        power: float,
-        learning: int,
-        least: Tensor | None = None,
+        self, network: AutoencoderNetwork, power: float, learning: int
     ) -> None:
-        """``least`` [F]: the fleet's smallest scale, under which no stream learns one
-        of its own.
-        """
+        """``learning``: points over which a new stream learns its scaling at most."""
         super().__init__()
         features = network.features
-        if least is None:
-            least = torch.zeros(features)
-        self.register_buffer("least", least.reshape(1, features))
         projection = network.get_buffer("projection")
-        branches = 2 if projection.numel() else 1
+        self.residuals = Residuals(features, power, projection)
+        branches = self.residuals.branches
         self.layout = state_layout(features, network.hidden, branches)
         self.learning = float(learning)
         self.encoder = Cell(network.encoder)
         self.decoder = Cell(network.decoder)
         self.bottleneck = network.bottleneck
         self.output = reconstruction_only(network)
-        self.residual = Residual(features, power, projection)
-        self.register_buffer("gains", torch.tensor([[2 / (k + 1) for k in SCALES]]))
+        gains = [[2 / (k + 1)] for k in SCALES]
+        self.register_buffer("gains", torch.tensor(gains * 2))
 
     def forward(
         self, x: Tensor, clock: Tensor, state: Tensor
@@ -118,73 +188,131 @@ class AutoencoderStep(nn.Module):
         """x [B, F] raw, NaN missing; clock [B, 3]; state [B, S] -> score [B], expected
         [B, F], contribution [B, F], next_state [B, S].
         """
-        parts = torch.split(state, list(self.layout.widths), dim=1)
-        eh, ec, dh, dc, *own, bias, energy, last, runs, errors, age = parts
-        scaling = _Scaling(*own)
-        missing = torch.isnan(x)
-        present = (~missing).float()
-        filled = torch.where(missing, scaling.center, x.clamp(-LARGEST, LARGEST))
-        scaling = self._scale(filled, present, scaling)
-        center, scale, seen = scaling
-        z = ((filled - center) / scale).clamp(-CLIP, CLIP) * present
-        eh, ec = self.encoder(asinh(z), eh, ec)
-        code = torch.tanh(self.bottleneck(eh))
-        dh, dc = self.decoder(code, dh, dc)
-        reconstruction = self.output(dh)
-        error, bias, energy = self.residual(
-            z, reconstruction, present, bias, energy, age
+        before = _Row.of(state, self.layout)
+        values = _values(x, clock, before.last)
+        scaling = self._learn_scaling(values, before)
+        far = (values.x - scaling.center) / scaling.scale
+        z = far.clamp(-CLIP, CLIP) * values.present
+        cells, reconstruction = self._reconstruct(z, before.cells)
+        expected = scaling.center + scaling.scale * reconstruction
+        residual = self.residuals(z, reconstruction, values.present, before.followed)
+        rests = _follow_rests(values, before)
+        point = self._weigh(residual, rests, values, before)
+        errors = self._smooth(point, before)
+        level = levels(*sums(errors))
+        energy, surprise = in_own_units(level, before.units)
+        score = torch.maximum(energy, surprise)
+        share = shares(point, energy, surprise)
+        evidence = Evidence(
+            score,
+            values.tick * point.is_seen,
+            is_still(errors),
+            is_loss(values.x, scaling, rests.decades, share),
         )
-        still, *after = flatline_surprise(filled, last, *runs.chunk(RUNS, dim=1))
-        error = error + FLATLINE_WEIGHT * present * still
-        last = torch.where(missing, last, filled)
-        absent = missing.repeat(1, RUNS)
-        runs = torch.where(absent, runs, torch.cat(after, dim=1))
-        count = present.sum(dim=1, keepdim=True)
-        total = error.sum(dim=1, keepdim=True)
-        errors = self._smooth(errors, total, count)
-        score = 2.0 * torch.log10(1.0 + 1000.0 * errors.sum(dim=1))
-        head = [eh, ec, dh, dc, center, scale, seen]
-        tail = [bias, energy, last, runs, errors, age + 1.0]
-        row = torch.cat([*head, *tail], dim=1)
-        expected = center + scale * reconstruction
-        share = error / total.clamp(min=1e-12)
-        return score, expected, share, row
+        latch, accepted = turn(evidence, before.age, before.latch)
+        calm = (1.0 - latch.hot) * (1.0 - accepted)
+        row = _Row(
+            cells,
+            self._move(scaling, values.x - expected, residual, accepted),
+            follow(residual, before.followed, latch, calm),
+            follow_tails(point.rank, values.present * calm, latch, before.tails),
+            rests.after(accepted),
+            follow_units(level, calm * point.is_seen, latch, before.units),
+            latch,
+            values.x,
+            _restarted(errors, accepted, before.units),
+            before.age + 1.0,
+        )
+        final = (SCORE * score[0]).clamp(min=0.0)
+        return final, as_rows(expected), as_rows(share), row.as_state()
 
-    def _smooth(self, errors: Tensor, total: Tensor, count: Tensor) -> Tensor:
-        """The smoothed errors [B, 3] after a point.
+    def _learn_scaling(self, values: _Values, before: _Row) -> Scaling:
+        enough = learning_points(values.tick, self.learning)
+        enough = enough * (1.0 - before.latch.hot)
+        learns = values.present * (before.scaling.seen < enough).float()
+        return learn_scaling(values.x, learns, before.scaling)
 
-        ``total`` [B, 1] is the error of its ``count`` [B, 1] features together.
+    def _reconstruct(
+        self, z: Tensor, before: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The cells' state after z [F, B], and the reconstruction."""
+        encoder_h, encoder_c, decoder_h, decoder_c = before
+        encoded = self.encoder(_asinh(z), encoder_h, encoder_c, dim=0)
+        code = torch.tanh(affine(self.bottleneck, encoded[0], 0))
+        decoded = self.decoder(code, decoder_h, decoder_c, dim=0)
+        return (*encoded, *decoded), affine(self.output, decoded[0], 0)
+
+    def _weigh(
+        self, residual: Residual, rests: Rests, values: _Values, before: _Row
+    ) -> Point:
+        ranks = rank(self.residuals.together(residual.square), before.tails)
+        error = self.residuals.error(residual, before.followed)
+        weight = rests.habit.clamp(min=FLAG_WEIGHT) * values.present
+        resting = as_one_piece(rests.decades)
+        return weigh(error, ranks, weight, resting, values.present)
+
+    def _smooth(self, point: Point, before: _Row) -> Tensor:
+        """The smoothed errors [4, B] after a point.
+
+        Those of a hot stream follow fast once a point by itself is usual.
         """
-        mean = total / count.clamp(min=1.0)
-        change = self.get_buffer("gains") * (mean - errors)
-        return errors + change * count.clamp(max=1.0)
+        alone = levels(*torch.split(len(SCALES) * point.means, 1, dim=0))
+        by_itself = torch.maximum(*in_own_units(alone, before.units))
+        is_back = (by_itself < _BACK).float()
+        fast = _FAST * before.latch.hot * is_back
+        gains = torch.maximum(self.get_buffer("gains"), fast) * point.is_seen
+        energy, surprise = torch.split(point.means, 1, dim=0)
+        means = torch.cat([energy, energy, surprise, surprise], dim=0)
+        return before.errors + gains * (means - before.errors)
 
-    def _scale(self, x: Tensor, present: Tensor, before: _Scaling) -> _Scaling:
-        """The scaling after a point; frozen once ``learning`` points were seen.
+    def _move(
+        self,
+        scaling: Scaling,
+        surplus: Tensor,
+        residual: Residual,
+        accepted: Tensor,
+    ) -> Scaling:
+        """The scaling after a state is accepted: what it shifted is shifted.
 
-        A weighted mean with weights 1, 2, 3, ... (gain 2 / (n + 2)), so that the first
-        points, and the prior most of all, fade quadratically. After ten points an
-        update is limited to five scales.
+        ``surplus`` [F, B] is the values less the expected ones.
         """
-        center, scale, seen = before
-        learning = present * (seen < self.learning).float()
-        difference = x - center
-        is_free = seen < _FREE_UPDATES
-        limit = torch.where(is_free, torch.full_like(scale, 3e38), _UPDATE_CLIP * scale)
-        difference = torch.minimum(torch.maximum(difference, -limit), limit)
-        first = (seen < 1.0).float()
-        gain = learning * 2.0 / (seen + 2.0)
-        # the first point says what the stream's mean is, and nothing of its variance
-        square = difference.clamp(-_FINITE_SQUARE, _FINITE_SQUARE) ** 2
-        variance = scale.clamp(max=_FINITE_SQUARE) ** 2
-        change = (1.0 - first) * gain * ((1.0 - gain) * square - variance)
-        variance = variance + change
-        center = center + gain * difference
-        least = self.get_buffer("least")
-        floor = torch.maximum(1e-3 * center.abs(), least.clamp(min=1e-12))
-        learned = torch.maximum(torch.sqrt(variance.clamp(max=1e38)), floor)
-        scale = torch.where(learning > 0, learned, scale)
-        return _Scaling(center, scale, seen + learning)
+        own = residual.square[: self.layout.features]
+        moved = accepted * (own > _SHIFT**2).float()
+        center = scaling.center + moved * surplus
+        return Scaling(center, scaling.scale, scaling.seen)
+
+
+def _asinh(z: Tensor) -> Tensor:
+    """As the network's own, with a clipped multiple in place of Sign, which onnxruntime
+    does not vectorise.
+    """
+    sign = (z * _STEEP).clamp(-1.0, 1.0)
+    return sign * torch.log(z.abs() + torch.sqrt(z * z + 1.0))
+
+
+def _values(x: Tensor, clock: Tensor, last: Tensor) -> _Values:
+    """Of x [B, F] and clock [B, 3]."""
+    turned = x.T
+    missing = torch.isnan(turned)
+    filled = torch.where(missing, last, turned.clamp(-LARGEST, LARGEST))
+    return _Values(filled, 1.0 - missing.float(), clock[:, :1].T)
+
+
+def _follow_rests(values: _Values, before: _Row) -> Rests:
+    return follow_runs(
+        values.x == before.last,
+        values.present,
+        1.0 - before.latch.hot,
+        before.age,
+        before.runs,
+    )
+
+
+def _restarted(errors: Tensor, accepted: Tensor, units: Units) -> Tensor:
+    """The smoothed errors [4, B], usual ones where a state is accepted."""
+    energy, surprise = usual_errors(units)
+    usual = torch.cat([energy, energy, surprise, surprise], dim=0) / len(SCALES)
+    return errors + accepted * (usual - errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,31 +329,44 @@ class Fitted:
     start: float | None = None
 
 
+def blank_rows(streams: int, layout: StateLayout) -> F32:
+    """float32 [N, S] of streams of which nothing but the unit is known: center 0 and
+    scale 1.
+    """
+    rows = np.zeros((streams, layout.size), np.float32)
+    at = layout.slices()
+    rows[:, at["scale"]] = 1.0
+    for part, value in _BLANK.items():
+        rows[:, at[part]] = value
+    return rows
+
+
 def first_rows(history: History, layout: StateLayout, learning: int) -> F32:
     """float32 [N, S]: each stream before its first point.
 
     Its scaling is that of its fit rows, frozen.
     """
-    rows = np.zeros((len(history.series), layout.size), np.float32)
+    rows = blank_rows(len(history.series), layout)
     at = layout.slices()
     for row, series in zip(rows, history.series, strict=True):
         row[at["center"]] = series.center
         row[at["scale"]] = series.scale
     rows[:, at["seen"]] = learning
-    rows[:, at["energy"]] = 1.0
     return rows
 
 
 def new_stream_row(history: History, layout: StateLayout, last: F32) -> F32:
     """float32 [S] of a stream that training has not seen.
 
-    It has the fleet's median scaling and, from the fleet's ``last`` rows [N, S], its
-    median energy.
+    It has the fleet's median scaling, on a scale of logarithms, and from the fleet's
+    ``last`` rows [N, S] its medians of what streams follow.
     """
     at = layout.slices()
-    row = np.zeros(layout.size, np.float32)
+    row: F32 = blank_rows(1, layout)[0]
     row[at["center"]] = np.median([s.center for s in history.series], axis=0)
-    row[at["scale"]] = np.median([s.scale for s in history.series], axis=0)
-    for part in ("energy", "errors"):
+    scales = np.log([s.scale for s in history.series])
+    row[at["scale"]] = np.exp(np.median(scales, axis=0))
+    for part in (*_BLANK, "errors"):
         row[at[part]] = np.median(last[:, at[part]], axis=0)
+    row[at["fresh"]] = _PRIOR_POINTS
     return row
