@@ -28,8 +28,8 @@ from training.models.running_scale import Scaling
 # down: 1 is passed by a hundredth of the points; see docs/experiments/many-metrics.md.
 HOT = 3.0
 COOL = 1.0
-# Age in points before which nothing is hot: a new stream learns its scale first.
-_FREE = 200.0
+# Age in points before which nothing is hot: a new stream learns its units first.
+_FREE = 2000.0
 # Seconds and ticks, whichever is longer, after which a still state is accepted.
 ACCEPT_AFTER = 6 * HOUR
 ACCEPT_TICKS = 24.0

@@ -230,7 +230,8 @@ class AutoencoderStep(nn.Module):
         enough = learning_points(values.tick, self.learning)
         enough = enough * (1.0 - before.latch.hot)
         learns = values.present * (before.scaling.seen < enough).float()
-        return learn_scaling(values.x, learns, before.scaling)
+        moves = (values.x != before.last).float()
+        return learn_scaling(values.x, learns, moves, before.scaling)
 
     def _reconstruct(
         self, z: Tensor, before: tuple[Tensor, ...]

@@ -24,7 +24,7 @@ _TEACHING = 0.2
 # Quantile that is one unit.
 _UNIT = 0.99
 # What is taken over as it is after the rows.
-_FOLLOWED = ("energy", "q90", "width")
+_FOLLOWED = ("energy", "q90", "width", "runs", "age")
 
 
 def settled_rows(
