@@ -56,7 +56,7 @@ def _run(one: Front, batch: int) -> Run:
 
 def _engine(one: Front, batch: int) -> tuple[OnnxEngine, np.ndarray]:
     torch.manual_seed(0)
-    width = one.channels
+    width = one.inputs
     net = AutoencoderNetwork(width, HIDDEN, torch.eye(width) / width).eval()
     step = UnivariateStep(net, 1.75, 1, one).eval()
     initial = first_row(step)

@@ -12,9 +12,10 @@ from detector.events import F32, F64
 from detector.model.engine import clock_input
 from detector.timestamps import DAY
 from training.models.autoencoder import AutoencoderNetwork
-from training.models.reference_surprise import channels, surprises
+from training.models.day_profile import slot_of
+from training.models.reference_surprise import OF_SHAPES, channels, surprises
 from training.models.shapes import BOOKS, Shape
-from training.models.surprise import Front, slot_of
+from training.models.surprise import Front
 from training.models.univariate import UnivariateStep, first_row
 
 TICK = 300.0
@@ -44,7 +45,9 @@ def daily(seed: int) -> tuple[F64, F64]:
 
 
 def front_surprises(front: Front, values: F64, times: F64) -> tuple[F64, F64]:
-    """The graph's one-sided and signed surprises [n, channels] of a metric."""
+    """The graph's surprises of a metric: one-sided ones [n, channels], and signed ones
+    [n, inputs].
+    """
     state = front.first()[:, None]
     one_sided = []
     signed = []
@@ -52,7 +55,7 @@ def front_surprises(front: Front, values: F64, times: F64) -> tuple[F64, F64]:
         clock = torch.from_numpy(clock_input(np.zeros(1), np.array([time])))
         _, second, day = clock.T[:, None]
         with torch.no_grad():
-            either, both, _, _, state = front(
+            either, both, *_, state = front(
                 torch.tensor([[value]], dtype=torch.float32),
                 torch.ones(1, 1),
                 slot_of(second),
@@ -75,7 +78,9 @@ def test_the_front_is_its_reference(
     values, times = made(seed)
     front = Front(shapes).eval()
     plain = surprises(channels(values, times, TICK))
-    one_sided, signed = (part[:, : front.channels] for part in plain)
+    omitted = () if shapes else OF_SHAPES
+    one_sided, signed = (np.delete(part, omitted, axis=1) for part in plain)
+    signed = signed[:, : front.inputs]
     found_one_sided, found_signed = front_surprises(front, values, times)
     assert one_sided[400 if made is daily else 330].max() > 3
     # After a blip, running means soon differ by less than float32 resolves.
@@ -104,7 +109,7 @@ class Stepped:
     def __init__(self, features: int, shapes: tuple[Shape, ...] = BOOKS) -> None:
         torch.manual_seed(0)
         front = Front(shapes)
-        width = front.channels * features
+        width = front.inputs * features
         self.step = UnivariateStep(
             AutoencoderNetwork(width, 16, torch.eye(width) / width).eval(),
             1.75,
@@ -157,8 +162,8 @@ def test_a_spike_scores_highest_and_a_constant_low(one: Stepped) -> None:
 
 
 def test_the_state_of_one_metric_is_small() -> None:
-    assert Stepped(1).step.layout.size <= 512
-    assert Stepped(1, ()).step.layout.size <= 280
+    assert Stepped(1).step.layout.size <= 544
+    assert Stepped(1, ()).step.layout.size <= 304
 
 
 def test_a_missing_value_leaves_the_state_of_its_metric() -> None:
@@ -188,3 +193,38 @@ def test_the_anomalous_metric_contributes_most() -> None:
     _, shares, _ = three.run(values.astype(np.float32)[:, None])
     assert shares[500, 0].argmax() == 1
     assert shares[500, 0, 1] > 0.8
+
+
+def hostile(points: int) -> F32:
+    """What a broken sender sends [points, streams, 1], mixed with what it should."""
+    rng = np.random.default_rng(8)
+    ordinary = 50 + rng.normal(size=points)
+    bad = [0.0, -3.0, 1e28, -1e28, 3e38, -3e38, np.nan, 1e-44, -1e-44, 1e-38]
+    faulty = [np.where(np.arange(points) % 7 == 3, one, ordinary) for one in bad]
+    constant = [np.full(points, one) for one in bad]
+    turning = [np.where(np.arange(points) < 40, one, ordinary) for one in bad]
+    mixed = [rng.choice(bad, points) for _ in range(4)]
+    tiny = [np.where(np.arange(points) < 60, 1e-12, one) for one in bad]
+    streams = [*faulty, *constant, *turning, *mixed, *tiny]
+    return np.stack(streams, axis=1).astype(np.float32)[..., None]
+
+
+def test_every_input_keeps_state_and_score_finite(one: Stepped) -> None:
+    values = hostile(120)
+    scores, shares, rows = one.run(values)
+    assert np.isfinite(rows).all()
+    assert np.isfinite(scores).all()
+    assert (scores >= 0).all()
+    assert (shares[np.isnan(values)] == 0).all()
+
+
+def test_a_missing_value_leaves_all_but_the_network_and_the_clock(
+    one: Stepped,
+) -> None:
+    x = daily(5)[0].astype(np.float32)[:200, None, None]
+    x[150:] = np.nan
+    _, _, row = one.run(x)
+    _, _, before = one.run(x[:150])
+    at = one.step.layout.slices()
+    for part in ("bias", "energy", "error", "fused", "hot", "ranked", "ranks", "front"):
+        np.testing.assert_array_equal(row[0, at[part]], before[0, at[part]], part)

@@ -17,6 +17,7 @@ and a month of a fleet does.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,10 +25,14 @@ import numpy as np
 from msgspec.structs import replace
 
 from detector.alerting.decide import decide
-from detector.alerting.policy import AlertPolicy, AlertTuning, candidate_policy
+from detector.alerting.policy import (
+    CRITICAL_SHARE,
+    AlertPolicy,
+    AlertTuning,
+    candidate_policy,
+)
 from detector.alerting.thresholds import (
     REFERENCE_SHARE,
-    effective_budget,
     max_gap,
 )
 from detector.events import F32, F64, Reason
@@ -144,8 +149,8 @@ def calibrate(
     """Count incidents and fit the tail of their rate.
 
     They are counted twice. The second time, incidents keep the distance that a budget
-    of each threshold's rate asks for. Streams then have offsets of their own, in units
-    of the scale that the first count gave.
+    of each threshold's rate asks for, unless they are far over it. Streams then have
+    offsets of their own, in units of the scale that the first count gave.
     """
     thresholds = candidate_thresholds(held_out.scores)
     if prior is not None:
@@ -159,11 +164,9 @@ def calibrate(
     first = replace(first, reference_score=reference)
     counts = incidents(held_out, thresholds, tuning, first)
     tail = _tail(held_out, thresholds, counts, prior)
-    warning = tail.threshold(effective_budget(tuning.false_alarms_per_week))
     offsets: tuple[tuple[float, float], ...] = ()
     if new is not None:
-        share = float(np.mean(pooled >= warning))
-        offsets = cold_start_offsets(new, pooled, share)
+        offsets = cold_start_offsets(new, pooled, REFERENCE_SHARE)
     tail = replace(tail, reference_score=reference, cold_start_offsets=offsets)
     return Calibration(tail, thresholds, counts)
 
@@ -192,7 +195,7 @@ def cold_start_offsets(
     That is the score that ``share`` of the new streams' points pass, minus the same of
     the ``known`` streams' points. It is measured by octaves of age from the warm-up on,
     as far as there are points. It never rises with age, and is 0 at four times the last
-    age.
+    age. Of a smaller share than the reference one, a single stream would decide.
     """
     ages: list[float] = []
     offsets: list[float] = []
@@ -260,6 +263,7 @@ def _policy(
         return policy
     return dataclasses.replace(
         policy,
+        critical_above=-math.log(CRITICAL_SHARE) * tail.score_scale,
         reference_score=tail.reference_score,
         score_scale=tail.score_scale,
         tick=tick,

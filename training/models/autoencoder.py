@@ -171,10 +171,12 @@ class Residual(nn.Module):
         energy: Tensor,
         age: Tensor,
         dim: int = 1,
+        gate: Tensor | float = 1.0,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Error [B, F] of each feature, and bias and energy [B, branches F] after it.
 
-        With ``dim`` 0, all matrices are transposed: [F, B] and so on.
+        ``gate`` is 0 where bias and energy learn nothing. With ``dim`` 0, all matrices
+        are transposed: [F, B] and so on.
         """
         residual = z - reconstruction
         mask = present
@@ -182,11 +184,11 @@ class Residual(nn.Module):
             residual = torch.cat([residual, self._unprojected(z, dim)], dim=dim)
             mask = torch.cat([present, present], dim=dim)
         recent = 1.0 / (age + 8.0)
-        bias_gain = mask * torch.clamp(0.25 * recent, min=BIAS_GAIN)
+        bias_gain = gate * mask * torch.clamp(0.25 * recent, min=BIAS_GAIN)
         bias = bias + bias_gain * (residual.clamp(-_BIAS_CAP, _BIAS_CAP) - bias)
         size = (residual - bias).abs()
         capped = size.clamp(max=ENERGY_CAP)
-        energy_gain = mask * recent.clamp(min=ENERGY_GAIN)
+        energy_gain = gate * mask * recent.clamp(min=ENERGY_GAIN)
         energy = energy + energy_gain * (capped * capped - energy)
         powered = mask * power_of(size.clamp(max=RESIDUAL_CAP), self.power)
         error = powered / torch.sqrt(energy + ENERGY_FLOOR)

@@ -36,13 +36,16 @@ def flatline_surprise(
     run: Tensor,
     longest: Tensor,
     runs: Tensor,
+    gate: Tensor | float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Surprise that x is still ``last``, and run, longest and runs after x.
+
+    ``gate`` is 0 where a run that ends is not learned as the longest.
 
     All tensors have one shape; ``run`` and ``longest`` are in points.
     """
     same = (x == last).float()
-    ended = torch.where(same > 0, longest, torch.maximum(longest, run))
+    ended = torch.where(same > 0, longest, torch.maximum(longest, run * gate))
     longest = (1.0 - FADES) * ended
     run = same * (run + 1.0)
     runs = (runs + 1.0 - same).clamp(max=MAX_RUNS)

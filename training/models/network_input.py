@@ -11,7 +11,8 @@ from torch import Tensor
 
 from detector.events import F32
 from training.history.history import History
-from training.models.surprise import LARGEST, Front, slot_of
+from training.models.day_profile import slot_of
+from training.models.surprise import LARGEST, Front
 from training.models.walk import Wave, by_stream, walk
 
 
@@ -24,7 +25,7 @@ def channels(history: History, lengths: Sequence[int], front: Front) -> tuple[F3
         for s, n in zip(history.series, lengths, strict=True)
     ]
     features = len(history.features)
-    found = np.zeros((sum(lengths), front.channels * features), np.float32)
+    found = np.zeros((sum(lengths), front.inputs * features), np.float32)
     ticks = torch.tensor([s.tick for s in streams], dtype=torch.float32)
 
     def step(wave: Wave, state: F32) -> F32:
@@ -57,7 +58,7 @@ def _signed(
     _, second, day = clock.T[:, None]
     rows = torch.from_numpy(state.reshape(streams * features, -1))
     columns = rows.T.contiguous()
-    _, signed, _, _, moved = front(
+    _, signed, *_, moved = front(
         torch.nan_to_num(x).clamp(-LARGEST, LARGEST),
         (~torch.isnan(x)).float(),
         slot_of(second),
@@ -65,6 +66,6 @@ def _signed(
         ticks.repeat_interleave(features)[None],
         columns,
     )
-    by_channel = signed.reshape(front.channels, streams, features)
+    by_channel = signed.reshape(front.inputs, streams, features)
     found = by_channel.transpose(0, 1).flatten(1)
     return found.numpy(), moved.T.reshape(streams, -1).numpy()

@@ -1,11 +1,11 @@
 """The front for single metrics in plain Python: the specification of its channels.
 
-One metric, one point at a time, in float64, without missing values. A law holds the
-graph's front to it (tests/laws/test_surprise.py). The constants are written again here,
-on purpose: a change of one in :mod:`training.models.surprise` must be a change of the
-specification.
+One metric, one point at a time, in float64, without missing values, and outside of any
+incident. A law holds the graph's front to it (tests/laws/test_surprise.py). The
+constants are written again here, on purpose: a change of one in
+:mod:`training.models.surprise` must be a change of the specification.
 
-A point becomes six channels (:class:`ChannelsReference`). Each channel becomes a
+A point becomes seven channels (:class:`ChannelsReference`). Each channel becomes a
 surprise: the decimal places of probability of its place in the tail of the channel's
 own past (:func:`surprises`).
 """
@@ -13,127 +13,25 @@ own past (:func:`surprises`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from detector.events import F64
 from detector.timestamps import DAY
+from training.models.reference_sketch import SketchReference
 
-CHANNELS = 6
+CHANNELS = 7
+OF_SHAPES = (4, 5)  # the channels that a lean front omits
 SETTLED = 20  # points before a sketch is used, and before updates are clipped
 _TINY = 1e-30  # in place of a divisor of zero
 
 
-# -- the past of one channel -----------------------------------------------------------
-
-
-class SketchReference:
-    """A distribution as at most twelve weighted centroids, finest in its tails.
-
-    After Ben-Haim & Tom-Tov (2010) and Dunning & Ertl (2019), with a Pareto tail beyond
-    the largest value (Pickands 1975).
-    """
-
-    MAX_CENTROIDS = 12
-    MAX_SURPRISE = 9.0  # decimal places
-
-    def __init__(self) -> None:
-        self._centroids = list[tuple[float, float]]()  # (value, weight), rising
-
-    def tail(self, q: float, sign: int) -> float:
-        """-log10 of the share of the past at q or beyond.
-
-        ``sign``: 1 for above, -1 for below.
-        """
-        centroids = sorted((sign * value, weight) for value, weight in self._centroids)
-        q = sign * q
-        total = sum(weight for _, weight in centroids)
-        above = [i for i, (value, _) in enumerate(centroids) if value >= q]
-        if not above:
-            return self._beyond_all(q, centroids, total)
-        reached = self._reached(
-            q,
-            centroids,
-            above[0],
-            total,
-        )
-        return -math.log10((reached + 0.5) / (total + 1))
-
-    def _reached(
-        self,
-        q: float,
-        centroids: Sequence[tuple[float, float]],
-        i: int,
-        total: float,
-    ) -> float:
-        """Weight at q or above. Centroid i is the first that is not below q."""
-        value, weight = centroids[i]
-        if value == q:
-            return _middle(centroids, i) + weight / 2
-        if i == 0:
-            return total
-        below = centroids[i - 1][0]
-        share = (q - below) / (value - below)
-        log_below = math.log(_middle(centroids, i - 1))
-        log_above = math.log(_middle(centroids, i))
-        return math.exp((1 - share) * log_below + share * log_above)
-
-    def _beyond_all(
-        self, q: float, centroids: Sequence[tuple[float, float]], total: float
-    ) -> float:
-        """A Pareto tail with exponent 2, as wide as the outer tenth of the past."""
-        top = centroids[-1][0]
-        outer_tenth = max(
-            value
-            for i, (value, weight) in enumerate(centroids)
-            if _middle(centroids, i) + weight / 2 >= 0.1 * total
-        )
-        width = max(top - outer_tenth, 1e-3 * abs(top), _TINY)
-        decay = 2 * math.log10(1 + (q - top) / width)
-        return min(self.MAX_SURPRISE, math.log10(2 * (total + 1)) + decay)
-
-    def share(self, q: float) -> float:
-        """The share of the past that was exactly q."""
-        total = sum(weight for _, weight in self._centroids)
-        equal = sum(weight for value, weight in self._centroids if value == q)
-        return equal / max(total, _TINY)
-
-    def see(self, q: float, weight: float) -> None:
-        """Add a value. Beyond twelve centroids, the cheapest neighbours merge."""
-        weights = dict(self._centroids)
-        weights[q] = weights.get(q, 0.0) + weight
-        self._centroids = sorted(weights.items())
-        if len(self._centroids) > self.MAX_CENTROIDS:
-            i = self._cheapest_pair()
-            (v, a), (u, b) = self._centroids[i : i + 2]
-            merged = ((v * a + u * b) / (a + b), a + b)
-            self._centroids[i : i + 2] = [merged]
-
-    def _cheapest_pair(self) -> int:
-        """The pair with the least weight for its distance from the nearer end.
-
-        The outermost centroids never merge. Of equals the first one does.
-        """
-        weights = [weight for _, weight in self._centroids]
-        masses = np.cumsum(weights)
-        costs = {}
-        for i in range(1, len(weights) - 2):
-            pair = weights[i] + weights[i + 1]
-            from_start = masses[i + 1]
-            from_end = masses[-1] - masses[i] + weights[i]
-            costs[i] = pair / min(from_start, from_end) + 1e-5 * i
-        return min(costs, key=lambda i: costs[i])
-
-
-def _middle(centroids: Sequence[tuple[float, float]], i: int) -> float:
-    """Weight above the middle of centroid i."""
-    return sum(weight for _, weight in centroids[i:]) - centroids[i][1] / 2
+# -- the surprises of the channels -----------------------------------------------------
 
 
 def surprises(channels: F64) -> tuple[F64, F64]:
-    """Surprises [n, 6] of channels [n, 6]: one-sided, and signed for the network."""
+    """Surprises [n, 7] of channels [n, 7]: one-sided, and signed."""
     sketches = [SketchReference() for _ in range(CHANNELS)]
     one_sided = np.zeros_like(channels)
     signed = np.zeros_like(channels)
@@ -148,14 +46,14 @@ def surprises(channels: F64) -> tuple[F64, F64]:
             # an anomaly is slow to become normal
             excess = max(0.0, up - 2.5, down - 2.5)
             sketch.see(q, 1 / (1 + excess))
-            if c >= 4:  # novelties are only surprising if they are large
+            if c in OF_SHAPES:  # novelties are only surprising if they are large
                 down = 0.0
             one_sided[i, c] = unusual * max(up, down)
             signed[i, c] = np.clip(unusual * (up - down), -6, 6)
     return one_sided, signed
 
 
-# -- the six channels ------------------------------------------------------------------
+# -- the seven channels ----------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -219,7 +117,7 @@ class DailyPattern:
     def __init__(self, first: float, tick: float) -> None:
         self._profile = np.zeros((2, self.SLOTS))  # of working days, of weekends
         self._visits = np.zeros(self.SLOTS)
-        self._mean = first
+        self.mean = first
         self._drift = 0.0  # what a slot changes by from one ordinary day to the next
         # at each visit a slot keeps a fifth of what it held
         self._min_gain = 1 - 0.2 ** (tick * self.SLOTS / DAY)
@@ -236,7 +134,7 @@ class DailyPattern:
             weight = share * self._visits[k]
             total += weight * self._profile[kind, k]
             weights += weight
-        return float((0.5 * self._mean + total) / (0.5 + weights))
+        return float((0.5 * self.mean + total) / (0.5 + weights))
 
     def learn(self, value: float, time: float) -> None:
         day, slot, kind = self._place(time)
@@ -253,7 +151,7 @@ class DailyPattern:
             self._drift += self._drift_gain * (off - self._drift)
         self._visits[slot] = min(self._visits[slot] + 1, 1 / self._min_gain)
         self._points += 1
-        self._mean += max(1 / self._points, 0.002) * (value - self._mean)
+        self.mean += max(1 / self._points, 0.002) * (value - self.mean)
 
     def _place(self, time: float) -> tuple[int, int, int]:
         """Day of the week (0 Monday), slot of the day, and kind of day (1 weekend)."""
@@ -299,12 +197,51 @@ class RunningMean:
         return self._mean
 
 
+class LocalLevelReference:
+    """The quick residual: how far a metric is from where it was some minutes ago.
+
+    Both are taken of what the hour does not explain. A running mean, the level, moves
+    by three of its own deviations at most (Huber 1964).
+    """
+
+    def __init__(self, tick: float) -> None:
+        self._gain = 2 / (float(np.clip(1500 / tick, 3, 8)) + 1)
+        self._level = 0.0
+        self._spread = 0.0  # mean size of the distance to the level
+        self._quick = 0.0
+        self._points = 0
+
+    def see(self, unexplained: float) -> float:
+        """A mean of three distances to the level, with this one."""
+        distance = unexplained - self._level
+        deviation = 1.25 * self._spread
+        self._points += 1
+        share = 1 / self._points
+        step = distance
+        size = abs(distance)
+        if self._points > 24:  # until then too little is known to limit a step
+            step = float(np.clip(distance, -3 * deviation, 3 * deviation))
+            size = min(size, 5 * deviation)
+        self._quick += max(0.5, share) * (distance - self._quick)
+        self._level += max(self._gain, share) * step
+        self._spread += max(0.005, share) * (size - self._spread)
+        return self._quick
+
+
+def unexplained(value: float, expected: float, mean: float) -> float:
+    """What the hour leaves of a value: a ratio's logarithm if the mean is positive."""
+    if mean <= 0:
+        return value - expected
+    least = max(0.01 * mean, 1e-20)
+    return math.log((max(value, 0.0) + least) / (max(expected, 0.0) + least))
+
+
 class ChannelsReference:
     """The channels of one metric with a point every ``tick`` seconds.
 
     They are: the value; its change; a fast running mean less a slow one; a slow mean of
-    what the hour does not explain; and how new the recent shape is, of the value and of
-    what the hour does not explain.
+    what the hour does not explain; how new the recent shape is, of the value and of
+    what the hour does not explain; and the quick residual.
     """
 
     def __init__(self, first: float, tick: float) -> None:
@@ -314,13 +251,16 @@ class ChannelsReference:
         self._fast = RunningMean(first, fast)
         self._slow = RunningMean(first, slow)
         self._unexplained = RunningMean(0.0, slow)
+        self._local = LocalLevelReference(tick)
         self._standardisers: tuple[Standardiser, Standardiser] | None = None
         self._shapes = (ShapesReference(6, 8), ShapesReference(2, 4))
         self._last = first
 
     def see(self, value: float, time: float) -> list[float]:
-        """The six channels of the next point; ``time`` is local, in seconds."""
-        residual = value - self._pattern.explained(time)
+        """The seven channels of the next point; ``time`` is local, in seconds."""
+        mean = self._pattern.mean
+        expected = self._pattern.explained(time)
+        residual = value - expected
         self._pattern.learn(value, time)
         if self._standardisers is None:
             self._standardisers = (Standardiser(value), Standardiser(residual))
@@ -334,11 +274,12 @@ class ChannelsReference:
             self._unexplained.see(residual),
             self._shapes[0].see(of_value.see(value)),
             self._shapes[1].see(of_residual.see(residual)),
+            self._local.see(unexplained(value, expected, mean)),
         ]
 
 
 def channels(values: F64, times: F64, tick: float) -> F64:
-    """The channels [n, 6] of one metric's ``values`` [n] at local ``times`` [n]."""
+    """The channels [n, 7] of one metric's ``values`` [n] at local ``times`` [n]."""
     metric = ChannelsReference(float(values[0]), tick)
     points = zip(values.tolist(), times.tolist(), strict=True)
     return np.array([metric.see(value, time) for value, time in points])

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from training.models.sketch import BIG, FIRST
 
-# Prototypes of a shape. With 12, a single metric's state stays within 512 floats.
+# Prototypes of a shape. With 12, a single metric's state stays within 544 floats.
 PROTOTYPES = 12
 # Factor of a prototype's use, for each pattern that the stream shows after it.
 _MEMORY = 0.999
@@ -45,6 +46,29 @@ class Shape:
 # The shapes of the value, and of what the hour of the day does not explain. The second
 # is shorter, for it is free of the day's rhythm.
 BOOKS = (Shape(6, 8), Shape(2, 4))
+
+
+class Compared(NamedTuple):
+    """A point's patterns beside their prototypes, for :meth:`ShapePrototypes.learn`.
+
+    Of N metrics and B shapes with P prototypes of L values in all.
+
+    Attributes:
+        prototypes, apart: [L, P N] and [L, P, N], these minus the pattern.
+        used, free, distance: [B, P, N]; ``free`` is 1 if there is none yet.
+        new: 1 if the pattern is far from all, [B, N].
+        learns: 1 where a pattern is complete, [B, N].
+        followed: pattern, extreme and novelty after the point.
+    """
+
+    prototypes: Tensor
+    apart: Tensor
+    used: Tensor
+    free: Tensor
+    distance: Tensor
+    new: Tensor
+    learns: Tensor
+    followed: list[Tensor]
 
 
 class ShapePrototypes(nn.Module):
@@ -83,8 +107,8 @@ class ShapePrototypes(nn.Module):
         present: Tensor,
         count: Tensor,
         state: Sequence[Tensor],
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Novelty [B, N] of N metrics, and the next state.
+    ) -> tuple[Tensor, Compared]:
+        """Novelty [B, N] of N metrics, and what :meth:`learn` needs.
 
         ``z`` [B, N] is standardised, ``present`` [1, N] is 0 or 1, ``count`` [1, N] are
         the points before this one.
@@ -108,15 +132,34 @@ class ShapePrototypes(nn.Module):
         distant = learns * near
         is_known = (near < 0.5 * BIG).float()
         novelty = distant * is_known + (1.0 - learns) * novelty
+        followed = [pattern, extreme, novelty]
+        return novelty, Compared(
+            prototypes=prototypes,
+            apart=apart,
+            used=used,
+            free=free,
+            distance=distance,
+            new=new,
+            learns=learns,
+            followed=followed,
+        )
+
+    def learn(self, seen: Compared, gate: Tensor) -> list[Tensor]:
+        """The next state; ``gate`` [1, N] is 0 where no pattern is learned."""
+        length = self.widths[2]
+        owned = self.get_buffer("owned")
+        learns = seen.learns * gate
+        new = seen.new
         fades = (1.0 - (1.0 - _MEMORY) * learns)[:, None]
-        used = fades * used.clamp(min=0.0) - free
-        cost = new[:, None] * used + (1.0 - new)[:, None] * distance
+        used = fades * seen.used.clamp(min=0.0) - seen.free
+        cost = new[:, None] * used + (1.0 - new)[:, None] * seen.distance
         chosen = self._least(cost) * learns[:, None]
         used = used + chosen * (1.0 - new[:, None] * used)
         pull = chosen * (_PULL + (1.0 - _PULL) * new)[:, None]
-        moved = prototypes - owned @ pull.flatten(1) * apart.flatten(1)
+        change = owned @ pull.flatten(1) * seen.apart.flatten(1)
+        moved = seen.prototypes - change
         moved = moved.reshape(length * PROTOTYPES, -1)
-        return novelty, [moved, used.flatten(0, 1), pattern, extreme, novelty]
+        return [moved, used.flatten(0, 1), *seen.followed]
 
     def _extremes(
         self,

@@ -31,6 +31,10 @@ BIG = 1e30
 TINY = 1e-30
 # The largest surprise, in decimal places: two thousand years of minutes say no more.
 MOST_SURPRISED = 9.0
+# Widths of the Pareto tail by which one value moves the extreme centroid at most. The
+# records of an exponential tail are a seventh of a width apart
+# (docs/experiments/repeated-outages.md).
+_STRETCH = 0.25
 # Added per place, so that every runtime takes the first of two equal candidates.
 FIRST = 1e-5
 # Decimal places of surprise above which a value teaches less. The rule was measured at
@@ -64,11 +68,38 @@ class _Gap(NamedTuple):
     known: Tensor
 
 
+class Place(NamedTuple):
+    """A value q among K centroids that have not learned it yet.
+
+    Attributes:
+        q: the value, [1, M].
+        bounded: the value, no further beyond the extreme than one value stretches it.
+        present: 1, or 0 if it is missing, [1, M].
+        surprise: the larger of its two surprises, [1, M].
+        before: 1 at the centroids below it, else 0, [K + 2, M].
+        values, weights: the centroids between -BIG and BIG, [K + 2, M].
+        own: the place of the last centroid below it, [1, M].
+        after: the centroid after it, BIG if there is none, [1, M].
+        known: 1 if it is exactly the centroid after it, else 0, [1, M].
+    """
+
+    q: Tensor
+    bounded: Tensor
+    present: Tensor
+    surprise: Tensor
+    before: Tensor
+    values: Tensor
+    weights: Tensor
+    own: Tensor
+    after: Tensor
+    known: Tensor
+
+
 class Sketch(nn.Module):
     """The past of M numbers, each as K weighted centroids [K, M] in rising order.
 
     Empty centroids (value BIG, weight 0) are last. With ``memory`` below 1, all weights
-    are multiplied by it at every value, so that the past fades.
+    are multiplied by it at every value that is learned, so that the past fades.
     """
 
     def __init__(self, centroids: int, memory: float = 1.0) -> None:
@@ -84,23 +115,16 @@ class Sketch(nn.Module):
         self.register_buffer("halves", torch.tensor([[-0.5], [0.5]]))
 
     def forward(
-        self,
-        q: Tensor,
-        values: Tensor,
-        weights: Tensor,
-        settled: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """How surprising q [1, M] is, and the sketch [K, M] that has seen it.
+        self, q: Tensor, values: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Place]:
+        """How surprising q [1, M] is to the sketch [K, M].
 
         Returns -log10 P(X >= q) and -log10 P(X <= q) of the past, the share of the past
-        that was exactly q, all [1, M]; then the next values and weights [K, M].
+        that was exactly q, all [1, M]; then what :meth:`learn` needs.
 
         A q of BIG is missing: it comes after all centroids, weighs nothing and leaves
-        the sketch as it is, to the bit. ``settled`` [1, M] is 1 if the sketch knows
-        enough to doubt a value.
+        the sketch as it is, to the bit.
         """
-        if self.memory < 1.0:
-            weights = self.memory * weights
         none = 0.0 * q
         lowest = none - BIG
         v = torch.cat([lowest, values, -lowest])
@@ -115,13 +139,47 @@ class Sketch(nn.Module):
         at_ends = w.gather(0, ends)
         below = mass.gather(0, ends[:1])
         gap = _Gap(a, b, at_ends, below, known)
-        high, low = self._surprises(q, gap, v, mass)
-        learned = _weight(present, high, low, settled)
-        wide = _insert(q, learned, before, v, w)
+        high, low, bounded = self._surprises(q, gap, v, mass)
         of_q = known * w.gather(0, ends[1:])
         equal = of_q / mass[-1:].clamp(min=TINY)
-        values, weights = self._merge(*wide, under - 1.0, known)
-        return high, low, equal, values, weights
+        place = Place(
+            q=q,
+            bounded=bounded,
+            present=present.float(),
+            surprise=torch.maximum(high, low),
+            before=before,
+            values=v,
+            weights=w,
+            own=under - 1.0,
+            after=b,
+            known=known,
+        )
+        return high, low, equal, place
+
+    def learn(
+        self, place: Place, gate: Tensor, settled: Tensor, guarded: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Values and weights [K, M] of the sketch that has learned a value.
+
+        All [1, M]: ``gate`` is how much it counts, and 0 leaves the sketch as it is, to
+        the bit. ``settled`` is 1 if the sketch knows enough to doubt a value, and
+        ``guarded`` if one value may stretch it by a little only.
+        """
+        doubt = settled * (place.surprise - DOUBTED).clamp(min=0.0)
+        weight = gate * place.present / (1.0 + doubt)
+        q = guarded * place.bounded + (1.0 - guarded) * place.q
+        # a value that is not learned is inserted as the centroid after it, with no
+        # weight, and merges with that: nothing changes
+        learns = (gate > 0.0).float()
+        stays = 1.0 - learns
+        q = learns * q + stays * place.after
+        is_real = (place.after < 0.5 * BIG).float()
+        known = torch.maximum(place.known, stays * is_real)
+        weights = place.weights
+        if self.memory < 1.0:
+            weights = weights * (1.0 - (1.0 - self.memory) * learns * place.present)
+        wide = _insert(q, weight, place.before, place.values, weights)
+        return self._merge(*wide, place.own, known)
 
     def _surprises(
         self,
@@ -129,8 +187,8 @@ class Sketch(nn.Module):
         gap: _Gap,
         v: Tensor,
         mass: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Surprise above and below [1, M].
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Surprise above and below, and q as far as it stretches the sketch, [1, M].
 
         ``v`` are all centroids between -BIG and BIG, ``mass`` the weight up to each,
         both [K + 2, M].
@@ -155,14 +213,22 @@ class Sketch(nn.Module):
         outer_share = (1.0 - _OUTER) * above_all + _OUTER * not_above
         tenth = self._value_at(total * outer_share, v, mass)
         extreme = above_all * gap.a + not_above * gap.b
-        excess = _excess(q, extreme, tenth)
+        width = _width(extreme, tenth)
+        distance = (q - extreme).abs()
+        excess = 1.0 + (distance / width).clamp(max=_FARTHEST)
         outside = torch.cat([above_all, below_all - below_all * gap.known])
         beyond = outside * (2.0 * excess * excess)
         # what is beyond is at least 2, what is not is at most 2
         rarity = torch.maximum(1.0 / (tail + own), beyond)
         surprise = torch.log10((total + 1.0) * rarity)
         high, low = surprise.clamp(max=MOST_SURPRISED).chunk(2)
-        return high, low
+        # neither in an empty sketch nor of a missing value is anything beyond
+        is_beyond = (above_all - below_all).abs() * (q < 0.5 * BIG).float()
+        is_beyond = is_beyond * (1.0 - gap.known)
+        reach = torch.minimum(distance, _STRETCH * width)
+        farthest = extreme + (above_all - below_all) * reach
+        bounded = is_beyond * farthest + (1.0 - is_beyond) * q
+        return high, low, bounded
 
     def _value_at(self, weight: Tensor, v: Tensor, mass: Tensor) -> Tensor:
         """The value [1, M] of the centroid at which ``weight`` [1, M] is reached."""
@@ -211,14 +277,6 @@ class Sketch(nn.Module):
         return merged_v, kept + moving_down
 
 
-def _weight(present: Tensor, high: Tensor, low: Tensor, settled: Tensor) -> Tensor:
-    """How much a value teaches [1, M]: less the more it surprises, 0 if missing."""
-    whole = present.float()
-    surprise = torch.maximum(high, low)
-    doubt = settled * (surprise - DOUBTED).clamp(min=0.0)
-    return whole / (1.0 + doubt)
-
-
 def _insert(
     q: Tensor,
     weight: Tensor,
@@ -240,10 +298,8 @@ def _insert(
     return wide_v, others + weight * place
 
 
-def _excess(q: Tensor, extreme: Tensor, tenth: Tensor) -> Tensor:
-    """1 and the distance of q from the extreme value, in widths of the Pareto tail."""
+def _width(extreme: Tensor, tenth: Tensor) -> Tensor:
+    """The width of the Pareto tail."""
     span = (extreme - tenth).abs()
     least_width = _LEAST_WIDTH * extreme.abs()
-    width = torch.maximum(span, least_width).clamp(min=TINY)
-    distance = (q - extreme).abs() / width
-    return 1.0 + distance.clamp(max=_FARTHEST)
+    return torch.maximum(span, least_width).clamp(min=TINY)

@@ -27,20 +27,21 @@ prototypes and slots are on the axes before it (see :mod:`training.models.sketch
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from training.models.day_profile import DayProfile
 from training.models.flatline import WIDTH as RUNS
 from training.models.flatline import flatline_surprise
 from training.models.layout import StateLayout
-from training.models.shapes import BOOKS, Shape, ShapePrototypes
-from training.models.sketch import BIG, TINY, Sketch
+from training.models.local_level import BACK_GAIN, locate, unexplained
+from training.models.shapes import BOOKS, Compared, Shape, ShapePrototypes
+from training.models.sketch import BIG, TINY, Place, Sketch
 from training.models.surprise_state import (
     CENTROIDS,
-    SLOTS,
     Days,
     FrontState,
     Point,
@@ -48,15 +49,12 @@ from training.models.surprise_state import (
     state_parts,
 )
 
-_DAY = 86_400.0  # seconds
 # Weights of the channels' surprises in the score; each shape's novelty weighs 1.
 WEIGHTS = (1.0, 1.0, 1.0, 1.5)
-# The first days of their kind; 0 is Monday.
-SATURDAY = 5.0
-MONDAY = 0.0
-# Share of what the first day of a kind teaches that the other kind learns, too. Any
-# other day teaches both kinds all of it.
-SHARED = 0.5
+# Weight of the quick residual, which is the last channel.
+QUICK_WEIGHT = 1.5
+# Share of the running mean up to which a metric is lost.
+_LOST_SHARE = 0.02
 # Values beyond are clipped to this, well inside an empty centroid's.
 LARGEST = 1e28
 # Relative difference that float32 arithmetic leaves of two equal numbers.
@@ -71,15 +69,8 @@ SETTLED = 20.0
 _MEAN_GAIN = 0.002
 # Share of the past that must have other values for a value to be fully surprising.
 _OTHER_VALUES = 0.02
-# Share of a slot's content that one visit leaves, however many points it has.
-_KEPT = 0.2
-# Memory of what a slot changes by from one ordinary day to the next, in seconds.
-_DRIFT_MEMORY = 3 * _DAY
 # Spans of the running means: seconds, and the fewest and most points.
 _SPANS = ((1500.0, 3.0, 8.0), (6000.0, 8.0, 40.0), (6000.0, 8.0, 40.0))
-# Weight of a neighbouring slot beside a slot's own, and of the mean of all.
-_NEIGHBOUR = 0.5
-_OF_ALL = 0.5
 # A standardised value, and a signed surprise, are clipped here.
 _STANDARD_CLIP = 8.0
 _SIGNED_CLIP = 6.0
@@ -89,7 +80,29 @@ _UPDATE_CLIP = 5.0
 _FINITE_SQUARE = 1e18
 
 
-_Stepped = tuple[Surprises, list[Tensor]]
+class Observed(NamedTuple):
+    """A point before it is learned: what :meth:`Front.learn` needs.
+
+    Attributes:
+        state: the state before it, with what follows every point after it.
+        mean: the running mean before it, [1, N].
+        gain: 1 over the points so far, 0 where x is missing, [1, N].
+        limited: by how much the value and its residual move their mean, [2, N].
+        days: the slots of the day if the point is learned.
+        shape: the point beside the shapes that are known, if there are any.
+        values: the point in its channels' sketches.
+        settled: 1 where a sketch knows enough to doubt a value, [1, C N].
+    """
+
+    state: FrontState
+    point: Point
+    mean: Tensor
+    gain: Tensor
+    limited: Tensor
+    days: Days
+    shape: Compared | None
+    values: Place
+    settled: Tensor
 
 
 class Front(nn.Module):
@@ -99,17 +112,14 @@ class Front(nn.Module):
         super().__init__()
         self.sketch = Sketch(CENTROIDS)
         self.books = ShapePrototypes(shapes) if shapes else None
-        self.weights = (*WEIGHTS, *(1.0 for _ in shapes))
+        self.weights = (*WEIGHTS, *(1.0 for _ in shapes), QUICK_WEIGHT)
         self.channels = len(self.weights)
+        self.inputs = self.channels - 1
         of_shapes = self.books.widths if self.books is not None else []
         self.layout = StateLayout(1, state_parts(self.channels, of_shapes))
-        slots = torch.arange(SLOTS)
-        apart = (slots[:, None] - slots[None, :]).remainder(SLOTS)
-        beside = torch.where((apart == 1) | (apart == SLOTS - 1), _NEIGHBOUR, 0.0)
-        self.register_buffer("neighbours", torch.where(apart == 0, 1.0, beside))
-        self.register_buffer("slots", slots.float()[:, None])
+        self.days = DayProfile()
         # a shape can be too new, not too old
-        sides = [[1.0]] * len(WEIGHTS) + [[0.0]] * len(shapes)
+        sides = [[1.0]] * len(WEIGHTS) + [[0.0]] * len(shapes) + [[1.0]]
         self.register_buffer("two_sided", torch.tensor(sides))
         self.register_buffer("spans", torch.tensor(_SPANS).T[:, :, None])
 
@@ -138,60 +148,122 @@ class Front(nn.Module):
         day: Tensor,
         tick: Tensor,
         state: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """The fields of :class:`Point` and the state [size, N] -> those of
         :class:`Surprises` and the next state.
         """
         parts = torch.split(state, list(self.widths))
+        open_gate = torch.zeros_like(x)
         point = Point(
             x,
             present,
             slot,
             day,
             tick,
+            is_hot=open_gate,
+            is_shut=open_gate,
         )
-        found, moved = self.step(point, parts)
+        found, observed = self.observe(point, parts)
+        moved = self.learn(observed, torch.ones_like(x))
         return *found, torch.cat(moved)
 
-    def step(self, point: Point, parts: Sequence[Tensor]) -> _Stepped:
-        """:meth:`forward` with the state in its parts, before and after.
+    def observe(
+        self, point: Point, parts: Sequence[Tensor]
+    ) -> tuple[Surprises, Observed]:
+        """What the front says of a point, with the state in its parts.
 
-        Each gain is 0 where x is missing, so nothing has to be put back.
+        Nothing is learned yet. What follows every point, such as a running mean of
+        some minutes, is moved already.
         """
         x = point.x
         present = point.present
         state = FrontState.named(parts)
-        absent = 1.0 - present
         first = (state.points < 0.5).float()
         mean, last = (state.levels + first * x).chunk(2)  # 0 before the first
         previous = state.levels[1:]
-        still, *runs = flatline_surprise(x, previous, *state.runs.chunk(RUNS))
-        expected, residual, days = self._explain(point, mean, state.days)
+        run, longest, count = state.runs.chunk(RUNS)
+        still, *runs = flatline_surprise(
+            x,
+            previous,
+            run,
+            longest,
+            count,
+            gate=1.0 - point.is_hot,
+        )
+        expected, residual, days = self.days(point, mean, state.days)
         residual = _above_rounding(residual, x)
         gain = present / (state.points + 1.0)
-        mean_gain = torch.maximum(gain, _MEAN_GAIN * present)
-        mean = mean + mean_gain * (x - mean)
         both = torch.cat([x, residual])
         state = state._replace(center=state.center + first * present * both)
-        z, center, variance = self._standardise(both, state, gain)
-        means = self._follow(point, state.means, gain, both)
+        z, limited = self._standardise(both, state)
+        left = unexplained(x, residual, mean)
+        located = locate(point, left, state.local, gain)
+        means = self._follow(point, state.means, gain, both, located.is_back)
         q = self._of_means(x, last, means)
-        shapes = state.shapes
+        shape = None
         if self.books is not None:
-            novelty, shapes = self.books(z, present, state.points, shapes)
+            novelty, shape = self.books(z, present, state.points, state.shapes)
             q = torch.cat([q, novelty])
-        one_sided, signed, values, weights = self._surprises(q, present, state)
-        after = _remember(state, point, absent, mean, runs)._replace(
+        q = torch.cat([q, located.quick])
+        one_sided, signed, place = self._surprises(q, present, state)
+        found = Surprises(
+            one_sided=one_sided,
+            signed=signed[: self.inputs],
+            flatline=present * still,
+            expected=expected,
+            is_still=located.is_still,
+            is_lost=(x.abs() <= _LOST_SHARE * mean.abs()).float(),
+        )
+        followed = _remember(state, point, 1.0 - present, runs)._replace(
+            means=means, local=located.after
+        )
+        settled = (state.points > SETTLED - 0.5).float()
+        return found, Observed(
+            state=followed,
+            point=point,
+            mean=mean,
+            gain=gain,
+            limited=limited,
             days=days,
-            means=means,
-            center=center,
+            shape=shape,
+            values=place,
+            settled=torch.cat([settled] * self.channels, dim=1),
+        )
+
+    def learn(self, seen: Observed, gate: Tensor) -> list[Tensor]:
+        """The parts of the state that has learned a point, as far as ``gate`` [1, N]
+        allows: 1 wholly, 0 nothing.
+        """
+        state = seen.state
+        point = seen.point
+        mean_gain = torch.maximum(seen.gain, _MEAN_GAIN * point.present)
+        mean = seen.mean + gate * mean_gain * (point.x - seen.mean)
+        gain = gate * seen.gain
+        moved = gain * seen.limited
+        variance = (1.0 - gain) * (state.variance + moved * seen.limited)
+        days = [
+            before + gate * (after - before)
+            for before, after in zip(state.days, seen.days, strict=True)
+        ]
+        shapes = state.shapes
+        if self.books is not None and seen.shape is not None:
+            shapes = self.books.learn(seen.shape, gate)
+        wide_gate = torch.cat([gate] * self.channels, dim=1)
+        guarded = torch.cat([point.is_shut] * self.channels, dim=1)
+        values, weights = self.sketch.learn(
+            seen.values, wide_gate, seen.settled, guarded
+        )
+        rows = CENTROIDS * self.channels
+        after = state._replace(
+            days=Days(*days),
+            levels=torch.cat([mean, state.levels[1:]]),
+            center=state.center + moved,
             variance=variance,
             shapes=shapes,
-            values=values,
-            weights=weights,
+            values=values.reshape(rows, -1),
+            weights=weights.reshape(rows, -1),
         )
-        found = Surprises(one_sided, signed, present * still, expected)
-        return found, after.parts()
+        return after.parts()
 
     def _of_means(self, x: Tensor, last: Tensor, means: Tensor) -> Tensor:
         """The channels without a shape [4, N]: the value x, its change from ``last``,
@@ -202,50 +274,7 @@ class Front(nn.Module):
         trend = _above_rounding(fast - slow, x)
         return torch.cat([x, change, trend, unexplained])
 
-    def _explain(
-        self, point: Point, mean: Tensor, days: Days
-    ) -> tuple[Tensor, Tensor, Days]:
-        """What is usual in this slot, what that leaves of x, and the days after x.
-
-        A slot is read with its neighbours and with the mean of all. It holds four
-        fifths of the mean of its last visit and the rest of those before, however many
-        points a visit has. A weekend is known by how it differs from a working day, so
-        what is learned of either holds for both. A change that appears on the first day
-        of a kind may be that kind's own or here to stay: the other kind learns half of
-        it. A change on any other day is learned wholly. What drifts from each day to
-        the next, as a counter does, is not a change. So a weekend's difference is found
-        within two weekends, and a lasting shift on any other day is unexpected once.
-        """
-        working, more, often, drift = days
-        x = point.x
-        weekend = (point.day > SATURDAY - 0.5).float()
-        turn = _is(point.day, SATURDAY) - _is(point.day, MONDAY)
-        now = (point.slot == self.get_buffer("slots")).float()
-        weight = (self.get_buffer("neighbours") @ now) * often
-        shown = working + weekend * more
-        usual = _weighted_mean(mean, shown, weight)
-        tick = point.tick.clamp(min=1e-3)
-        kept_per_second = math.log(_KEPT) * SLOTS / _DAY
-        least = 1.0 - torch.exp(tick * kept_per_second)
-        now = point.present * now
-        met = now * (often > 0.5).float()
-        off = _total(met * (x - shown))
-        gain = torch.maximum(1.0 / (often + 1.0), least)
-        learned = met * gain
-        of_this_kind = (1.0 - SHARED) * turn * (off - drift)
-        own = learned * of_this_kind
-        working = working + now * gain * (x - shown) - weekend * own
-        ordinary = _total(met) * (1.0 - turn.abs())
-        forgotten = 1.0 - torch.exp(tick * (-1.0 / _DRIFT_MEMORY))
-        drift = drift + ordinary * forgotten * (off - drift)
-        residual = x - usual
-        weekends = more + own
-        often = torch.minimum(often + now, 1.0 / least)
-        return usual, residual, Days(working, weekends, often, drift)
-
-    def _standardise(
-        self, q: Tensor, state: FrontState, gain: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _standardise(self, q: Tensor, state: FrontState) -> tuple[Tensor, Tensor]:
         """q [2, N] in standard deviations from its running mean, and mean and variance
         after it.
         """
@@ -262,10 +291,7 @@ class Front(nn.Module):
         limit = _UPDATE_CLIP * deviation + _FINITE_SQUARE * (1.0 - limited)
         limit = limit.clamp(max=_FINITE_SQUARE)
         d = torch.minimum(torch.maximum(d, -limit), limit)
-        center = mean + gain * d
-        left = 1.0 - gain
-        spread = variance + gain * d * d
-        return z, center, left * spread
+        return z, d
 
     def _follow(
         self,
@@ -273,29 +299,34 @@ class Front(nn.Module):
         means: Tensor,
         gain: Tensor,
         both: Tensor,
+        is_back: Tensor,
     ) -> Tensor:
-        """The running means [3, N] after the point; ``both`` are x and its residual."""
+        """The running means [3, N] after the point; ``both`` are x and its residual.
+
+        They follow faster in an incident whose metric ``is_back`` [1, N], so that the
+        score comes down when the value does.
+        """
         seconds, fewest, most = self.get_buffer("spans")
         points = seconds / point.tick.clamp(min=1e-3)
         points = torch.minimum(torch.maximum(points, fewest), most)
         gains = torch.maximum(point.present * (2.0 / (points + 1.0)), gain)
+        gains = torch.maximum(gains, BACK_GAIN * is_back)
         return means + gains * (torch.cat([point.x, both]) - means)
 
     def _surprises(
         self, q: Tensor, present: Tensor, state: FrontState
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One-sided and signed surprises of the channels q [C, N], and their sketches'
-        values and weights after them.
+    ) -> tuple[Tensor, Tensor, Place]:
+        """One-sided and signed surprises of the channels q [C, N], and their places in
+        the sketches.
         """
         settled = (state.points > SETTLED - 0.5).float()
         c = self.channels
         # BIG where the value is missing
         q = torch.maximum(q, BIG - 2.0 * BIG * present).reshape(1, -1)
-        high, low, equal, values, weights = self.sketch(
+        high, low, equal, place = self.sketch(
             q,
             state.values.reshape(CENTROIDS, -1),
             state.weights.reshape(CENTROIDS, -1),
-            torch.cat([settled] * c, dim=1),
         )
         trusted = present * settled
         of_value = equal[:, : present.shape[1]]
@@ -306,20 +337,16 @@ class Front(nn.Module):
         low = low * (trusted * self.get_buffer("two_sided"))
         one_sided = torch.maximum(high, low)
         signed = (high - low).clamp(-_SIGNED_CLIP, _SIGNED_CLIP)
-        rows = CENTROIDS * c
-        values = values.reshape(rows, -1)
-        weights = weights.reshape(rows, -1)
-        return one_sided, signed, values, weights
+        return one_sided, signed, place
 
 
 def _remember(
     state: FrontState,
     point: Point,
     absent: Tensor,
-    mean: Tensor,
     runs: Sequence[Tensor],
 ) -> FrontState:
-    """The state with a point that is counted, its value, and its mean and runs.
+    """The state with a point that is counted, its value, and its runs.
 
     ``absent`` [1, N] is 1 where x is missing: there the state stays as it is.
     """
@@ -329,30 +356,9 @@ def _remember(
     value = present * point.x + absent * state.levels[1:]
     return state._replace(
         points=count,
-        levels=torch.cat([mean, value]),
+        levels=torch.cat([state.levels[:1], value]),
         runs=present * torch.cat(list(runs)) + absent * state.runs,
     )
-
-
-def _is(days: Tensor, day: float) -> Tensor:
-    """1 where it is this day of the week, else 0."""
-    return (days == day).float()
-
-
-def _total(of_slots: Tensor) -> Tensor:
-    """The sum [1, N] over the slots of a day."""
-    return of_slots.sum(0, keepdim=True)
-
-
-def _weighted_mean(mean: Tensor, of_slots: Tensor, weight: Tensor) -> Tensor:
-    """The mean of all [1, N] and of the slots [SLOTS, N], by their weight."""
-    read = _OF_ALL * mean + _total(weight * of_slots)
-    return read / (_OF_ALL + _total(weight))
-
-
-def slot_of(second: Tensor) -> Tensor:
-    """The slot of the day that a second of the day is in."""
-    return torch.floor(second * (SLOTS / _DAY)).clamp(0, SLOTS - 1)
 
 
 def _above_rounding(difference: Tensor, of: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from training.models.flatline import WIDTH as RUNS
 
-# Centroids of a channel's sketch: with 12, a single metric's state stays within 512
+# Centroids of a channel's sketch: with 12, a single metric's state stays within 544
 # floats.
 CENTROIDS = 12
 # Slots of a day, 90 minutes each.
@@ -25,6 +26,8 @@ class Point(NamedTuple):
         slot: the slot of the day, see :func:`slot_of`, [1, N].
         day: the day of the week, 0 Monday, [1, N].
         tick: the stream's tick interval in seconds, [1, N].
+        is_hot: 1 if the stream was in an incident before the point, [1, N].
+        is_shut: 1 if it may not learn while it is hot, [1, N].
     """
 
     x: Tensor
@@ -32,6 +35,8 @@ class Point(NamedTuple):
     slot: Tensor
     day: Tensor
     tick: Tensor
+    is_hot: Tensor
+    is_shut: Tensor
 
 
 class Surprises(NamedTuple):
@@ -42,12 +47,32 @@ class Surprises(NamedTuple):
         signed: the same with a sign, for the network, [C, N].
         flatline: the surprise that the value does not change, [1, N].
         expected: the value that is usual in this slot, [1, N].
+        is_still: 1 where the metric holds still at where it went, [1, N].
+        is_lost: 1 where it is all but nothing, and usually is not, [1, N].
     """
 
     one_sided: Tensor
     signed: Tensor
     flatline: Tensor
     expected: Tensor
+    is_still: Tensor
+    is_lost: Tensor
+
+
+class LocalLevel(NamedTuple):
+    """Where a metric just was, see :mod:`training.models.local_level`, each [1, N].
+
+    Attributes:
+        quick: a running mean of three innovations.
+        level: what the hour leaves unexplained in the last minutes.
+        spread: the mean size of an innovation.
+        anchor: a slow mean of ``quick`` since the incident began.
+    """
+
+    quick: Tensor
+    level: Tensor
+    spread: Tensor
+    anchor: Tensor
 
 
 class Days(NamedTuple):
@@ -68,6 +93,7 @@ class FrontState(NamedTuple):
     levels: Tensor
     points: Tensor
     means: Tensor
+    local: LocalLevel
     center: Tensor
     variance: Tensor
     runs: Tensor
@@ -77,24 +103,26 @@ class FrontState(NamedTuple):
 
     @classmethod
     def named(cls, parts: Sequence[Tensor]) -> FrontState:
-        levels, points, means, center, variance, runs, *shapes, values, weights = parts[
-            4:
-        ]
+        days, rest = parts[:4], parts[4:]
+        levels, points, means, local, center, variance, runs, *others = rest
+        *shapes, values, weights = others
         return cls(
-            Days(*parts[:4]),
-            levels,
-            points,
-            means,
-            center,
-            variance,
-            runs,
-            shapes,
-            values,
-            weights,
+            days=Days(*days),
+            levels=levels,
+            points=points,
+            means=means,
+            local=LocalLevel(*local.chunk(4)),
+            center=center,
+            variance=variance,
+            runs=runs,
+            shapes=shapes,
+            values=values,
+            weights=weights,
         )
 
     def parts(self) -> list[Tensor]:
-        head = [self.levels, self.points, self.means, self.center, self.variance]
+        local = torch.cat(self.local)
+        head = [self.levels, self.points, self.means, local, self.center, self.variance]
         sketches = [self.values, self.weights]
         return [*self.days, *head, self.runs, *self.shapes, *sketches]
 
@@ -109,6 +137,7 @@ def state_parts(channels: int, shapes: Sequence[int]) -> tuple[tuple[str, int], 
         ("levels", 2),  # running mean, previous value
         ("points", 1),
         ("means", 3),  # fast, slow, unexplained by the slot
+        ("local", 4),  # see LocalLevel
         ("center", 2),  # mean of the value and of the unexplained
         ("variance", 2),
         ("runs", RUNS),

@@ -33,12 +33,15 @@ from training.models.autoencoder import (
     Residual,
     affine,
     asinh,
+    power_of,
     reconstruction_only,
 )
 from training.models.columns import as_row, as_rows, columns, total
+from training.models.day_profile import slot_of
 from training.models.layout import StateLayout
-from training.models.sketch import BIG, Sketch
-from training.models.surprise import LARGEST, SETTLED, Front, slot_of
+from training.models.learning_gate import Gate, after_point, is_shut
+from training.models.sketch import BIG, Place, Sketch
+from training.models.surprise import LARGEST, SETTLED, Front
 from training.models.surprise_state import Point, Surprises
 
 # Metrics that this step takes. From two on, what moves together is told better from
@@ -51,8 +54,17 @@ HIDDEN = 16
 # Centroids of the sketch of F, and its memory for each point: some 5,000 points.
 _RANKED = 15
 _RANK_MEMORY = 0.9998
-# Gain of the running means of the error and of F: three points.
+# Gains of the running means of the error, three points, and of F, two.
 _QUICK = 0.5
+_PROMPT = 0.7
+# The power of which the channels' surprises are a mean
+# (docs/experiments/repeated-outages.md).
+_POWER = 1.5
+# Least evidence, as a share of the mean surprise of the channels that answer to one
+# point; those are the value, its change and the quick residual.
+_AT_ONCE = 0.7
+# Keeps the logarithm of the evidence finite.
+_LEAST_EVIDENCE = 1e-9
 # Keeps the logarithm of the error finite.
 _LEAST_ERROR = 1e-3
 # The ages, in points, between which a stream's age counts, and its weight.
@@ -66,7 +78,7 @@ _TICK_GAIN = 0.02
 
 def state_layout(features: int, hidden: int, front: Front) -> StateLayout:
     """The row of a stream of F features with H hidden units."""
-    channels = front.channels * features
+    channels = front.inputs * features
     return StateLayout(
         features,
         (
@@ -79,6 +91,8 @@ def state_layout(features: int, hidden: int, front: Front) -> StateLayout:
             ("error", 1),
             ("fused", 1),
             ("tick", 1),
+            ("hot", 1),  # 1 in an incident
+            ("held", 1),  # seconds that counted towards acceptance
             ("ranked", _RANKED),
             ("ranks", _RANKED),
             ("front", front.size * features),
@@ -105,6 +119,8 @@ class _StreamState(NamedTuple):
     error: Tensor
     fused: Tensor
     tick: Tensor
+    hot: Tensor
+    held: Tensor
     ranked: Tensor
     ranks: Tensor
 
@@ -131,6 +147,9 @@ class UnivariateStep(nn.Module):
         self.residual = Residual(network.features, power, projection)
         weights = torch.tensor([front.weights]) / sum(front.weights)
         self.register_buffer("weights", weights)
+        at_once = torch.zeros(1, front.channels)
+        at_once[0, [0, 1, -1]] = 1 / 3
+        self.register_buffer("at_once", at_once)
         self._points = [name for name, _ in front.layout.parts].index("points")
 
     def forward(
@@ -151,19 +170,33 @@ class UnivariateStep(nn.Module):
         present = (~missing).float()
         filled = torch.where(missing, 0.0, x.clamp(-LARGEST, LARGEST))
         tick = track_interval(before.tick, since, age)
-        point = self._point(filled, present, second, day, tick)
-        found, metrics = self.front.step(point, metrics)
-        errors, network = self._reconstruct(found, present, before, age)
+        gate = Gate(before.hot, before.held)
+        shut = is_shut(gate, tick, age)
+        point = self._point(filled, present, second, day, tick, gate.is_hot, shut)
+        found, seen = self.front.observe(point, metrics)
+        frozen = 1.0 - shut * gate.is_hot
+        errors, network = self._reconstruct(found, present, before, age, frozen)
         some = present.amax(dim=0, keepdim=True)
         count = total(present).clamp(min=1.0)
         error = self._smooth_error(before.error, errors, count, some)
-        squares = self._evidence(found)
+        squares = self._evidence(found, point.present)
         square = total(squares)
         evidence = torch.sqrt(square / count)
         fused = self._fuse(before.fused, evidence, error, age, some)
-        score, ranked, ranks = self._score(fused, before, age, some)
+        score, rank, place, settled = self._score(fused, before, age)
+        gate = after_point(
+            gate,
+            rank,
+            some,
+            self._each_stream(found.is_still).amin(dim=0, keepdim=True),
+            self._each_stream(found.is_lost).amax(dim=0, keepdim=True),
+            tick,
+        )
+        learns = 1.0 - gate.is_hot * shut
+        ranked, ranks = self.sketch.learn(place, some * learns, settled, shut)
+        metrics = self.front.learn(seen, as_row(learns, self.layout.features))
         share = squares / square.clamp(min=1e-12)
-        after = _StreamState(*network, error, fused, tick, ranked, ranks)
+        after = _StreamState(*network, error, fused, tick, *gate, ranked, ranks)
         row = torch.cat([*after, *map(self._each_stream, metrics)])
         return (
             score.reshape(-1),
@@ -185,6 +218,8 @@ class UnivariateStep(nn.Module):
         second: Tensor,
         day: Tensor,
         tick: Tensor,
+        is_hot: Tensor,
+        is_shut: Tensor,
     ) -> Point:
         """A column for each metric, of x and present [F, B] and the rest [1, B]."""
         features = self.layout.features
@@ -194,6 +229,8 @@ class UnivariateStep(nn.Module):
             slot=as_row(slot_of(second), features),
             day=as_row(day, features),
             tick=as_row(tick, features),
+            is_hot=as_row(is_hot, features),
+            is_shut=as_row(is_shut, features),
         )
 
     def _reconstruct(
@@ -202,6 +239,7 @@ class UnivariateStep(nn.Module):
         present: Tensor,
         before: _StreamState,
         age: Tensor,
+        gate: Tensor,
     ) -> tuple[Tensor, _NetworkState]:
         """The network's error of each channel [C F, B], and the network's part of the
         next state, in its order.
@@ -220,7 +258,7 @@ class UnivariateStep(nn.Module):
             before.decoder_c,
             dim=0,
         )
-        seen = torch.cat([present] * self.front.channels)
+        seen = torch.cat([present] * self.front.inputs)
         errors, bias, energy = self.residual(
             z,
             affine(self.output, decoder_h, 0),
@@ -229,6 +267,7 @@ class UnivariateStep(nn.Module):
             before.energy,
             age,
             dim=0,
+            gate=gate,
         )
         return errors, (encoder_h, encoder_c, decoder_h, decoder_c, bias, energy)
 
@@ -245,13 +284,18 @@ class UnivariateStep(nn.Module):
         """
         gain = _QUICK * some
         sum_of_errors = total(errors)
-        mean_error = sum_of_errors / (self.front.channels * count)
+        mean_error = sum_of_errors / (self.front.inputs * count)
         return error + gain * (mean_error - error)
 
-    def _evidence(self, found: Surprises) -> Tensor:
-        """The square [F, B] of each metric's own evidence."""
-        of_channels = self.get_buffer("weights") @ found.one_sided
-        own = self._each_stream(of_channels + found.flatline)
+    def _evidence(self, found: Surprises, present: Tensor) -> Tensor:
+        """The square [F, B] of each metric's own evidence, 0 where it is missing."""
+        surprises = found.one_sided
+        mean = self.get_buffer("weights") @ power_of(surprises, _POWER)
+        logarithm = torch.log(mean + _LEAST_EVIDENCE)
+        of_channels = torch.exp(logarithm * (1.0 / _POWER))
+        at_once = self.get_buffer("at_once") @ surprises
+        of_channels = torch.maximum(of_channels, _AT_ONCE * at_once)
+        own = self._each_stream(present * (of_channels + found.flatline))
         return own * own
 
     def _fuse(
@@ -267,7 +311,7 @@ class UnivariateStep(nn.Module):
         of_channels = weight * evidence
         of_network = 2.0 * torch.log10(error + _LEAST_ERROR)
         now = (of_channels + of_network) / (weight + 1.0)
-        gain = some * torch.where(age < 0.5, 1.0, _QUICK)
+        gain = some * torch.where(age < 0.5, 1.0, _PROMPT)
         return fused + gain * (now - fused)
 
     def _score(
@@ -275,21 +319,18 @@ class UnivariateStep(nn.Module):
         fused: Tensor,
         before: _StreamState,
         age: Tensor,
-        some: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The score [1, B], and the sketch of F after the point."""
+    ) -> tuple[Tensor, Tensor, Place, Tensor]:
+        """The score and the rank of F [1, B], its place in its sketch, and whether that
+        knows enough.
+        """
         settled = (age > SETTLED - 0.5).float()
-        old = before.ranked, before.ranks
-        rank, _, _, *seen = self.sketch(fused, *old, settled)
-        ranked, ranks = (
-            some * new + (1.0 - some) * held
-            for new, held in zip(seen, old, strict=True)
-        )
+        rank, _, _, place = self.sketch(fused, before.ranked, before.ranks)
         thousands = age.clamp(_NEW, _OLD) / 1000.0
         experience = _AGE_WEIGHT * torch.log10(thousands)
-        rarity = 2.0 * fused + rank * settled
+        rank = rank * settled
+        rarity = 2.0 * fused + rank
         score = (rarity - experience + _SHIFT).clamp(min=0.0)
-        return score, ranked, ranks
+        return score, rank, place, settled
 
     @property
     def _widths(self) -> list[int]:
