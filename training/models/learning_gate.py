@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 # Decimal places of surprise at which a stream becomes hot, and is so no longer. With 3
-# or 3.5 a metric that wanders is never learned (docs/experiments/repeated-outages.md).
+# or 3.5 a metric that wanders is never learned (docs/experiments/learning-gate.md).
 HOT = 4.0
 COOL = 2.0
 # Points before which the gate is always open.

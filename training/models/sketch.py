@@ -33,7 +33,7 @@ TINY = 1e-30
 MOST_SURPRISED = 9.0
 # Widths of the Pareto tail by which one value moves the extreme centroid at most. The
 # records of an exponential tail are a seventh of a width apart
-# (docs/experiments/repeated-outages.md).
+# (docs/experiments/learning-gate.md).
 _STRETCH = 0.25
 # Added per place, so that every runtime takes the first of two equal candidates.
 FIRST = 1e-5

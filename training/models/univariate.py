@@ -58,7 +58,7 @@ _RANK_MEMORY = 0.9998
 _QUICK = 0.5
 _PROMPT = 0.7
 # The power of which the channels' surprises are a mean
-# (docs/experiments/repeated-outages.md).
+# (docs/experiments/learning-gate.md).
 _POWER = 1.5
 # Least evidence, as a share of the mean surprise of the channels that answer to one
 # point; those are the value, its change and the quick residual.
