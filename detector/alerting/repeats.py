@@ -1,4 +1,4 @@
-"""What is told of a stream although an incident of it is recent or open.
+"""Which scores alert although an incident of their stream is recent or open.
 
 Theory of operation: :mod:`detector.alerting.decide`. What bounds repeats is the budget
 of false alarms, and scores far over the threshold are seldom chance.

@@ -36,7 +36,8 @@ ACCEPT_TICKS = 24.0
 # Pace of the patience in a state that moves, and in one that shows a loss.
 _MOVING = 1 / 4
 _LOSS = 1 / 12
-# A metric is at nothing within this share of what its center is beyond so many scales.
+# A metric is at nothing within this share of its center, if that is this many scales
+# from zero.
 _NOTHING = 0.05
 _ABOVE_NOTHING = 2.0
 # Share of the evidence, from metrics at nothing or frozen, that makes a loss.

@@ -31,8 +31,9 @@ _KNOWN = 1000.0
 STATE_SECONDS = 21_600.0
 STATE_TICKS = 24.0
 _STATE_SHARE = 0.1
-# What a second counts for while the metric moves on, and while it is lost: a leak is
-# accepted after two days, a total loss after three.
+# What a second counts for while the metric moves on, and while it is lost: the first is
+# accepted after two days, the second after three. A leak is taken for still sooner,
+# since it flattens in logarithms (docs/limits.md).
 _MOVING = 0.125
 _LOST = 1 / 12
 # Seconds in which the time that counted fades once the stream is calm.

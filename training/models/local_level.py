@@ -49,7 +49,7 @@ _DEVIATION = 1.25
 # Gain from which on too little is known to limit a step: the first 25 points.
 _KNOWS_LITTLE = 0.04
 _NO_LIMIT = 1e30
-# Gain of slow means once the metric is back, within so many deviations.
+# Gain of slow means once the metric is back, and the deviations that it is back within.
 BACK_GAIN = 0.3
 _BACK = 2.0
 # Seconds that the anchor remembers, and the share of the distance, and deviations,
