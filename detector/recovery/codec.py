@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from detector.recovery import schema_8
+from detector.recovery import schema_8, schema_9
 from detector.recovery.snapshot import SCHEMA, Head, Page, Segment
 
 #: The first bytes of everything stored, whatever its schema.
@@ -41,18 +41,20 @@ def encode(stored: Page | Head | Segment) -> bytes:
 
 
 def decode(data: bytes, kind: type[Stored]) -> Stored:
-    """Reads this schema and the one before. Raises DamagedPage."""
+    """Reads this schema and the two before. Raises DamagedPage."""
     body = _body(data)
     try:
         schema = msgspec.msgpack.decode(body, type=_Envelope).schema
         if schema == SCHEMA:
             return msgspec.msgpack.decode(body, type=kind)
+        if schema == schema_9.SCHEMA:
+            return schema_9.decode(body, kind)
         if schema == schema_8.SCHEMA:
             return schema_8.decode(body, kind)
     except msgspec.DecodeError as error:
         raise DamagedPage(f"its content can't be read: {error}") from None
     raise UnknownSchema(
-        f"it has schema {schema}; this version reads {schema_8.SCHEMA} and {SCHEMA}"
+        f"it has schema {schema}; this version reads {schema_8.SCHEMA} to {SCHEMA}"
     )
 
 

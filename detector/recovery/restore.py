@@ -220,6 +220,7 @@ def _chosen(rows: PageRows, best: dict[str, _Place]) -> PageRows:
         states=rows.states[chosen],
         decisions=rows.decisions[chosen],
         times=rows.times[chosen],
+        labels=tuple(rows.labels[i] for i in chosen.tolist()) if rows.labels else (),
     )
 
 

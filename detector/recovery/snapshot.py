@@ -20,11 +20,11 @@ import numpy as np
 from detector.errors import ResetCause
 from detector.events import Alert, OpenIncident, Partition, PendingNotification
 from detector.state.decisions import DECISION
-from detector.state.page_rows import PageRows
+from detector.state.page_rows import NO_LABELS, PageRows
 
 #: Number of the stored form. Raise it when the form changes, and keep a reader of the
-#: one before, as :mod:`detector.recovery.schema_8` is.
-SCHEMA = 9
+#: one before, as :mod:`detector.recovery.schema_9` is.
+SCHEMA = 10
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):
@@ -49,6 +49,7 @@ class Page(msgspec.Struct, frozen=True):
         times: float64 [n], epoch seconds.
         alerts: notifications of these streams that are still to be delivered.
         open: their open incidents that receivers hear of again.
+        labels: of the n streams; empty if none of them has any.
     """
 
     schema: int
@@ -63,6 +64,7 @@ class Page(msgspec.Struct, frozen=True):
     times: bytes
     alerts: tuple[PendingNotification, ...]
     open: tuple[OpenIncident, ...]
+    labels: tuple[Mapping[str, str], ...] = ()
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -180,6 +182,7 @@ def to_page(
         times=rows.times.tobytes(),
         alerts=tuple(alerts),
         open=tuple(opened),
+        labels=rows.labels if any(rows.labels) else (),
     )
 
 
@@ -188,10 +191,11 @@ def to_rows(page: Page) -> PageRows:
     count = len(page.names)
     states = np.frombuffer(page.states, np.float32)
     return PageRows(
-        page.number,
-        page.stamp.offset,
-        page.names,
-        states.reshape(count, page.width),
-        np.frombuffer(page.decisions, DECISION),
-        np.frombuffer(page.times, np.float64),
+        number=page.number,
+        offset=page.stamp.offset,
+        names=page.names,
+        states=states.reshape(count, page.width),
+        decisions=np.frombuffer(page.decisions, DECISION),
+        times=np.frombuffer(page.times, np.float64),
+        labels=page.labels or (NO_LABELS,) * count,
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from detector.events import F32, F64
 from detector.state.decisions import DecisionState
+
+#: What a record says about a stream beside its name: text by name, for alerts.
+Labels = Mapping[str, str]
+NO_LABELS: Labels = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,7 @@ class PageRows:
         states: float32 [n, S].
         decisions: DECISION [n].
         times: float64 [n], event time of the last point; -inf: none yet.
+        labels: of the n streams; empty: none has any.
     """
 
     number: int
@@ -27,3 +33,4 @@ class PageRows:
     states: F32
     decisions: DecisionState
     times: F64
+    labels: tuple[Labels, ...] = ()

@@ -14,7 +14,7 @@ from detector.state.decisions import (
     fresh_decisions,
     opaque,
 )
-from detector.state.page_rows import PageRows
+from detector.state.page_rows import NO_LABELS, Labels, PageRows
 
 PAGE_BITS = 8
 PAGE = 1 << PAGE_BITS  # rows
@@ -37,6 +37,7 @@ class RowMemory:
         times: float64 [rows], event time of the last point; -inf: none yet.
         touched: float64 [rows], monotonic seconds at which a point was last applied.
         zones: int16 [rows], numbers of the streams' time zones.
+        labels: of each row's stream.
         page_applied: int64 [pages], the records before it are applied to all rows.
         page_dirty: bool [pages], the page has changed since it was last copied.
     """
@@ -50,6 +51,7 @@ class RowMemory:
         self.times: F64 = np.empty(0)
         self.touched: F64 = np.empty(0)
         self.zones: npt.NDArray[np.int16] = np.empty(0, np.int16)
+        self.labels: list[Labels] = []
         self.page_applied: I64 = np.empty(0, np.int64)
         self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
 
@@ -70,6 +72,7 @@ class RowMemory:
         self.page_applied[page] = 0
         self.page_dirty[page] = False
         self.names[rows] = [""] * PAGE
+        self.labels[rows] = [NO_LABELS] * PAGE
         return page
 
     def free_page(self, page: int) -> None:
@@ -80,6 +83,7 @@ class RowMemory:
     def free_row(self, slot: int) -> None:
         """As :meth:`free_page`, of a row in a page that stays."""
         self.names[slot] = ""
+        self.labels[slot] = NO_LABELS
         self.decisions[slot] = fresh_decisions(1)[0]
 
     def _grow(self, pages: int) -> None:
@@ -94,6 +98,7 @@ class RowMemory:
         self.page_applied = _longer(self.page_applied, np.zeros(pages, np.int64))
         self.page_dirty = _longer(self.page_dirty, np.zeros(pages, np.bool_))
         self.names.extend([""] * rows)
+        self.labels.extend([NO_LABELS] * rows)
         # the lowest index is used first
         new = range(before, before + pages)
         self._free.extend(reversed(new))
@@ -111,6 +116,7 @@ class RowMemory:
         self.states[slot] = state
         self.decisions[slot] = decisions
         self.times[slot] = time
+        self.labels[slot] = NO_LABELS
 
     def put_row_of(self, rows: PageRows, place: int, slot: int) -> None:
         """Write the row at ``place`` of a page to ``slot``."""
@@ -121,12 +127,15 @@ class RowMemory:
             rows.decisions[place],
             rows.times[place],
         )
+        if rows.labels:
+            self.labels[slot] = rows.labels[place]
 
     def fill(self, page: int, rows: PageRows, now: float) -> None:
         """Copy a page of rows in; ``now`` is monotonic, in seconds."""
         start = page * PAGE
         into = slice(start, start + len(rows.names))
         self.names[into] = rows.names
+        self.labels[into] = rows.labels or [NO_LABELS] * len(rows.names)
         self.states[into] = rows.states
         self.decisions[into] = rows.decisions
         self.times[into] = rows.times
@@ -141,10 +150,13 @@ class RowMemory:
         self.times[target] = self.times[source]
         self.touched[target] = self.touched[source]
         self.zones[target] = self.zones[source]
+        self.labels[target] = self.labels[source]
 
     def copy(self, number: int, offset: int, slots: Slots) -> PageRows:
         """Copies of these rows, as the page ``number`` stamped with ``offset``."""
-        names = [self.names[slot] for slot in slots.tolist()]
+        places = slots.tolist()
+        names = [self.names[slot] for slot in places]
+        labels = [self.labels[slot] for slot in places]
         decisions = opaque(self.decisions)[slots]
         return PageRows(
             number=number,
@@ -153,6 +165,7 @@ class RowMemory:
             states=self.states[slots],
             decisions=decisions.view(DECISION),
             times=self.times[slots],
+            labels=tuple(labels),
         )
 
     def copy_page(self, page: int, used: int, number: int, offset: int) -> PageRows:
@@ -167,6 +180,7 @@ class RowMemory:
             states=self.states[rows].copy(),
             decisions=decisions.view(DECISION),
             times=self.times[rows].copy(),
+            labels=tuple(self.labels[rows]),
         )
 
     def store_decisions(self, slots: Slots, rows: DecisionState) -> None:

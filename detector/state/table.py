@@ -19,7 +19,7 @@ import numpy.typing as npt
 from detector.events import F32, F64, I64, Partition, Phase
 from detector.state.decisions import DecisionState
 from detector.state.initial_state import InitialStates
-from detector.state.page_rows import PageRows
+from detector.state.page_rows import Labels, PageRows
 from detector.state.partition_pages import COLD, NO_SLOT, PartitionPages, SlotIndex
 from detector.state.row_memory import PAGE, RowMemory, Slots
 
@@ -84,6 +84,10 @@ class StreamTable:
         return self._memory.zones
 
     @property
+    def labels(self) -> Sequence[Labels]:
+        return self._memory.labels
+
+    @property
     def page_applied(self) -> I64:
         return self._memory.page_applied
 
@@ -94,6 +98,15 @@ class StreamTable:
     def store_decisions(self, slots: Slots, rows: DecisionState) -> None:
         """Write decision rows, DECISION [n], to ``slots`` [n]."""
         self._memory.store_decisions(slots, rows)
+
+    def set_labels(self, slots: Slots, labels: Sequence[Labels]) -> None:
+        """The labels of streams' points, of the streams in ``slots`` [n]."""
+        held = self._memory.labels
+        for slot, of_point in zip(slots.tolist(), labels, strict=True):
+            of_stream = held[slot]
+            if of_point is not of_stream and of_point != of_stream:
+                held[slot] = of_point
+                self.page_dirty[slot // PAGE] = True
 
     # -- streams -----------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.recovery.codec import MAGIC, DamagedPage, UnknownSchema, decode, encode
-from detector.recovery.snapshot import Page, to_rows
+from detector.recovery.snapshot import Page, to_page, to_rows
 from detector.state.decisions import fresh_decisions
 from tests.unit.detector.recovery.pages import (
     ALERT,
+    P,
     page,
 )
 
@@ -32,6 +34,18 @@ def test_a_page_comes_back_as_it_was() -> None:
     assert rows.states.tolist() == [[10, 10, 10]]
     assert rows.decisions.tolist() == fresh_decisions(1, known=True).tolist()
     assert rows.times.tolist() == [9.0]
+
+
+def test_labels_come_back_with_their_streams() -> None:
+    rows = to_rows(page(2, 10))
+    labelled = replace(rows, labels=({"host": "web-1"},))
+    stored = to_page("bundle", P, labelled, 7, ())
+    assert to_rows(decode(encode(stored), Page)).labels == ({"host": "web-1"},)
+
+
+def test_streams_without_labels_cost_no_bytes() -> None:
+    assert page(2, 10).labels == ()
+    assert to_rows(page(2, 10)).labels == ({},)
 
 
 @given(st.data())

@@ -97,6 +97,7 @@ def test_of_two_rows_of_a_stream_the_later_counts() -> None:
             np.zeros((2, WIDTH), np.float32),
             fresh_decisions(2),
             np.array([9.0, 7.0]),
+            ({"rack": "1"}, {}),
         )
     }
     rows[1] = PageRows(
@@ -106,6 +107,7 @@ def test_of_two_rows_of_a_stream_the_later_counts() -> None:
         np.ones((2, WIDTH), np.float32),
         fresh_decisions(2),
         np.array([8.0, 9.0]),
+        ({"rack": "2"}, {"rack": "3"}),
     )
     pages = [to_page("bundle", P, r, WRITER, ()) for r in rows.values()]
     restored = restore("bundle", head(500, {0: 500, 1: 300}), pages, WIDTH)
@@ -113,6 +115,7 @@ def test_of_two_rows_of_a_stream_the_later_counts() -> None:
         (("a",), [0.0]),
         (("b",), [1.0]),
     ]
+    assert [r.labels for r in restored.pages] == [({"rack": "1"},), ({"rack": "2"},)]
 
 
 def test_a_log_without_the_next_record_is_read_from_its_start() -> None:

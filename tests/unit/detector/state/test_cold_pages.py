@@ -34,6 +34,7 @@ def table() -> StreamTable:
     slots = made.slots(P, NAMES)
     made.states[slots] = np.arange(PAGE)[:, None]
     made.touched[slots] = 0.0
+    made.set_labels(slots, [{"name": name} for name in NAMES])
     return made
 
 
@@ -73,6 +74,7 @@ def test_an_evicted_stream_returns_with_its_state(table: StreamTable) -> None:
     table.add_page(P, idle)
     slot = table.slots(P, ["s7"])[0]
     assert table.states[slot].tolist() == [7, 7]
+    assert table.labels[slot] == {"name": "s7"}
     assert table.evicted == PAGE - 1
 
 

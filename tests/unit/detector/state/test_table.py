@@ -124,3 +124,27 @@ def test_streams_of_a_revoked_partition_count_in_no_rate() -> None:
     assert incident_rates(made.decisions).streams == 1
     made.revoke(P)
     assert incident_rates(made.decisions).streams == 0
+
+
+def test_labels_are_those_of_the_last_point() -> None:
+    made = table()
+    slots = made.slots(P, ["a", "b"])
+    made.set_labels(slots, [{"v": "1"}, {}])
+    made.page_dirty[:] = False
+    made.set_labels(slots, [{"v": "1"}, {}])
+    assert not made.page_dirty.any()
+    made.set_labels(slots, [{"v": "2"}, {}])
+    assert [made.labels[slot] for slot in slots.tolist()] == [{"v": "2"}, {}]
+    assert made.page_dirty.sum() == 1
+
+
+def test_labels_leave_with_a_page_and_come_back() -> None:
+    made = table()
+    made.set_labels(made.slots(P, ["a", "b"]), [{"v": "1"}, {"v": "2"}])
+    page = made.copy_page(P, 0, offset=2)
+    made.assign(P, [page], offset=2)
+    slots = made.slots(P, ["b", "a", "new"]).tolist()
+    assert [made.labels[slot] for slot in slots] == [{"v": "2"}, {"v": "1"}, {}]
+    made.revoke(P)
+    slots = made.slots(Q, ["x", "y", "z"]).tolist()
+    assert [made.labels[slot] for slot in slots] == [{}, {}, {}]
