@@ -72,6 +72,17 @@ class RejectReason(enum.StrEnum):
     CAPACITY = "capacity"  # a new stream while the table holds its maximum
 
 
+class MissingReason(enum.StrEnum):
+    """Why one value of a record is not a number: metric label and log field."""
+
+    NAN = "nan"  # not a number, or a stale marker
+    INFINITE = "infinite"  # plus or minus infinity
+    OVERFLOW = "overflow"  # finite, and outside float32's range
+    TEXT = "text"  # text that is not a number, in a field that is a metric
+    TYPE = "type"  # an array or an object where a number belongs
+    QUALITY = "quality"  # the record's own quality flag says that it is bad
+
+
 class ResetCause(enum.StrEnum):
     """Why states started anew: metric label and log field."""
 

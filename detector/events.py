@@ -7,12 +7,12 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from detector.errors import RejectReason
+from detector.errors import MissingReason, RejectReason
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -43,6 +43,15 @@ class RejectedRecord:
     value: bytes | None = None
 
 
+class MetricKind(enum.IntEnum):
+    """What the number of a metric counts, as far as its format says."""
+
+    UNKNOWN = 0
+    GAUGE = 1  # a state: a temperature, a share
+    COUNTER = 2  # a total since some start: it rises until it is reset
+    DELTA = 3  # what came since the last report, or since the point's own start
+
+
 class TimestampType(enum.IntEnum):
     """Who set the timestamp of a Kafka record; the numbers are the protocol's."""
 
@@ -51,6 +60,9 @@ class TimestampType(enum.IntEnum):
 
 
 Headers = Sequence[tuple[str, bytes | None]]  # a key may repeat
+Labels = Mapping[str, str]
+# how many values of each metric are missing, and why
+MissingCounts = Mapping[tuple[str, MissingReason], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +116,44 @@ class RecordBatch:
         offsets: int64 [n], never falling. If each metric is a stream, the rows of one
             record share its offset.
         times: float64 [n], event time in epoch seconds.
-        values: float32 [n, F] in each metric's own unit, NaN where missing.
+        values: float64 [n, F] in each metric's own unit, NaN where missing. All are
+            within float32's range.
         next_offset: the offset after the last record of the poll, rejected ones
             included.
         unknown_fields: number of fields of these records that the bundle does not know.
+        kinds: uint8 [n, F], a :class:`MetricKind` each; None: all are unknown.
+        starts: float64 [n, F], epoch seconds at which a counter began or the interval
+            of a delta did, NaN where unknown; None: all are unknown.
+        labels: of each row's stream, for alerts, rules and routes; None: none has any.
+        missing: values that are missing because they can't be used, by metric.
+        tombstones: records without a value. They are neither scored nor rejected.
+        without_points: records whose values are all missing, or that say that they
+            hold none. They are neither scored nor rejected.
     """
 
     partition: Partition
     names: Sequence[str | bytes]
     offsets: I64
     times: F64
-    values: F32
+    values: F64
     next_offset: int
     rejected: Sequence[RejectedRecord] = ()
     unknown_fields: int = 0
+    kinds: U8 | None = None
+    starts: F64 | None = None
+    labels: Sequence[Labels | None] | None = None
+    missing: MissingCounts = field(default_factory=dict)
+    tombstones: int = 0
+    without_points: int = 0
 
     @property
     def records(self) -> int:
-        """How many records the rows came from, and the rejected ones."""
+        """How many records were read, those without a row included."""
         first = min(len(self.offsets), 1)
         others = int(np.count_nonzero(self.offsets[1:] != self.offsets[:-1]))
-        return first + others + len(self.rejected)
+        with_rows = first + others
+        without_rows = len(self.rejected) + self.tombstones + self.without_points
+        return with_rows + without_rows
 
 
 class Phase(enum.IntEnum):

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from detector.errors import RejectReason, ResetCause
+from detector.errors import MissingReason, RejectReason, ResetCause
 from detector.events import SHARES, Reason, Severity
 
 #: In place of a label's values: the names of the receivers that are configured.
@@ -98,6 +98,16 @@ class Metrics:
     unknown_fields = _counter(
         "detector_unknown_fields",
         "Fields of scored records that the bundle does not know and that are ignored.",
+    )
+    missing_values = _counter(
+        "detector_missing_values",
+        "Values that can't be used and count as missing, by reason. The other values of"
+        " their records are scored.",
+        reason=tuple(MissingReason),
+    )
+    tombstones = _counter(
+        "detector_tombstones",
+        "Records without a value, as a compacted topic has for what was deleted.",
     )
     skipped = _counter(
         "detector_skipped",

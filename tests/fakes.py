@@ -473,6 +473,6 @@ def columns(
         list(names),
         offsets,
         when,
-        np.array(values, np.float32),
+        np.array(values, np.float64),
         first + len(names),
     )

@@ -6,22 +6,25 @@ from typing import Final
 
 import structlog
 
-from detector.errors import RejectReason
+from detector.errors import MissingReason, RejectReason
 from detector.events import Partition, RejectedRecord
 from detector.pipeline.observer import NullObserver
 
 _LONGEST_NAME: Final = 200  # characters of a stream in a log line
 _LONGEST_FIELD: Final = 100  # characters of a field in a log line
+_MISSING: Final = 64  # metrics and reasons that are logged, each once
 
 
 class FirstOccurrenceLog(NullObserver):
-    """The first rejected record of each reason, the first split stream, and each
-    unknown field that the decoder reports. Implements Observer.
+    """The first rejected record of each reason, the first missing value of each metric
+    and reason, the first split stream, and each unknown field that the decoder reports.
+    Implements Observer.
     """
 
     def __init__(self) -> None:
         self._has_split = False
         self._seen: set[RejectReason] = set()
+        self._missing: set[tuple[str, MissingReason]] = set()
         self._log = structlog.get_logger("ingest")
 
     def rejected(self, record: RejectedRecord) -> None:
@@ -37,6 +40,20 @@ class FirstOccurrenceLog(NullObserver):
             partition=record.partition.number,
             offset=record.offset,
             note="the first of its kind; later ones are counted, not logged",
+        )
+
+    def missing(self, partition: Partition, metric: str, reason: MissingReason) -> None:
+        cell = metric, reason
+        if cell in self._missing or len(self._missing) >= _MISSING:
+            return
+        self._missing.add(cell)
+        self._log.info(
+            "value_missing",
+            metric=metric[:_LONGEST_FIELD],
+            reason=reason.value,
+            topic=partition.topic,
+            partition=partition.number,
+            note="the first of its kind; the record's other values are scored",
         )
 
     def split(self, stream: str, one: Partition, other: Partition) -> None:

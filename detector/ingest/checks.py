@@ -5,13 +5,14 @@ What only one format can find (its syntax, its types) is found there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from detector.errors import BadRecord, RejectReason
-from detector.events import F64, RawBatch, RejectedRecord
+from detector.events import F64, MissingCounts, RawBatch, RejectedRecord
 from detector.ingest.keying import Names, stream_names
 from detector.ingest.rows import Flags, Numbers, Rows
 from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
@@ -28,12 +29,16 @@ class Checked:
         times: float64 [n], event time in epoch seconds.
         good: bool [n], rows without a fault; None: all of them.
         rejected: the records that have a fault.
+        missing: values of the other records that can't be used.
+        without_points: how many of the other records have no good row.
     """
 
     names: Names
     times: F64
     good: Flags | None
     rejected: Sequence[RejectedRecord]
+    missing: MissingCounts = field(default_factory=dict)
+    without_points: int = 0
 
 
 def admit(raw: RawBatch, max_bytes: int) -> tuple[RawBatch, list[RejectedRecord]]:
@@ -55,31 +60,61 @@ def admit(raw: RawBatch, max_bytes: int) -> tuple[RawBatch, list[RejectedRecord]
 def check(raw: RawBatch, rows: Rows[Numbers], wanted: str) -> Checked:
     """Find the rows that can be scored, and reject each record that has a fault.
 
-    A fault of one row rejects its record with all its rows. A row without a number is a
-    fault only if its record has no other; ``wanted`` says then what is missing.
+    A fault of one row rejects its record with all its rows. A record without a number
+    is a fault, unless it says so itself or values of it are missing; ``wanted`` says
+    then what it lacks.
     """
     faults: Faults = {}
     times = _event_times(raw, rows, faults)
     empty = rows.numbers.empty()
-    _find_empty(rows, empty, wanted, faults)
     _find_infinite(rows, faults)
     names = stream_names(raw, rows)
     _find_nameless(names, faults)
-    if not faults and not rows.faults:
-        good = ~empty if empty.any() else None
-        return Checked(names, times, good, ())
-    of_records = dict(rows.faults)
+    good = ~empty if empty.any() else None
+    of_records = dict(reversed(rows.faults))  # the first of each record
     for row in sorted(faults):
         record = int(rows.records[row])
         of_records.setdefault(record, faults[row])
+    without_points = _without_points(raw, rows, empty)
+    may_be_empty = {record for record, _, _ in rows.missing}.union(rows.without_points)
+    for record in without_points - may_be_empty:
+        fault = BadRecord(RejectReason.NO_FEATURES, wanted)
+        of_records.setdefault(record, fault)
     rejected = [_reject(raw, i, of_records[i]) for i in sorted(of_records)]
-    is_bad = np.isin(rows.records, list(of_records))
-    good = ~(is_bad | empty)
-    return Checked(names, times, good, rejected)
+    if rejected:
+        is_bad = np.isin(rows.records, list(of_records))
+        good = ~(is_bad | empty)
+    return Checked(
+        names=names,
+        times=times,
+        good=good,
+        rejected=rejected,
+        missing=_missing(rows, of_records),
+        without_points=len(without_points - of_records.keys()),
+    )
 
 
-def infinite(field: str) -> BadRecord:
-    detail = f"`{field}` is outside the range of a 32-bit float"
+def _without_points(raw: RawBatch, rows: Rows[Numbers], empty: Flags) -> set[int]:
+    """The records that have no row with a number."""
+    records = rows.records
+    if len(records) == len(raw) and not empty.any():
+        starts = np.count_nonzero(np.diff(records))
+        if starts == len(raw) - 1:  # each has one
+            return set()
+    with_points = records[~empty].tolist()
+    return set(range(len(raw))).difference(with_points)
+
+
+def _missing(rows: Rows[Numbers], rejected: Container[int]) -> MissingCounts:
+    return Counter(
+        (metric, reason)
+        for record, metric, reason in rows.missing
+        if record not in rejected
+    )
+
+
+def infinite(name: str) -> BadRecord:
+    detail = f"`{name}` is outside the range of a 32-bit float"
     return BadRecord(RejectReason.INFINITE, detail)
 
 
@@ -150,27 +185,11 @@ def _seconds(stamps: Sequence[float | str | None], faults: Faults) -> F64:
     return times
 
 
-def _find_empty(
-    rows: Rows[Numbers],
-    empty: Flags,
-    wanted: str,
-    faults: Faults,
-) -> None:
-    if not empty.any():
-        return
-    with_numbers = set(rows.records[~empty].tolist())
-    fault = BadRecord(RejectReason.NO_FEATURES, wanted)
-    for row in np.flatnonzero(empty).tolist():
-        record = int(rows.records[row])
-        if record not in with_numbers:
-            faults.setdefault(row, fault)
-
-
 def _find_infinite(rows: Rows[Numbers], faults: Faults) -> None:
     infinite_rows = np.flatnonzero(rows.numbers.infinite())
     for row in infinite_rows.tolist():
-        field = rows.numbers.infinite_field(row)
-        faults.setdefault(row, infinite(field))
+        name = rows.numbers.infinite_field(row)
+        faults.setdefault(row, infinite(name))
 
 
 def _find_nameless(names: Names, faults: Faults) -> None:

@@ -1,22 +1,26 @@
-"""From raw batches to points: format, checks and keying, composed.
+"""From raw batches to points: framing, format, checks and keying, composed.
 
 Theory of operation. The steps work on whole batches. First, records without a value, or
-with one that is too long, are rejected. Then the format turns the others into rows. The
-shared checks find rows that can't be scored, and keying turns the rest into points of
-streams. Each record ends up as points or as a rejected record, never both.
+with one that is too long, are rejected. The framing takes the others apart into
+messages, and the format turns those into rows. The shared checks find rows that can't
+be scored, and keying turns the rest into points of streams. Each record ends up as
+points, as a rejected record, or counted as one without points; never as two of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from detector.events import F64, I64, Partition, RawBatch, RecordBatch
 from detector.ingest.checks import Checked, admit, check
 from detector.ingest.format import Format, FormatKind, UnknownFields
+from detector.ingest.framing.none import NoFraming
 from detector.ingest.keying import ByMetric, ByStream, Keying, Points
+from detector.ingest.messages import Framing, Messages
 from detector.ingest.pick_features import PickFeatures
 from detector.ingest.rows import (
     FeatureValues,
@@ -40,7 +44,9 @@ class Decoder(Generic[_NumbersT]):
         format_: Format[_NumbersT],
         keying: Keying[_NumbersT],
         max_bytes: int = MAX_RECORD_BYTES,
+        framing: Framing | None = None,
     ) -> None:
+        self._framing = framing or NoFraming()
         self._format = format_
         self._keying = keying
         self._max_bytes = max_bytes
@@ -48,11 +54,17 @@ class Decoder(Generic[_NumbersT]):
     def decode(self, raw: RawBatch) -> RecordBatch:
         """The points of a batch, and its rejected records by offset."""
         admitted, rejected = admit(raw, self._max_bytes)
-        rows = self._format.rows(admitted)
+        messages = self._framing.messages(admitted)
+        rows = _by_record(self._format.rows(messages), messages)
         checked = check(admitted, rows, self._keying.wanted)
         if checked.rejected:
             rejected = sorted([*rejected, *checked.rejected], key=lambda r: r.offset)
-        points = self._keying.points(checked.names, rows.numbers, checked.good)
+        points = self._keying.points(
+            checked.names,
+            rows.numbers,
+            checked.good,
+            rows.labels if rows.labels is not None else rows.tags,
+        )
         offsets = np.array(admitted.offsets, np.int64)[rows.records]
         return RecordBatch(
             partition=raw.partition,
@@ -63,7 +75,28 @@ class Decoder(Generic[_NumbersT]):
             next_offset=raw.next_offset,
             rejected=rejected,
             unknown_fields=_ignored(rows, checked.good),
+            kinds=points.kinds,
+            starts=points.starts,
+            labels=points.labels,
+            missing=checked.missing,
+            without_points=checked.without_points,
         )
+
+
+class TopicDecoders:
+    """A decoder for each topic, made at its first record. Not thread-safe."""
+
+    def __init__(self, make: Callable[[str], Decoder[Any]]) -> None:
+        self._make = make
+        self._decoders: dict[str, Decoder[Any]] = {}
+
+    def decode(self, raw: RawBatch) -> RecordBatch:
+        """The points of a batch, and its rejected records by offset."""
+        topic = raw.partition.topic
+        decoder = self._decoders.get(topic)
+        if decoder is None:
+            decoder = self._decoders[topic] = self._make(topic)
+        return decoder.decode(raw)
 
 
 def feature_decoder(
@@ -71,6 +104,7 @@ def feature_decoder(
     features: Sequence[str],
     max_bytes: int = MAX_RECORD_BYTES,
     on_unknown: OnUnknown = lambda field, partition, offset: None,
+    framing: Framing | None = None,
 ) -> Decoder[FeatureValues]:
     """For a bundle of features: a row is one point of its stream."""
     unknown = UnknownFields(on_unknown)
@@ -79,17 +113,35 @@ def feature_decoder(
         format_ = kind.of_features(features, unknown)
     else:
         format_ = PickFeatures(kind.all_numbers(unknown), features, unknown)
-    return Decoder(format_, ByStream(features), max_bytes)
+    return Decoder(format_, ByStream(features), max_bytes, framing)
 
 
 def metric_decoder(
     kind: FormatKind,
     max_bytes: int = MAX_RECORD_BYTES,
     on_unknown: OnUnknown = lambda field, partition, offset: None,
+    framing: Framing | None = None,
 ) -> Decoder[NamedValues]:
     """For a bundle of any single metric: each number is a point of its own stream."""
     unknown = UnknownFields(on_unknown)
-    return Decoder(kind.all_numbers(unknown), ByMetric(), max_bytes)
+    return Decoder(kind.all_numbers(unknown), ByMetric(), max_bytes, framing)
+
+
+def _by_record(rows: Rows[_NumbersT], messages: Messages) -> Rows[_NumbersT]:
+    """Rows of messages as rows of their records."""
+    record_of = messages.records
+    if record_of is None:
+        return rows
+    records = np.array(record_of, np.int64)
+    of_messages = [(record_of[i], fault) for i, fault in rows.faults]
+    without = [record_of[i] for i in rows.without_points]
+    return replace(
+        rows,
+        records=records[rows.records],
+        faults=[*messages.faults, *of_messages],
+        missing=[(record_of[i], metric, why) for i, metric, why in rows.missing],
+        without_points=[*messages.without_points, *without],
+    )
 
 
 def _of_points(column: _Column, checked: Checked, points: Points) -> _Column:

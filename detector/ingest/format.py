@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from detector.events import Partition, RawBatch
+from detector.events import Partition
+from detector.ingest.messages import Messages
 from detector.ingest.rows import FeatureValues, NamedValues, NumbersT_co, Rows
 
 # Fields that are reported, or remembered, one by one. A topic may invent a name for
@@ -15,17 +16,17 @@ MAX_UNKNOWN = 64
 
 
 class Format(Protocol[NumbersT_co]):
-    """Turns the values of records into rows of numbers.
+    """Turns messages into rows of numbers.
 
     Not thread-safe: a format may learn a topic's fields.
     """
 
-    def rows(self, raw: RawBatch) -> Rows[NumbersT_co]:
-        """The rows of a batch; none of its values is None or empty.
+    def rows(self, messages: Messages) -> Rows[NumbersT_co]:
+        """The rows of a batch's messages; there may be none.
 
-        A record that breaks the format is one of the ``faults`` and raises nothing.
+        A message that breaks the format is one of the ``faults`` and raises nothing.
         The format leaves what all formats check to the decoder: size, times, names and
-        range. The batch may be empty.
+        range.
         """
         ...
 
@@ -37,12 +38,12 @@ class UnknownFields:
         self._report = report
         self._reported: set[str] = set()
 
-    def see(self, field: str, raw: RawBatch, record: int) -> None:
-        """A field of one of the batch's records is ignored."""
+    def see(self, field: str, messages: Messages, message: int) -> None:
+        """A field of one of the messages is ignored."""
         if field in self._reported or len(self._reported) >= MAX_UNKNOWN:
             return
         self._reported.add(field)
-        self._report(field, raw.partition, raw.offsets[record])
+        self._report(field, messages.raw.partition, messages.offset(message))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress, repeat
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from detector.events import F32, I64, RawBatch
+from detector.events import F64, I64, U8, Labels, RawBatch
 from detector.ingest.rows import FeatureValues, Flags, NamedValues, Numbers, Rows
 from detector.phrases import listed
 
@@ -23,6 +23,8 @@ _LISTED = 5  # features that a sentence lists
 # str: the row names its stream; bytes: the record's key does, which the stream table
 # resolves once for each stream; None: nothing does
 Names = Sequence[str | bytes | None]
+RowLabels = Sequence[Labels | None] | None
+_Column = TypeVar("_Column", F64, U8)
 _NumbersT_contra = TypeVar("_NumbersT_contra", bound=Numbers, contravariant=True)
 
 
@@ -32,13 +34,20 @@ class Points:
 
     Attributes:
         names: stream of each of k points.
-        values: float32 [k, F].
+        values: float64 [k, F], NaN where missing.
         per_row: int64, how many points each good row has; None: one each.
+        kinds: uint8 [k, F], a :class:`~detector.events.MetricKind` each; None: unknown.
+        starts: float64 [k, F], epoch seconds at which a counter began, NaN where
+            unknown; None: all are unknown.
+        labels: of each point; None: none has any.
     """
 
     names: Sequence[str | bytes]
-    values: F32
+    values: F64
     per_row: I64 | None = None
+    kinds: U8 | None = None
+    starts: F64 | None = None
+    labels: Sequence[Labels | None] | None = None
 
 
 class Keying(Protocol[_NumbersT_contra]):
@@ -50,7 +59,11 @@ class Keying(Protocol[_NumbersT_contra]):
         ...
 
     def points(
-        self, names: Names, numbers: _NumbersT_contra, good: Flags | None
+        self,
+        names: Names,
+        numbers: _NumbersT_contra,
+        good: Flags | None,
+        labels: RowLabels = None,
     ) -> Points:
         """The points of the good rows, which all have a name; None: all are good."""
         ...
@@ -64,12 +77,22 @@ class ByStream:
         self.wanted = f"none of {listed(quoted, _LISTED)} is in it"
 
     def points(
-        self, names: Names, numbers: FeatureValues, good: Flags | None
+        self,
+        names: Names,
+        numbers: FeatureValues,
+        good: Flags | None,
+        labels: RowLabels = None,
     ) -> Points:
-        if good is None:
-            return Points(names, numbers.values)  # type: ignore[arg-type]  # good rows have a name
-        kept = list(compress(names, good))
-        return Points(kept, numbers.values[good])  # type: ignore[arg-type]  # as above
+        if good is not None:
+            names = list(compress(names, good))
+            labels = labels and list(compress(labels, good))
+        return Points(
+            names=names,  # type: ignore[arg-type]  # good rows have a name
+            values=_at(numbers.values, good),
+            kinds=None if numbers.kinds is None else _at(numbers.kinds, good),
+            starts=None if numbers.starts is None else _at(numbers.starts, good),
+            labels=labels,
+        )
 
 
 class ByMetric:
@@ -77,20 +100,46 @@ class ByMetric:
 
     wanted = "it has no field that is a number"
 
-    def points(self, names: Names, numbers: NamedValues, good: Flags | None) -> Points:
+    def points(
+        self,
+        names: Names,
+        numbers: NamedValues,
+        good: Flags | None,
+        labels: RowLabels = None,
+    ) -> Points:
         metrics = numbers.names
-        values = numbers.values
         counts = numbers.counts
+        kept = None
         if good is not None:
+            kept = np.repeat(good, counts)
             names = list(compress(names, good))
+            labels = labels and list(compress(labels, good))
             metrics = list(compress(metrics, good))
-            values = values[np.repeat(good, counts)]
             counts = counts[good]
         streams: list[str] = []
         for name, of_row in zip(names, metrics, strict=True):
             prefix = name.decode() if isinstance(name, bytes) else name
             streams.extend([f"{prefix}/{metric}" for metric in of_row])
-        return Points(streams, values[:, None], counts)
+        return Points(
+            names=streams,
+            values=_at(numbers.values, kept)[:, None],
+            per_row=counts,
+            kinds=None if numbers.kinds is None else _at(numbers.kinds, kept)[:, None],
+            starts=(
+                None if numbers.starts is None else _at(numbers.starts, kept)[:, None]
+            ),
+            labels=labels and _repeated(labels, counts),
+        )
+
+
+def _at(column: _Column, kept: Flags | None) -> _Column:
+    return column if kept is None else column[kept]
+
+
+def _repeated(labels: Sequence[Labels | None], counts: I64) -> list[Labels | None]:
+    """Each row's labels, once for each of its points."""
+    of_rows = map(repeat, labels, counts.tolist())
+    return list(chain.from_iterable(of_rows))
 
 
 def stream_names(raw: RawBatch, rows: Rows[Numbers]) -> Names:

@@ -7,8 +7,9 @@ from itertools import chain, repeat
 
 import numpy as np
 
-from detector.events import I64, RawBatch
+from detector.events import I64, MetricKind
 from detector.ingest.format import Format, UnknownFields
+from detector.ingest.messages import Messages
 from detector.ingest.rows import FeatureValues, NamedValues, Rows
 
 _NOT_A_FEATURE = -1
@@ -28,27 +29,38 @@ class PickFeatures:
         self._column = {name: j for j, name in enumerate(self._features)}
         self._unknown = unknown
 
-    def rows(self, raw: RawBatch) -> Rows[FeatureValues]:
-        found = self._format.rows(raw)
+    def rows(self, messages: Messages) -> Rows[FeatureValues]:
+        found = self._format.rows(messages)
         count = len(found.records)
         numbers = found.numbers
         columns = self._columns(numbers)
         row = numbers.rows_of_values()
         known = columns != _NOT_A_FEATURE
+        place = row[known], columns[known]
         shape = count, len(self._features)
-        values = np.full(shape, np.nan, np.float32)
-        values[row[known], columns[known]] = numbers.values[known]
+        values = np.full(shape, np.nan)
+        values[place] = numbers.values[known]
+        kinds = starts = None
+        if numbers.kinds is not None:
+            kinds = np.full(shape, MetricKind.UNKNOWN, np.uint8)
+            kinds[place] = numbers.kinds[known]
+        if numbers.starts is not None:
+            starts = np.full(shape, np.nan)
+            starts[place] = numbers.starts[known]
         others = np.bincount(row[~known], minlength=count)
-        self._report(found, np.flatnonzero(others), raw)
+        self._report(found, np.flatnonzero(others), messages)
         ignored = others if found.ignored is None else found.ignored + others
         return Rows(
             records=found.records,
             names=found.names,
             stamps=found.stamps,
-            numbers=FeatureValues(self._features, values),
+            numbers=FeatureValues(self._features, values, kinds, starts),
             tags=found.tags,
             ignored=ignored,
             faults=found.faults,
+            labels=found.labels,
+            missing=[cell for cell in found.missing if cell[1] in self._column],
+            without_points=found.without_points,
         )
 
     def _columns(self, numbers: NamedValues) -> I64:
@@ -61,10 +73,10 @@ class PickFeatures:
         self,
         found: Rows[NamedValues],
         rows: I64,
-        raw: RawBatch,
+        messages: Messages,
     ) -> None:
         for row in rows.tolist():
-            record = int(found.records[row])
+            message = int(found.records[row])
             for name in found.numbers.names[row]:
                 if name not in self._column:
-                    self._unknown.see(name, raw, record)
+                    self._unknown.see(name, messages, message)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
-from detector.errors import BadRecord
-from detector.ingest.rows import NamedValues, Rows, named_values
+from detector.errors import BadRecord, MissingReason
+from detector.events import F64, U8, Labels, MetricKind
+from detector.ingest.rows import MissingCell, NamedValues, Rows, named_values
+
+_NO_START = float("nan")
 
 
 class RowBuilder:
@@ -23,7 +27,12 @@ class RowBuilder:
         self._metrics: list[Sequence[str]] = []
         self._values: list[Sequence[float]] = []
         self._ignored: list[int] = []
-        self._tags: list[Mapping[str, str]] = []
+        self._tags: list[Labels] = []
+        self._labels: dict[int, Labels] = {}  # by row
+        self._kinds: dict[int, Sequence[int]] = {}
+        self._starts: dict[int, Sequence[float]] = {}
+        self._missing: list[MissingCell] = []
+        self._without_points: list[int] = []
         self._faults: list[tuple[int, BadRecord]] = []
 
     def add(
@@ -33,9 +42,22 @@ class RowBuilder:
         stamp: float | str | None,
         numbers: Mapping[str, float],
         ignored: int = 0,
-        tags: Mapping[str, str] | None = None,
+        tags: Labels | None = None,
+        labels: Labels | None = None,
+        kinds: Sequence[int] | None = None,
+        starts: Sequence[float] | None = None,
     ) -> None:
-        """A row of a record: its numbers by name, and how many fields it leaves out."""
+        """A row of a message: its numbers by name, and how many fields it leaves out.
+
+        ``kinds`` and ``starts`` are of each number, in the order of ``numbers``.
+        """
+        row = len(self._records)
+        if labels is not None:
+            self._labels[row] = labels
+        if kinds is not None:
+            self._kinds[row] = kinds
+        if starts is not None:
+            self._starts[row] = starts
         self._records.append(record)
         self._names.append(name)
         self._stamps.append(stamp)
@@ -45,17 +67,57 @@ class RowBuilder:
         if tags is not None:
             self._tags.append(tags)
 
+    def miss(self, record: int, metric: str, reason: MissingReason) -> None:
+        """A value of a message that can't be used, and is no number of a row."""
+        self._missing.append((record, metric, reason))
+
+    def skip(self, record: int) -> None:
+        """A message that says that it holds no point."""
+        self._without_points.append(record)
+
     def reject(self, record: int, fault: BadRecord) -> None:
-        """A record without a row."""
+        """A message that can't be read."""
         self._faults.append((record, fault))
 
     def rows(self) -> Rows[NamedValues]:
+        labels: list[Labels | None] | None = None
+        if self._labels:
+            labels = [self._labels.get(row) for row in range(len(self._records))]
         return Rows(
             records=np.array(self._records, np.int64),
             names=self._names,
             stamps=self._stamps,
-            numbers=named_values(self._metrics, self._values),
+            numbers=named_values(
+                self._metrics,
+                self._values,
+                self._all_kinds(),
+                self._all_starts(),
+            ),
             tags=self._tags or None,
             ignored=np.array(self._ignored, np.int64),
             faults=self._faults,
+            labels=labels,
+            missing=self._missing,
+            without_points=self._without_points,
         )
+
+    def _all_kinds(self) -> U8 | None:
+        """uint8 [m], of all numbers; None if no row says any."""
+        if not self._kinds:
+            return None
+        unknown = (MetricKind.UNKNOWN,)
+        of_rows = [
+            self._kinds.get(row) or unknown * len(metrics)
+            for row, metrics in enumerate(self._metrics)
+        ]
+        return np.array(list(chain.from_iterable(of_rows)), np.uint8)
+
+    def _all_starts(self) -> F64 | None:
+        """float64 [m], of all numbers; None if no row says any."""
+        if not self._starts:
+            return None
+        of_rows = [
+            self._starts.get(row) or (_NO_START,) * len(metrics)
+            for row, metrics in enumerate(self._metrics)
+        ]
+        return np.array(list(chain.from_iterable(of_rows)), np.float64)

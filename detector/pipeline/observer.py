@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from detector.alerting.decide import Decisions
+from detector.errors import MissingReason
 from detector.events import F32, F64, I64, Alert, AnomalyKind, Partition, RejectedRecord
 from detector.model.engine import StepOutput
 from detector.recovery.snapshot import Restored
@@ -73,6 +74,10 @@ class Observer(Protocol):
         """A record was not scored."""
         ...
 
+    def missing(self, partition: Partition, metric: str, reason: MissingReason) -> None:
+        """Values of a metric can't be used; called once for each batch that has any."""
+        ...
+
     def split(self, stream: str, one: Partition, other: Partition) -> None:
         """A stream was found on two partitions; one is reported for each poll."""
         ...
@@ -94,6 +99,9 @@ class NullObserver:
         pass
 
     def rejected(self, record: RejectedRecord) -> None:
+        pass
+
+    def missing(self, partition: Partition, metric: str, reason: MissingReason) -> None:
         pass
 
     def split(self, stream: str, one: Partition, other: Partition) -> None:
@@ -125,6 +133,10 @@ class Observers:
     def rejected(self, record: RejectedRecord) -> None:
         for observer in self._observers:
             observer.rejected(record)
+
+    def missing(self, partition: Partition, metric: str, reason: MissingReason) -> None:
+        for observer in self._observers:
+            observer.missing(partition, metric, reason)
 
     def split(self, stream: str, one: Partition, other: Partition) -> None:
         for observer in self._observers:

@@ -101,6 +101,10 @@ class Pipeline:
     def _process_partition(self, batch: RecordBatch) -> None:
         self._metrics.records.inc(batch.records)
         self._metrics.unknown_fields.inc(batch.unknown_fields)
+        self._metrics.tombstones.inc(batch.tombstones)
+        for (metric, reason), count in batch.missing.items():
+            self._metrics.missing_values.labels(reason.value).inc(count)
+            self._observer.missing(batch.partition, metric, reason)
         for record in batch.rejected:
             self._reject(record)
         if not len(batch.names):
@@ -154,7 +158,7 @@ class Pipeline:
                 slots=rows[part],
                 times=times[part],
                 last=last[part],
-                x=batch.values.take(records[part], axis=0),
+                x=batch.values.take(records[part], axis=0).astype(np.float32),
             )
             self._publish(self._scorer.score(points))
 

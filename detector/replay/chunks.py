@@ -100,7 +100,7 @@ class Chunk:
             names=[self.names[i] for i in streams],
             offsets=offsets[is_kept],
             times=self.times[kept],
-            values=values[is_kept],
+            values=values[is_kept].astype(np.float64),
             next_offset=first + len(rows),
             rejected=[*empty, *infinite],
         )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from detector.alerting.policy import AlertTuning
-from detector.events import F32, Partition, RecordBatch
+from detector.events import F32, F64, Partition, RecordBatch
 from detector.model.bundle import Bundle, Feature, Manifest
 from detector.model.onnx_engine import OnnxEngine
 from detector.model.tail import TailFit
@@ -96,12 +96,12 @@ def pipeline(made: Bundle, partitions: int = 1, max_streams: int = 200_000) -> P
 def poll(size: Size, streams: int, tick: int) -> RecordBatch:
     """One point of each stream, as a poll brings it."""
     rng = np.random.default_rng(tick)
-    values: F32 = rng.normal(size=(streams, size.features)).astype(np.float32)
+    values = rng.normal(size=(streams, size.features))
     return poll_of([b"host-%d" % i for i in range(streams)], values, tick)
 
 
 def poll_of(
-    names: list[bytes], values: F32, tick: int, partition: Partition = P
+    names: list[bytes], values: F64, tick: int, partition: Partition = P
 ) -> RecordBatch:
     """These values [n, F], one of each stream, at a tick."""
     first = tick * len(names)

@@ -73,7 +73,7 @@ def _polls() -> list[RecordBatch]:
     names = [b"host-%d" % i for i in range(STREAMS)]
     found = []
     for tick in range(TICKS):
-        values = rng.normal(scale=0.3, size=(STREAMS, 1)).astype(np.float32)
+        values = rng.normal(scale=0.3, size=(STREAMS, 1))
         shift = 7 * tick // 12 * 12
         if tick >= WARM_UP and tick % 12 < 4:
             faulty = (np.arange(STREAMS) + shift) % EVERY == 0

@@ -39,7 +39,7 @@ def window(rounds: int) -> list[Row]:
 def _stepped(size: Size) -> Run:
     made = bundle(size)
     runtime = OnnxEngine(made)
-    x = poll(size, BATCH, 0).values
+    x = poll(size, BATCH, 0).values.astype(np.float32)
     states = np.repeat(made.initial[None], BATCH, axis=0)
     clock = clock_input(np.full(BATCH, TICK), np.full(BATCH, TICK))
 

@@ -51,7 +51,7 @@ def fed(
                     names,
                     offsets,
                     np.full(count, start + t * tick),
-                    row[:, None],
+                    row[:, None].astype(np.float64),
                     int(offsets[-1]) + 1,
                 )
             ]

@@ -89,7 +89,7 @@ def poll(t: int, values: F32) -> RecordBatch:
         [metric.name for metric in METRICS[:count]],
         offsets,
         np.full(count, START + t * MINUTE),
-        values[:, None],
+        values[:, None].astype(np.float64),
         (t + 1) * len(METRICS),
     )
 

@@ -91,7 +91,7 @@ def batch_of(t: int, streams: Sequence[int], values: F32) -> RecordBatch:
         [f"host-{i}/value" for i in streams],
         offsets,
         np.full(len(offsets), START + t * TICK),
-        values[:, None],
+        values[:, None].astype(np.float64),
         (t + 1) * STREAMS,
     )
 

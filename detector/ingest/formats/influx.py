@@ -26,8 +26,8 @@ from typing import Any
 from line_protocol_parser import LineFormatError, parse_line
 
 from detector.errors import BadRecord, RejectReason
-from detector.events import RawBatch
 from detector.ingest.format import UnknownFields
+from detector.ingest.messages import Messages, as_bytes
 from detector.ingest.row_builder import RowBuilder
 from detector.ingest.rows import NamedValues, Rows
 from detector.timestamps import seconds_of_any_unit
@@ -42,28 +42,32 @@ class InfluxLines:
     def __init__(self, unknown: UnknownFields) -> None:
         self._unknown = unknown
 
-    def rows(self, raw: RawBatch) -> Rows[NamedValues]:
+    def rows(self, messages: Messages) -> Rows[NamedValues]:
         built = RowBuilder()
-        for i, value in enumerate(raw.values):
+        for i, value in enumerate(messages.values):
             try:
-                points = list(_points(value or b""))
+                points = list(_points(as_bytes(value)))
             except BadRecord as fault:
                 built.reject(i, fault)
                 continue
             for point in points:
-                self._add(built, raw, i, point)
+                self._add(built, messages, i, point)
         return built.rows()
 
     def _add(
-        self, built: RowBuilder, raw: RawBatch, record: int, point: Mapping[str, Any]
+        self,
+        built: RowBuilder,
+        messages: Messages,
+        message: int,
+        point: Mapping[str, Any],
     ) -> None:
         fields = point["fields"]
         numbers = fields
         if str in map(type, fields.values()):
-            numbers = self._without_text(raw, record, fields)
+            numbers = self._without_text(messages, message, fields)
         time = point["time"]
         built.add(
-            record,
+            message,
             point["measurement"],
             None if time is None else seconds_of_any_unit(time),
             numbers,
@@ -72,12 +76,12 @@ class InfluxLines:
         )
 
     def _without_text(
-        self, raw: RawBatch, record: int, fields: Mapping[str, Any]
+        self, messages: Messages, message: int, fields: Mapping[str, Any]
     ) -> Mapping[str, float]:
         numbers = {}
         for name, value in fields.items():
             if isinstance(value, str):
-                self._unknown.see(name, raw, record)
+                self._unknown.see(name, messages, message)
             else:
                 numbers[name] = value
         return numbers

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from detector.errors import BadRecord, RejectReason
-from detector.events import RawBatch
 from detector.ingest.format import UnknownFields
 from detector.ingest.formats.json_fields import (
     STREAM,
@@ -22,6 +21,7 @@ from detector.ingest.formats.json_fields import (
     check_all,
     wrong_type,
 )
+from detector.ingest.messages import Messages, as_bytes
 from detector.ingest.row_builder import RowBuilder
 from detector.ingest.rows import NamedValues, Rows
 
@@ -36,19 +36,24 @@ class JsonPerMetric:
     def __init__(self, unknown: UnknownFields) -> None:
         self._unknown = unknown
 
-    def rows(self, raw: RawBatch) -> Rows[NamedValues]:
+    def rows(self, messages: Messages) -> Rows[NamedValues]:
         built = RowBuilder()
-        for i, value in enumerate(raw.values):
+        for i, value in enumerate(messages.values):
             try:
-                self._add(built, raw, i, _decode(value or b""))
+                fields = _decode(value) if isinstance(value, bytes) else dict(value)
+                self._add(built, messages, i, fields)
             except BadRecord as fault:
                 built.reject(i, fault)
             except UNDECODABLE as error:
-                built.reject(i, _fault(value or b"", error))
+                built.reject(i, _fault(as_bytes(value), error))
         return built.rows()
 
     def _add(
-        self, built: RowBuilder, raw: RawBatch, record: int, fields: dict[str, Any]
+        self,
+        built: RowBuilder,
+        messages: Messages,
+        message: int,
+        fields: dict[str, Any],
     ) -> None:
         """Raises BadRecord before anything is added."""
         stamp = fields.pop(TIMESTAMP, None)
@@ -59,10 +64,12 @@ class JsonPerMetric:
             raise wrong_type(STREAM, stream, "text")
         ignored = 0
         if not _NUMBER.issuperset(map(type, fields.values())) or "" in fields:
-            ignored = self._leave_out(raw, record, fields)
-        built.add(record, stream, stamp, fields, ignored)
+            ignored = self._leave_out(messages, message, fields)
+        built.add(message, stream, stamp, fields, ignored)
 
-    def _leave_out(self, raw: RawBatch, record: int, fields: dict[str, Any]) -> int:
+    def _leave_out(
+        self, messages: Messages, message: int, fields: dict[str, Any]
+    ) -> int:
         """Remove what is not a number with a name; how many fields are ignored."""
         ignored = 0
         for name, value in list(fields.items()):
@@ -71,7 +78,7 @@ class JsonPerMetric:
             del fields[name]
             if value is not None:
                 ignored += 1
-                self._unknown.see(name, raw, record)
+                self._unknown.see(name, messages, message)
         return ignored
 
 

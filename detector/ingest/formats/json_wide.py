@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from detector.errors import BadRecord, RejectReason
-from detector.events import F32, I64, RawBatch
+from detector.events import F64, I64
 from detector.ingest.format import MAX_UNKNOWN, UnknownFields
 from detector.ingest.formats.json_fields import (
     STREAM,
@@ -31,7 +31,8 @@ from detector.ingest.formats.json_fields import (
     check,
     split,
 )
-from detector.ingest.rows import FeatureValues, Rows, to_f32
+from detector.ingest.messages import Messages, as_bytes
+from detector.ingest.rows import FeatureValues, Rows
 
 _NAMEABLE = re.compile(r'[^\\"\x00-\x1f]+')  # what msgspec takes as a field's name
 
@@ -47,11 +48,11 @@ class JsonWide:
         self._strict = True
         self._build()
 
-    def rows(self, raw: RawBatch) -> Rows[FeatureValues]:
+    def rows(self, messages: Messages) -> Rows[FeatureValues]:
         decode = self._decode
-        structs, records, faults = self._structs(raw)
+        structs, records, faults = self._structs(messages)
         if decode is not self._decode:  # it learnt a field: all as structs of one type
-            structs, records, faults = self._structs(raw)
+            structs, records, faults = self._structs(messages)
         return Rows(
             records=records,
             names=list(map(attrgetter("stream"), structs)),
@@ -62,39 +63,39 @@ class JsonWide:
         )
 
     def _structs(
-        self, raw: RawBatch
+        self, messages: Messages
     ) -> tuple[list[Any], I64, list[tuple[int, BadRecord]]]:
         """The structs, the record of each, and the records that are none."""
         try:
-            structs = list(map(self._decode, raw.values))  # type: ignore[arg-type]  # none is None
-        except UNDECODABLE:
-            return self._structs_one_by_one(raw)
+            structs = list(map(self._decode, messages.values))  # type: ignore[arg-type]  # tried
+        except (*UNDECODABLE, TypeError):  # also a message that is no bytes
+            return self._structs_one_by_one(messages)
         return structs, np.arange(len(structs)), []
 
     def _structs_one_by_one(
-        self, raw: RawBatch
+        self, messages: Messages
     ) -> tuple[list[Any], I64, list[tuple[int, BadRecord]]]:
         structs = []
         records = []
         faults = []
-        for i, value in enumerate(raw.values):
+        for i, value in enumerate(messages.values):
             try:
-                structs.append(self._struct(value or b"", raw, i))
+                structs.append(self._struct(as_bytes(value), messages, i))
                 records.append(i)
             except BadRecord as fault:
                 faults.append((i, fault))
         return structs, np.array(records, np.int64), faults
 
-    def _struct(self, value: bytes, raw: RawBatch, record: int) -> Any:
+    def _struct(self, value: bytes, messages: Messages, message: int) -> Any:
         """One record. Raises BadRecord with its own fault."""
         while True:
             try:
                 return self._decode(value)
             except UNDECODABLE as error:
-                self._learn_or_raise(value, error, raw, record)
+                self._learn_or_raise(value, error, messages, message)
 
     def _learn_or_raise(
-        self, value: bytes, error: Exception, raw: RawBatch, record: int
+        self, value: bytes, error: Exception, messages: Messages, message: int
     ) -> None:
         fields = split(value)
         check(fields, self._features)
@@ -102,7 +103,7 @@ class JsonWide:
         if not new or not self._strict:  # the struct is stricter than `check`
             raise BadRecord(RejectReason.TYPE, str(error)) from None
         for name in new:
-            self._unknown.see(name, raw, record)
+            self._unknown.see(name, messages, message)
             self._learn(name)
         self._build()
 
@@ -113,13 +114,13 @@ class JsonWide:
         else:
             self._strict = False
 
-    def _values(self, structs: list[Any]) -> F32:
-        """float32 [n, F]; None becomes NaN."""
+    def _values(self, structs: list[Any]) -> F64:
+        """float64 [n, F]; None becomes NaN."""
         width = len(self._features)
         cells = map(self._cells, structs)
         flat = cells if width == 1 else chain.from_iterable(cells)
         values = np.fromiter(flat, np.float64, len(structs) * width)
-        return to_f32(values).reshape(len(structs), width)
+        return values.reshape(len(structs), width)
 
     def _ignored(self, structs: list[Any]) -> I64 | None:
         if not self._learnt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.errors import BadRecord, RejectReason
+from detector.errors import BadRecord, MissingReason, RejectReason
 from detector.ingest.checks import Checked, admit, check
 from detector.ingest.rows import Rows, named_values
 from tests.fakes import raw_batch
@@ -33,7 +33,8 @@ def checked(
 
 def test_rows_without_a_fault_are_all_good() -> None:
     found = checked([[1], [2], [3]], [60, None, "1970-01-01T00:02:00Z"])
-    assert (found.good, found.rejected) == (None, ())
+    assert found.good is None
+    assert not found.rejected
     assert found.times.tolist() == [60.0, 60.0, 120.0]
 
 
@@ -89,3 +90,37 @@ def test_only_records_with_a_value_of_the_right_size_are_admitted() -> None:
         (72, RejectReason.EMPTY),
         (73, RejectReason.TOO_LARGE),
     ]
+
+
+def test_a_record_whose_values_are_all_missing_is_no_error_and_is_counted() -> None:
+    rows = Rows(
+        np.array([0]),
+        ["a"],
+        [60],
+        named_values([[]], [[]]),
+        missing=[(0, "x", MissingReason.NAN)],
+        without_points=[1],
+    )
+    found = check(RAW, rows, "nothing in it")
+    assert not found.rejected
+    assert found.missing == {("x", MissingReason.NAN): 1}
+    assert found.without_points == 2
+
+
+def test_a_record_without_a_row_never_vanishes() -> None:
+    rows = Rows(np.array([0]), ["a"], [60], named_values([["x"]], [[1]]))
+    (rejected,) = check(RAW, rows, "nothing in it").rejected
+    assert (rejected.offset, rejected.detail) == (71, "nothing in it")
+
+
+def test_missing_values_of_a_rejected_record_are_not_counted() -> None:
+    fault = BadRecord(RejectReason.MALFORMED, "not the format")
+    rows = Rows(
+        np.array([1]),
+        ["a"],
+        [60],
+        named_values([["x"]], [[1]]),
+        faults=[(0, fault)],
+        missing=[(0, "x", MissingReason.NAN)],
+    )
+    assert not check(RAW, rows, "nothing in it").missing

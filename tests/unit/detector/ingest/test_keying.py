@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from detector.events import MetricKind
 from detector.ingest.keying import ByMetric, ByStream, series_name, stream_names
 from detector.ingest.rows import FeatureValues, Rows, named_values
 from tests.fakes import raw_batch
 
-VECTORS = FeatureValues(("cpu", "mem"), np.array([[1, 2], [3, 4]], np.float32))
+VECTORS = FeatureValues(("cpu", "mem"), np.array([[1, 2], [3, 4]], np.float64))
 NAMED = named_values([["cpu", "mem"], ["disk"]], [[1, 2], [3]])
 
 
@@ -59,3 +60,28 @@ def test_a_row_without_a_name_is_named_by_its_record_s_key() -> None:
     numbers = named_values([[], [], []], [[], [], []])
     rows = Rows(np.array([0, 1, 1]), ["a", None, "c"], [None] * 3, numbers)
     assert list(stream_names(raw, rows)) == ["a", b"key-1", "c"]
+
+
+def test_points_have_the_kinds_the_starts_and_the_labels_of_their_numbers() -> None:
+    kinds = np.array([MetricKind.GAUGE, MetricKind.COUNTER, MetricKind.DELTA], np.uint8)
+    starts = np.array([np.nan, 60.0, 120.0])
+    numbers = named_values([["cpu", "mem"], ["disk"]], [[1, 2], [3]], kinds, starts)
+    labels = [{"host": "a"}, None]
+    points = ByMetric().points(["a", "b"], numbers, None, labels)
+    assert points.kinds is not None
+    assert points.kinds.tolist() == [[1], [2], [3]]
+    assert points.starts is not None
+    np.testing.assert_array_equal(points.starts, starts[:, None])
+    assert points.labels == [{"host": "a"}, {"host": "a"}, None]
+    kept = ByMetric().points([None, "b"], numbers, np.array([False, True]), labels)
+    assert kept.kinds is not None
+    assert (kept.kinds.tolist(), kept.labels) == ([[3]], [None])
+
+
+def test_vectors_have_the_kinds_and_the_labels_of_their_rows() -> None:
+    kinds = np.array([[1, 2], [2, 3]], np.uint8)
+    vectors = FeatureValues(VECTORS.features, VECTORS.values, kinds)
+    good = np.array([False, True])
+    points = ByStream(VECTORS.features).points([None, "b"], vectors, good, [None, {}])
+    assert points.kinds is not None
+    assert (points.kinds.tolist(), points.labels) == ([[2, 3]], [{}])

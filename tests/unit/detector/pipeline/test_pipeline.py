@@ -223,7 +223,7 @@ def test_a_wave_larger_than_a_batch_is_scored_whole(bundle: Bundle) -> None:
     times: F64 = np.full(5000, 60.0)
     offsets: I64 = np.arange(5000)
     stage.pipeline.process(
-        [RecordBatch(P, names, offsets, times, np.ones((5000, 2), np.float32), 5000)]
+        [RecordBatch(P, names, offsets, times, np.ones((5000, 2)), 5000)]
     )
     assert len(stage.recorder.scores) == 5000
     assert set(stage.recorder.scores.values()) == {1.0}

@@ -35,7 +35,7 @@ def test_each_number_of_a_line_is_a_point_of_its_own_stream() -> None:
         "web-1/cpu/cores": 4.0,
     }
     assert batch.times.tolist() == [1.7e9] * 3
-    assert batch.values.dtype == np.float32
+    assert batch.values.dtype == np.float64
 
 
 def test_a_boolean_is_0_or_1() -> None:

@@ -39,7 +39,7 @@ def test_each_number_of_a_record_is_a_point_of_a_stream_of_its_own() -> None:
     assert list(columns.names) == ["a/cpu", "a/mem", "b/disk"]
     assert columns.times.tolist() == [5.5, 5.5, 6.5]
     assert columns.values.tolist() == [[1.0], [2.5], [-3.0]]
-    assert columns.values.dtype == np.float32
+    assert columns.values.dtype == np.float64
     assert columns.offsets.tolist() == [70, 70, 71]
     assert (columns.records, columns.next_offset) == (2, 72)
 

@@ -1,0 +1,1 @@
+"""How messages are packed into records, one file each."""
