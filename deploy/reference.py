@@ -97,7 +97,8 @@ def _room(room: str, model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         for inner in models_in(field.annotation):
             yield ""
-            yield f"### `[[{room}.{name}]]`{_kind_note(inner)}"
+            table = field.title or name
+            yield f"### `[[{room}.{table}]]`{_kind_note(inner)}"
             yield ""
             yield f"{_summary(inner)} In the environment, the whole list is JSON."
             yield ""

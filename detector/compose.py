@@ -13,9 +13,17 @@ from typing import Any
 from detector.clock import Clock
 from detector.errors import ConfigError
 from detector.events import Partition
-from detector.ingest.decoder import Decoder, feature_decoder, metric_decoder
+from detector.ingest.decoder import (
+    Decoder,
+    TopicDecoders,
+    feature_decoder,
+    metric_decoder,
+)
 from detector.ingest.format import FormatKind
 from detector.ingest.formats.registry import FORMATS
+from detector.ingest.framing.registry import FRAMINGS
+from detector.kafka.settings import KafkaSettings
+from detector.kafka.topic_settings import TopicSettings
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.notify.receiver import Receiver, ReceiverContext
 from detector.recovery.store import Store
@@ -41,24 +49,49 @@ def make_decoder(
     bundle: Bundle,
     settings: Settings,
     on_unknown: Callable[[str, Partition, int], None],
-) -> Decoder[Any]:
-    """Decodes the configured format, keyed as the bundle asks. Raises ConfigError."""
-    kind = format_kind(settings)
-    max_bytes = settings.kafka.max_record_bytes
-    if bundle.manifest.each_metric:
-        return metric_decoder(kind, max_bytes, on_unknown)
-    return feature_decoder(kind, bundle.feature_names, max_bytes, on_unknown)
+) -> TopicDecoders:
+    """Decodes each topic as its settings say, keyed as the bundle asks.
+
+    Raises ConfigError.
+    """
+    kafka = settings.kafka
+    check_formats(kafka)
+
+    def make(topic: str) -> Decoder[Any]:
+        how = kafka.settings_of(topic)
+        kind = format_kind(how, kafka)
+        framing = FRAMINGS[how.framing]()
+        max_bytes = kafka.max_record_bytes
+        if bundle.manifest.each_metric:
+            return metric_decoder(kind, max_bytes, on_unknown, framing)
+        features = bundle.feature_names
+        return feature_decoder(kind, features, max_bytes, on_unknown, framing)
+
+    return TopicDecoders(make)
 
 
-def format_kind(settings: Settings) -> FormatKind:
-    """The configured format. Raises ConfigError if there is no such format."""
-    name = settings.kafka.format
+def check_formats(kafka: KafkaSettings) -> None:
+    """Raises ConfigError if a format or a framing that is configured does not exist."""
+    for how in (*kafka.topic_settings, TopicSettings(name="any")):
+        format_kind(how, kafka)
+        if how.framing not in FRAMINGS:
+            known = ", ".join(FRAMINGS)
+            raise ConfigError(
+                f"topic {how.name or how.pattern}: there is no framing"
+                f" {how.framing!r}; use one of {known}"
+            )
+
+
+def format_kind(how: TopicSettings, kafka: KafkaSettings) -> FormatKind:
+    """The format of a topic. Raises ConfigError if there is no such format."""
+    name = how.format or kafka.format
     kind = FORMATS.get(name)
     if kind is None:
+        setting = "DETECTOR_KAFKA__FORMAT"
+        if how.format:
+            setting = f"topic {how.name or how.pattern}"
         known = ", ".join(FORMATS)
-        raise ConfigError(
-            f"DETECTOR_KAFKA__FORMAT: there is no format {name!r}; use one of {known}"
-        )
+        raise ConfigError(f"{setting}: there is no format {name!r}; use one of {known}")
     return kind
 
 

@@ -13,7 +13,7 @@ from detector.cli.checks.places import listen_faults, store_faults
 from detector.cli.checks.receivers import receiver_faults
 from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
-from detector.compose import format_kind, open_bundle
+from detector.compose import check_formats, open_bundle
 from detector.errors import ConfigError, DetectorError
 from detector.kafka.subscription import Subscription
 from detector.model.onnx_engine import OnnxEngine
@@ -105,6 +105,6 @@ def _bundle_faults(settings: Settings) -> Iterator[str]:
 
 def _format_faults(settings: Settings) -> Iterator[str]:
     try:
-        format_kind(settings)
+        check_formats(settings.kafka)
     except DetectorError as error:
         yield str(error)

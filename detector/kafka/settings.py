@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import (
@@ -14,13 +15,13 @@ from pydantic import (
     model_validator,
 )
 
+from detector.kafka.topic_settings import TopicSettings, check_topic, tables_apart
 from detector.setting_types import Listed, compiled
 
 _PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 # A name or an address, an IPv6 address in brackets, and a port.
 _SERVER = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})")
 _USUAL_PORT = 9092  # of a broker without TLS
-_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # as brokers check it
 _PASSED_ON = (
     "client_id",
     "security_protocol",
@@ -47,6 +48,12 @@ class KafkaSettings(BaseModel):
         ("localhost:9092",), min_length=1, description="host:port, comma-separated"
     )
     topics: Listed = Field((), description="names, comma-separated, or one ^regex")
+    topic_settings: tuple[TopicSettings, ...] = Field(
+        (),
+        title="topics",
+        description="how the records of topics are read, in the TOML file:"
+        " [[kafka.topics]]",
+    )
     group_id: str = Field(
         "streamwarden", min_length=1, description="consumer group; replicas share it"
     )
@@ -111,6 +118,11 @@ class KafkaSettings(BaseModel):
         None, description="password, for PLAIN and SCRAM"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_apart(cls, given: object) -> object:
+        return tables_apart(given) if isinstance(given, Mapping) else given
+
     @field_validator("security_protocol", "sasl_mechanism", mode="before")
     @classmethod
     def _any_case(cls, value: object) -> object:
@@ -144,11 +156,7 @@ class KafkaSettings(BaseModel):
             compiled(topics[0])
             return topics
         for topic in topics:
-            if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
-                raise ValueError(
-                    f"no topic can have the name {topic!r}: use letters, digits, dots,"
-                    " dashes and underscores, at most 249"
-                )
+            check_topic(topic)
         return topics
 
     @model_validator(mode="after")
@@ -164,6 +172,13 @@ class KafkaSettings(BaseModel):
                 " and sasl_plain_password"
             )
         return self
+
+    def settings_of(self, topic: str) -> TopicSettings:
+        """How the records of a topic are read."""
+        for settings in self.topic_settings:
+            if settings.fits(topic):
+                return settings
+        return TopicSettings(name=topic)
 
     def connection(self) -> dict[str, Any]:
         """Keyword arguments that every kafka-python client takes.

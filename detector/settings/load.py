@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 from detector.errors import ConfigError
 from detector.kafka.settings import KafkaSettings
+from detector.kafka.topic_settings import tables_apart
 from detector.model.settings import ModelSettings
 from detector.recovery.settings import RecoverySettings
 from detector.setting_types import holds_secret, is_plain_secret, models_in
@@ -122,10 +123,12 @@ def load_alerting(table: Mapping[str, Any], path: Path | None) -> AlertingSettin
 def _validated(tables: dict[str, Any], path: Path | None) -> Settings:
     _check_names(os.environ)
     _check_tables(tables, path)
+    places = Places(PREFIX, path, os.environ, tables)
+    if "kafka" in tables:
+        tables = {**tables, "kafka": tables_apart(tables["kafka"])}
     try:
         return Settings(**tables)
     except ValidationError as error:
-        places = Places(PREFIX, path, os.environ, tables)
         raise ConfigError(sentence(error, Settings, places.name)) from None
     except SettingsError as error:
         raise ConfigError(_not_json(error)) from None

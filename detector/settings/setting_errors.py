@@ -16,6 +16,9 @@ from detector.settings.plain_words import field_at, message, tables_at
 # a name before a colon at the start, or one with an underscore
 _SETTING = re.compile(r"^[a-z]+(?=:)|\b[a-z]+(?:_[a-z]+)+\b")
 
+# tables of the file that the model keeps apart from the names beside them
+_GIVEN_AS = {"topic_settings": "topics"}
+
 Naming = Callable[[Sequence[str]], str]
 
 
@@ -47,6 +50,7 @@ class Places:
         That is a variable, or a key of the file; a whole table may be in both. An item
         of a list has its place, counted from 1.
         """
+        parts = [_GIVEN_AS.get(part, part) for part in parts]
         numbers = [i for i, part in enumerate(parts) if part.isdecimal()]
         if numbers:
             return self._name_of_item(parts[: numbers[0]], parts[numbers[0] :])

@@ -8,6 +8,7 @@ import pytest
 
 from detector.compose import make_decoder
 from detector.errors import ConfigError
+from detector.events import Partition
 from detector.settings.load import Settings
 from tests.fakes import fake_bundle, raw_batch
 
@@ -29,3 +30,37 @@ def test_records_are_json_unless_another_format_is_set(tmp_path: Path) -> None:
 def test_an_unknown_format_is_named_with_those_that_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'xml'.*influx, json"):
         decoded(with_format("xml"), tmp_path, b"")
+
+
+def test_each_topic_has_the_format_and_the_framing_of_its_own(tmp_path: Path) -> None:
+    topics = [
+        {"name": "lines", "format": "influx"},
+        {"pattern": "batch.*", "framing": "array"},
+        "plain",
+    ]
+    settings = Settings.model_validate({"kafka": {"topics": topics}})
+    decoder = make_decoder(fake_bundle(tmp_path), settings, lambda *field: None)
+
+    def names(topic: str, value: bytes) -> list[str | bytes]:
+        raw = raw_batch([value], None, 0, Partition(topic, 0), timestamp=60_000)
+        return list(decoder.decode(raw).names)
+
+    assert names("lines", b"m,host=a cpu=1") == ["a/m"]
+    pair = b'[{"stream": "a", "cpu": 1}, {"stream": "b", "cpu": 2}]'
+    assert names("batches", pair) == ["a", "b"]
+    assert names("plain", b'{"stream": "a", "cpu": 1}') == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "message"),
+    [
+        ({"name": "a", "format": "xml"}, "topic a: there is no format 'xml'"),
+        ({"pattern": "a.*", "framing": "x"}, r"topic a\.\*: there is no framing 'x'"),
+    ],
+)
+def test_settings_of_a_topic_are_checked_before_its_first_record(
+    topic: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    settings = Settings.model_validate({"kafka": {"topics": [topic]}})
+    with pytest.raises(ConfigError, match=message):
+        make_decoder(fake_bundle(tmp_path), settings, lambda *field: None)
