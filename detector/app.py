@@ -79,6 +79,8 @@ class Daemon:
                     self._settings.kafka,
                     loop.partitions,
                     self._settings.recovery.topic,
+                    self._parts.metrics,
+                    self._clock,
                 )
             except Transient as error:
                 if not is_logged:

@@ -59,6 +59,7 @@ class Parts:
     delivery: Delivery
     loop: Loop
     web: WebServer
+    metrics: Metrics
 
 
 def make_parts(settings: Settings, clock: Clock, store: Store | None = None) -> Parts:
@@ -117,7 +118,7 @@ def _assemble(
     )
     web = WebServer(settings.web.address, endpoints)
     _log_start(settings, bundle, thresholds)
-    return Parts(worker, dead_letters, outbox, delivery, loop, web)
+    return Parts(worker, dead_letters, outbox, delivery, loop, web, metrics)
 
 
 def _make_metrics(settings: Settings, thresholds: FleetThresholds) -> Metrics:

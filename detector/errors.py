@@ -58,7 +58,7 @@ class Permanent(DetectorError):
 class RejectReason(enum.StrEnum):
     """Why a record was not scored: metric label, log field and dead-letter field."""
 
-    EMPTY = "empty"  # no value: a tombstone, or zero bytes
+    EMPTY = "empty"  # a value of zero bytes
     TOO_LARGE = "too_large"  # longer than the configured maximum
     ENCODING = "encoding"  # not UTF-8
     MALFORMED = "malformed"  # not one JSON object

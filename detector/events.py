@@ -67,13 +67,15 @@ MissingCounts = Mapping[tuple[str, MissingReason], int]
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """One partition's share of a poll, not decoded: n > 0 records, one column each.
+    """One partition's share of a poll, not decoded: n records, one column each.
 
     Attributes:
         offsets: rising; gaps are compacted or aborted records.
         timestamps: the records' own, in epoch milliseconds.
         timestamp_types: who set them, a :class:`TimestampType` or its number.
         keys, values: None where the record has none; a null value is a tombstone.
+        end: the offset up to which the partition was read. It may be behind the last
+            record: transactions end in markers. None: right after the last record.
     """
 
     partition: Partition
@@ -83,14 +85,15 @@ class RawBatch:
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
     headers: Sequence[Headers]
+    end: int | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     @property
     def next_offset(self) -> int:
-        """The offset after the last record."""
-        return self.offsets[-1] + 1
+        """The offset that reading goes on with."""
+        return self.offsets[-1] + 1 if self.end is None else self.end
 
     def take(self, indexes: Sequence[int]) -> RawBatch:
         """These records alone, perhaps none."""
@@ -102,6 +105,7 @@ class RawBatch:
             [self.keys[i] for i in indexes],
             [self.values[i] for i in indexes],
             [self.headers[i] for i in indexes],
+            self.end,
         )
 
 
@@ -118,8 +122,7 @@ class RecordBatch:
         times: float64 [n], event time in epoch seconds.
         values: float64 [n, F] in each metric's own unit, NaN where missing. All are
             within float32's range.
-        next_offset: the offset after the last record of the poll, rejected ones
-            included.
+        next_offset: the offset up to which the poll read, rejected records included.
         unknown_fields: number of fields of these records that the bundle does not know.
         kinds: uint8 [n, F], a :class:`MetricKind` each; None: all are unknown.
         starts: float64 [n, F], epoch seconds at which a counter began or the interval

@@ -117,6 +117,19 @@ class Metrics:
         "detector_lost_records",
         "Records that retention deleted before they were read.",
     )
+    unreadable_batches = _counter(
+        "detector_unreadable_batches",
+        "Batches that can't be read, by what became of them.",
+        outcome=("held", "skipped"),
+    )
+    unreadable_records = _counter(
+        "detector_unreadable_records",
+        "Offsets that were skipped because their batch can't be read.",
+    )
+    held_partitions = _gauge(
+        "detector_held_partitions",
+        "Partitions that wait because their next records can't be read.",
+    )
     split_streams = _counter(
         "detector_split_streams",
         "Streams seen on two partitions of a topic. Their producer must key by stream.",

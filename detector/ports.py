@@ -39,7 +39,8 @@ class Source(Protocol):
     def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
         """At most ``max_records`` records of started partitions, one batch for each.
 
-        Waits at most ``timeout`` seconds; without a record there is no batch.
+        Waits at most ``timeout`` seconds. A batch without a record says that a
+        partition was read on over what is no record, as the end of a transaction.
         Raises Transient.
         """
         ...
@@ -83,6 +84,10 @@ class Source(Protocol):
 
     def lag(self, partition: Partition, offset: int) -> int | None:
         """Records from ``offset`` to the end of the partition; None if not known."""
+        ...
+
+    def fault(self) -> str:
+        """Which partitions can't be read at present and why; "" if all can be."""
         ...
 
     def close(self, timeout: float) -> None: ...

@@ -328,6 +328,9 @@ class MemorySource:
     def lag(self, partition: Partition, offset: int) -> int | None:
         return max(0, self.bounds(partition)[1] - offset)
 
+    def fault(self) -> str:
+        return ""
+
     def close(self, timeout: float) -> None:
         if self._topic.member is self:
             self._topic.member = None

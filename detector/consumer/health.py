@@ -17,6 +17,7 @@ class Health:
         store_fault: why the last checkpoint failed, or "".
         restore_fault: why pages can't be read at present, or "".
         source_fault: why the broker can't be polled at present, or "".
+        held_fault: which partitions can't be read at present and why, or "".
     """
 
     last_turn: float
@@ -26,6 +27,7 @@ class Health:
     store_fault: str = ""
     restore_fault: str = ""
     source_fault: str = ""
+    held_fault: str = ""
 
     def is_serving(self) -> bool:
         """Ready, and not about to stop."""
@@ -48,5 +50,10 @@ class Health:
 
     def faults(self) -> tuple[str, ...]:
         """The faults that last, one sentence each."""
-        every = (self.store_fault, self.restore_fault, self.source_fault)
+        every = (
+            self.store_fault,
+            self.restore_fault,
+            self.source_fault,
+            self.held_fault,
+        )
         return tuple(fault for fault in every if fault)

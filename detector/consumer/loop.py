@@ -86,6 +86,7 @@ class Loop:
             stop.wait(RETRY)
             return
         self._report_back()
+        self.health.held_fault = source.fault()
         if not self._process(source, polled, generation):
             stop.wait(RETRY)
         self._report_lag(source)

@@ -41,20 +41,37 @@ class Checked:
     without_points: int = 0
 
 
-def admit(raw: RawBatch, max_bytes: int) -> tuple[RawBatch, list[RejectedRecord]]:
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The records that a format may read, and the others.
+
+    Attributes:
+        raw: records with a value of a size that is allowed.
+        tombstones: how many have no value at all, which is no fault: a compacted topic
+            deletes a key that way.
+    """
+
+    raw: RawBatch
+    rejected: Sequence[RejectedRecord]
+    tombstones: int = 0
+
+
+def admit(raw: RawBatch, max_bytes: int) -> Admitted:
     """The records that a format may read: with a value of at most ``max_bytes``."""
     values = raw.values
-    if all(values) and max(map(len, values)) <= max_bytes:  # type: ignore[arg-type]  # none is None
-        return raw, []
+    if all(values) and max(map(len, values), default=0) <= max_bytes:  # type: ignore[arg-type]  # none is None
+        return Admitted(raw, [])
     kept = []
     rejected = []
     for i, value in enumerate(values):
+        if value is None:
+            continue
         fault = _fault_of_size(value, max_bytes)
         if fault is None:
             kept.append(i)
         else:
             rejected.append(_reject(raw, i, fault))
-    return raw.take(kept), rejected
+    return Admitted(raw.take(kept), rejected, values.count(None))
 
 
 def check(raw: RawBatch, rows: Rows[Numbers], wanted: str) -> Checked:
@@ -126,9 +143,9 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-def _fault_of_size(value: bytes | None, max_bytes: int) -> BadRecord | None:
+def _fault_of_size(value: bytes, max_bytes: int) -> BadRecord | None:
     if not value:
-        return BadRecord(RejectReason.EMPTY, "the record has no value")
+        return BadRecord(RejectReason.EMPTY, "the value has no bytes")
     if len(value) > max_bytes:
         detail = f"{len(value)} bytes, more than {max_bytes}"
         return BadRecord(RejectReason.TOO_LARGE, detail)

@@ -53,10 +53,11 @@ class Decoder(Generic[_NumbersT]):
 
     def decode(self, raw: RawBatch) -> RecordBatch:
         """The points of a batch, and its rejected records by offset."""
-        admitted, rejected = admit(raw, self._max_bytes)
-        messages = self._framing.messages(admitted)
+        admitted = admit(raw, self._max_bytes)
+        messages = self._framing.messages(admitted.raw)
         rows = _by_record(self._format.rows(messages), messages)
-        checked = check(admitted, rows, self._keying.wanted)
+        checked = check(admitted.raw, rows, self._keying.wanted)
+        rejected = admitted.rejected
         if checked.rejected:
             rejected = sorted([*rejected, *checked.rejected], key=lambda r: r.offset)
         points = self._keying.points(
@@ -65,7 +66,7 @@ class Decoder(Generic[_NumbersT]):
             checked.good,
             rows.labels if rows.labels is not None else rows.tags,
         )
-        offsets = np.array(admitted.offsets, np.int64)[rows.records]
+        offsets = np.array(admitted.raw.offsets, np.int64)[rows.records]
         return RecordBatch(
             partition=raw.partition,
             names=points.names,
@@ -80,6 +81,7 @@ class Decoder(Generic[_NumbersT]):
             labels=points.labels,
             missing=checked.missing,
             without_points=checked.without_points,
+            tombstones=admitted.tombstones,
         )
 
 

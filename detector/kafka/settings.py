@@ -67,6 +67,14 @@ class KafkaSettings(BaseModel):
     auto_offset_reset: Literal["earliest", "latest"] = Field(
         "earliest", description="where a partition without an offset starts"
     )
+    isolation_level: Literal["read_committed", "read_uncommitted"] = Field(
+        "read_committed",
+        description="whether records of aborted and open transactions are left out",
+    )
+    skip_unreadable: bool = Field(
+        False,
+        description="skip batches that can't be read, as corrupt ones: their records are lost",
+    )
     format: str = Field(
         "json",
         min_length=1,
@@ -128,7 +136,7 @@ class KafkaSettings(BaseModel):
     def _any_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("auto_offset_reset", mode="before")
+    @field_validator("auto_offset_reset", "isolation_level", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -179,6 +187,11 @@ class KafkaSettings(BaseModel):
             if settings.fits(topic):
                 return settings
         return TopicSettings(name=topic)
+
+    def may_skip(self, topic: str) -> bool:
+        """Whether unreadable batches of a topic are skipped."""
+        of_topic = self.settings_of(topic).skip_unreadable
+        return self.skip_unreadable if of_topic is None else of_topic
 
     def connection(self) -> dict[str, Any]:
         """Keyword arguments that every kafka-python client takes.

@@ -45,6 +45,12 @@ class TopicSettings(BaseModel):
         description="how messages are packed into records: auto, none, lines or array",
     )
 
+    skip_unreadable: bool | None = Field(
+        None,
+        description="skip batches that can't be read; unset:"
+        " DETECTOR_KAFKA__SKIP_UNREADABLE",
+    )
+
     @field_validator("name")
     @classmethod
     def _possible(cls, name: str) -> str:

@@ -114,7 +114,8 @@ def _poll(bootstrap: str, topic: str, records: int, decode: Decode | None) -> fl
         for tp, of_partition in polled.items():
             seen += len(of_partition)
             if decode is not None:
-                decode(raw_batch(tp, of_partition))
+                end = of_partition[-1].offset + 1
+                decode(raw_batch(tp, of_partition, end))
     found = seen / (time.perf_counter() - began)
     consumer.close()
     return found

@@ -14,27 +14,27 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.consumer.fetcher import IsolationLevel
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
-    IllegalStateError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
 
+from detector.clock import Clock, SystemClock
 from detector.errors import Transient
 from detector.events import Partition, RawBatch
+from detector.ingest.sources.kafka_held import NOT_OURS, HeldPartitions
+from detector.ingest.sources.kafka_positions import Positions
 from detector.ingest.sources.kafka_rebalance import RebalanceListener
-from detector.ingest.sources.kafka_records import (
-    raw_batch,
-    to_commit,
-    to_partition,
-    to_tp,
-)
+from detector.ingest.sources.kafka_records import to_commit, to_partition, to_tp
 from detector.ingest.sources.kafka_rejoin import Rejoin
+from detector.ingest.sources.kafka_unreadable import UnreadableError, name_unreadable
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
 from detector.kafka.subscription import Subscription
+from detector.metrics import Metrics
 from detector.ports import Assignments
 
 # Milliseconds that a broker has for any answer; a stop goes unnoticed for as long.
@@ -45,8 +45,6 @@ _METADATA_MS = 30_000
 _HEARTBEAT_MS = range(300, 3000)
 # Polls without a partition, 5 seconds of them, before the log says so.
 _PATIENCE = 25
-# What the client raises for a partition that was revoked a moment ago.
-_NOT_OURS = (ValueError, KeyError, IllegalStateError)
 
 
 class KafkaSource:
@@ -60,6 +58,8 @@ class KafkaSource:
         settings: KafkaSettings,
         assignments: Assignments,
         store_topic: str | None = None,
+        metrics: Metrics | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._topics = settings.topics
         self._from_start = settings.auto_offset_reset == "earliest"
@@ -69,6 +69,14 @@ class KafkaSource:
         self._log = structlog.get_logger("kafka")
         assignor = CooperativeStickyAssignor()
         self._consumer = _connect(settings, assignor)
+        name_unreadable(self._consumer)
+        self._positions = Positions(self._consumer)
+        self._held = HeldPartitions(
+            self._consumer,
+            settings.may_skip,
+            metrics or Metrics(),
+            clock or SystemClock(),
+        )
         self._rejoin = Rejoin(self._consumer, settings.group_instance_id is not None)
         self._listener = RebalanceListener(self._consumer, assignor, assignments)
         self._subscribe(Subscription(settings.topics, store_topic))
@@ -91,6 +99,7 @@ class KafkaSource:
 
     def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
         seconds = self._rejoin.poll_timeout(timeout)
+        self._held.retry()
         try:
             polled = self._consumer.poll(
                 timeout_ms=int(seconds * 1000),
@@ -99,6 +108,9 @@ class KafkaSource:
         except OffsetOutOfRangeError as error:
             self._listener.reassign(error.args[0])
             return []
+        except UnreadableError as error:
+            self._held.found(error)
+            return []
         except NoOffsetForPartitionError:  # the listener is about to give it a position
             return []
         except KafkaError as error:
@@ -106,19 +118,20 @@ class KafkaSource:
         self._rejoin.after_poll()
         if not polled:
             self._log_if_unassigned()
-        return [raw_batch(tp, records) for tp, records in polled.items()]
+        return self._positions.batches(polled)
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
         tp = to_tp(partition)
-        with _faults_are_transient():
+        with _faults_are_transient(), _uncommitted_too(self._consumer):
             first = self._consumer.beginning_offsets([tp], timeout_ms=_REQUEST_MS)
             end = self._consumer.end_offsets([tp], timeout_ms=_REQUEST_MS)
         return int(first[tp]), int(end[tp])
 
     def start(self, partition: Partition, offset: int) -> None:
-        with contextlib.suppress(*_NOT_OURS):
-            self._consumer.seek(to_tp(partition), offset)
-            self._consumer.resume(to_tp(partition))
+        tp = to_tp(partition)
+        self.seek(partition, offset)
+        with contextlib.suppress(*NOT_OURS):
+            self._consumer.resume(tp)
 
     def first_offset(self, partition: Partition) -> int:
         first, end = self.bounds(partition)
@@ -134,8 +147,11 @@ class KafkaSource:
         return None if committed is None else int(committed)
 
     def seek(self, partition: Partition, offset: int) -> None:
-        with contextlib.suppress(*_NOT_OURS):
-            self._consumer.seek(to_tp(partition), offset)
+        tp = to_tp(partition)
+        with contextlib.suppress(*NOT_OURS):
+            self._consumer.seek(tp, offset)
+            self._positions.set(tp, offset)
+            self._held.release(tp)
 
     def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
         committed = to_commit(offsets)
@@ -157,6 +173,9 @@ class KafkaSource:
     def lag(self, partition: Partition, offset: int) -> int | None:
         end = self._consumer.highwater(to_tp(partition))
         return None if end is None else max(0, end - offset)
+
+    def fault(self) -> str:
+        return self._held.fault()
 
     def close(self, timeout: float) -> None:
         """Leave the group within ``timeout`` seconds. Raises Transient."""
@@ -209,6 +228,7 @@ def _connect(
             group_id=settings.group_id,
             group_instance_id=settings.group_instance_id,
             auto_offset_reset="none",
+            isolation_level=settings.isolation_level,
             enable_auto_commit=False,
             allow_auto_create_topics=False,
             partition_assignment_strategy=[assignor],
@@ -228,6 +248,22 @@ def _faults_are_transient() -> Iterator[None]:
         yield
     except KafkaError as error:
         raise _transient(error) from error
+
+
+@contextlib.contextmanager
+def _uncommitted_too(consumer: KafkaConsumer) -> Iterator[None]:
+    """Let the end of a log be that of all its records.
+
+    The end for ``read_committed`` is where an open transaction begins. It may be before
+    what was read without that setting, as if the log had been made again.
+    """
+    fetcher = consumer._fetcher
+    of_settings = fetcher._isolation_level
+    fetcher._isolation_level = IsolationLevel.READ_UNCOMMITTED
+    try:
+        yield
+    finally:
+        fetcher._isolation_level = of_settings
 
 
 def _transient(error: Exception) -> Transient:

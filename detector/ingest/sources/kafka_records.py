@@ -9,10 +9,14 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from detector.events import Partition, RawBatch
 
+_NO_COLUMNS: Sequence[tuple[()]] = ((),) * len(ConsumerRecord._fields)
 
-def raw_batch(tp: TopicPartition, records: Sequence[ConsumerRecord]) -> RawBatch:
-    """The columns of polled records, one or more. They are tuples: this runs in C."""
-    transposed = zip(*records, strict=True)
+
+def raw_batch(
+    tp: TopicPartition, records: Sequence[ConsumerRecord], end: int
+) -> RawBatch:
+    """The columns of polled records. They are tuples: this runs in C."""
+    transposed = zip(*records, strict=True) if records else _NO_COLUMNS
     columns = dict(zip(ConsumerRecord._fields, transposed, strict=True))
     return RawBatch(
         partition=to_partition(tp),
@@ -22,6 +26,7 @@ def raw_batch(tp: TopicPartition, records: Sequence[ConsumerRecord]) -> RawBatch
         keys=columns["key"],
         values=columns["value"],
         headers=columns["headers"],
+        end=end,
     )
 
 

@@ -32,6 +32,7 @@ READY = series("detector_ready")
 LAG = series("detector_lag_records")
 RECORDS = series("detector_records_total")
 LOST = series("detector_lost_records_total")
+HELD = series("detector_held_partitions")
 LATE = series("detector_rejected_total", 'reason="late"')
 NOT_JSON = series("detector_rejected_total", 'reason="not_json"')
 SPLIT = series("detector_split_streams_total")
@@ -89,6 +90,8 @@ CASES = [
     Case("records lost", "LostRecords", {LOST: "0x9 500x90"}, 10),
     Case("lost before the first scrape", "LostRecords", {LOST: "_x9 500x90"}, 9),
     Case("none lost", "LostRecords", {LOST: "0x90"}, NEVER),
+    Case("a partition waits", "Unreadable", {HELD: "0x9 1x90"}, 15),
+    Case("a partition waited", "Unreadable", {HELD: "0x9 1 0x90"}, NEVER),
     Case(
         "2 % rejected",
         "Rejecting",

@@ -43,6 +43,7 @@ class ScriptedSource:
         self.polled: list[int] = []
         self.refusals: dict[Partition, int] = {}
         self.lags: dict[Partition, int] = {P: 98, Q: 7}
+        self.held = ""
 
     def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
         self.polled.append(max_records)
@@ -80,6 +81,9 @@ class ScriptedSource:
 
     def lag(self, partition: Partition, offset: int) -> int | None:
         return self.lags.get(partition)
+
+    def fault(self) -> str:
+        return self.held
 
     def close(self, timeout: float) -> None:
         """Nothing to close."""

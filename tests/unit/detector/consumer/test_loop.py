@@ -45,6 +45,16 @@ def test_an_unexpected_error_ends_the_loop_without_writing(
     assert rig.store.heads == {}
 
 
+def test_a_partition_that_cant_be_read_is_a_fault_while_it_lasts(rig: Rig) -> None:
+    source = ScriptedSource()
+    source.held = "metrics/0 at offset 7: corrupt"
+    rig.turn(source)
+    assert rig.health.faults() == ("metrics/0 at offset 7: corrupt",)
+    source.held = ""
+    rig.turn(source)
+    assert rig.health.faults() == ()
+
+
 def test_the_lag_is_the_sum_over_partitions(rig: Rig) -> None:
     rig.assign(P, Q)
     source = ScriptedSource(poll(), poll(partition=Q))

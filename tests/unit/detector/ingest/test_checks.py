@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -83,11 +85,11 @@ def test_rejected_records_are_in_order_of_their_offsets() -> None:
 
 def test_only_records_with_a_value_of_the_right_size_are_admitted() -> None:
     raw = raw_batch([b"", b"four", None, b"long!"], b"host", first=70)
-    admitted, rejected = admit(raw, max_bytes=4)
-    assert (list(admitted.offsets), list(admitted.values)) == ([71], [b"four"])
-    assert [(r.offset, r.reason) for r in rejected] == [
+    found = admit(raw, max_bytes=4)
+    assert list(found.raw.offsets) == [71]
+    assert list(found.raw.values) == [b"four"]
+    assert [(r.offset, r.reason) for r in found.rejected] == [
         (70, RejectReason.EMPTY),
-        (72, RejectReason.EMPTY),
         (73, RejectReason.TOO_LARGE),
     ]
 
@@ -124,3 +126,15 @@ def test_missing_values_of_a_rejected_record_are_not_counted() -> None:
         missing=[(0, "x", MissingReason.NAN)],
     )
     assert not check(RAW, rows, "nothing in it").missing
+
+
+def test_a_record_without_a_value_is_a_tombstone_and_no_fault() -> None:
+    raw = raw_batch([None, b"four", None], b"host")
+    found = admit(raw, max_bytes=4)
+    assert found.tombstones == 2
+    assert not found.rejected
+
+
+def test_a_batch_without_a_record_is_admitted_with_its_end() -> None:
+    raw = replace(raw_batch([]), end=9)
+    assert admit(raw, max_bytes=4).raw.next_offset == 9

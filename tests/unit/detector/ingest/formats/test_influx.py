@@ -102,8 +102,7 @@ def test_a_line_of_strings_alone_costs_its_record_nothing() -> None:
 @pytest.mark.parametrize(
     ("value", "reason", "detail"),
     [
-        (None, RejectReason.EMPTY, "no value"),
-        (b"", RejectReason.EMPTY, "no value"),
+        (b"", RejectReason.EMPTY, "no bytes"),
         (b"m v=1 1700000000" + b" " * 1000, RejectReason.TOO_LARGE, "bytes"),
         (b"m,host=\xff v=1", RejectReason.ENCODING, "UTF-8"),
         (b"cpu", RejectReason.MALFORMED, "line 1"),
