@@ -7,7 +7,8 @@ one point each of m streams, ``<stream>/<metric>``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, repeat
 from typing import Protocol, TypeVar
@@ -19,6 +20,8 @@ from detector.ingest.rows import FeatureValues, Flags, NamedValues, Numbers, Row
 from detector.phrases import listed
 
 HOST = "host"  # the tag that agents name a machine by
+_OF_THE_FORM = re.compile(r"[{},=\\]")
+_BRACE = r"\{"
 _LISTED = 5  # features that a sentence lists
 # str: the row names its stream; bytes: the record's key does, which the stream table
 # resolves once for each stream; None: nothing does
@@ -145,33 +148,43 @@ def _repeated(labels: Sequence[Labels | None], counts: I64) -> list[Labels | Non
 def stream_names(raw: RawBatch, rows: Rows[Numbers]) -> Names:
     """The stream of each row.
 
-    By its tags, if the format has tags; else by its own name; else by the record's key.
+    By its own name and its tags, if it has any; else by the record's key.
     """
+    named = rows.names
     if rows.tags is not None:
-        return [
-            series_name(name or "", tags)
+        named = [
+            name if tags is None else series_name(name or "", tags) or None
             for name, tags in zip(rows.names, rows.tags, strict=True)
         ]
-    unnamed = rows.names.count(None)
+    unnamed = named.count(None)
     if not unnamed:
-        return rows.names
+        return named
     keys = raw.keys
     if unnamed == len(keys) and not rows.faults:  # each record has one row
         return keys
     return [
         keys[i] if name is None else name
-        for i, name in zip(rows.records.tolist(), rows.names, strict=True)
+        for i, name in zip(rows.records.tolist(), named, strict=True)
     ]
 
 
-def series_name(measurement: str, tags: Mapping[str, str]) -> str:
-    """``host/measurement,tag=value,…``: the host first, then other tags by their key.
+def series_name(measurement: str, tags: Labels) -> str:
+    """``host/measurement{tag=value,…}``: the host first, then other tags by their key.
 
     All tags are part of it, since any of them may tell two series apart. Without a
     ``host`` tag the name begins with the measurement. The record's key is no part of
-    it: agents often choose it at random.
+    it: agents often choose it at random. A backslash keeps apart what a tag's text and
+    the form of the name have in common.
     """
-    others = [f",{key}={tags[key]}" for key in sorted(tags) if key != HOST]
     host = tags.get(HOST)
-    prefix = f"{host}/" if host else ""
-    return f"{prefix}{measurement}{''.join(others)}"
+    prefix = "/".join(filter(None, (host, measurement)))
+    others = [
+        f"{_escaped(key)}={_escaped(tags[key])}" for key in sorted(tags) if key != HOST
+    ]
+    if not others:
+        return prefix
+    return f"{prefix.replace('{', _BRACE)}{{{','.join(others)}}}"
+
+
+def _escaped(text: str) -> str:
+    return _OF_THE_FORM.sub(r"\\\g<0>", text) if _OF_THE_FORM.search(text) else text

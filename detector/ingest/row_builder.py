@@ -15,10 +15,7 @@ _NO_START = float("nan")
 
 
 class RowBuilder:
-    """The rows and the faults so far; the columns are those of :class:`Rows`.
-
-    Either all rows of a format have tags, or none has.
-    """
+    """The rows and the faults so far; the columns are those of :class:`Rows`."""
 
     def __init__(self) -> None:
         self._records: list[int] = []
@@ -27,7 +24,7 @@ class RowBuilder:
         self._metrics: list[Sequence[str]] = []
         self._values: list[Sequence[float]] = []
         self._ignored: list[int] = []
-        self._tags: list[Labels] = []
+        self._tags: dict[int, Labels] = {}  # by row
         self._labels: dict[int, Labels] = {}  # by row
         self._kinds: dict[int, Sequence[int]] = {}
         self._starts: dict[int, Sequence[float]] = {}
@@ -52,6 +49,9 @@ class RowBuilder:
         ``kinds`` and ``starts`` are of each number, in the order of ``numbers``.
         """
         row = len(self._records)
+        if tags is not None:
+            self._tags[row] = tags
+            labels = tags if labels is None else labels
         if labels is not None:
             self._labels[row] = labels
         if kinds is not None:
@@ -64,8 +64,6 @@ class RowBuilder:
         self._metrics.append(list(numbers))
         self._values.append(list(numbers.values()))
         self._ignored.append(ignored)
-        if tags is not None:
-            self._tags.append(tags)
 
     def miss(self, record: int, metric: str, reason: MissingReason) -> None:
         """A value of a message that can't be used, and is no number of a row."""
@@ -80,9 +78,6 @@ class RowBuilder:
         self._faults.append((record, fault))
 
     def rows(self) -> Rows[NamedValues]:
-        labels: list[Labels | None] | None = None
-        if self._labels:
-            labels = [self._labels.get(row) for row in range(len(self._records))]
         return Rows(
             records=np.array(self._records, np.int64),
             names=self._names,
@@ -93,13 +88,19 @@ class RowBuilder:
                 self._all_kinds(),
                 self._all_starts(),
             ),
-            tags=self._tags or None,
+            tags=self._of_rows(self._tags),
             ignored=np.array(self._ignored, np.int64),
             faults=self._faults,
-            labels=labels,
+            labels=self._of_rows(self._labels),
             missing=self._missing,
             without_points=self._without_points,
         )
+
+    def _of_rows(self, labels: Mapping[int, Labels]) -> list[Labels | None] | None:
+        """A column of all rows; None if no row has any."""
+        if not labels:
+            return None
+        return [labels.get(row) for row in range(len(self._records))]
 
     def _all_kinds(self) -> U8 | None:
         """uint8 [m], of all numbers; None if no row says any."""

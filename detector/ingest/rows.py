@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
@@ -121,7 +121,8 @@ class Rows(Generic[NumbersT_co]):
     Attributes:
         records: int64 [n], never falling: the index of each row's message.
         names: what the message calls each row; None where it says nothing.
-        tags: labels of each row that tell its stream from others; None: no row has any.
+        tags: labels of each row that tell its stream from others; None for a row that
+            its name alone tells, or for all rows.
         stamps: epoch seconds, text that says a time, or None: the record's timestamp.
         ignored: int64 [n], fields that were left out; None: none was.
         faults: messages that can't be read, by index; each rejects its record.
@@ -134,7 +135,7 @@ class Rows(Generic[NumbersT_co]):
     names: Sequence[str | None]
     stamps: Sequence[float | str | None]
     numbers: NumbersT_co
-    tags: Sequence[Mapping[str, str]] | None = None
+    tags: Sequence[Labels | None] | None = None
     ignored: I64 | None = None
     faults: Sequence[tuple[int, BadRecord]] = ()
     labels: Sequence[Labels | None] | None = None

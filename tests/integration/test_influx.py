@@ -53,7 +53,7 @@ def test_lines_are_scored_as_streams_of_their_host_measurement_and_field(
     assert daemon.value("detector_unknown_fields_total") == TICKS
     assert daemon.value("detector_rejected_total", reason="malformed") == 1
     assert [d["offset"] for d in dead_letters(tmp_path / "a")] == [TICKS]
-    resolved = ("web-1/cpu,core=0/idle", "resolved")
+    resolved = ("web-1/cpu{core=0}/idle", "resolved")
     eventually(
         lambda: resolved in {(n.stream, n.status) for n in receiver.notices()},
         "the incident of the core is resolved",

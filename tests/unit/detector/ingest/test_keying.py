@@ -44,9 +44,10 @@ def test_only_numbers_of_good_rows_are_points() -> None:
     [
         ({}, "cpu"),
         ({"host": "a"}, "a/cpu"),
-        ({"host": "a", "core": "0"}, "a/cpu,core=0"),
-        ({"zone": "z", "rack": "r"}, "cpu,rack=r,zone=z"),
-        ({"rack": "r", "zone": "z"}, "cpu,rack=r,zone=z"),
+        ({"host": "a", "core": "0"}, "a/cpu{core=0}"),
+        ({"zone": "z", "rack": "r"}, "cpu{rack=r,zone=z}"),
+        ({"rack": "r", "zone": "z"}, "cpu{rack=r,zone=z}"),
+        ({"a": "1,b=2}"}, r"cpu{a=1\,b\=2\}}"),
     ],
 )
 def test_a_series_is_named_by_its_host_its_measurement_and_all_its_tags(
@@ -85,3 +86,11 @@ def test_vectors_have_the_kinds_and_the_labels_of_their_rows() -> None:
     points = ByStream(VECTORS.features).points([None, "b"], vectors, good, [None, {}])
     assert points.kinds is not None
     assert (points.kinds.tolist(), points.labels) == ([[2, 3]], [{}])
+
+
+def test_a_row_without_tags_keeps_its_name_beside_one_that_has_some() -> None:
+    raw = raw_batch([b"x", b"y"], [b"key-0", b"key-1"])
+    numbers = named_values([[], [], []], [[], [], []])
+    tags = [{"host": "h"}, None, {}]
+    rows = Rows(np.array([0, 1, 1]), ["m", "plain", None], [None] * 3, numbers, tags)
+    assert list(stream_names(raw, rows)) == ["h/m", "plain", b"key-1"]

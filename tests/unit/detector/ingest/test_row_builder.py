@@ -19,6 +19,7 @@ def test_a_row_has_its_numbers_its_tags_and_its_record() -> None:
     assert rows.numbers.names == [["user", "system"], []]
     assert rows.numbers.values.tolist() == [1.0, 2.0]
     assert rows.tags == [{"host": "a"}, {}]
+    assert rows.labels == rows.tags
     assert rows.ignored is not None
     assert rows.ignored.tolist() == [0, 3]
 

@@ -85,12 +85,12 @@ def test_the_magnitude_of_a_timestamp_tells_its_unit(
 def test_escapes_and_quoted_line_ends_are_read() -> None:
     value = b'c\\ pu,rack=a\\,b v\\=x=1,note="two\nlines, \\"quoted\\"\n" 1700000000'
     batch = decode(value + b"\nmem free=2")
-    assert points(batch) == {"c pu,rack=a,b/v=x": 1.0, "mem/free": 2.0}
+    assert points(batch) == {r"c pu{rack=a\,b}/v=x": 1.0, "mem/free": 2.0}
 
 
 def test_a_quote_in_a_tag_opens_no_string() -> None:
     batch = decode(b'm,rack=6" v=1,s="x"\nmem,rack=6" v=2')
-    assert points(batch) == {'m,rack=6"/v': 1.0, 'mem,rack=6"/v': 2.0}
+    assert points(batch) == {'m{rack=6"}/v': 1.0, 'mem{rack=6"}/v': 2.0}
 
 
 def test_a_line_of_strings_alone_costs_its_record_nothing() -> None:
