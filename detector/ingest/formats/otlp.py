@@ -1,0 +1,228 @@
+"""OTLP metrics, in protobuf or JSON: an export, or one of its resources in JSON.
+
+Gauges and sums are numbers. A sum that only rises is a counter with its start; one that
+is reported as a difference is a delta, whose start is that of its interval. A sum that
+also falls is a gauge. A point that says it has no value is missing.
+
+A histogram becomes ``NAME.count`` and ``NAME.sum``. If it is reported as differences,
+its mean (``NAME.mean``) and its quantiles (``NAME.p50``) take the place of the sum. Of
+a cumulative histogram they would need the point before, and a format keeps nothing from
+record to record: so its sum is a counter, and the detector scores both rates. A summary
+becomes its count, its sum and the quantiles that its producer chose.
+
+Points of one stream at one time are one row, whichever metric they are of. The name of
+the instrumentation scope is not part of a stream's name.
+
+Source: the OTLP specification 1.x and its metrics data model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from detector.errors import BadRecord, RejectReason
+from detector.events import MetricKind
+from detector.ingest.format import UnknownFields
+from detector.ingest.formats.distributions import (
+    QUANTILES,
+    Bucket,
+    explicit_buckets,
+    exponential_buckets,
+    quantile,
+)
+from detector.ingest.formats.grouped_rows import GroupedRows, Point, Stream
+from detector.ingest.formats.otlp_json import OtlpJson
+from detector.ingest.formats.otlp_protobuf import OtlpProtobuf
+from detector.ingest.formats.otlp_streams import Resource
+from detector.ingest.messages import Messages, as_bytes
+from detector.ingest.row_builder import RowBuilder
+from detector.ingest.rows import NamedValues, Rows
+
+_DELTA: Final = 1  # AggregationTemporality
+_CUMULATIVE: Final = 2
+_NO_RECORDED_VALUE: Final = 1  # a bit of a point's flags
+_NAN: Final = float("nan")
+_NANOSECONDS: Final = 1_000_000_000
+# streams whose names are kept; a topic may invent attributes for each record
+MAX_KNOWN: Final = 100_000
+
+
+class Encoding(Protocol):
+    """How an export is encoded. Each method raises BadRecord if it can't be read."""
+
+    def resources(self, value: bytes) -> Iterable[Any]:
+        """The export's metrics by resource."""
+        ...
+
+    def resource(self, encoded: Any) -> Resource: ...
+
+    def data(self, metric: Any) -> tuple[str, Any] | None:
+        """The kind of a metric and its points; None: it has none."""
+        ...
+
+    def temporality(self, data: Any) -> int:
+        """Of a sum or a histogram: 1 for differences, 2 for totals, 0 unknown."""
+        ...
+
+    def numbers(self, points: Sequence[Any], resource: Resource) -> Iterator[Point]:
+        """The points of a gauge or a sum."""
+        ...
+
+    def stream(self, point: Any, resource: Resource) -> Stream:
+        """The stream of a point of a histogram or a summary."""
+        ...
+
+    def total(self, point: Any) -> float | None:
+        """The sum of a histogram's observations; None if it has negative ones."""
+        ...
+
+
+class OtlpMetrics:
+    """Implements Format."""
+
+    def __init__(self, unknown: UnknownFields) -> None:
+        self._protobuf = OtlpProtobuf()
+        self._json = OtlpJson()
+        self._resources: dict[bytes, Resource] = {}
+
+    def rows(self, messages: Messages) -> Rows[NamedValues]:
+        built = RowBuilder()
+        self._forget_if_many()
+        for i, value in enumerate(messages.values):
+            try:
+                self._read(as_bytes(value)).write(built, i)
+            except BadRecord as fault:
+                built.reject(i, fault)
+        return built.rows()
+
+    def _read(self, value: bytes) -> GroupedRows:
+        """Raises BadRecord."""
+        encoding: Encoding = self._protobuf
+        if value.lstrip()[:1] == b"{" and value.rstrip()[-1:] == b"}":
+            encoding = self._json
+        export = GroupedRows(_NANOSECONDS)
+        found = encoding.resources(value)
+        if not found:
+            detail = "it is not OTLP metrics: it has no resourceMetrics"
+            raise BadRecord(RejectReason.MALFORMED, detail)
+        for of_resource in found:
+            resource = self._resource(encoding, of_resource.resource)
+            for scope in of_resource.scope_metrics or ():
+                for metric in scope.metrics:
+                    _add(export, encoding, metric, resource)
+        return export
+
+    def _resource(self, encoding: Encoding, encoded: Any) -> Resource:
+        key = bytes(encoded)
+        found = self._resources.get(key)
+        if found is None:
+            found = encoding.resource(encoded)
+            self._resources[key] = found
+        return found
+
+    def _forget_if_many(self) -> None:
+        resources = self._resources.values()
+        known = sum(len(resource.known) for resource in resources)
+        if known + len(resources) > MAX_KNOWN:
+            self._resources.clear()
+
+
+def _add(
+    export: GroupedRows, encoding: Encoding, metric: Any, resource: Resource
+) -> None:
+    """Add the points of a metric. Raises BadRecord."""
+    name = metric.name
+    if not name:
+        detail = "a metric has no name: it may be OTLP traces or logs"
+        raise BadRecord(RejectReason.MALFORMED, detail)
+    found = encoding.data(metric)
+    if found is None:
+        return
+    form, data = found
+    if form == "gauge":
+        numbers = encoding.numbers(data.data_points, resource)
+        export.add(name, MetricKind.GAUGE, numbers)
+    elif form == "sum":
+        kind = _kind(encoding.temporality(data))
+        if kind is MetricKind.COUNTER and not data.is_monotonic:
+            kind = MetricKind.GAUGE
+        numbers = encoding.numbers(data.data_points, resource)
+        export.add(name, kind, numbers)
+    else:
+        is_summary = form == "summary"
+        temporality = _CUMULATIVE if is_summary else encoding.temporality(data)
+        for point in data.data_points:
+            stream = encoding.stream(point, resource)
+            total = point.sum if is_summary else encoding.total(point)
+            distribution = _Distribution(form, _kind(temporality), point, total)
+            distribution.add_to(export, name, stream)
+
+
+def _kind(temporality: int) -> MetricKind:
+    if temporality == _DELTA:
+        return MetricKind.DELTA
+    if temporality == _CUMULATIVE:
+        return MetricKind.COUNTER
+    return MetricKind.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class _Distribution:
+    """A point of a histogram or a summary, and what it becomes."""
+
+    form: str
+    kind: MetricKind
+    point: Any
+    total: float | None
+
+    def add_to(self, export: GroupedRows, name: str, stream: Stream) -> None:
+        time = self.point.time_unix_nano
+        start = self.point.start_time_unix_nano
+        for suffix, kind, value in self._numbers():
+            point = stream, time, start, value
+            export.add(f"{name}.{suffix}", kind, [point])
+
+    def _numbers(self) -> Iterator[tuple[str, MetricKind, float]]:
+        count = self.point.count
+        if self.point.flags & _NO_RECORDED_VALUE:
+            yield "count", self.kind, _NAN
+            return
+        yield "count", self.kind, count
+        if self.total is not None:
+            if self.kind is not MetricKind.DELTA:
+                yield "sum", self.kind, self.total
+            elif count:
+                yield "mean", MetricKind.GAUGE, self.total / count
+        for share, value in self._quantiles():
+            yield _percentile(share), MetricKind.GAUGE, value
+
+    def _quantiles(self) -> Iterator[tuple[float, float]]:
+        """Shares and values of the quantiles that the point can tell."""
+        if self.form == "summary":
+            for each in self.point.quantile_values:
+                if 0.0 < each.quantile < 1.0:  # the others are the extremes
+                    yield each.quantile, each.value
+        elif self.kind is MetricKind.DELTA:
+            buckets = self._buckets()
+            for share in QUANTILES:
+                value = quantile(buckets, share)
+                if value is not None:
+                    yield share, value
+
+    def _buckets(self) -> list[Bucket]:
+        point = self.point
+        if self.form == "histogram":
+            return explicit_buckets(point.explicit_bounds, point.bucket_counts)
+        return exponential_buckets(
+            point.scale,
+            point.zero_count,
+            (point.positive.offset, point.positive.bucket_counts),
+            (point.negative.offset, point.negative.bucket_counts),
+        )
+
+
+def _percentile(share: float) -> str:
+    """``p50``, ``p99.9``."""
+    return f"p{100 * share:.6g}"

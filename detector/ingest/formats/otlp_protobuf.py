@@ -1,0 +1,193 @@
+"""OTLP as protobuf, which is the default of the collector's Kafka exporter.
+
+Theory of operation. The schema is opentelemetry-proto's, the project's own. Its class
+decodes a data point in 3 µs, as each of its attributes is a message. So resources,
+attributes and points of numbers are read as bytes: see ``protobuf_view``. Exporters
+write the fields of a point in the order of their numbers. Its start, time and value
+come first and have a fixed length; the attributes follow and are the same in every
+record. A point of another form is decoded whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import Any, Final
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1 import metrics_pb2
+from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
+from opentelemetry.proto.resource.v1 import resource_pb2
+
+from detector.errors import BadRecord, RejectReason
+from detector.events import Labels
+from detector.ingest.formats.grouped_rows import Point, Stream
+from detector.ingest.formats.otlp_streams import Resource, text
+from detector.ingest.formats.protobuf_view import UNDECODABLE, view
+
+_NAN: Final = float("nan")
+_NO_RECORDED_VALUE: Final = 1  # a bit of a point's flags
+
+_MetricsData = view(
+    metrics_pb2.DESCRIPTOR,
+    "MetricsData",
+    (
+        "ResourceMetrics.resource",
+        "Gauge.data_points",
+        "Sum.data_points",
+        "HistogramDataPoint.attributes",
+        "HistogramDataPoint.exemplars",
+        "ExponentialHistogramDataPoint.attributes",
+        "ExponentialHistogramDataPoint.exemplars",
+        "SummaryDataPoint.attributes",
+    ),
+)
+
+# The tags of fields of NumberDataPoint: the field's number, then how it is written.
+_START: Final = 2 << 3 | 1
+_TIME: Final = 3 << 3 | 1
+_DOUBLE: Final = 4 << 3 | 1
+_INT: Final = 6 << 3 | 1
+_double_point = Struct("<BQBd")  # time and value, each after its tag
+_int_point = Struct("<BQBq")
+_started_double_point = Struct("<BQBQBd")  # start, time and value
+_started_int_point = Struct("<BQBQBq")
+_SHORT: Final = _double_point.size
+_LONG: Final = _started_double_point.size
+_VALUE_AT: Final = _SHORT - 9  # the place of the value's tag
+_STARTED_VALUE_AT: Final = _LONG - 9
+
+
+class OtlpProtobuf:
+    """Implements Encoding."""
+
+    def resources(self, value: bytes) -> Sequence[Any]:
+        try:
+            found: Sequence[Any] = _MetricsData.FromString(value).resource_metrics
+        except UNDECODABLE as error:
+            detail = f"it is not OTLP metrics in protobuf ({error})"
+            raise BadRecord(RejectReason.MALFORMED, detail) from None
+        return found
+
+    def resource(self, encoded: bytes) -> Resource:
+        try:
+            decoded = resource_pb2.Resource.FromString(encoded)
+        except UNDECODABLE as error:
+            raise _bad("its resource", error) from None
+        return Resource(_texts(decoded.attributes))
+
+    def data(self, metric: Any) -> tuple[str, Any] | None:
+        kind = metric.WhichOneof("data")
+        return None if kind is None else (kind, getattr(metric, kind))
+
+    def temporality(self, data: Any) -> int:
+        found: int = data.aggregation_temporality
+        return found
+
+    def numbers(self, points: Sequence[bytes], resource: Resource) -> Iterator[Point]:
+        known = resource.known
+        for point in points:
+            found = _leading_fields(point)
+            if found is None:
+                yield _decoded(point, resource)
+                continue
+            time, start, value, rest = found
+            stream = known.get(rest)
+            if stream is None:
+                stream = _learn(rest, resource)
+            if stream is None:
+                yield _decoded(point, resource)
+            else:
+                yield stream, time, start, value
+
+    def total(self, point: Any) -> float | None:
+        return point.sum if point.HasField("sum") else None
+
+    def stream(self, point: Any, resource: Resource) -> Stream:
+        encoded = tuple(point.attributes)
+        found = resource.known.get(encoded)
+        if found is None:
+            try:
+                attributes = [KeyValue.FromString(each) for each in encoded]
+            except UNDECODABLE as error:
+                raise _bad("its attributes", error) from None
+            found = resource.stream(_texts(attributes))
+            resource.known[encoded] = found
+        return found
+
+
+def _leading_fields(point: bytes) -> tuple[int, int, float, bytes] | None:
+    """Time, start, value and what follows them; None: it begins in another way."""
+    length = len(point)
+    if length < _SHORT:
+        return None
+    first = point[0]
+    if first == _TIME:
+        kind = point[_VALUE_AT]
+        if kind == _DOUBLE:
+            _, time, _, value = _double_point.unpack_from(point)
+        elif kind == _INT:
+            _, time, _, value = _int_point.unpack_from(point)
+        else:
+            return None
+        return time, 0, value, point[_SHORT:]
+    if first != _START or length < _LONG or point[9] != _TIME:
+        return None
+    kind = point[_STARTED_VALUE_AT]
+    if kind == _DOUBLE:
+        _, start, _, time, _, value = _started_double_point.unpack_from(point)
+    elif kind == _INT:
+        _, start, _, time, _, value = _started_int_point.unpack_from(point)
+    else:
+        return None
+    return time, start, value, point[_LONG:]
+
+
+def _learn(rest: bytes, resource: Resource) -> Stream | None:
+    """The stream that the rest of a point names; None: it says more than attributes."""
+    try:
+        point = NumberDataPoint.FromString(rest)
+    except UNDECODABLE as error:
+        raise _bad("a data point", error) from None
+    others = NumberDataPoint()
+    others.CopyFrom(point)
+    others.ClearField("attributes")
+    if others.ByteSize():
+        return None
+    stream = resource.stream(_texts(point.attributes))
+    resource.known[rest] = stream
+    return stream
+
+
+def _decoded(encoded: bytes, resource: Resource) -> Point:
+    """A data point, decoded whole."""
+    try:
+        point = NumberDataPoint.FromString(encoded)
+    except UNDECODABLE as error:
+        raise _bad("a data point", error) from None
+    kind = point.WhichOneof("value")
+    value = _NAN if kind is None else float(getattr(point, kind))
+    if point.flags & _NO_RECORDED_VALUE:
+        value = _NAN
+    stream = resource.stream(_texts(point.attributes))
+    return stream, point.time_unix_nano, point.start_time_unix_nano, value
+
+
+def _bad(what: str, error: Exception) -> BadRecord:
+    return BadRecord(RejectReason.MALFORMED, f"{what} can't be read ({error})")
+
+
+def _texts(attributes: Sequence[KeyValue]) -> Labels:
+    return {attribute.key: text(_plain(attribute.value)) for attribute in attributes}
+
+
+def _plain(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    found = getattr(value, kind)
+    if kind == "array_value":
+        return [_plain(each) for each in found.values]
+    if kind == "kvlist_value":
+        return {each.key: _plain(each.value) for each in found.values}
+    return found
