@@ -77,11 +77,11 @@ def quantile(buckets: Sequence[Bucket], share: float) -> float | None:
 def _within(bucket: Bucket, share: float) -> float:
     if not bucket.logarithmic:
         return bucket.low + (bucket.high - bucket.low) * share
-    sign = 1.0 if bucket.high > 0.0 else -1.0
+    sign = math.copysign(1.0, bucket.low)
     low, high = abs(bucket.low), abs(bucket.high)
     if low == 0.0 or math.isinf(high) or high == 0.0 or math.isinf(low):
         return bucket.high
-    return sign * low * (high / low) ** share
+    return sign * low * math.pow(high / low, share)
 
 
 def _powers(scale: int, offset: int, counts: Sequence[int]) -> Iterator[Bucket]:

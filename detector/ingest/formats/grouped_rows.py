@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Final
 
+from detector.errors import MissingReason
 from detector.events import Labels, MetricKind
 from detector.ingest.row_builder import RowBuilder
 
@@ -53,12 +55,17 @@ class GroupedRows:
         self._units = units_a_second
         self._rows: dict[tuple[Stream, float], _Row] = {}
         self._repeated: list[tuple[tuple[Stream, float], _Row]] = []
+        self._missing: list[str] = []
+        self._has_starts = False
 
     def add(self, metric: str, kind: MetricKind, points: Iterable[Point]) -> None:
         """Points of one metric, of whichever streams."""
         rows = self._rows
         units = self._units
         for stream, time, start, value in points:
+            if isnan(value):
+                self._missing.append(metric)
+                continue
             place = stream, time
             row = rows.get(place)
             if row is None:
@@ -68,13 +75,16 @@ class GroupedRows:
                 self._repeated.append((place, row))
             row.numbers[metric] = value
             row.kinds.append(kind)
-            row.starts.append(start / units if start else _NAN)
-
-    def __bool__(self) -> bool:
-        return bool(self._rows)
+            if start:
+                row.starts.append(start / units)
+                self._has_starts = True
+            else:
+                row.starts.append(_NAN)
 
     def write(self, built: RowBuilder, message: int) -> None:
-        """Add the rows of a message; without any, it is one without points."""
+        """Add the rows of a message, or say that it has no point."""
+        for metric in self._missing:
+            built.miss(message, metric, MissingReason.NAN)
         if not self._rows:
             built.skip(message)
             return
@@ -89,7 +99,7 @@ class GroupedRows:
                 tags=stream.tags,
                 labels=stream.labels,
                 kinds=row.kinds,
-                starts=row.starts,
+                starts=row.starts if self._has_starts else None,
             )
 
 

@@ -10,7 +10,7 @@ Source: the OTLP specification, "JSON Protobuf Encoding".
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -36,6 +36,10 @@ _TEMPORALITY: Final = {
 }
 
 
+# 64 bits, so that arithmetic stays within a float's range
+_Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class _Message(msgspec.Struct, rename="camel", gc=False):
     """A message whose fields may all be absent."""
 
@@ -43,7 +47,7 @@ class _Message(msgspec.Struct, rename="camel", gc=False):
 class _Value(_Message):
     string_value: str | None = None
     bool_value: bool | None = None
-    int_value: int | None = None
+    int_value: _Int | None = None
     double_value: float | str | None = None
     bytes_value: str | None = None
     array_value: _Array | None = None
@@ -69,19 +73,19 @@ class _Attributes(_Message):
 
 class _Point(_Message):
     attributes: msgspec.Raw = msgspec.Raw(b"[]")
-    start_time_unix_nano: int = 0
-    time_unix_nano: int = 0
-    flags: int = 0
+    start_time_unix_nano: _Int = 0
+    time_unix_nano: _Int = 0
+    flags: _Int = 0
 
 
 class _NumberPoint(_Point):
     as_double: float | None = None
-    as_int: int | None = None
+    as_int: _Int | None = None
 
 
 class _Buckets(_Message):
-    offset: int = 0
-    bucket_counts: list[int] = []
+    offset: _Int = 0
+    bucket_counts: list[_Int] = []
 
 
 class _Quantile(_Message):
@@ -92,12 +96,12 @@ class _Quantile(_Message):
 class _CountedPoint(_Point):
     """A point of a histogram of either kind, or of a summary."""
 
-    count: int = 0
+    count: _Int = 0
     sum: float | None = None
-    bucket_counts: list[int] = []
+    bucket_counts: list[_Int] = []
     explicit_bounds: list[float] = []
-    scale: int = 0
-    zero_count: int = 0
+    scale: _Int = 0
+    zero_count: _Int = 0
     positive: _Buckets = msgspec.field(default_factory=_Buckets)
     negative: _Buckets = msgspec.field(default_factory=_Buckets)
     quantile_values: list[_Quantile] = []

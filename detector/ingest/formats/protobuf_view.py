@@ -95,7 +95,7 @@ def declare(
                 added.type = added.TYPE_MESSAGE
                 added.type_name = f".{package}.{field.kind}"
             else:
-                added.type = field.kind  # type: ignore[assignment]  # one of its types
+                added.type = field.kind
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return pool

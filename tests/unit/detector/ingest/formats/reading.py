@@ -1,0 +1,74 @@
+"""Rows of a format, row by row, for tests that state what a message becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from detector.errors import MissingReason, RejectReason
+from detector.events import MetricKind
+from detector.ingest.format import UnknownFields
+from detector.ingest.formats.registry import FORMATS
+from detector.ingest.messages import Messages
+from detector.ingest.rows import NamedValues, Rows
+from tests.fakes import raw_batch
+
+
+class Row(NamedTuple):
+    """A row; without kinds and starts where none is known."""
+
+    stream: str | None
+    tags: Mapping[str, str]
+    time: float | str | None
+    numbers: Mapping[str, float]
+
+
+def rows_of(format_: str, *values: bytes) -> Rows[NamedValues]:
+    """What the format makes of these messages, each of which is a record."""
+    unknown = UnknownFields(lambda field, partition, offset: None)
+    made = FORMATS[format_].all_numbers(unknown)
+    return made.rows(Messages(raw_batch(values), values))
+
+
+def read(format_: str, *values: bytes) -> list[Row]:
+    """The rows of messages that have no fault."""
+    rows = rows_of(format_, *values)
+    assert not rows.faults
+    return list_rows(rows)
+
+
+def list_rows(rows: Rows[NamedValues]) -> list[Row]:
+    tags = rows.tags or [{}] * len(rows.names)
+    found = []
+    first = 0
+    for i, names in enumerate(rows.numbers.names):
+        values = rows.numbers.values[first : first + len(names)].tolist()
+        first += len(names)
+        numbers = dict(zip(names, values, strict=True))
+        found.append(Row(rows.names[i], dict(tags[i]), rows.stamps[i], numbers))
+    return found
+
+
+def kinds_of(rows: Rows[NamedValues]) -> dict[str, MetricKind]:
+    """The kind of each metric; of the last row that has it."""
+    names = [name for of_row in rows.numbers.names for name in of_row]
+    assert rows.numbers.kinds is not None
+    kinds = map(MetricKind, rows.numbers.kinds.tolist())
+    return dict(zip(names, kinds, strict=True))
+
+
+def starts_of(rows: Rows[NamedValues]) -> dict[str, float]:
+    """The start of each metric; of the last row that has it."""
+    names = [name for of_row in rows.numbers.names for name in of_row]
+    assert rows.numbers.starts is not None
+    return dict(zip(names, rows.numbers.starts.tolist(), strict=True))
+
+
+def faults_of(format_: str, *values: bytes) -> list[tuple[int, RejectReason, str]]:
+    """Message, reason and detail of each fault."""
+    rows = rows_of(format_, *values)
+    return [(i, fault.reason, fault.detail) for i, fault in rows.faults]
+
+
+def missing_of(format_: str, *values: bytes) -> list[tuple[int, str, MissingReason]]:
+    return list(rows_of(format_, *values).missing)
