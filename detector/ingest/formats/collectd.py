@@ -22,6 +22,7 @@ Source: collectd's manual pages collectd.conf(5), collectd-unixsock(5) and types
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -129,7 +130,7 @@ def _add(built: RowBuilder, message: int, found: _ValueList) -> None:
     kinds: list[int] = []
     types = found.dstypes or [""] * len(found.values)
     for name, value, type_ in zip(found.dsnames, found.values, types, strict=True):
-        if value is None:
+        if value is None or math.isnan(value):
             built.miss(message, name, MissingReason.NAN)
             continue
         if name not in numbers:
@@ -185,7 +186,7 @@ def _commands(value: bytes) -> list[_ValueList]:
 def _command(line: str) -> list[_ValueList]:
     """The value lists of a command, one for each time. Raises ValueError."""
     words = shlex.split(line)
-    if len(words) < 3 or words[0].upper() != _COMMAND.decode():
+    if len(words) < 3 or words[0] != _COMMAND.decode():
         raise ValueError("it is not `PUTVAL identifier values`")
     host, plugin, type_ = _identifier(words[1])
     values = [word for word in words[2:] if "=" not in word]  # without the options
