@@ -62,10 +62,8 @@ class _Line(NamedTuple):
 def _add(built: RowBuilder, message: int, lines: Sequence[_Line]) -> None:
     streams: dict[str, Stream] = {}
     rows = GroupedRows(units_a_second=1)
-    unusable = False
     for line in lines:
         if line.value is None:
-            unusable = True
             built.miss(message, line.metric, MissingReason.TEXT)
             continue
         stream = streams.get(line.series)
@@ -73,8 +71,7 @@ def _add(built: RowBuilder, message: int, lines: Sequence[_Line]) -> None:
             stream = streams[line.series] = _stream(line.series)
         point = stream, line.time, 0.0, line.value
         rows.add(line.metric, MetricKind.UNKNOWN, [point])
-    if rows or not unusable:
-        rows.write(built, message)
+    rows.write(built, message)
 
 
 def _lines(value: bytes) -> Iterator[_Line]:
