@@ -45,7 +45,7 @@ def list_rows(rows: Rows[NamedValues]) -> list[Row]:
         values = rows.numbers.values[first : first + len(names)].tolist()
         first += len(names)
         numbers = dict(zip(names, values, strict=True))
-        found.append(Row(rows.names[i], dict(tags[i]), rows.stamps[i], numbers))
+        found.append(Row(rows.names[i], dict(tags[i] or {}), rows.stamps[i], numbers))
     return found
 
 
