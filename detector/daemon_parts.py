@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from detector.alerting.incident_rates import FleetRates, fleet_rates, incident_rates
+from detector.alerting.incident_rates import fleet_rates, incident_rates
 from detector.alerting.policy import FleetThresholds, fleet_thresholds
 from detector.clock import Clock
 from detector.compose import (
@@ -29,7 +29,7 @@ from detector.consumer.first_seen import FirstOccurrenceLog
 from detector.consumer.loop import Loop
 from detector.dead_letters import DeadLetterFile
 from detector.history.incident_log import IncidentLog
-from detector.metrics import Metrics
+from detector.metrics import MOST_PREFIXES, Metrics
 from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.delivery import Delivery
@@ -42,8 +42,9 @@ from detector.pipeline.pipeline import Pipeline
 from detector.recovery.store import Store
 from detector.recovery.store_thread import StoreWorker
 from detector.settings.load import Settings
+from detector.state.limits import TableLimits
 from detector.web.endpoints import Endpoints
-from detector.web.facts import facts_of
+from detector.web.facts import FleetNow, facts_of
 from detector.web.server import WebServer
 
 _CLOSE = 5.0  # seconds for the store's thread to end if another part can't be made
@@ -160,11 +161,16 @@ def _make_pipeline(
         observer=observer,
         outbox=outbox,
         metrics=metrics,
-        max_streams=settings.model.max_streams,
+        limits=_limits(settings),
         writer=writer,
         zones=settings.model.zones(bundle),
         probe_engine=engine,
     )
+
+
+def _limits(settings: Settings) -> TableLimits:
+    model = settings.model
+    return TableLimits(model.max_streams, model.max_newcomers, model.expire_after)
 
 
 def _loop_settings(settings: Settings) -> LoopSettings:
@@ -186,17 +192,22 @@ def _refresher(
         metrics.rate.labels("mean").set(rates.mean)
         for name, rate in rates.shares.items():
             metrics.rate.labels(name).set(rate)
+        metrics.prefixes.clear()
+        for count in pipeline.table.census.largest(MOST_PREFIXES):
+            metrics.prefixes.labels(count.prefix).set(count.streams)
 
     return refresh
 
 
-def _fleet(pipeline: Pipeline, settings: Settings) -> Callable[[], FleetRates]:
+def _fleet(pipeline: Pipeline, settings: Settings) -> Callable[[], FleetNow]:
     """Reads the streams in memory. Evicted ones are idle and raise no alarm."""
     budget = settings.alerting.stream_budget()
 
-    def read() -> FleetRates:
+    def read() -> FleetNow:
         table = pipeline.table
-        return fleet_rates(table.streams, budget, incident_rates(table.decisions))
+        found = incident_rates(table.decisions)
+        rates = fleet_rates(table.streams, budget, found)
+        return FleetNow(rates, tuple(table.census.largest(MOST_PREFIXES)))
 
     return read
 

@@ -17,9 +17,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from detector.errors import MissingReason, RejectReason, ResetCause
 from detector.events import SHARES, Reason, Severity
+from detector.names import NO_PREFIX
 
 #: In place of a label's values: the names of the receivers that are configured.
 RECEIVERS: Final = ("the receiver's name",)
+MOST_PREFIXES: Final = 10  # prefixes of streams that are reported
 
 _SEVERITIES: Final = (Severity.WARNING.label, Severity.CRITICAL.label)
 _OUTCOMES: Final = ("delivered", "retried", "dead_lettered")
@@ -215,6 +217,22 @@ class Metrics:
     evicted = _gauge(
         "detector_streams_evicted",
         "Idle streams whose state is in the store only, until their next point.",
+    )
+    newcomers = _gauge(
+        "detector_streams_new",
+        "Streams in memory with a single point so far, which make room for others.",
+    )
+    forgotten = _counter(
+        "detector_streams_forgotten",
+        "Streams that were forgotten: newcomers that made room for others, and streams"
+        " without a point for too long.",
+        cause=("newcomer", "expired"),
+    )
+    prefixes = _gauge(
+        "detector_streams_by_prefix",
+        "Streams, idle ones included, by the letters that their names begin with; the"
+        " ten largest.",
+        prefix=(NO_PREFIX,),
     )
     firing = _gauge("detector_streams_firing", "Streams with an open incident.")
     state_resets = _counter(

@@ -84,6 +84,18 @@ class ModelSettings(BaseModel):
         description="seconds without a point after which a stream's state "
         "is only in the store",
     )
+    max_newcomers: int = Field(
+        4096,
+        ge=1,
+        description="streams with a single point that each partition keeps; "
+        "beyond them the oldest are forgotten",
+    )
+    expire_after: float = Field(
+        30 * DAY,
+        gt=0,
+        description="seconds of event time without a point after which a stream is "
+        "forgotten, in the store too; it starts anew if it comes back",
+    )
     timezone: str | None = Field(
         None,
         description="time zone whose local time the streams follow; "

@@ -23,9 +23,8 @@ from detector.pipeline.page_copies import PageCopier
 from detector.pipeline.pipeline import Pipeline
 from detector.pipeline.scoring import BatchScorer
 from detector.state.initial_state import InitialStates
+from detector.state.limits import TableLimits
 from detector.state.table import StreamTable
-
-UNBOUNDED = 1 << 40  # streams
 
 
 def build_pipeline(
@@ -37,7 +36,7 @@ def build_pipeline(
     outbox: Outbox | None = None,
     metrics: Metrics | None = None,
     zones: Zones = UTC,
-    max_streams: int = UNBOUNDED,
+    limits: TableLimits | None = None,
     writer: int = 0,
     probe_engine: Engine | None = None,
 ) -> Pipeline:
@@ -46,7 +45,7 @@ def build_pipeline(
 
     Args:
         zones: those whose local time the streams follow.
-        max_streams: held in memory; new streams beyond this are rejected.
+        limits: how many streams are kept, and for how long; by default all, for ever.
         writer: a number that no other process writes pages under.
         probe_engine: used only to classify the cause of an incident; without it the
             cause is always VALUE.
@@ -56,7 +55,7 @@ def build_pipeline(
     alerts = alert_composer(bundle, tuning)
     policy = alerts.policy
     states = initial_states(bundle, policy.initial_penalty)
-    table = StreamTable(states, max_streams, zones.zone_of)
+    table = StreamTable(states, limits or TableLimits(), zones.zone_of)
     causes = CauseClassifier(probe_engine, policy.score_scale)
     tick_interval = bundle.manifest.tick_interval
     scorer = BatchScorer(table, engine, policy, zones, tick_interval, causes)

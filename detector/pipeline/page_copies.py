@@ -78,12 +78,13 @@ class PageCopier:
     def advance(self, partition: Partition, next_offset: int) -> None:
         """All records before ``next_offset`` are applied."""
         self.applied[partition] = next_offset
-        self._table.clear_pages(partition)
+        self._table.silent.clear_pages(partition)
 
     def report(self) -> None:
         """Set the gauges of the table."""
         self._metrics.streams.set(self._table.streams)
-        self._metrics.evicted.set(self._table.evicted)
+        self._metrics.newcomers.set(len(self._table.newcomers))
+        self._metrics.evicted.set(self._table.silent.evicted)
 
     # -- checkpoints -------------------------------------------------------------------
 
@@ -94,13 +95,17 @@ class PageCopier:
         if nothing was read yet.
 
         Streams that nothing was applied to since monotonic ``idle_before`` are gathered
-        into pages of their own.
+        into pages of their own. Pages whose streams have all expired are written empty.
         """
         offset = self.applied.get(partition)
         if offset is None:
             return None
+        silent = self._table.silent
+        emptied = silent.expire(partition, idle_before, offset)
+        self._metrics.forgotten.labels("expired").inc(silent.expired)
+        silent.expired = 0
         changed = self._captured_pages(partition, offset)
-        idle = tuple(self._table.idle(partition, idle_before, offset))
+        idle = (*emptied, *silent.idle(partition, idle_before, offset))
         stamps = self._stamps[partition]
         stamps.update({rows.number: Stamp(offset, self._writer) for rows in idle})
         head = Head(
@@ -109,7 +114,7 @@ class PageCopier:
             partition=partition,
             offset=offset,
             stamps=dict(stamps),
-            cold=tuple(sorted(self._table.cold(partition))),
+            cold=tuple(sorted(self._table.silent.cold(partition))),
         )
         return CheckpointData(head, changed, idle)
 
@@ -141,7 +146,7 @@ class PageCopier:
         """
         partition = capture.head.partition
         for rows in capture.idle:
-            self._table.evict(partition, rows)
+            self._table.silent.evict(partition, rows)
         self.report()
 
     def uncaptured(self, capture: CheckpointData) -> None:
@@ -154,7 +159,7 @@ class PageCopier:
             self._table.page_dirty[pages[copy.rows.number]] = True
         for rows in capture.idle:
             self._stamps[partition].pop(rows.number, None)
-            self._table.keep(partition, rows)
+            self._table.silent.keep(partition, rows)
 
     # -- pages of streams that fell silent ---------------------------------------------
 
@@ -167,7 +172,7 @@ class PageCopier:
         missing = []
         for batch in polled:
             if self._table.owns(batch.partition):
-                numbers = self._table.missing_pages(batch.partition, batch.names)
+                numbers = self._table.silent.missing_pages(batch.partition, batch.names)
                 missing += [(batch.partition, number) for number in sorted(numbers)]
         return missing
 
@@ -178,7 +183,7 @@ class PageCopier:
         counted.
         """
         if rows is None:
-            lost = self._table.drop_page(partition, number)
+            lost = self._table.silent.drop_page(partition, number)
             self._metrics.state_resets.labels(ResetCause.PAGE_GONE.value).inc(lost)
         else:
-            self._table.add_page(partition, rows)
+            self._table.silent.add_page(partition, rows)

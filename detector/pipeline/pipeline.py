@@ -10,10 +10,11 @@ into the outbox, under its stream's page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from detector.alerting.thresholds import Bools
 from detector.errors import RejectReason, ResetCause
 from detector.events import (
     ENDS,
@@ -31,7 +32,7 @@ from detector.pipeline.observer import Observer, ScoredBatch
 from detector.pipeline.page_copies import PageCopier
 from detector.pipeline.scoring import BATCH, BatchScorer, Points
 from detector.recovery.snapshot import Restored
-from detector.state.partition_pages import NO_SLOT
+from detector.state.partition_pages import CROWDED, NO_SLOT
 from detector.state.row_memory import PAGE_BITS, Slots
 from detector.state.table import StreamTable
 from detector.state.waves import waves
@@ -107,13 +108,38 @@ class Pipeline:
             self._observer.missing(batch.partition, metric, reason)
         for record in batch.rejected:
             self._reject(record)
-        if not len(batch.names):
-            return
-        slots = self.table.slots(batch.partition, batch.names)
+        first = 0
+        while first < len(batch.names):
+            first = self._process_rows(batch, first)
+
+    def _process_rows(self, batch: RecordBatch, first: int) -> int:
+        """The rows from ``first`` on that have room, or room for that one.
+
+        Gives where the others begin. Those before may make newcomers known, so that
+        there is room without more ado.
+        """
+        names = batch.names[first:] if first else batch.names
+        slots = self.table.slots(batch.partition, names)
         self._report_split()
-        unseen = self._unseen(batch, slots)
-        for wave in waves(slots[unseen]):
-            self._score_wave(batch, slots, unseen[wave])
+        crowded = np.flatnonzero(slots == CROWDED)
+        count = int(crowded[0]) if len(crowded) else len(slots)
+        rows = np.arange(first, first + count)
+        for wave in self._waves(batch, rows, slots[:count]):
+            self._score_wave(batch, *wave)
+        if len(crowded) and not count:
+            forgotten = self.table.newcomers.make_room(batch.partition)
+            self._metrics.forgotten.labels("newcomer").inc(forgotten)
+        return first + count
+
+    def _waves(
+        self, batch: RecordBatch, records: I64, slots: Slots
+    ) -> Iterator[tuple[I64, Slots]]:
+        """Indices of the records of each wave, and their rows of the table."""
+        unseen = self._unseen(batch, records, slots)
+        records = records[unseen]
+        slots = slots[unseen]
+        for wave in waves(slots):
+            yield records[wave], slots[wave]
 
     def _report_split(self) -> None:
         if self.table.split:
@@ -123,23 +149,23 @@ class Pipeline:
 
     # -- what is scored ----------------------------------------------------------------
 
-    def _unseen(self, batch: RecordBatch, slots: Slots) -> I64:
-        """Indices of the records to apply: those with a row, which a restored page does
+    def _unseen(self, batch: RecordBatch, records: I64, slots: Slots) -> Bools:
+        """bool [n], the records to apply: those with a row, which a restored page does
         not hold yet.
         """
         without_row = slots == NO_SLOT
-        if without_row.any():
-            for i in np.flatnonzero(without_row).tolist():
-                self._drop(batch, i, RejectReason.CAPACITY, _FULL)
+        for i in records[without_row].tolist():
+            self._drop(batch, i, RejectReason.CAPACITY, _FULL)
         pages = np.where(without_row, 0, slots) >> PAGE_BITS
-        seen = (batch.offsets < self.table.page_applied[pages]) & ~without_row
+        is_applied = batch.offsets[records] < self.table.page_applied[pages]
+        seen = is_applied & ~without_row
         if seen.any():
             self._metrics.skipped.inc(int(seen.sum()))
-        return np.flatnonzero(~(without_row | seen))
+        to_apply: Bools = ~(without_row | seen)
+        return to_apply
 
-    def _score_wave(self, batch: RecordBatch, slots: Slots, records: I64) -> None:
+    def _score_wave(self, batch: RecordBatch, records: I64, rows: Slots) -> None:
         """One point of each of these records' streams; late ones are dropped."""
-        rows = slots[records]
         times = batch.times[records]
         last = self.table.times[rows]
         late = times <= last
@@ -150,6 +176,7 @@ class Pipeline:
             rows = rows[on_time]
             times = times[on_time]
             last = last[on_time]
+        self.table.newcomers.admit(batch.partition, rows)
         for start in range(0, len(records), BATCH):
             part = slice(start, start + BATCH)
             points = Points(

@@ -143,10 +143,14 @@ class BatchScorer:
 
     def _seconds_since(self, points: Points) -> F64:
         """Since each stream's previous point; the tick interval at its first."""
+        since = points.times - points.last
         begun = np.isfinite(points.last)
         if not begun.all():
             self._table.begin(points.slots[~begun], points.times[~begun])
-        return np.where(begun, points.times - points.last, self._tick_interval)
+        expired = begun & self._table.have_expired(since)
+        if expired.any():
+            self._table.begin_again(points.slots[expired], points.times[expired])
+        return np.where(begun & ~expired, since, self._tick_interval)
 
     def _gather(self, points: Points, since: F64) -> StepInput:
         """The graph's inputs. ``states`` is a buffer that the next batch overwrites."""

@@ -26,8 +26,7 @@ import numpy as np
 from detector.errors import ResetCause
 from detector.events import OpenIncident, PendingNotification
 from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_rows
-from detector.state.decisions import DECISION
-from detector.state.page_rows import PageRows
+from detector.state.page_rows import PageRows, empty_rows
 
 _Alerts = tuple[tuple[int, PendingNotification], ...]  # with their pages' numbers
 _Place = tuple[
@@ -117,7 +116,7 @@ def _of_another_bundle(head: Head, pages: Sequence[Page], width: int) -> Restore
     if not alerts:
         return Restored((), (), head.offset, resets=resets)
     # the alerts need a page to be kept in
-    page = _empty(0, head.offset, width)
+    page = empty_rows(0, head.offset, width)
     return Restored(
         pages=(page,),
         alerts=tuple((0, alert) for alert in alerts),
@@ -140,7 +139,7 @@ def _rows(
     stamp = head.stamps.get(number)
     if page is None:
         offset = head.offset if stamp is None else 0
-        return _empty(number, offset, width)
+        return empty_rows(number, offset, width)
     rows = to_rows(page)
     if page.stamp != stamp:
         return rows
@@ -221,15 +220,4 @@ def _chosen(rows: PageRows, best: dict[str, _Place]) -> PageRows:
         decisions=rows.decisions[chosen],
         times=rows.times[chosen],
         labels=tuple(rows.labels[i] for i in chosen.tolist()) if rows.labels else (),
-    )
-
-
-def _empty(number: int, offset: int, width: int) -> PageRows:
-    return PageRows(
-        number=number,
-        offset=offset,
-        names=(),
-        states=np.empty((0, width), np.float32),
-        decisions=np.empty(0, DECISION),
-        times=np.empty(0),
     )

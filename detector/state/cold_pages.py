@@ -12,6 +12,7 @@ that: what it still holds of the stream is older than what any other page holds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -27,18 +28,28 @@ class ColdPages:
     Attributes:
         held: stream -> number of the page that has its row.
         left: page number -> how many streams are left in it.
+        latest: page number -> event time of the last point of any of them.
     """
 
     held: dict[str, int] = field(default_factory=dict)
     left: dict[int, int] = field(default_factory=dict)
+    latest: dict[int, float] = field(default_factory=dict)
     _rows: dict[int, PageRows] = field(default_factory=dict)
     _places: dict[int, _Places] = field(default_factory=dict)
 
-    def hold(self, number: int, names: Sequence[str]) -> None:
-        """From now on, only this page has the rows of these streams."""
+    def hold(self, number: int, names: Sequence[str], latest: float = math.inf) -> None:
+        """From now on, only this page has the rows of these streams.
+
+        ``latest`` is the event time of the last point of any of them.
+        """
         moved = dict.fromkeys(names, number)
         self.held.update(moved)
         self.left[number] = len(names)
+        self.latest[number] = latest
+
+    def before(self, time: float) -> list[int]:
+        """Numbers of the pages whose streams had no point since this event time."""
+        return [number for number, latest in self.latest.items() if latest < time]
 
     def missing_pages(self, names: Iterable[str | bytes]) -> set[int]:
         """Numbers of the pages to add before these streams can be opened."""
@@ -55,14 +66,15 @@ class ColdPages:
         places = {name: place for place, name in enumerate(rows.names)}
         self._places[rows.number] = places
 
-    def drop_page(self, number: int) -> int:
-        """Forget a page that can't be read; gives how many streams are lost."""
+    def drop_page(self, number: int) -> list[str]:
+        """Forget a page; gives the streams that were left in it."""
         held = self.held.items()
         lost = [name for name, page in held if page == number]
         for name in lost:
             del self.held[name]
         self.left.pop(number, None)
-        return len(lost)
+        self.latest.pop(number, None)
+        return lost
 
     def clear(self) -> None:
         """Forget the added pages: the poll that needed them is over."""
@@ -77,5 +89,6 @@ class ColdPages:
         self.left[number] -= 1
         if not self.left[number]:
             del self.left[number]
+            del self.latest[number]
         place = self._places[number][name]
         return self._rows[number], place

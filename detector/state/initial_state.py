@@ -34,7 +34,9 @@ class InitialStates:
         """State [S] and decision row [1] of a stream whose time is not known yet."""
         row = self.rows.get(name)
         if row is None:
-            return self.unknown, fresh_decisions(1)
+            newcomer = fresh_decisions(1)
+            newcomer["is_newcomer"] = 1
+            return self.unknown, newcomer
         decisions = fresh_decisions(1, known=True)
         decisions["alarm_penalty"] = self.penalties[row]
         return self.trained[row], decisions

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from detector.events import F32, F64
-from detector.state.decisions import DecisionState
+from detector.state.decisions import DECISION, DecisionState
 
 #: What a record says about a stream beside its name: text by name, for alerts.
 Labels = Mapping[str, str]
@@ -34,3 +36,20 @@ class PageRows:
     decisions: DecisionState
     times: F64
     labels: tuple[Labels, ...] = ()
+
+    @property
+    def latest(self) -> float:
+        """Event time of the last point of any of the streams; -inf: there is none."""
+        return float(self.times.max(initial=-np.inf))
+
+
+def empty_rows(number: int, offset: int, width: int) -> PageRows:
+    """A page without streams; ``width`` is the state size S."""
+    return PageRows(
+        number=number,
+        offset=offset,
+        names=(),
+        states=np.empty((0, width), np.float32),
+        decisions=np.empty(0, DECISION),
+        times=np.empty(0),
+    )

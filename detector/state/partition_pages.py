@@ -9,6 +9,7 @@ from detector.state.cold_pages import ColdPages
 from detector.state.row_memory import PAGE, PAGE_BITS
 
 NO_SLOT = -1  # of a new stream if the table is full
+CROWDED = -2  # of a new stream for which newcomers must make room first
 COLD = -1  # in place of the index of a page that is only in the store
 
 
@@ -29,7 +30,7 @@ class SlotIndex(dict[str | bytes, int]):
             slot = self[text]
         else:
             slot = self._open_slot(name)
-        if slot != NO_SLOT:
+        if slot >= 0:
             self[name] = slot
         return slot
 
@@ -51,6 +52,7 @@ class PartitionPages:
         vacant: numbers of the pages that take new streams; the last one is next.
         spare: numbers of cold pages without streams, for the next new pages.
         cold: the pages that are only in the store.
+        newcomers: streams with a single point so far, in order of their coming.
     """
 
     index: SlotIndex
@@ -59,6 +61,7 @@ class PartitionPages:
     vacant: list[int] = field(default_factory=list)
     spare: list[int] = field(default_factory=list)
     cold: ColdPages = field(default_factory=ColdPages)
+    newcomers: dict[str, None] = field(default_factory=dict)
 
     def new_number(self) -> int:
         """A page number that nothing uses."""
@@ -95,6 +98,7 @@ class PartitionPages:
     def give_back(self, name: str) -> tuple[int, int]:
         """Remove a stream: its slot, and the last slot of its page, which must move."""
         slot = self.index.pop(name)
+        self.newcomers.pop(name, None)
         self.index.pop(name.encode(), None)
         page = slot >> PAGE_BITS
         number = self.pages.index(page)
@@ -104,10 +108,13 @@ class PartitionPages:
         last = page * PAGE + self.used[number]
         return slot, last
 
-    def hold(self, number: int, names: Sequence[str]) -> None:
-        """The rows of these streams are only in the store, in this page."""
+    def hold(self, number: int, names: Sequence[str], latest: float) -> None:
+        """The rows of these streams are only in the store, in this page.
+
+        ``latest`` is the event time of the last point of any of them.
+        """
         if names:
-            self.cold.hold(number, names)
+            self.cold.hold(number, names, latest)
         else:
             self.spare.append(number)
 

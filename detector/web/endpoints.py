@@ -9,12 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from detector.alerting.incident_rates import FleetRates
 from detector.clock import Clock
 from detector.consumer.health import Health
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
-from detector.web.facts import Facts, status_of
+from detector.web.facts import Facts, FleetNow, status_of
 from detector.web.pages import SHOWN, STYLE, page
 
 # Seconds without a turn of the loop until it counts as hung. A poll takes 0.2 s, and
@@ -42,7 +41,7 @@ class Endpoints:
         facts: Facts,
         clock: Clock,
         refresh: Callable[[], None],
-        fleet: Callable[[], FleetRates],
+        fleet: Callable[[], FleetNow],
     ) -> None:
         self._metrics = metrics
         self._health = health

@@ -11,6 +11,7 @@ from detector.alerting.incident_rates import FleetRates
 from detector.alerting.policy import FleetThresholds
 from detector.alerting.wording import fleet_in_words
 from detector.model.bundle import Bundle, Feature
+from detector.state.census import PrefixCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,23 @@ class Fleet:
         incidents_per_week: true and false ones; None until a stream has a day of
             points.
         in_words: all of it, as a sentence.
+        prefixes: how many streams there are of the largest prefixes, idle ones
+            included.
     """
 
     streams: int
     false_alarms_per_week: float
     incidents_per_week: float | None
     in_words: str
+    prefixes: tuple[PrefixCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FleetNow:
+    """What the streams raise, and what they are called."""
+
+    rates: FleetRates
+    prefixes: tuple[PrefixCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +77,9 @@ class Status(Facts):
     fleet: Fleet
 
 
-def status_of(facts: Facts, rates: FleetRates) -> Status:
+def status_of(facts: Facts, now: FleetNow) -> Status:
     """The facts, and what the budget means for the streams that there are now."""
+    rates = now.rates
     return Status(
         bundle=facts.bundle,
         features=facts.features,
@@ -78,6 +91,7 @@ def status_of(facts: Facts, rates: FleetRates) -> Status:
             false_alarms_per_week=rates.false_alarms_per_week,
             incidents_per_week=rates.incidents_per_week,
             in_words=fleet_in_words(rates, "so far"),
+            prefixes=now.prefixes,
         ),
     )
 

@@ -17,6 +17,7 @@ from detector.history.incident_log import Incidents
 from detector.notify.labels import OWN_LABELS
 from detector.notify.payload import AlertBody
 from detector.phrases import escaped
+from detector.state.census import PrefixCount
 from detector.web.facts import Status
 
 SHOWN: Final = 200  # incidents in each table: a page stays below 100 KB
@@ -69,8 +70,15 @@ def _facts(status: Status, counts: Mapping[str, float]) -> Iterator[str]:
         "budget: false alarms per stream and week": f"{status.false_alarms_per_week:g}",
         threshold: f"{status.thresholds.warning:.2f}",
     }
+    if status.fleet.prefixes:
+        shown["streams by prefix"] = _prefixes(status.fleet.prefixes)
     for name, value in shown.items():
         yield f"<div><dt>{_escape(name)}</dt><dd>{_escape(value)}</dd></div>"
+
+
+def _prefixes(counts: Sequence[PrefixCount]) -> str:
+    """``web 1,200 · db 40``."""
+    return " · ".join(f"{count.prefix} {count.streams:,}" for count in counts)
 
 
 def _count(value: float) -> str:

@@ -16,6 +16,7 @@ from detector.model.tail import TailFit
 from detector.pipeline.build import build_pipeline
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
+from detector.state.limits import TableLimits
 from training.fitting.export import graph
 from training.models.autoencoder import AutoencoderNetwork
 from training.models.multivariate import AutoencoderStep, blank_rows
@@ -86,7 +87,7 @@ def bundle_of(features: tuple[str, ...], graph_bytes: bytes, initial: F32) -> Bu
 
 def pipeline(made: Bundle, partitions: int = 1, max_streams: int = 200_000) -> Pipeline:
     found = build_pipeline(
-        made, OnnxEngine(made), AlertTuning(), max_streams=max_streams
+        made, OnnxEngine(made), AlertTuning(), limits=TableLimits(max_streams)
     )
     for number in range(partitions):
         found.assign(Partition(P.topic, number), Restored((), (), 0))

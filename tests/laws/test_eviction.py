@@ -160,7 +160,7 @@ def test_eviction_changes_no_result(
             )
             continue
         life.read(HISTORY[t], float(t), durable=t not in unwritten)
-        most = max(most, life.pipeline.table.evicted)
+        most = max(most, life.pipeline.table.silent.evicted)
         t += 1
     assert raised == expected
     assert most >= PAGE or not undisturbed
@@ -190,10 +190,10 @@ def test_memory_follows_the_active_streams(bundle: Bundle) -> None:
         first += active
     table = life.pipeline.table
     assert len(table.states) <= 4 * active
-    assert table.streams + table.evicted == 10 * active
+    assert table.streams + table.silent.evicted == 10 * active
     assert (
         life.metrics.registry.get_sample_value("detector_streams_evicted")
-        == table.evicted
+        == table.silent.evicted
         > 6 * active
     )
 
@@ -203,7 +203,7 @@ def test_streams_of_a_lost_page_are_cold_starts_and_are_counted(bundle: Bundle) 
     names = [f"s{i}" for i in range(PAGE)]
     life.read(columns(names, [60.0] * PAGE, [[1.0, 1.0]] * PAGE), 0.0)
     life.read(columns(["other"], [120.0], [[1.0, 1.0]], first=PAGE), 10.0)
-    assert life.pipeline.table.evicted == PAGE
+    assert life.pipeline.table.silent.evicted == PAGE
     ((partition, number),) = life.pipeline.pages.missing_pages(
         [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)]
     )
@@ -217,4 +217,4 @@ def test_streams_of_a_lost_page_are_cold_starts_and_are_counted(bundle: Bundle) 
         )
         == PAGE
     )
-    assert life.pipeline.table.evicted == 0
+    assert life.pipeline.table.silent.evicted == 0

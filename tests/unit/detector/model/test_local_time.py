@@ -20,6 +20,7 @@ from detector.model.engine import clock_input
 from detector.model.local_time import UTC
 from detector.model.settings import ModelSettings, TimezoneSettings, zones_of
 from detector.state.initial_state import InitialStates
+from detector.state.limits import TableLimits
 from detector.state.row_memory import PAGE
 from detector.state.table import StreamTable
 
@@ -121,7 +122,7 @@ def test_each_row_has_its_streams_zone_new_restored_moved_or_reused() -> None:
             InitialStates(
                 np.zeros(3, np.float32), {}, none, none[:, 0], none, np.zeros(0)
             ),
-            10_000,
+            TableLimits(10_000),
             zones.zone_of,
         )
         made.assign(P)
@@ -140,10 +141,10 @@ def test_each_row_has_its_streams_zone_new_restored_moved_or_reused() -> None:
     again.assign(P, [made.copy_page(P, number, 0) for number, _ in made.pages(P)])
     assert right(again, names)
     again.touched[again.slots(P, names[::2])] = -1.0
-    (idle,) = again.idle(P, 0.0, 0)
-    again.evict(P, idle)  # the last rows of their pages take their places
+    (idle,) = again.silent.idle(P, 0.0, 0)
+    again.silent.evict(P, idle)  # the last rows of their pages take their places
     assert right(again, names[1::2])
-    again.add_page(P, idle)
+    again.silent.add_page(P, idle)
     assert right(again, names)
     again.revoke(P)
     again.assign(P)

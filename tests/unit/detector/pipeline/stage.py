@@ -19,6 +19,7 @@ from detector.notify.routes import Routing
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
+from detector.state.limits import TableLimits
 from tests.fakes import MemoryStore, PipelineRecorder, columns
 
 P = Partition("metrics", 0)
@@ -48,7 +49,7 @@ class Stage:
             observer=self.recorder,
             outbox=self.outbox,
             metrics=self.metrics,
-            max_streams=max_streams,
+            limits=TableLimits(max_streams),
             probe_engine=probe_engine,
         )
         self.pipeline.assign(P, NEW)

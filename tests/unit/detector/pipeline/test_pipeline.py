@@ -73,13 +73,16 @@ def test_a_new_stream_beyond_the_maximum_is_rejected(
     bundle: Bundle,
 ) -> None:
     stage = Stage(bundle, max_streams=PAGE)
-    names = [f"s{i}" for i in range(PAGE + 1)]
-    stage.pipeline.process([columns(names, [60.0] * len(names), [[1, 1]] * len(names))])
+    names = [f"s{i}" for i in range(PAGE)]
+    for tick in (1, 2):
+        times = [60.0 * tick] * PAGE
+        poll = columns(names, times, [[1, 1]] * PAGE, first=tick * PAGE)
+        stage.pipeline.process([poll])
     stage.pipeline.process(
-        [columns(["s0", "new"], [120.0] * 2, [[1, 1]] * 2, first=1000)]
+        [columns(["s0", "new", "b"], [180.0] * 3, [[1, 1]] * 3, first=1000)]
     )
     assert stage.value("detector_rejected_total", reason="capacity") == 2
-    assert stage.value("detector_scored_total") == PAGE + 1
+    assert stage.value("detector_scored_total") == 2 * PAGE + 1
     assert stage.value("detector_streams") == PAGE
     assert "DETECTOR_MODEL__MAX_STREAMS" in stage.recorder.rejects[0].detail
 

@@ -10,6 +10,7 @@ from detector.alerting.incident_rates import incident_rates
 from detector.events import Partition
 from detector.state.decisions import KNOWN_STEPS
 from detector.state.initial_state import InitialStates
+from detector.state.limits import TableLimits
 from detector.state.partition_pages import NO_SLOT
 from detector.state.row_memory import PAGE
 from detector.state.table import StreamTable
@@ -31,7 +32,7 @@ def table(max_streams: int = 10_000) -> StreamTable:
         first,
         np.full(1, 100.0),
     )
-    made = StreamTable(initial_states, max_streams)
+    made = StreamTable(initial_states, TableLimits(max_streams))
     made.assign(P)
     made.assign(Q)
     return made
@@ -89,8 +90,10 @@ def test_growth_keeps_every_row() -> None:
 
 def test_a_full_table_has_no_slot_for_a_new_stream() -> None:
     made = table(max_streams=PAGE)
-    slots = made.slots(P, [f"s{i}" for i in range(PAGE + 1)])
-    assert slots[-1] == NO_SLOT
+    slots = made.slots(P, [f"s{i}" for i in range(PAGE)])
+    made.times[slots] = 60.0
+    made.newcomers.admit(P, slots)
+    assert made.slots(P, ["new"]) == NO_SLOT
     assert made.slots(P, ["s0"]) == slots[0]
     made.revoke(P)
     assert made.slots(Q, ["s0"]) != NO_SLOT

@@ -21,8 +21,9 @@ from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.notify.labels import Labelling
 from detector.pipeline.build import alert_composer
+from detector.state.census import PrefixCount
 from detector.web.endpoints import STALLED, Endpoints
-from detector.web.facts import facts_of
+from detector.web.facts import FleetNow, facts_of
 from detector.web.pages import SHOWN
 from detector.web.server import ROUTES, WebServer
 from tests.fakes import FakeClock, fake_bundle
@@ -75,7 +76,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
         facts_of(bundle, 1.0, thresholds),
         clock,
         lambda: metrics.checkpoint_age.set(4.0),
-        lambda: FleetRates(240, 240.0, 84.0),
+        lambda: FleetNow(FleetRates(240, 240.0, 84.0), (PrefixCount("web", 1200),)),
     )
     server = WebServer(("127.0.0.1", 0), endpoints)
     server.start()
@@ -224,12 +225,15 @@ def test_the_page_and_the_status_say_what_the_budget_allows_the_fleet(web: Web) 
         "240 streams: at most about 34 false alarms a day at this budget;"
         " so far: about 12 incidents a day, true and false"
     )
-    assert f"<p>{sentence}</p>" in web.get("/")[1]
+    html = web.get("/")[1]
+    assert f"<p>{sentence}</p>" in html
+    assert "<dt>streams by prefix</dt><dd>web 1,200</dd>" in html
     assert json.loads(web.get("/api/v1/status")[1])["fleet"] == {
         "streams": 240,
         "false_alarms_per_week": 240.0,
         "incidents_per_week": 84.0,
         "in_words": sentence,
+        "prefixes": [{"prefix": "web", "streams": 1200}],
     }
 
 
