@@ -22,9 +22,10 @@ from detector.cli.options import (
     FILE,
     BundleType,
     config_option,
-    data_option,
+    data_options,
     labels_option,
 )
+from detector.data.read_options import ReadOptions
 from detector.errors import ConfigError
 from detector.model.bundle import BUILTIN
 from detector.settings.load import load as load_settings
@@ -97,7 +98,7 @@ class TicksType(click.ParamType[Any]):
 
 
 @click.command()
-@data_option
+@data_options
 @click.option(
     "--out",
     type=FILE,
@@ -142,6 +143,7 @@ class TicksType(click.ParamType[Any]):
 )
 def fit(
     data: Path,
+    reading: ReadOptions,
     out: Path,
     force: bool,
     config: Path | None,
@@ -167,7 +169,9 @@ def fit(
     settings = load_fit_settings(config, **given)
     check_out(out, force)
     with _saying_nothing_was_written(), FitProgress() as progress:
-        history = load_history(data, settings.fit_share, settings.validation_share)
+        history = load_history(
+            data, settings.fit_share, settings.validation_share, reading
+        )
         _print_lines(shown.history_lines(history))
         built = build(
             history,
@@ -197,7 +201,7 @@ def _saying_nothing_was_written() -> Iterator[None]:
     metavar="DIR",
     help=f"A {A_BUNDLE}.  [default: the one that is set, else `builtin`]",
 )
-@data_option
+@data_options
 @labels_option
 @click.option(
     "--budgets",
@@ -229,6 +233,7 @@ def _saying_nothing_was_written() -> Iterator[None]:
 def evaluate(
     bundle: Path | None,
     data: Path,
+    reading: ReadOptions,
     labels: Path | None,
     budgets: tuple[float, ...] | None,
     budget: float | None,
@@ -261,6 +266,7 @@ def evaluate(
             progress,
             settings.model,
             budget,
+            reading,
         )
     _print_evaluation(evaluation, events)
     if out is not None:
@@ -311,7 +317,7 @@ def _write_file(file: Path, content: bytes) -> None:
 @click.command()
 @click.argument("a", type=BundleType(), metavar="A")
 @click.argument("b", type=BundleType(), metavar="B")
-@data_option
+@data_options
 @labels_option
 @click.option(
     "--budget",
@@ -330,6 +336,7 @@ def compare(
     a: Path,
     b: Path,
     data: Path,
+    reading: ReadOptions,
     labels: Path | None,
     budget: float | None,
     tolerance: float,
@@ -358,7 +365,14 @@ def compare(
         (alerting,) = at_budgets(alerting, [budget])
     with RowProgress() as progress:
         found = compare_bundles(
-            (a, b), data, labels, alerting, tolerance, progress, settings.model
+            (a, b),
+            data,
+            labels,
+            alerting,
+            tolerance,
+            progress,
+            settings.model,
+            reading,
         )
     names = (_bundle_name(a), _bundle_name(b))
     click.echo(budget_line(found, names, alerting.false_alarms_per_week_total))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from detector.data.read_options import ReadOptions
 from detector.model.bundle import BUILTIN, bundle_path
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 A_BUNDLE = (
     f"directory that `fit` wrote, or `{BUILTIN.name}`, the bundle of the package,"
@@ -30,19 +36,83 @@ class BundleType(click.Path):
         return bundle_path(str(super().convert(value, param, ctx)))
 
 
+class ZoneType(click.ParamType[Any]):
+    """The name of a time zone."""
+
+    name = "zone"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tzinfo:
+        if isinstance(value, tzinfo):
+            return value
+        try:
+            return ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self.fail(
+                f"there is no time zone {value!r}: name one as Europe/Berlin",
+                param,
+                ctx,
+            )
+
+
 config_option = click.option(
     "--config",
     type=FILE,
     metavar="FILE",
     help="TOML file of settings; the environment overrides it.",
 )
-data_option = click.option(
+_data_option = click.option(
     "--data",
     type=FILE,
     required=True,
     metavar="PATH",
     help="CSV or Parquet: a file, or a directory of them.",
 )
+_reading_options = (
+    click.option(
+        "--time-column",
+        metavar="NAME",
+        help="Column of times.  [default: `timestamp`, else the usual names]",
+    ),
+    click.option(
+        "--stream-column",
+        metavar="NAME",
+        help="Column that names the stream.  [default: `stream`, else the usual names]",
+    ),
+    click.option(
+        "--times-in",
+        type=ZoneType(),
+        metavar="ZONE",
+        help="Zone of times that name no offset, as Europe/Berlin.  [default: UTC]",
+    ),
+)
+
+
+def _print_note(note: str) -> None:
+    click.echo(f"note: {note}", err=True)
+
+
+def data_options(command: _Command) -> _Command:
+    """``--data``, and how it is read: the parameters ``data`` and ``reading``."""
+
+    @functools.wraps(command)
+    def with_reading(
+        *args: Any,
+        time_column: str | None,
+        stream_column: str | None,
+        times_in: tzinfo | None,
+        **kwargs: Any,
+    ) -> Any:
+        reading = ReadOptions(time_column, stream_column, times_in or UTC, _print_note)
+        return command(*args, reading=reading, **kwargs)
+
+    wrapped: Any = with_reading
+    for option in reversed((_data_option, *_reading_options)):
+        wrapped = option(wrapped)
+    return cast(_Command, wrapped)
+
+
 labels_option = click.option(
     "--labels",
     type=FILE,

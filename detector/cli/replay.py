@@ -13,8 +13,9 @@ import click
 from detector.alerting.incident_rates import fleet_rates
 from detector.alerting.wording import fleet_in_words
 from detector.cli.command_group import on_terminal
-from detector.cli.options import A_BUNDLE, FILE, BundleType, config_option, data_option
+from detector.cli.options import A_BUNDLE, FILE, BundleType, config_option, data_options
 from detector.compose import open_bundle
+from detector.data.read_options import ReadOptions
 from detector.errors import ConfigError
 from detector.model.bundle import Bundle, load_bundle
 from detector.replay.chunks import FileSource
@@ -36,7 +37,7 @@ Progress = Callable[[int, int], None]
     metavar="DIR",
     help=f"A {A_BUNDLE}.  [default: the one that is set, else `builtin`]",
 )
-@data_option
+@data_options
 @click.option(
     "--scores",
     type=FILE,
@@ -58,6 +59,7 @@ Progress = Callable[[int, int], None]
 def replay(
     bundle: Path | None,
     data: Path,
+    reading: ReadOptions,
     scores: Path | None,
     alerts: Path | None,
     explain: str | None,
@@ -79,7 +81,9 @@ def replay(
     request = None if explain is None else explain_request(explain)
     settings = load(config)
     opened = load_bundle(bundle) if bundle else open_bundle(settings)
-    source = FileSource(data, opened.feature_names, opened.manifest.each_metric)
+    source = FileSource(
+        data, opened.feature_names, opened.manifest.each_metric, reading
+    )
     answer = None
     if request is not None:
         tuning = settings.alerting.tuning(source.count_streams())

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.data.choose_reader import read_data
-from detector.data.csv_and_parquet import Table
+from detector.data.read_options import ReadOptions
+from detector.data.table import Table, as_single
 from detector.errors import RejectReason
-from detector.events import F32, F64, I64, Partition, RecordBatch, RejectedRecord
+from detector.events import F64, I64, Partition, RecordBatch, RejectedRecord
 from detector.state.waves import interleave
 
 PARTITION = Partition("replay", 0)
@@ -28,20 +29,23 @@ CHUNK = 1 << 20  # rows of a chunk at most: 8 MiB of times
 CELLS = 1 << 25  # values of a chunk at most, if its rows are wide: 128 MiB
 POLL = 16_384  # rows fed at once: eight batches of the graph
 
+_DEFAULT = ReadOptions()
 _Flags = npt.NDArray[np.bool_]
-_Columns = tuple[I64, F64, F32]  # of rows: streams or row numbers, times, values
+_Columns = tuple[I64, F64, F64]  # of rows: streams or row numbers, times, values
 
 
 class Chunk:
     """n rows in input order that are fed interleaved; a record's offset is its place in
     the order in which rows are fed.
 
+    ``order`` [n] puts the rows in the order of their streams' time, where the input has
+    another: in a table that is sorted newest first.
+
     Attributes:
         names: of the streams.
         stream: int64 [n], index into ``names``.
         times: float64 [n], event times in epoch seconds.
-        values: float32 [n, F], NaN where missing, infinite where float32 can't hold
-            them.
+        values: float64 [n, F], NaN where missing.
         first: number of rows in DATA before this chunk.
     """
 
@@ -50,15 +54,20 @@ class Chunk:
         names: Sequence[str],
         stream: I64,
         times: F64,
-        values: F32,
+        values: F64,
         first: int = 0,
+        order: I64 | None = None,
     ) -> None:
         self.names = names
         self.stream = stream
         self.times = times
         self.values = values
         self.first = first
-        self._order, _ = interleave(stream)
+        if order is None:
+            self._order, _ = interleave(stream)
+        else:
+            fed, _ = interleave(stream[order])
+            self._order = order[fed]
 
     def __len__(self) -> int:
         return len(self.times)
@@ -74,15 +83,18 @@ class Chunk:
             yield self._poll(start, rows)
 
     def _poll(self, start: int, rows: I64) -> RecordBatch:
-        """A row without a value, or with an infinite one, is rejected, as the daemon
-        does.
+        """A row without a value is rejected. An infinite value is missing: it costs
+        itself, as in the daemon.
         """
         first = self.first + start
         offsets = np.arange(len(rows)) + first
         values = self.values.take(rows, axis=0)
-        is_empty = _is_empty(values)
-        is_infinite = _is_infinite(values)
-        is_kept = ~(is_empty | is_infinite)
+        cells = np.isinf(as_single(values))
+        values[cells] = np.nan
+        without_value = _is_empty(values)
+        is_kept = ~without_value
+        is_infinite = without_value & cells.any(axis=1)
+        is_empty = without_value & ~is_infinite
         empty = _rejected(
             offsets[is_empty],
             RejectReason.NO_FEATURES,
@@ -106,16 +118,10 @@ class Chunk:
         )
 
 
-def _is_empty(values: F32) -> _Flags:
+def _is_empty(values: F64) -> _Flags:
     """bool [n], rows of ``values`` [n, F] without a value."""
     is_missing = np.isnan(values)
     return np.asarray(is_missing.all(axis=1))
-
-
-def _is_infinite(values: F32) -> _Flags:
-    """bool [n], rows of ``values`` [n, F] with a value beyond float32."""
-    is_infinite = np.isinf(values)
-    return np.asarray(is_infinite.any(axis=1))
 
 
 def _rejected(offsets: I64, reason: RejectReason, detail: str) -> list[RejectedRecord]:
@@ -134,9 +140,8 @@ def count_streams(tables: Sequence[Table]) -> int:
         has_point = np.zeros(len(table.streams), np.bool_)
         for start in range(0, len(table), POLL):
             rows = slice(start, start + POLL)
-            values = table.values[rows]
-            is_rejected = _is_empty(values) | _is_infinite(values)
-            scored = table.stream[rows][~is_rejected]
+            is_finite = np.isfinite(as_single(table.values[rows]))
+            scored = table.stream[rows][is_finite.any(axis=1)]
             has_point[scored] = True
         present = np.flatnonzero(has_point).tolist()
         found.update(table.streams[i] for i in present)
@@ -162,7 +167,8 @@ class FileSource:
     """All files of DATA are one partition, so that a stream that spans files is one
     stream.
 
-    With ``each_metric``, each metric of a row is a row of its own. Raises DataError.
+    With ``each_metric``, each metric of a row is a row of its own. A table that is
+    sorted newest first is fed from its end. Raises DataError.
     """
 
     def __init__(
@@ -170,10 +176,12 @@ class FileSource:
         data: Path,
         features: Sequence[str],
         each_metric: bool = False,
+        options: ReadOptions = _DEFAULT,
     ) -> None:
         self.data = data
         self.each_metric = each_metric
-        self._tables = read_data(data, features, each_metric)
+        self._tables = read_data(data, features, each_metric, options)
+        self._orders = [_feeding_order(table) for table in self._tables]
         rows_of_cells = CELLS // max(1, len(features))
         self._chunk_rows = max(1, min(CHUNK, rows_of_cells))
         numbers = _number_streams(self._tables)
@@ -198,11 +206,27 @@ class FileSource:
         return count_streams(self._tables)
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows in input order, whichever files they are in."""
+        """All rows in input order, whichever files they are in.
+
+        If a table is newest first, all rows are one chunk: its last row is fed first.
+        """
+        if any(order is not None for order in self._orders):
+            yield self._only_chunk()
+            return
         for first in range(0, len(self), self._chunk_rows):
             parts = list(self._parts(first, first + self._chunk_rows))
             stream, times, values = _joined(parts)
             yield Chunk(self._names, stream, times, values, first)
+
+    def _only_chunk(self) -> Chunk:
+        stream, times, values = _joined(list(self._parts(0, len(self))))
+        before = 0
+        orders = []
+        for table, order in zip(self._tables, self._orders, strict=True):
+            own = np.arange(len(table)) if order is None else order
+            orders.append(before + own)
+            before += len(table)
+        return Chunk(self._names, stream, times, values, order=np.concatenate(orders))
 
     def _parts(self, first: int, end: int) -> Iterator[_Columns]:
         """Streams, times and values of these rows, file by file."""
@@ -241,10 +265,11 @@ class FileSource:
             unchanged_for=_unchanged_for(times, values),
         )
 
-    def chunk_of_stream(self, stream: str, end: int) -> Chunk:
-        """The rows of one stream alone, of the first ``end`` rows of DATA."""
+    def chunk_of_stream(self, stream: str, last: int) -> Chunk:
+        """The rows of one stream alone, up to ``last``, one of its rows in DATA."""
         rows, times, values = self._of_stream(stream)
-        count = int(np.searchsorted(rows, end))
+        is_last = rows == last
+        count = int(is_last.argmax()) + 1
         return Chunk(
             names=(stream,),
             stream=np.zeros(count, np.int64),
@@ -256,12 +281,21 @@ class FileSource:
         """Its rows, counted through all files, their times and values."""
         before = 0
         parts: list[_Columns] = []
-        for table in self._tables:
+        for table, order in zip(self._tables, self._orders, strict=True):
             own = _rows_of(table, stream)
+            if order is not None:
+                own = own[::-1]
             rows = before + own
             parts.append((rows, table.times[own], table.values[own]))
             before += len(table)
         return _joined(parts)
+
+
+def _feeding_order(table: Table) -> I64 | None:
+    """int64 [n], the rows in the order of time; None: they are in it."""
+    if not table.is_newest_first:
+        return None
+    return np.arange(len(table))[::-1]
 
 
 def _number_streams(tables: Sequence[Table]) -> dict[str, int]:
@@ -300,7 +334,7 @@ def _rows_of(table: Table, stream: str) -> npt.NDArray[np.intp]:
     return np.flatnonzero(is_it[table.stream])
 
 
-def _unchanged_for(times: F64, values: F32) -> F64:
+def _unchanged_for(times: F64, values: F64) -> F64:
     """Seconds [F] for which each feature of rows [n, F] has had its last value, missing
     ones aside.
     """

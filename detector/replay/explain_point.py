@@ -95,7 +95,7 @@ def explain(
             f"--explain: {stream} has no point at or before that time"
             f" in {source.data}: name a later one"
         )
-    chunk = source.chunk_of_stream(stream, last.row + 1)
+    chunk = source.chunk_of_stream(stream, last.row)
     finder = _PointFinder(len(chunk) - 1)
     engine = OnnxEngine(bundle)
     pipeline = offline_pipeline(

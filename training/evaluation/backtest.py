@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from detector.data.choose_reader import read_data
-from detector.data.csv_and_parquet import Table
+from detector.data.read_options import ReadOptions
+from detector.data.table import Table
 from detector.events import F32, F64, Alert, Reason, Severity
 from detector.model.bundle import Bundle
 from detector.model.engine import Engine, StepOutput
@@ -31,6 +32,8 @@ from detector.settings.alerting import AlertingSettings
 
 #: Receives how many rows were done since its last call.
 ReportRows = Callable[[int], None]
+
+_DEFAULT = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,9 @@ class Backtest:
     incidents: tuple[tuple[Incident, ...], ...]
 
 
-def tables_for(data: Path, *bundles: Bundle) -> list[Table]:
+def tables_for(
+    data: Path, *bundles: Bundle, options: ReadOptions = _DEFAULT
+) -> list[Table]:
     """DATA as bundles of one kind take it: each metric a stream, or all their features.
 
     Raises DataError for a feature that is not there.
@@ -110,7 +115,8 @@ def tables_for(data: Path, *bundles: Bundle) -> list[Table]:
     names: dict[str, None] = {}
     for bundle in bundles:
         names |= dict.fromkeys(bundle.feature_names)
-    return read_data(data, list(names), bundles[0].manifest.each_metric)
+    each_metric = bundles[0].manifest.each_metric
+    return read_data(data, list(names), each_metric, options)
 
 
 def rows_by_stream(

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.csv_and_parquet import Table
+from detector.data.read_options import ReadOptions
+from detector.data.table import Table
 from detector.model.bundle import load_bundle
 from detector.model.settings import ModelSettings
 from detector.replay.chunks import count_streams
@@ -34,6 +35,7 @@ from training.evaluation.evaluate import Evaluation, ReportTotal, events, judge
 from training.history.labels import Labels
 
 # Ticks that the same incident may begin apart.
+_DEFAULT = ReadOptions()
 TOLERANCE = 10.0
 
 
@@ -72,6 +74,7 @@ def compare(
     tolerance: float,
     report_progress: ReportTotal,
     model: ModelSettings | None = None,
+    options: ReadOptions = _DEFAULT,
 ) -> BundleComparison:
     """``tolerance`` in ticks; labels None: the data's label column, if any.
 
@@ -83,7 +86,7 @@ def compare(
     tables = {}
     for kind in dict.fromkeys(each):
         alike = [b for b in bundles if b.manifest.each_metric == kind]
-        tables[kind] = tables_for(data, *alike)
+        tables[kind] = tables_for(data, *alike, options=options)
     known = _labels(tables, labels, data)
     as_one = len(tables) > 1
     budgets = _budgets(alerting, tables)

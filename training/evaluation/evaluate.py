@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.csv_and_parquet import Table
+from detector.data.read_options import ReadOptions
+from detector.data.table import Table
 from detector.errors import DataError
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.settings import ModelSettings
@@ -44,6 +45,7 @@ from training.history.labels import Labels, applied, label_column, read_labels
 from training.parallel import available_cores, on_cores
 
 #: False alarms a stream-week, if none are named: a decade either side of the default.
+_DEFAULT = ReadOptions()
 BUDGETS = (0.1, 1.0, 10.0)
 
 # Rows for which a process is worth its start, some two seconds.
@@ -113,6 +115,7 @@ def evaluate(
     report_progress: ReportTotal,
     model: ModelSettings | None = None,
     shown: float | None = None,
+    options: ReadOptions = _DEFAULT,
 ) -> Evaluation:
     """The bundle at ``path`` over labelled data.
 
@@ -122,7 +125,7 @@ def evaluate(
     budget of the pictures and the list of events, if not the share or the middle one.
     Raises DataError, BundleError, ConfigError.
     """
-    tables = tables_for(data, load_bundle(path))
+    tables = tables_for(data, load_bundle(path), options=options)
     known = events(tables, labels, data)
     share = None if budgets else _share(alerting, tables)
     judged = _with_budgets(budgets or BUDGETS, share, shown)

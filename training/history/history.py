@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from detector.data.csv_and_parquet import read_tables
+from detector.data.read_options import ReadOptions
+from detector.data.wide import file_notes, read_tables
 from detector.events import F32, F64
 from detector.model.local_time import UTC, Zones
 from training.errors import TrainingError
 from training.history.labels import Labels, label_column
 from training.history.notes import notes_on
-from training.history.reading import read_streams, usable
-from training.history.scales import scales
+from training.history.reading import Rows, read_streams, usable
+from training.history.scales import Scales, scales
 
 # Scales to which a value is clipped.
 CLIP = 30.0
+_DEFAULT = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +105,17 @@ def split(length: int, fit_share: float, validation_share: float) -> Split:
 
 
 def load_history(
-    data: Path, fit_share: float, validation_share: float = 0.0
+    data: Path,
+    fit_share: float,
+    validation_share: float = 0.0,
+    options: ReadOptions = _DEFAULT,
 ) -> History:
     """DATA as streams in time order; a stream that is too short is left out.
 
     Raises DataError: nothing to read, no rows, no finite value, no stream long enough.
     Raises TrainingError: nothing varies in the fit rows.
     """
-    tables = read_tables(data)
+    tables = read_tables(data, options=options)
     features = tables[0].features
     raw, notes = read_streams(tables)
     kept, left_out = usable(data, features, raw)
@@ -120,25 +126,38 @@ def load_history(
     found = scales(list(heads.values()))
     if found is None:
         raise TrainingError(_nothing_varies(data, fit_share))
-    series = []
-    digest = hashlib.sha256()
-    pairs = zip(found.center, found.scale, strict=True)
-    for (name, (times, values)), (center, scale) in zip(
-        kept.items(), pairs, strict=True
-    ):
-        tick = float(np.median(np.diff(times)))
-        series.append(Series(name, times, values, center, scale, tick))
-        digest.update(name.encode() + times.tobytes() + values.tobytes())
-    digest.update("\0".join(features).encode())
+    series = list(_scaled_series(kept, found))
     calibrated = 1 - fit_share - validation_share
     return History(
         features=features,
         series=tuple(series),
         tick=float(np.median([s.tick for s in series])),
-        digest=digest.hexdigest(),
-        notes=(*left_out, *notes, *notes_on(features, heads, kept, calibrated)),
+        digest=_digest(kept, features),
+        notes=(
+            *file_notes(tables),
+            *left_out,
+            *notes,
+            *notes_on(features, heads, kept, calibrated),
+        ),
         labels=label_column(tables) or {},
     )
+
+
+def _scaled_series(rows: Rows, found: Scales) -> Iterator[Series]:
+    pairs = zip(found.center, found.scale, strict=True)
+    for (name, (times, values)), (center, scale) in zip(
+        rows.items(), pairs, strict=True
+    ):
+        tick = float(np.median(np.diff(times)))
+        yield Series(name, times, values, center, scale, tick)
+
+
+def _digest(rows: Rows, features: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for name, (times, values) in rows.items():
+        digest.update(name.encode() + times.tobytes() + values.tobytes())
+    digest.update("\0".join(features).encode())
+    return digest.hexdigest()
 
 
 def _nothing_varies(data: Path, fit_share: float) -> str:

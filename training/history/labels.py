@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from detector.data.csv_and_parquet import Table
+from detector.data.table import Table
 from detector.errors import DataError
 from detector.events import F64, I64
 from detector.phrases import listed

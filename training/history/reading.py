@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.csv_and_parquet import Table
+from detector.data.table import Table, as_single
 from detector.errors import DataError
 from detector.events import F32, F64
 from detector.phrases import listed
@@ -48,7 +48,9 @@ def _notes(
     tables: Sequence[Table], late: Mapping[str, int], repeated: Mapping[str, int]
 ) -> list[str]:
     """What was done to the rows, each with its place and the remedy."""
-    infinite = {t.path.name: int(np.isinf(t.values).sum()) for t in tables if len(t)}
+    infinite = {
+        t.path.name: int(np.isinf(as_single(t.values)).sum()) for t in tables if len(t)
+    }
     without_offset = {t.path.name: t.without_offset for t in tables}
     found = (
         (

@@ -28,7 +28,7 @@ from deploy.demo.generator import (
     stream_name,
 )
 from deploy.demo.history import write_history
-from detector.data.csv_and_parquet import read_table
+from detector.data.wide import read_table
 from detector.timestamps import DAY
 
 HOSTS = 6

@@ -109,7 +109,7 @@ def test_each_point_has_the_label_of_its_row(tmp_path: Path) -> None:
             "timestamp,zone\n1,east\n",
             "no column of numbers beside timestamp (`zone` holds 'east')",
         ),
-        ("timestamp,cpu\n1,5\n2,high\n", "'high'"),
+        ("timestamp,cpu\n1,low\n2,high\n", "'low'"),
         ("timestamp,feature,value\n1,,5\n", "the feature is empty"),
         ("when,cpu\n1,5\n", "no `timestamp` column"),
     ],

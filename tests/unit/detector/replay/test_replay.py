@@ -96,19 +96,37 @@ def test_alerts_have_the_configured_labels(
     assert {json.loads(line)["labels"]["team"] for line in lines} == {"core"}
 
 
-@pytest.mark.parametrize(("bundle", "dropped"), [("own", 2), ("builtin", 4)])
-def test_rows_with_an_infinite_value_are_dropped_and_counted(
-    place: Workplace, capsys: pytest.CaptureFixture[str], bundle: str, dropped: int
+def test_an_infinite_value_costs_itself_and_not_its_row(
+    place: Workplace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if bundle == "builtin":
-        place.bundle = "builtin"
     place.data.write_text(
-        "timestamp,stream,cpu,mem\n60,a,0,0\n120,a,inf,0\n180,a,0,-1e308\n240,a,0,0\n"
+        "timestamp,stream,cpu,mem\n60,a,0,0\n120,a,inf,0\n180,a,inf,-1e308\n"
     )
     rows = place.score()
     times = {row["timestamp"] for row in rows if row["status"] == "dropped"}
-    assert times == {"120", "180"}
-    assert f"dropped: {dropped} infinite" in capsys.readouterr().out
+    assert times == {"180"}
+    assert "dropped: 1 infinite" in capsys.readouterr().out
+
+
+def test_infinite_values_are_dropped_and_counted_if_each_metric_is_a_stream(
+    place: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.bundle = "builtin"
+    place.data.write_text("timestamp,stream,cpu,mem\n60,a,0,0\n120,a,inf,0\n")
+    rows = place.score()
+    dropped = [row["stream"] for row in rows if row["status"] == "dropped"]
+    assert dropped == ["a/cpu"]
+    assert "dropped: 1 infinite" in capsys.readouterr().out
+
+
+def test_a_table_that_is_newest_first_is_scored_as_the_sorted_one(
+    place: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_order = place.score()
+    head, *rows = place.data.read_text().splitlines()
+    place.data.write_text("\n".join([head, *reversed(rows)]) + "\n")
+    assert place.score() == in_order[::-1]
+    assert "newest first" in capsys.readouterr().err
 
 
 def test_columns_that_are_not_features_change_nothing(place: Workplace) -> None:
@@ -191,11 +209,11 @@ def test_a_summary_says_which_number_of_streams_to_state(
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("time,stream,cpu,mem\n1,a,1,1\n", "no `timestamp` column"),
+        ("when,stream,cpu,mem\n1,a,1,1\n", "no `timestamp` column"),
         ("timestamp,stream,cpu\n1,a,1\n", "lacks the bundle's features mem"),
         ("timestamp,stream,cpu,mem\n1,a,high,1\n", "'high'"),
         ("timestamp,stream,cpu,mem\nnoon,a,1,1\n", "'noon'"),
-        ("timestamp,stream,cpu,mem\n1700000000000,a,1,1\n", "row 1"),
+        ("timestamp,stream,cpu,mem\n-1,a,1,1\n", "row 1"),
         ("timestamp,stream,cpu,mem\n1,,1,1\n", "the stream is empty"),
         ("timestamp,stream,cpu,mem\n", "has no rows"),
     ],

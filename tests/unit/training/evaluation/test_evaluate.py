@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from detector.cli.main import main as detector
-from detector.data.csv_and_parquet import read_tables
+from detector.data.wide import read_tables
 from detector.model.bundle import load_bundle
 from detector.settings.alerting import AlertingSettings
 from detector.timestamps import rfc3339

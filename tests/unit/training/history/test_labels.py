@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.data.csv_and_parquet import read_tables
 from detector.data.per_metric import read_metrics
+from detector.data.wide import read_tables
 from detector.errors import DataError
 from training.history.labels import (
     applied,

@@ -1,0 +1,92 @@
+"""DATA in memory: the rows of one file as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.events import F32, F64
+
+RESERVED = ("timestamp", "stream", "label")  # columns that are not features
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One file of DATA, in its own row order.
+
+    Attributes:
+        streams: the distinct streams [N].
+        stream: int32 [n], index into ``streams``.
+        times: float64 [n], epoch seconds.
+        values: float64 [n, F], NaN where missing.
+        label: float64 [n] of the optional ``label`` column, or None.
+        parted: [N], what each stream is a metric of, if every metric is a stream; else
+            None.
+        aside: columns that were ignored: they are not features of the bundle.
+        without_offset: rows whose time names no offset.
+        notes: what was guessed of the file, and what is missing in it, for people.
+    """
+
+    path: Path
+    features: tuple[str, ...]
+    streams: tuple[str, ...]
+    stream: npt.NDArray[np.int32]
+    times: F64
+    values: F64
+    label: F64 | None = None
+    parted: tuple[str, ...] | None = None
+    aside: tuple[str, ...] = ()
+    without_offset: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def finite(self) -> F32:
+        """float32 [n, F], NaN also where float32 can't hold a value."""
+        values = as_single(self.values)
+        return np.where(np.isinf(values), np.float32(np.nan), values)
+
+    @property
+    def wholes(self) -> tuple[str, ...]:
+        """The stream in the file that each of ``streams`` comes from."""
+        return self.streams if self.parted is None else self.parted
+
+    @property
+    def is_newest_first(self) -> bool:
+        """Whether nearly all rows come before earlier ones of their stream."""
+        order = np.argsort(self.stream, kind="stable")
+        steps = np.diff(self.times[order])
+        same = np.diff(self.stream[order]) == 0
+        falls = int((steps[same] < 0).sum())
+        rises = int((steps[same] > 0).sum())
+        return falls > _NEARLY_ALL * (falls + rises)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def by_stream(self) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
+        """Each stream that has rows, and their indices, in their order.
+
+        In a table that is newest first they are in the order of time.
+        """
+        order = np.argsort(self.stream, kind="stable")
+        is_backwards = self.is_newest_first
+        counts = np.bincount(self.stream, minlength=len(self.streams))
+        parts = np.split(order, np.cumsum(counts)[:-1])
+        for name, rows in zip(self.streams, parts, strict=True):
+            if len(rows):
+                yield name, rows[::-1] if is_backwards else rows
+
+
+# Share of a table's steps in time that go back if it is sorted newest first. A table in
+# the order of arrival has a few late rows, and one without an order about half.
+_NEARLY_ALL = 0.9
+
+
+def as_single(values: F64) -> F32:
+    """As float32, infinite where float32 can't hold a value."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
