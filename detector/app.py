@@ -78,7 +78,7 @@ class Daemon:
                 return KafkaSource(
                     self._settings.kafka,
                     loop.partitions,
-                    self._settings.recovery.topic,
+                    self._settings.recovery.own_topics,
                     self._parts.metrics,
                     self._clock,
                 )

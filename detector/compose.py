@@ -95,16 +95,29 @@ def format_kind(how: TopicSettings, kafka: KafkaSettings) -> FormatKind:
     return kind
 
 
+def check_own_topics(settings: Settings) -> None:
+    """Raises ConfigError if the daemon would write a topic that it reads."""
+    recovery = settings.recovery
+    inputs = settings.kafka.topics
+    if recovery.topic in inputs:
+        raise ConfigError(
+            f"DETECTOR_RECOVERY__STORE: {recovery.topic} is an input topic:"
+            " name one that holds nothing else"
+        )
+    dead_letters = recovery.dead_letter_topic
+    if dead_letters is not None and dead_letters in (*inputs, recovery.topic):
+        raise ConfigError(
+            f"DETECTOR_RECOVERY__DEAD_LETTERS: {dead_letters} is an input topic or the"
+            " store: name one that holds nothing else"
+        )
+
+
 def make_store(settings: Settings, clock: Clock) -> Store:
     """Where states are kept. Raises ConfigError."""
     recovery = settings.recovery
     if recovery.topic is None:
         return LocalStore(recovery.directory or Path())
-    if recovery.topic in settings.kafka.topics:
-        raise ConfigError(
-            f"DETECTOR_RECOVERY__STORE: {recovery.topic} is an input topic:"
-            " name one that holds nothing else"
-        )
+    check_own_topics(settings)
     return KafkaStore(settings.kafka, recovery.topic, clock)
 
 

@@ -17,6 +17,7 @@ from detector.alerting.incident_rates import fleet_rates, incident_rates
 from detector.alerting.policy import FleetThresholds, fleet_thresholds
 from detector.clock import Clock
 from detector.compose import (
+    check_own_topics,
     check_topics,
     make_decoder,
     make_receivers,
@@ -27,7 +28,9 @@ from detector.consumer.build import LoopSettings, build_loop
 from detector.consumer.checkpoints import CheckpointSchedule
 from detector.consumer.first_seen import FirstOccurrenceLog
 from detector.consumer.loop import Loop
-from detector.dead_letters import DeadLetterFile
+from detector.dead_letters.file import FILE_NAME, DeadLetterFile
+from detector.dead_letters.places import DeadLetterPlaces, LettersFirst
+from detector.dead_letters.topic import DeadLetterTopic
 from detector.history.incident_log import IncidentLog
 from detector.metrics import MOST_PREFIXES, Metrics
 from detector.model.bundle import Bundle
@@ -55,7 +58,7 @@ class Parts:
     """What a daemon starts and stops."""
 
     worker: StoreWorker
-    dead_letters: DeadLetterFile
+    dead_letters: DeadLetterPlaces
     outbox: Outbox
     delivery: Delivery
     loop: Loop
@@ -71,11 +74,13 @@ def make_parts(settings: Settings, clock: Clock, store: Store | None = None) -> 
     check_topics(settings)
     bundle = open_bundle(settings)
     with contextlib.ExitStack() as on_fault:
-        dead_letters = _make_dead_letters(settings)
+        metrics = Metrics(settings.alerting.routing().receivers)
+        dead_letters = _make_dead_letters(settings, metrics)
         on_fault.callback(dead_letters.close)
-        worker = StoreWorker(store or make_store(settings, clock))
+        kept = store or make_store(settings, clock)
+        worker = StoreWorker(LettersFirst(kept, dead_letters))
         on_fault.callback(worker.close, _CLOSE)
-        parts = _assemble(settings, clock, bundle, dead_letters, worker)
+        parts = _assemble(settings, clock, bundle, dead_letters, metrics, worker)
         on_fault.pop_all()
     return parts
 
@@ -84,12 +89,13 @@ def _assemble(
     settings: Settings,
     clock: Clock,
     bundle: Bundle,
-    dead_letters: DeadLetterFile,
+    dead_letters: DeadLetterPlaces,
+    metrics: Metrics,
     worker: StoreWorker,
 ) -> Parts:
     thresholds = fleet_thresholds(settings.alerting.tuning(), bundle.manifest.tail)
     receivers = make_receivers(settings, clock)
-    metrics = _make_metrics(settings, thresholds)
+    _set_metrics(metrics, settings, thresholds)
     writer = secrets.randbits(63)
     spill = SpillPolicy(worker, settings.alerting.queue_in_memory, writer)
     outbox = Outbox(settings.alerting.routing(), clock, spill)
@@ -122,22 +128,28 @@ def _assemble(
     return Parts(worker, dead_letters, outbox, delivery, loop, web, metrics)
 
 
-def _make_metrics(settings: Settings, thresholds: FleetThresholds) -> Metrics:
-    metrics = Metrics(settings.alerting.routing().receivers)
+def _set_metrics(
+    metrics: Metrics, settings: Settings, thresholds: FleetThresholds
+) -> None:
+    """The gauges that say what was configured."""
     metrics.threshold.labels("warning").set(thresholds.warning)
     metrics.threshold.labels("critical").set(thresholds.critical)
     metrics.budget.set(settings.alerting.stream_budget())
     metrics.fleet_streams.set(settings.alerting.fleet_streams or math.nan)
     metrics.checkpoint_interval.set(settings.recovery.interval)
-    return metrics
 
 
-def _make_dead_letters(settings: Settings) -> DeadLetterFile:
-    return DeadLetterFile(
-        settings.recovery.dead_letter_directory / "dead-letters.ndjson",
+def _make_dead_letters(settings: Settings, metrics: Metrics) -> DeadLetterPlaces:
+    check_own_topics(settings)
+    file = DeadLetterFile(
+        settings.recovery.dead_letter_directory / FILE_NAME,
         settings.kafka.dead_letter_bytes,
         settings.alerting.labelling(),
+        metrics,
     )
+    name = settings.recovery.dead_letter_topic
+    topic = DeadLetterTopic(settings.kafka, name, metrics) if name else None
+    return DeadLetterPlaces(file, topic)
 
 
 def _make_incident_log(settings: Settings, bundle: Bundle) -> IncidentLog:

@@ -4,6 +4,7 @@ for what comes in numbers.
 
 from __future__ import annotations
 
+import bisect
 import enum
 import math
 from collections.abc import Mapping, Sequence
@@ -31,18 +32,6 @@ class Partition:
         return f"{self.topic}/{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedRecord:
-    """A record that was not scored, with all that its producer needs to find it."""
-
-    partition: Partition
-    offset: int
-    reason: RejectReason
-    detail: str
-    key: bytes | None = None
-    value: bytes | None = None
-
-
 class MetricKind(enum.IntEnum):
     """What the number of a metric counts, as far as its format says."""
 
@@ -63,6 +52,27 @@ Headers = Sequence[tuple[str, bytes | None]]  # a key may repeat
 Labels = Mapping[str, str]
 # how many values of each metric are missing, and why
 MissingCounts = Mapping[tuple[str, MissingReason], int]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRecord:
+    """A record that was not scored, with all that its producer needs to find it.
+
+    Attributes:
+        stream: of the point that is the fault, if it is one point; else "".
+        key, value, headers: the record's own.
+        timestamp: the record's own, in epoch milliseconds; None if it is not known.
+    """
+
+    partition: Partition
+    offset: int
+    reason: RejectReason
+    detail: str
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Headers = ()
+    timestamp: int | None = None
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,22 @@ class RawBatch:
             self.end,
         )
 
+    def rejected(
+        self, index: int, reason: RejectReason, detail: str, stream: str = ""
+    ) -> RejectedRecord:
+        """One of the records as a rejected one."""
+        return RejectedRecord(
+            partition=self.partition,
+            offset=self.offsets[index],
+            reason=reason,
+            detail=detail,
+            key=self.keys[index],
+            value=self.values[index],
+            headers=self.headers[index],
+            timestamp=self.timestamps[index],
+            stream=stream,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
@@ -132,6 +158,8 @@ class RecordBatch:
         tombstones: records without a value. They are neither scored nor rejected.
         without_points: records whose values are all missing, or that say that they
             hold none. They are neither scored nor rejected.
+        raw: the records themselves, for the dead letters of points that are rejected
+            later; None: they are in files, which a person has.
     """
 
     partition: Partition
@@ -148,6 +176,19 @@ class RecordBatch:
     missing: MissingCounts = field(default_factory=dict)
     tombstones: int = 0
     without_points: int = 0
+    raw: RawBatch | None = None
+
+    def rejected_point(
+        self, row: int, reason: RejectReason, detail: str
+    ) -> RejectedRecord:
+        """The record of a row as a rejected one."""
+        name = self.names[row]
+        stream = name.decode() if isinstance(name, bytes) else name
+        offset = int(self.offsets[row])
+        if self.raw is None:
+            return RejectedRecord(self.partition, offset, reason, detail, stream=stream)
+        index = bisect.bisect_left(self.raw.offsets, offset)
+        return self.raw.rejected(index, reason, detail, stream)
 
     @property
     def records(self) -> int:

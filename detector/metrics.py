@@ -97,6 +97,13 @@ class Metrics:
         "Records not scored, by reason.",
         reason=tuple(RejectReason),
     )
+    dead_letters = _counter(
+        "detector_dead_letters",
+        "Dead letters, by where they are kept and what became of them. With a topic,"
+        " each rejected record is kept in both places.",
+        place=("file", "topic"),
+        outcome=("written", "failed"),
+    )
     unknown_fields = _counter(
         "detector_unknown_fields",
         "Fields of scored records that the bundle does not know and that are ignored.",

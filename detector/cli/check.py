@@ -74,11 +74,11 @@ def remarks(settings: Settings) -> Iterator[str]:
         source = "" if settings.model.timezone else ", the zone of the bundle"
         yield f"wall clocks: {zone}{source}"
     if settings.kafka.topics:
-        inputs = Subscription(settings.kafka.topics, settings.recovery.topic)
-        if inputs.leaves_out_store:
+        inputs = Subscription(settings.kafka.topics, settings.recovery.own_topics)
+        if inputs.left_out:
             yield (
-                f"input topics: {inputs.topics[0]} without {inputs.store_topic},"
-                " which holds the daemon's own state"
+                f"input topics: {inputs.topics[0]} without"
+                f" {' and '.join(inputs.left_out)}, which the daemon writes"
             )
     if not settings.alerting.destinations():
         yield (

@@ -16,6 +16,10 @@ DAEMON: Section = {
         "detector.cli.check",
         "say what would keep the daemon from running",
     ),
+    "redrive": LazyCommand(
+        "detector.cli.redrive",
+        "put dead letters back into the topics they came from",
+    ),
 }
 LOOK_BACK: Section = {
     "replay": LazyCommand(

@@ -80,7 +80,6 @@ class FirstOccurrenceLog(NullObserver):
 
 
 def _stream(record: RejectedRecord) -> dict[str, str]:
-    """The record's key, which names its stream; nothing if it has none."""
-    if not record.key:
-        return {}
-    return {"stream": record.key.decode(errors="replace")[:_LONGEST_NAME]}
+    """The point's stream, else the record's key; nothing if it has neither."""
+    name = record.stream or (record.key or b"").decode(errors="replace")
+    return {"stream": name[:_LONGEST_NAME]} if name else {}

@@ -153,14 +153,7 @@ def _fault_of_size(value: bytes, max_bytes: int) -> BadRecord | None:
 
 
 def _reject(raw: RawBatch, i: int, fault: BadRecord) -> RejectedRecord:
-    return RejectedRecord(
-        partition=raw.partition,
-        offset=raw.offsets[i],
-        reason=fault.reason,
-        detail=fault.detail,
-        key=raw.keys[i],
-        value=raw.values[i],
-    )
+    return raw.rejected(i, fault.reason, fault.detail)
 
 
 def _event_times(raw: RawBatch, rows: Rows[Numbers], faults: Faults) -> F64:

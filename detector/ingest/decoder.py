@@ -82,6 +82,7 @@ class Decoder(Generic[_NumbersT]):
             missing=checked.missing,
             without_points=checked.without_points,
             tombstones=admitted.tombstones,
+            raw=raw,
         )
 
 

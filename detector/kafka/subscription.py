@@ -8,31 +8,34 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """The input topics; never the topic that the daemon keeps its state in.
+    """The input topics; never a topic that the daemon itself writes.
 
     Attributes:
         topics: names, or one ^regex.
-        store_topic: the topic of the store, or None.
+        own_topics: of the store and of the dead letters, as far as they are topics.
     """
 
     topics: tuple[str, ...]
-    store_topic: str | None = None
+    own_topics: tuple[str, ...] = ()
 
     @property
     def pattern(self) -> str | None:
-        """The regex, which does not match the store's topic; None if names are given.
+        """The regex, which does not match the daemon's own topics; None if names are
+        given.
 
         kafka-python matches it at the beginning of a topic's name.
         """
         if not self.topics[0].startswith("^"):
             return None
-        if not self.leaves_out_store:
+        if not self.left_out:
             return self.topics[0]
-        return rf"^(?!{re.escape(self.store_topic or '')}\Z)(?:{self.topics[0]})"
+        own = "|".join(map(re.escape, self.left_out))
+        return rf"^(?!(?:{own})\Z)(?:{self.topics[0]})"
 
     @property
-    def leaves_out_store(self) -> bool:
-        """Whether the ^regex as it is given matches the store's topic."""
-        if self.store_topic is None or not self.topics[0].startswith("^"):
-            return False
-        return re.match(self.topics[0], self.store_topic) is not None
+    def left_out(self) -> tuple[str, ...]:
+        """The own topics that the ^regex as it is given matches."""
+        pattern = self.topics[0]
+        if not pattern.startswith("^"):
+            return ()
+        return tuple(own for own in self.own_topics if re.match(pattern, own))

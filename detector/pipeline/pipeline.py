@@ -227,10 +227,7 @@ class Pipeline:
     def _drop(
         self, batch: RecordBatch, i: int, reason: RejectReason, detail: str
     ) -> None:
-        name = batch.names[i]
-        key = name if isinstance(name, bytes) else name.encode()
-        offset = int(batch.offsets[i])
-        self._reject(RejectedRecord(batch.partition, offset, reason, detail, key))
+        self._reject(batch.rejected_point(i, reason, detail))
 
     def _reject(self, record: RejectedRecord) -> None:
         self._metrics.rejected.labels(record.reason.value).inc()

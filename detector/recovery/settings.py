@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+_IN_KAFKA = "kafka:"
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
@@ -21,10 +22,10 @@ class RecoverySettings(BaseModel):
         " of a group share",
     )
     interval: float = Field(10.0, gt=0, description="seconds between checkpoints")
-    dead_letters: Path | None = Field(
-        None,
+    dead_letters: str = Field(
+        "",
         description="directory for dead letters; without it the store's own, or `state`"
-        " if the store is a topic",
+        " if the store is a topic. kafka:TOPIC: rejected records go to that topic too",
     )
 
     @field_validator("store")
@@ -33,12 +34,17 @@ class RecoverySettings(BaseModel):
         kind, _, where = value.partition(":")
         if kind not in ("local", "kafka") or not where:
             raise ValueError(f"{value!r} is not local:DIR or kafka:TOPIC")
-        if kind == "kafka" and not _TOPIC.fullmatch(where):
-            raise ValueError(
-                f"{where!r} is not a topic's name: use letters, digits, dots, dashes"
-                " and underscores, at most 249"
-            )
+        if kind == "kafka":
+            _check_topic(where)
         return value
+
+    @field_validator("dead_letters", mode="before")
+    @classmethod
+    def _place(cls, value: object) -> object:
+        place = str(value) if isinstance(value, Path) else value
+        if isinstance(place, str) and place.startswith(_IN_KAFKA):
+            _check_topic(place.removeprefix(_IN_KAFKA))
+        return place
 
     @property
     def directory(self) -> Path | None:
@@ -53,5 +59,29 @@ class RecoverySettings(BaseModel):
         return where if kind == "kafka" else None
 
     @property
+    def dead_letter_topic(self) -> str | None:
+        """The topic that rejected records go to as well; None if there is none."""
+        if not self.dead_letters.startswith(_IN_KAFKA):
+            return None
+        return self.dead_letters.removeprefix(_IN_KAFKA)
+
+    @property
     def dead_letter_directory(self) -> Path:
-        return self.dead_letters or self.directory or Path("state")
+        if self.dead_letters and self.dead_letter_topic is None:
+            return Path(self.dead_letters)
+        return self.directory or Path("state")
+
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """The topics that the daemon writes, which it must not read as input."""
+        every = (self.topic, self.dead_letter_topic)
+        return tuple(topic for topic in every if topic)
+
+
+def _check_topic(name: str) -> None:
+    """Raises ValueError if no topic can have this name."""
+    if not _TOPIC.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is not a topic's name: use letters, digits, dots, dashes"
+            " and underscores, at most 249"
+        )

@@ -82,7 +82,7 @@ def test_a_regex_does_not_read_the_topic_of_the_store(
         topics=(f"^{topic}",),
         group_id=uuid.uuid4().hex,
     )
-    source = KafkaSource(settings, held, state)
+    source = KafkaSource(settings, held, (state,))
     try:
         eventually(lambda: source.poll(1, 0.1) or held.now, "partitions are assigned")
         assert {partition.topic for partition in held.now} == {topic}

@@ -62,7 +62,7 @@ class Reader:
             group_id=uuid.uuid4().hex,
             skip_unreadable=skip,
         )
-        self.source = KafkaSource(settings, assigned, None, self.metrics, self.clock)
+        self.source = KafkaSource(settings, assigned, (), self.metrics, self.clock)
         self.read_until(lambda: len(assigned.now) == 2)
         for partition in assigned.now:
             self.source.start(partition, 0)

@@ -54,7 +54,7 @@ def broker_faults(settings: Settings) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
         return
-    inputs = Subscription(settings.kafka.topics, settings.recovery.topic)
+    inputs = Subscription(settings.kafka.topics, settings.recovery.own_topics)
     yield from _topic_faults(settings.kafka, inputs, present)
     if settings.recovery.topic:
         try:

@@ -50,14 +50,14 @@ _PATIENCE = 25
 class KafkaSource:
     """Implements Source. Raises Transient if the broker can't be reached.
 
-    ``store_topic`` is never read, even if the ^regex of topics matches it.
+    ``own_topics`` are never read, even if the ^regex of topics matches them.
     """
 
     def __init__(
         self,
         settings: KafkaSettings,
         assignments: Assignments,
-        store_topic: str | None = None,
+        own_topics: Sequence[str] = (),
         metrics: Metrics | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -79,15 +79,15 @@ class KafkaSource:
         )
         self._rejoin = Rejoin(self._consumer, settings.group_instance_id is not None)
         self._listener = RebalanceListener(self._consumer, assignor, assignments)
-        self._subscribe(Subscription(settings.topics, store_topic))
+        self._subscribe(Subscription(settings.topics, tuple(own_topics)))
 
     def _subscribe(self, subscription: Subscription) -> None:
-        if subscription.leaves_out_store:
+        for own in subscription.left_out:
             self._log.info(
-                "store_topic_left_out",
-                topic=subscription.store_topic,
+                "own_topic_left_out",
+                topic=own,
                 topics=",".join(subscription.topics),
-                note="it holds the daemon's own state and is not read as input",
+                note="the daemon writes it, so it is not read as input",
             )
         pattern = subscription.pattern
         names = None if pattern else list(subscription.topics)

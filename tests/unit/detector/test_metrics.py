@@ -53,6 +53,7 @@ def test_no_label_names_a_stream_a_partition_or_a_host() -> None:
     assert labels == {
         "cause",
         "outcome",
+        "place",
         "prefix",  # at most ten
         "reason",
         "receiver",

@@ -168,7 +168,7 @@ def test_the_help_of_training_needs_no_extra() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("streamwarden re", {"replay"}),
+        ("streamwarden re", {"replay", "redrive"}),
         ("streamwarden fit --al", {"--allow-worse"}),
         ("streamwarden fit --detector p", {"pca"}),
     ],

@@ -300,9 +300,9 @@ def test_a_late_point_of_one_metric_is_rejected_alone(
         {"timestamp": 120, "cpu": 1, "mem": 2},
         {"timestamp": 60, "mem": 2},
     )
-    assert [(r.offset, r.reason, r.key) for r in house.recorder.rejects] == [
-        (2, RejectReason.DUPLICATE, b"host/cpu"),
-        (3, RejectReason.LATE, b"host/mem"),
+    assert [(r.offset, r.reason, r.stream) for r in house.recorder.rejects] == [
+        (2, RejectReason.DUPLICATE, "host/cpu"),
+        (3, RejectReason.LATE, "host/mem"),
     ]
     assert house.value("detector_scored_total") == 4
     assert house.last("host/mem") == 120

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from detector.alerting.policy import AlertTuning
-from detector.dead_letters import DeadLetterFile
+from detector.dead_letters.file import DeadLetterFile
 from detector.history.incident_log import IncidentLog
 from detector.notify.labels import Labelling
 from detector.notify.payload import OutgoingPost, alert_body, body

@@ -65,7 +65,7 @@ def test_a_late_record_is_rejected(
     assert stage.value("detector_records_total") == 4
     assert stage.value("detector_scored_total") == 3
     (rejected,) = stage.recorder.rejects
-    assert (rejected.offset, rejected.key) == (1, b"a")
+    assert (rejected.offset, rejected.stream) == (1, "a")
     assert "60" in rejected.detail or "59" in rejected.detail
 
 

@@ -2,13 +2,14 @@
 
 It is one NDJSON file, rotated once at its size limit, so it can't fill the disk. A
 record's first bytes are kept in base64. Topic, partition and offset say where Kafka has
-the whole record.
+the whole record. What is written survives the process at once, and the machine from
+the next checkpoint on.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,16 @@ from typing import Any
 import msgspec
 import structlog
 
+from detector.dead_letters.letter import letter_of, to_line
 from detector.errors import ConfigError
 from detector.events import Alert, RejectedRecord
+from detector.metrics import Metrics
 from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body
 from detector.pipeline.observer import NullObserver
 
-KEPT = 4096  # bytes of a record's key and of its value
-_LONGEST_DETAIL = 500  # characters
+FILE_NAME = "dead-letters.ndjson"
+_PLACE = "file"  # in metrics
 
 
 class DeadLetterFile(NullObserver):
@@ -32,12 +35,20 @@ class DeadLetterFile(NullObserver):
     Raises ConfigError if it can't be opened; a disk that fails later stops nothing.
     """
 
-    def __init__(self, path: Path, max_bytes: int, labelling: Labelling) -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int,
+        labelling: Labelling,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._metrics = metrics or Metrics()
         self._labelling = labelling
         self._path = path
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._failed = False
+        self._synced = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
@@ -53,22 +64,28 @@ class DeadLetterFile(NullObserver):
         return str(self._path)
 
     def rejected(self, record: RejectedRecord) -> None:
-        self._write(
-            {
-                "kind": "record",
-                "reason": record.reason.value,
-                "detail": record.detail[:_LONGEST_DETAIL],
-                "topic": record.partition.topic,
-                "partition": record.partition.number,
-                "offset": record.offset,
-                "key": _base64(record.key),
-                "value": _base64(record.value),
-            }
-        )
+        self._write(to_line(letter_of(record)))
 
     def notification(self, alert: Alert, cause: str) -> None:
         body = alert_body(alert, self._labelling)
         self._write({"kind": "notification", "reason": cause, "alert": body})
+
+    def sync(self) -> None:
+        """What was written survives a crash of the machine once this returns.
+
+        A disk that fails is logged, and stops nothing.
+        """
+        with self._lock:
+            if self._synced:
+                return
+            self._synced = True
+            descriptor = os.dup(self._file.fileno())
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            self._log.error("dead_letters_not_synced", cause=str(error))
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         with self._lock:
@@ -83,10 +100,16 @@ class DeadLetterFile(NullObserver):
                 self._file.write(line)
                 self._file.flush()
                 self._failed = False
+                self._synced = False
+                self._count("written")
             except OSError as error:
                 if not self._failed:
                     self._log.error("dead_letter_not_written", cause=str(error))
                 self._failed = True
+                self._count("failed")
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.dead_letters.labels(_PLACE, outcome).inc()
 
     def _rotate(self) -> None:
         """If anything fails here, a file stays open."""
@@ -96,7 +119,3 @@ class DeadLetterFile(NullObserver):
         full = self._file
         self._file = self._path.open("ab")
         full.close()
-
-
-def _base64(data: bytes | None) -> str | None:
-    return None if data is None else base64.b64encode(data[:KEPT]).decode()
