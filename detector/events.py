@@ -41,6 +41,15 @@ class MetricKind(enum.IntEnum):
     DELTA = 3  # what came since the last report, or since the point's own start
 
 
+class CounterEvent(enum.StrEnum):
+    """What happened to a counter: metric label."""
+
+    FIRST = "first"  # a first value, which gives no rate
+    RESET = "reset"  # it began again
+    RECOGNISED = "recognised"  # its past showed that it is one: scored anew, as a rate
+    UNDONE = "undone"  # it falls as a gauge does: scored anew, as a value
+
+
 class TimestampType(enum.IntEnum):
     """Who set the timestamp of a Kafka record; the numbers are the protocol's."""
 
@@ -291,6 +300,7 @@ class FeatureDeviation:
     Attributes:
         observed, expected: in the metric's own unit.
         contribution: its share of the error, 0 to 1.
+        is_rate: both are rates per second: the metric is a counter, or a delta.
     """
 
     name: str
@@ -299,6 +309,7 @@ class FeatureDeviation:
     expected: float
     contribution: float
     kind: AnomalyKind = AnomalyKind.VALUE
+    is_rate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

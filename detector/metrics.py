@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from detector.errors import MissingReason, RejectReason, ResetCause
-from detector.events import SHARES, Reason, Severity
+from detector.events import SHARES, CounterEvent, Reason, Severity
 from detector.names import NO_PREFIX
 
 #: In place of a label's values: the names of the receivers that are configured.
@@ -113,6 +113,12 @@ class Metrics:
         "Values that can't be used and count as missing, by reason. The other values of"
         " their records are scored.",
         reason=tuple(MissingReason),
+    )
+    counter_events = _counter(
+        "detector_counter_events",
+        "What happened to counters, which are scored as a rate per second. First values"
+        " and most resets give no rate.",
+        event=tuple(CounterEvent),
     )
     tombstones = _counter(
         "detector_tombstones",

@@ -131,7 +131,8 @@ def _deviation_in_words(deviation: FeatureDeviation) -> str:
 def number(deviation: FeatureDeviation, value: float) -> str:
     """A value of this metric with its unit, so precise that the deviation shows."""
     text = f"{value:.{digits(deviation)}g}"
-    return f"{text} {deviation.unit}" if deviation.unit else text
+    unit = deviation.unit
+    return f"{text}{unit}" if unit in ("", "/s") else f"{text} {unit}"
 
 
 def digits(deviation: FeatureDeviation) -> int:

@@ -115,6 +115,8 @@ def _at_peak(alert: Alert, peak: Peak, composer: AlertComposer) -> Alert:
     threshold = composer.threshold(peak.score, peak.threshold, alert.severity)
     rarity = composer.rarity(alert.stream, peak.score, peak.row)
     kind = alert.deviations[0].kind if alert.deviations else AnomalyKind.VALUE
+    rates = {d.name for d in alert.deviations if d.is_rate}
+    is_rate = [name in rates for name in composer.feature_names(alert.stream)]
     return replace(
         alert,
         at=peak.at,
@@ -123,7 +125,12 @@ def _at_peak(alert: Alert, peak: Peak, composer: AlertComposer) -> Alert:
         per_week=rarity.per_week,
         rate_bound=rarity.bound,
         deviations=composer.deviations(
-            alert.stream, peak.observed, peak.expected, peak.contribution, kind
+            alert.stream,
+            peak.observed,
+            peak.expected,
+            peak.contribution,
+            kind,
+            np.array(is_rate),
         ),
     )
 

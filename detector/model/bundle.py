@@ -44,10 +44,17 @@ _COPY = "copy the bundle again"
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """A metric: its name in records, and its unit ("" if it has none)."""
+    """A metric.
+
+    Attributes:
+        name: in records.
+        unit: of what records hold; "" if it has none.
+        counter: records hold totals that rise, and the network scores their rate.
+    """
 
     name: str
     unit: str = ""
+    counter: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True):

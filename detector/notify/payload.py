@@ -48,6 +48,8 @@ ANNOTATIONS = {
     "expected": "what the network expected in their place",
     "contributions": "each metric's share of the error",
     "anomaly_kind": "what is anomalous about the first of these metrics, see below",
+    "rates": "metrics above that are counters: their values are rates per second; only "
+    "if there are any",
     "at": "event time of the point that this notification is about",
     "duration": "how long the incident lasted; only once it is resolved",
     "repeats": "how often it has come, if it came back soon: `3 times since …`",
@@ -156,6 +158,9 @@ def annotations_of(alert: Alert) -> dict[str, str]:
         "anomaly_kind": top[0].kind.value if top else "",
         "at": rfc3339(alert.at),
     }
+    rates = [d.name for d in top if d.is_rate]
+    if rates:
+        annotations["rates"] = " ".join(rates)
     if alert.ends_at is not None:
         annotations["duration"] = duration(alert.ends_at - alert.starts_at)
     if alert.repeats > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from detector.alerting.decide import base_offset
 from detector.alerting.policy import AlertPolicy
@@ -81,6 +82,10 @@ class AlertComposer:
         """Name and unit of a stream's feature."""
         return self._bundle.features_of(stream)[index]
 
+    def feature_names(self, stream: str) -> list[str]:
+        """Names of a stream's features [F]."""
+        return [feature.name for feature in self._bundle.features_of(stream)]
+
     def rarity(self, stream: str, score: float, row: np.void) -> Rarity:
         """How often a stream with this decision row reaches this score.
 
@@ -125,6 +130,7 @@ class AlertComposer:
             batch.step.expected[i],
             batch.step.contribution[i],
             batch.kinds.get(i, AnomalyKind.VALUE),
+            None if batch.is_rate is None else batch.is_rate[i],
         )
 
     def deviations(
@@ -134,20 +140,25 @@ class AlertComposer:
         expected: F32,
         contribution: F32,
         kind: AnomalyKind = AnomalyKind.VALUE,
+        is_rate: npt.NDArray[np.bool_] | None = None,
     ) -> tuple[FeatureDeviation, ...]:
         """The features, [F] each, that contributed most, largest first, without missing
-        ones. ``kind`` is that of the first.
+        ones. ``kind`` is that of the first. ``is_rate`` are those that are rates per
+        second; None: none is.
         """
         features = self._bundle.features_of(stream)
+        if is_rate is None:
+            is_rate = np.zeros(len(features), np.bool_)
         top = np.argsort(-contribution, kind="stable")[:TOP_FEATURES].tolist()
         return tuple(
             FeatureDeviation(
                 name=features[j].name,
-                unit=features[j].unit,
+                unit=f"{features[j].unit}/s" if is_rate[j] else features[j].unit,
                 observed=float(observed[j]),
                 expected=float(expected[j]),
                 contribution=float(contribution[j]),
                 kind=kind if j == top[0] else AnomalyKind.VALUE,
+                is_rate=bool(is_rate[j]),
             )
             for j in top
             if not np.isnan(observed[j])

@@ -11,6 +11,7 @@ import numpy as np
 
 from detector.alerting.policy import AlertTuning, alert_policy
 from detector.alerting.thresholds import penalty_for_short_history
+from detector.events import MetricKind
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.model.engine import Engine
@@ -18,10 +19,16 @@ from detector.model.local_time import UTC, Zones
 from detector.notify.outbox import Outbox
 from detector.pipeline.alerts import AlertComposer
 from detector.pipeline.causes import CauseClassifier
+from detector.pipeline.counter_stage import CounterStage
 from detector.pipeline.observer import NullObserver, Observer
 from detector.pipeline.page_copies import PageCopier
 from detector.pipeline.pipeline import Pipeline
 from detector.pipeline.scoring import BatchScorer
+from detector.state.counter_defaults import (
+    CounterDefaults,
+    known_metrics,
+    single_metrics,
+)
 from detector.state.initial_state import InitialStates
 from detector.state.limits import TableLimits
 from detector.state.table import StreamTable
@@ -55,10 +62,23 @@ def build_pipeline(
     alerts = alert_composer(bundle, tuning)
     policy = alerts.policy
     states = initial_states(bundle, policy.initial_penalty)
-    table = StreamTable(states, limits or TableLimits(), zones.zone_of)
+    table = StreamTable(
+        states,
+        limits or TableLimits(),
+        zones.zone_of,
+        counter_defaults(bundle),
+    )
     causes = CauseClassifier(probe_engine, policy.score_scale)
     tick_interval = bundle.manifest.tick_interval
-    scorer = BatchScorer(table, engine, policy, zones, tick_interval, causes)
+    scorer = BatchScorer(
+        table,
+        engine,
+        policy,
+        zones,
+        tick_interval,
+        causes,
+        CounterStage(table, metrics),
+    )
     return Pipeline(
         table=table,
         scorer=scorer,
@@ -77,6 +97,21 @@ def alert_composer(bundle: Bundle, tuning: AlertTuning) -> AlertComposer:
         tuning, manifest.tail, manifest.tick_interval, manifest.warm_up
     )
     return AlertComposer(bundle, policy)
+
+
+def counter_defaults(bundle: Bundle) -> CounterDefaults:
+    """What is known of the metrics of new streams.
+
+    A network was fitted to values or to rates, and scores what it was fitted to.
+    """
+    manifest = bundle.manifest
+    if manifest.each_metric:
+        return single_metrics()
+    kinds = [
+        MetricKind.COUNTER if feature.counter else MetricKind.GAUGE
+        for feature in manifest.features
+    ]
+    return known_metrics(np.array(kinds, np.uint8))
 
 
 def initial_states(bundle: Bundle, initial_penalty: float) -> InitialStates:

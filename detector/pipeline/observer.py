@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from detector.alerting.decide import Decisions
 from detector.errors import MissingReason
 from detector.events import F32, F64, I64, Alert, AnomalyKind, Partition, RejectedRecord
@@ -35,6 +38,7 @@ class ScoredBatch:
         kinds: by index, the kind of anomaly of the points that begin an incident; VALUE
             if it is absent.
         restarted: how many streams start again because their score is not a number.
+        is_rate: bool [B, F], values of ``x`` that are rates per second; None: none is.
     """
 
     partition: Partition
@@ -49,6 +53,7 @@ class ScoredBatch:
     transitions: I64
     kinds: Mapping[int, AnomalyKind]
     restarted: int
+    is_rate: npt.NDArray[np.bool_] | None = None
 
 
 class Observer(Protocol):

@@ -177,17 +177,26 @@ class Pipeline:
             times = times[on_time]
             last = last[on_time]
         self.table.newcomers.admit(batch.partition, rows)
-        for start in range(0, len(records), BATCH):
-            part = slice(start, start + BATCH)
-            points = Points(
-                partition=batch.partition,
-                offsets=batch.offsets[records[part]],
-                slots=rows[part],
-                times=times[part],
-                last=last[part],
-                x=batch.values.take(records[part], axis=0).astype(np.float32),
-            )
-            self._publish(self._scorer.score(points))
+        if batch.labels is not None:
+            labels = [batch.labels[i] for i in records.tolist()]
+            self.table.set_labels(rows, labels)
+        values = self._scorer.counters.convert(batch, records, rows, times - last)
+        points = Points(
+            partition=batch.partition,
+            offsets=batch.offsets[records],
+            slots=rows,
+            times=times,
+            last=last,
+            x=values.x,
+            is_rate=values.is_rate,
+            is_changed=values.is_changed,
+        )
+        if values.is_scored is not None and not values.is_scored.all():
+            self._scorer.pass_over(points.at(~values.is_scored))
+            points = points.at(values.is_scored)
+        for start in range(0, len(points.slots), BATCH):
+            batch_of_graph = points.at(slice(start, start + BATCH))
+            self._publish(self._scorer.score(batch_of_graph))
 
     # -- what comes of it --------------------------------------------------------------
 

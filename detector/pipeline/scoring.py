@@ -15,6 +15,7 @@ from detector.alerting.decide import Decisions, decide
 from detector.alerting.deviations import are_negligible
 from detector.alerting.policy import AlertPolicy
 from detector.alerting.resolution import Values, follow_values, record_and_judge
+from detector.alerting.unfinished import end_unfinished
 from detector.events import (
     F32,
     F64,
@@ -22,13 +23,15 @@ from detector.events import (
     TRANSITIONS,
     AnomalyKind,
     Partition,
+    Phase,
     Reason,
 )
 from detector.model.engine import Engine, StepOutput, clock_input
 from detector.model.local_time import Zones
 from detector.pipeline.causes import CauseClassifier, StepInput
+from detector.pipeline.counter_stage import CounterStage
 from detector.pipeline.observer import ScoredBatch
-from detector.state.decisions import DecisionState
+from detector.state.decisions import DecisionState, fresh_decisions
 from detector.state.row_memory import PAGE_BITS
 from detector.state.table import StreamTable
 
@@ -41,7 +44,7 @@ _IS_BEGINNING = np.isin(np.arange(len(Reason)), (Reason.FIRED, Reason.RETURNED))
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """One point of each of B streams, B <= :data:`BATCH`.
+    """One point of each of B streams; :data:`BATCH` of them are scored at once.
 
     Attributes:
         offsets: int64 [B], of the records that they came from.
@@ -49,6 +52,9 @@ class Points:
         times: float64 [B], event times in epoch seconds.
         last: float64 [B], time of each stream's previous point; -inf if it had none.
         x: float32 [B, F], observed values, NaN where missing.
+        is_rate: bool [B, F], those that are rates per second; None: none is.
+        is_changed: bool [B], the stream is scored in other units from here on; None:
+            none is.
     """
 
     partition: Partition
@@ -57,6 +63,21 @@ class Points:
     times: F64
     last: F64
     x: F32
+    is_rate: npt.NDArray[np.bool_] | None = None
+    is_changed: npt.NDArray[np.bool_] | None = None
+
+    def at(self, chosen: npt.NDArray[np.bool_] | slice) -> Points:
+        """Some of them."""
+        return Points(
+            partition=self.partition,
+            offsets=self.offsets[chosen],
+            slots=self.slots[chosen],
+            times=self.times[chosen],
+            last=self.last[chosen],
+            x=self.x[chosen],
+            is_rate=None if self.is_rate is None else self.is_rate[chosen],
+            is_changed=None if self.is_changed is None else self.is_changed[chosen],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +115,7 @@ class BatchScorer:
     """Steps streams of a table. One thread at a time.
 
     ``zones`` are those whose local time the streams follow; ``tick_interval``, in
-    seconds, is the bundle's.
+    seconds, is the bundle's. ``counters`` turns what records hold into what is scored.
     """
 
     def __init__(
@@ -105,6 +126,7 @@ class BatchScorer:
         zones: Zones,
         tick_interval: float,
         causes: CauseClassifier,
+        counters: CounterStage,
     ) -> None:
         self._table = table
         self._engine = engine
@@ -112,11 +134,13 @@ class BatchScorer:
         self._zones = zones
         self._tick_interval = tick_interval
         self._causes = causes
+        self.counters = counters
         self._gathered: F32 = np.empty((BATCH, table.states.shape[1]), np.float32)
 
     def score(self, points: Points) -> ScoredBatch:
         """Apply these points to their streams."""
         since = self._seconds_since(points)
+        changed = self._begin_anew(points)
         given = self._gather(points, since)
         step = self._engine.step(given.x, given.clock, given.states)
         broken = ~np.isfinite(step.score)
@@ -124,6 +148,8 @@ class BatchScorer:
         before = self._table.decisions.take(points.slots)
         scored = _Scored(before, points.times, since, scores)
         decisions = scored.decide(self._policy)
+        if len(changed):
+            end_unfinished(decisions, before, points.times, changed)
         transitions, kinds = self._judge(given, step, scored, decisions)
         self._scatter(points, step, decisions, broken)
         return ScoredBatch(
@@ -139,10 +165,39 @@ class BatchScorer:
             transitions=transitions,
             kinds=kinds,
             restarted=int(broken.sum()),
+            is_rate=points.is_rate,
         )
 
+    def _begin_anew(self, points: Points) -> I64:
+        """Forget what streams were in other units; gives their points.
+
+        What is known of an open incident stays until its end is told.
+        """
+        if points.is_changed is None:
+            return np.empty(0, np.int64)
+        changed = np.flatnonzero(points.is_changed)
+        if len(changed):
+            table = self._table
+            slots = points.slots[changed]
+            table.restart(slots)
+            closed = slots[table.decisions["phase"][slots] != Phase.FIRING]
+            table.store_decisions(closed, fresh_decisions(len(closed)))
+        return changed
+
+    def pass_over(self, points: Points) -> None:
+        """Streams have points that leave nothing to score."""
+        self._seconds_since(points)
+        table = self._table
+        slots = points.slots
+        table.times[slots] = points.times
+        table.touched[slots] = table.now
+        table.page_dirty[slots >> PAGE_BITS] = True
+
     def _seconds_since(self, points: Points) -> F64:
-        """Since each stream's previous point; the tick interval at its first."""
+        """Since each stream's previous point; the tick interval at its first.
+
+        Streams with their first point begin here.
+        """
         since = points.times - points.last
         begun = np.isfinite(points.last)
         if not begun.all():

@@ -220,4 +220,5 @@ def _chosen(rows: PageRows, best: dict[str, _Place]) -> PageRows:
         decisions=rows.decisions[chosen],
         times=rows.times[chosen],
         labels=tuple(rows.labels[i] for i in chosen.tolist()) if rows.labels else (),
+        counters=rows.counters[chosen] if rows.counters.size else rows.counters,
     )

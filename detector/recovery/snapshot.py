@@ -19,6 +19,7 @@ import numpy as np
 
 from detector.errors import ResetCause
 from detector.events import Alert, OpenIncident, Partition, PendingNotification
+from detector.state.counters import COUNTER, CounterRows, no_counters
 from detector.state.decisions import DECISION
 from detector.state.page_rows import NO_LABELS, PageRows
 
@@ -50,6 +51,7 @@ class Page(msgspec.Struct, frozen=True):
         alerts: notifications of these streams that are still to be delivered.
         open: their open incidents that receivers hear of again.
         labels: of the n streams; empty if none of them has any.
+        counters: COUNTER [n, F], of their metrics; empty if none is kept.
     """
 
     schema: int
@@ -65,6 +67,7 @@ class Page(msgspec.Struct, frozen=True):
     alerts: tuple[PendingNotification, ...]
     open: tuple[OpenIncident, ...]
     labels: tuple[Mapping[str, str], ...] = ()
+    counters: bytes = b""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -183,6 +186,7 @@ def to_page(
         alerts=tuple(alerts),
         open=tuple(opened),
         labels=rows.labels if any(rows.labels) else (),
+        counters=rows.counters.tobytes(),
     )
 
 
@@ -198,4 +202,11 @@ def to_rows(page: Page) -> PageRows:
         decisions=np.frombuffer(page.decisions, DECISION),
         times=np.frombuffer(page.times, np.float64),
         labels=page.labels or (NO_LABELS,) * count,
+        counters=_counters(page.counters, count),
     )
+
+
+def _counters(stored: bytes, count: int) -> CounterRows:
+    if not stored:
+        return no_counters(count)
+    return np.frombuffer(stored, COUNTER).reshape(count, -1)

@@ -106,7 +106,7 @@ def explain(
     if finder.found is None:
         return (
             f"{stream} at {rfc3339(last.time)}: it was not scored:"
-            " late, repeated, or without a value."
+            " late, repeated, without a value, or a counter's first value or reset."
         )
     point = _point(stream, last, *finder.found, pipeline.alerts)
     return _note(request, point) + explained(point, pipeline.alerts.policy)
@@ -183,6 +183,9 @@ def explained(point: Point, policy: AlertPolicy) -> str:
         for d in point.deviations
         if d.contribution >= _SHOWN_SHARE
     )
+    rates = [d.name for d in point.deviations if d.is_rate]
+    if rates:
+        observed += f"; rates per second, of {_counters(rates)}"
     fires = point.row["phase"] == Phase.FIRING
     verdict = "It fires" if fires else "It does not fire"
     return "\n".join(
@@ -196,12 +199,20 @@ def explained(point: Point, policy: AlertPolicy) -> str:
     )
 
 
+def _counters(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"the counter {names[0]}"
+    return f"the counters {listed(names, _NAMED)}"
+
+
 def _unchanged(point: Point) -> str:
     """A fact, whether or not it is anomalous."""
     shortest = _UNCHANGED * float(point.row["tick"])
     if not point.deviations or not point.unchanged_for >= shortest > 0:
         return ""
     name = point.deviations[0].name
+    if point.deviations[0].is_rate:
+        return f"; {name} has not counted anything for {duration(point.unchanged_for)}"
     return f"; {name} has had this value for {duration(point.unchanged_for)}"
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from detector.events import F32, F64
+from detector.events import F32, F64, Labels
+from detector.state.counters import CounterRows, no_counters
 from detector.state.decisions import DECISION, DecisionState
 
-#: What a record says about a stream beside its name: text by name, for alerts.
-Labels = Mapping[str, str]
 NO_LABELS: Labels = {}
 
 
@@ -27,6 +25,7 @@ class PageRows:
         decisions: DECISION [n].
         times: float64 [n], event time of the last point; -inf: none yet.
         labels: of the n streams; empty: none has any.
+        counters: COUNTER [n, F], of their metrics; [n, 0] if none is kept.
     """
 
     number: int
@@ -36,6 +35,7 @@ class PageRows:
     decisions: DecisionState
     times: F64
     labels: tuple[Labels, ...] = ()
+    counters: CounterRows = field(default_factory=no_counters)
 
     @property
     def latest(self) -> float:

@@ -7,14 +7,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from detector.events import F32, F64, I64, Phase
+from detector.events import F32, F64, I64, Labels, Phase
+from detector.state.counter_column import CounterColumn
+from detector.state.counter_defaults import NO_COUNTERS, CounterDefaults
 from detector.state.decisions import (
     DECISION,
     DecisionState,
     fresh_decisions,
     opaque,
 )
-from detector.state.page_rows import NO_LABELS, Labels, PageRows
+from detector.state.page_rows import NO_LABELS, PageRows
 
 PAGE_BITS = 8
 PAGE = 1 << PAGE_BITS  # rows
@@ -38,11 +40,17 @@ class RowMemory:
         touched: float64 [rows], monotonic seconds at which a point was last applied.
         zones: int16 [rows], numbers of the streams' time zones.
         labels: of each row's stream.
+        counters: of each row's metrics.
         page_applied: int64 [pages], the records before it are applied to all rows.
         page_dirty: bool [pages], the page has changed since it was last copied.
     """
 
-    def __init__(self, state_size: int, max_rows: int) -> None:
+    def __init__(
+        self,
+        state_size: int,
+        max_rows: int,
+        new_counters: CounterDefaults = NO_COUNTERS,
+    ) -> None:
         self._max_pages = -(-max_rows // PAGE)
         self._free: list[int] = []
         self.names: list[str] = []
@@ -52,6 +60,7 @@ class RowMemory:
         self.touched: F64 = np.empty(0)
         self.zones: npt.NDArray[np.int16] = np.empty(0, np.int16)
         self.labels: list[Labels] = []
+        self.counters = CounterColumn(new_counters)
         self.page_applied: I64 = np.empty(0, np.int64)
         self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
 
@@ -95,6 +104,7 @@ class RowMemory:
         self.times = _longer(self.times, np.full(rows, -np.inf))
         self.touched = _longer(self.touched, np.zeros(rows))
         self.zones = _longer(self.zones, np.zeros(rows, np.int16))
+        self.counters.grow(rows)
         self.page_applied = _longer(self.page_applied, np.zeros(pages, np.int64))
         self.page_dirty = _longer(self.page_dirty, np.zeros(pages, np.bool_))
         self.names.extend([""] * rows)
@@ -117,6 +127,7 @@ class RowMemory:
         self.decisions[slot] = decisions
         self.times[slot] = time
         self.labels[slot] = NO_LABELS
+        self.counters.put(slot, name)
 
     def put_row_of(self, rows: PageRows, place: int, slot: int) -> None:
         """Write the row at ``place`` of a page to ``slot``."""
@@ -129,6 +140,8 @@ class RowMemory:
         )
         if rows.labels:
             self.labels[slot] = rows.labels[place]
+        if rows.counters.size:
+            self.counters.put_stored(slot, rows.counters[place], self.names)
 
     def fill(self, page: int, rows: PageRows, now: float) -> None:
         """Copy a page of rows in; ``now`` is monotonic, in seconds."""
@@ -140,6 +153,7 @@ class RowMemory:
         self.decisions[into] = rows.decisions
         self.times[into] = rows.times
         self.touched[into] = now
+        self.counters.fill(into, rows.counters, self.names)
         self.page_applied[page] = rows.offset
 
     def move(self, source: int, target: int) -> None:
@@ -151,6 +165,7 @@ class RowMemory:
         self.touched[target] = self.touched[source]
         self.zones[target] = self.zones[source]
         self.labels[target] = self.labels[source]
+        self.counters.move(source, target)
 
     def copy(self, number: int, offset: int, slots: Slots) -> PageRows:
         """Copies of these rows, as the page ``number`` stamped with ``offset``."""
@@ -166,6 +181,7 @@ class RowMemory:
             decisions=decisions.view(DECISION),
             times=self.times[slots],
             labels=tuple(labels),
+            counters=self.counters.at(slots),
         )
 
     def copy_page(self, page: int, used: int, number: int, offset: int) -> PageRows:
@@ -181,6 +197,7 @@ class RowMemory:
             decisions=decisions.view(DECISION),
             times=self.times[rows].copy(),
             labels=tuple(self.labels[rows]),
+            counters=self.counters.rows[rows].copy(),
         )
 
     def store_decisions(self, slots: Slots, rows: DecisionState) -> None:

@@ -16,13 +16,15 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from detector.events import F32, F64, I64, Partition, Phase
+from detector.events import F32, F64, I64, Labels, Partition, Phase
 from detector.state.census import Census
+from detector.state.counter_column import CounterColumn
+from detector.state.counter_defaults import NO_COUNTERS, CounterDefaults
 from detector.state.decisions import DecisionState
 from detector.state.initial_state import InitialStates
 from detector.state.limits import TableLimits
 from detector.state.newcomers import Newcomers
-from detector.state.page_rows import Labels, PageRows
+from detector.state.page_rows import NO_LABELS, PageRows
 from detector.state.partition_pages import (
     COLD,
     CROWDED,
@@ -56,12 +58,14 @@ class StreamTable:
         initial_states: InitialStates,
         limits: TableLimits,
         zone_of: Callable[[str], int] = _utc,
+        new_counters: CounterDefaults = NO_COUNTERS,
     ) -> None:
         """``zone_of`` gives the number of a stream's time zone."""
         self._initial_states = initial_states
         self._zone_of = zone_of
         self._expire_after = limits.expire_after
-        self._rows = TableRows(len(initial_states.unknown), limits.max_streams)
+        state_size = len(initial_states.unknown)
+        self._rows = TableRows(state_size, limits.max_streams, new_counters)
         self.newcomers = Newcomers(self._rows, limits.max_newcomers)
         self.silent = SilentStreams(self._rows, limits.expire_after)
         self.now = 0.0
@@ -108,6 +112,10 @@ class StreamTable:
         return self._rows.memory.labels
 
     @property
+    def counters(self) -> CounterColumn:
+        return self._rows.memory.counters
+
+    @property
     def page_applied(self) -> I64:
         return self._rows.memory.page_applied
 
@@ -119,13 +127,14 @@ class StreamTable:
         """Write decision rows, DECISION [n], to ``slots`` [n]."""
         self._rows.memory.store_decisions(slots, rows)
 
-    def set_labels(self, slots: Slots, labels: Sequence[Labels]) -> None:
-        """The labels of streams' points, of the streams in ``slots`` [n]."""
+    def set_labels(self, slots: Slots, labels: Sequence[Labels | None]) -> None:
+        """Labels of points, of the streams in ``slots`` [n]; None: they have none."""
         held = self._rows.memory.labels
         for slot, of_point in zip(slots.tolist(), labels, strict=True):
-            of_stream = held[slot]
-            if of_point is not of_stream and of_point != of_stream:
-                held[slot] = of_point
+            now = of_point or NO_LABELS
+            before = held[slot]
+            if now is not before and now != before:
+                held[slot] = now
                 self.page_dirty[slot // PAGE] = True
 
     # -- streams -----------------------------------------------------------------------
@@ -238,7 +247,8 @@ class StreamTable:
         self.begin(slots, times)
 
     def restart(self, slots: Slots) -> None:
-        """Reset rows for which the graph returned numbers that are not finite.
+        """Reset rows: the graph returned numbers that are not finite, or the units of
+        the values change.
 
         They warm up again. An open incident stays open until the score is low, because
         its receiver waits for the end.

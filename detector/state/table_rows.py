@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detector.events import Partition
 from detector.state.census import Census
+from detector.state.counter_defaults import NO_COUNTERS, CounterDefaults
 from detector.state.partition_pages import PartitionPages
 from detector.state.row_memory import PAGE, RowMemory
 
@@ -17,8 +18,13 @@ class TableRows:
         census: how many there are of each prefix, in memory and in the store.
     """
 
-    def __init__(self, state_size: int, max_streams: int) -> None:
-        self.memory = RowMemory(state_size, max_streams)
+    def __init__(
+        self,
+        state_size: int,
+        max_streams: int,
+        new_counters: CounterDefaults = NO_COUNTERS,
+    ) -> None:
+        self.memory = RowMemory(state_size, max_streams, new_counters)
         self.owned: dict[Partition, PartitionPages] = {}
         self.streams = 0
         self.census = Census()

@@ -52,6 +52,7 @@ def test_no_label_names_a_stream_a_partition_or_a_host() -> None:
     labels = {label for metric in declared_metrics() for label in metric.labels}
     assert labels == {
         "cause",
+        "event",
         "outcome",
         "place",
         "prefix",  # at most ten

@@ -1,0 +1,161 @@
+"""Before a wave is scored: counters and deltas become rates per second.
+
+It costs a look at one flag for each point, unless a stream has a metric that is no
+gauge, or may be none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.events import F32, F64, I64, U8, CounterEvent, MetricKind, RecordBatch
+from detector.metrics import Metrics
+from detector.state.counter_steps import step_counters
+from detector.state.counters import Rates, Readings
+from detector.state.row_memory import Slots
+from detector.state.table import StreamTable
+
+_Flags = npt.NDArray[np.bool_]
+_F32_MOST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class WaveValues:
+    """What is scored of one point of each of B streams.
+
+    Attributes:
+        x: float32 [B, F], NaN where missing.
+        is_rate: bool [B, F], rates per second; None: all are values.
+        is_changed: bool [B], the stream is scored in other units from here on; None:
+            none is.
+        is_scored: bool [B], a value is left to score; None: of all.
+    """
+
+    x: F32
+    is_rate: _Flags | None = None
+    is_changed: _Flags | None = None
+    is_scored: _Flags | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The m values of n points [n, F] that are not missing.
+
+    Attributes:
+        streams: int64 [m], the point of each.
+        metrics: int64 [m], the feature of each.
+        values: float64 [m].
+    """
+
+    streams: I64
+    metrics: I64
+    values: F64
+
+    @classmethod
+    def of(cls, values: F64) -> _Cells:
+        streams, metrics = np.nonzero(~np.isnan(values))
+        return cls(streams, metrics, values[streams, metrics])
+
+    def kinds(self, column: U8 | None) -> U8:
+        """uint8 [m], of a column [n, F]; None: all are unknown."""
+        if column is None:
+            return np.zeros(len(self.values), np.uint8)
+        return column[self.streams, self.metrics]
+
+    def starts(self, column: F64 | None) -> F64:
+        """float64 [m], of a column [n, F]; None: all are unknown."""
+        if column is None:
+            return np.full(len(self.values), np.nan)
+        return column[self.streams, self.metrics]
+
+
+class CounterStage:
+    """Turns the counters among the streams of a table into rates. One thread."""
+
+    def __init__(self, table: StreamTable, metrics: Metrics) -> None:
+        self._table = table
+        self._metrics = metrics
+
+    def convert(
+        self, batch: RecordBatch, records: I64, slots: Slots, since: F64
+    ) -> WaveValues:
+        """The values of these records [B] of a batch, of the streams in ``slots``.
+
+        ``since`` [B] are the seconds since each stream's point before.
+        """
+        self._forget_expired(slots, since)
+        values = batch.values.take(records, axis=0)
+        kinds = None if batch.kinds is None else batch.kinds.take(records, axis=0)
+        chosen = self._chosen(slots, kinds)
+        if not len(chosen):
+            return WaveValues(values.astype(np.float32))
+        starts = None if batch.starts is None else batch.starts[records[chosen]]
+        cells = _Cells.of(values[chosen])
+        readings = Readings(
+            times=batch.times[records[chosen]][cells.streams],
+            values=cells.values,
+            kinds=cells.kinds(None if kinds is None else kinds[chosen]),
+            starts=cells.starts(starts),
+        )
+        rates = self._step(slots[chosen], cells, readings)
+        return self._wave(values, chosen, cells, rates, slots)
+
+    def _forget_expired(self, slots: Slots, since: F64) -> None:
+        """What expired begins like a stream that was never seen."""
+        has_expired = self._table.have_expired(since) & np.isfinite(since)
+        if has_expired.any():
+            for slot in slots[has_expired].tolist():
+                self._table.counters.put(slot, self._table.names[slot])
+
+    def _chosen(self, slots: Slots, kinds: U8 | None) -> I64:
+        """Indices of the points that may hold a counter."""
+        counters = self._table.counters
+        is_chosen = counters.is_tracked[slots]
+        if kinds is not None:
+            is_counted = (kinds >= MetricKind.COUNTER).any(axis=1)
+            if is_counted.any():
+                counters.widen(self._table.names)
+            is_chosen = is_chosen | is_counted
+        return np.flatnonzero(is_chosen)
+
+    def _step(self, slots: Slots, cells: _Cells, readings: Readings) -> Rates:
+        counters = self._table.counters
+        rows = counters.at(slots)
+        rates = step_counters(rows[cells.streams, cells.metrics], readings)
+        rows[cells.streams, cells.metrics] = rates.rows
+        counters.store(slots, rows)
+        return rates
+
+    def _wave(
+        self, values: F64, chosen: I64, cells: _Cells, rates: Rates, slots: Slots
+    ) -> WaveValues:
+        streams = chosen[cells.streams]
+        values[streams, cells.metrics] = rates.values
+        is_rate = np.zeros(values.shape, np.bool_)
+        is_rate[streams, cells.metrics] = rates.is_rate
+        steps = self._table.decisions["steps"][slots]
+        is_changed = np.zeros(len(slots), np.bool_)
+        is_changed[streams[rates.is_changed]] = True
+        is_changed &= steps > 0
+        self._count(rates, is_changed[streams])
+        with np.errstate(over="ignore"):
+            x = np.where(np.abs(values) > _F32_MOST, np.nan, values).astype(np.float32)
+        is_scored = np.asarray((~np.isnan(x)).any(axis=1))
+        return WaveValues(x, is_rate, is_changed, is_scored)
+
+    def _count(self, rates: Rates, is_changed: _Flags) -> None:
+        begun = is_changed & rates.is_changed & rates.is_rate
+        ended = is_changed & rates.is_changed & ~rates.is_rate
+        events = {
+            CounterEvent.FIRST: rates.is_first,
+            CounterEvent.RESET: rates.is_reset,
+            CounterEvent.RECOGNISED: begun,
+            CounterEvent.UNDONE: ended,
+        }
+        for event, happened in events.items():
+            count = int(np.count_nonzero(happened))
+            if count:
+                self._metrics.counter_events.labels(event.value).inc(count)
