@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import compress
 
 from detector.events import RecordBatch
 
@@ -13,12 +15,14 @@ def from_offset(polls: Sequence[RecordBatch], offset: int) -> Iterator[RecordBat
         keep = batch.offsets >= offset
         if not keep.any():
             continue
-        names = [name for name, kept in zip(batch.names, keep, strict=True) if kept]
-        yield RecordBatch(
-            batch.partition,
-            names,
-            batch.offsets[keep],
-            batch.times[keep],
-            batch.values[keep],
-            batch.next_offset,
+        labels = batch.labels
+        yield replace(
+            batch,
+            names=list(compress(batch.names, keep)),
+            offsets=batch.offsets[keep],
+            times=batch.times[keep],
+            values=batch.values[keep],
+            kinds=None if batch.kinds is None else batch.kinds[keep],
+            starts=None if batch.starts is None else batch.starts[keep],
+            labels=None if labels is None else list(compress(labels, keep)),
         )
