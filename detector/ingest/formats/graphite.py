@@ -27,7 +27,6 @@ from detector.events import MetricKind
 from detector.ingest.format import UnknownFields
 from detector.ingest.formats.grouped_rows import GroupedRows, Stream
 from detector.ingest.messages import Messages, as_bytes
-from detector.ingest.row_builder import RowBuilder
 from detector.ingest.rows import NamedValues, Rows
 
 _NOW: Final = ("-1", "N")
@@ -41,15 +40,16 @@ class GraphiteLines:
         pass  # nothing of a line is left out
 
     def rows(self, messages: Messages) -> Rows[NamedValues]:
-        built = RowBuilder()
+        rows = GroupedRows(units_a_second=1)
         for i, value in enumerate(messages.values):
             try:
                 lines = list(_lines(as_bytes(value)))
             except BadRecord as fault:
-                built.reject(i, fault)
+                rows.reject(i, fault)
                 continue
-            _add(built, i, lines)
-        return built.rows()
+            _add(rows, i, lines)
+            rows.close(i)
+        return rows.rows()
 
 
 class _Line(NamedTuple):
@@ -59,19 +59,17 @@ class _Line(NamedTuple):
     time: float  # epoch seconds, 0 if it is that of the record
 
 
-def _add(built: RowBuilder, message: int, lines: Sequence[_Line]) -> None:
+def _add(rows: GroupedRows, message: int, lines: Sequence[_Line]) -> None:
     streams: dict[str, Stream] = {}
-    rows = GroupedRows(units_a_second=1)
     for line in lines:
         if line.value is None:
-            built.miss(message, line.metric, MissingReason.TEXT)
+            rows.miss(message, line.metric, MissingReason.TEXT)
             continue
         stream = streams.get(line.series)
         if stream is None:
             stream = streams[line.series] = _stream(line.series)
-        point = stream, line.time, 0.0, line.value
-        rows.add(line.metric, MetricKind.UNKNOWN, [point])
-    rows.write(built, message)
+        rows.points.add(stream, line.time, line.value)
+        rows.name(line.metric, MetricKind.UNKNOWN)
 
 
 def _lines(value: bytes) -> Iterator[_Line]:

@@ -32,12 +32,11 @@ from detector.ingest.formats.distributions import (
     exponential_buckets,
     quantile,
 )
-from detector.ingest.formats.grouped_rows import GroupedRows, Point, Stream
+from detector.ingest.formats.grouped_rows import GroupedRows, Points, Stream
 from detector.ingest.formats.otlp_json import OtlpJson
 from detector.ingest.formats.otlp_protobuf import OtlpProtobuf
 from detector.ingest.formats.otlp_streams import Resource
 from detector.ingest.messages import Messages, as_bytes
-from detector.ingest.row_builder import RowBuilder
 from detector.ingest.rows import NamedValues, Rows
 
 _DELTA: Final = 1  # AggregationTemporality
@@ -66,8 +65,10 @@ class Encoding(Protocol):
         """Of a sum or a histogram: 1 for differences, 2 for totals, 0 unknown."""
         ...
 
-    def numbers(self, points: Sequence[Any], resource: Resource) -> Iterator[Point]:
-        """The points of a gauge or a sum."""
+    def add_numbers(
+        self, found: Points, points: Sequence[Any], resource: Resource
+    ) -> None:
+        """Add the points of a gauge or a sum."""
         ...
 
     def stream(self, point: Any, resource: Resource) -> Stream:
@@ -88,21 +89,22 @@ class OtlpMetrics:
         self._resources: dict[bytes, Resource] = {}
 
     def rows(self, messages: Messages) -> Rows[NamedValues]:
-        built = RowBuilder()
         self._forget_if_many()
+        rows = GroupedRows(_NANOSECONDS)
         for i, value in enumerate(messages.values):
             try:
-                self._read(as_bytes(value)).write(built, i)
+                self._read(as_bytes(value), rows)
             except BadRecord as fault:
-                built.reject(i, fault)
-        return built.rows()
+                rows.reject(i, fault)
+            else:
+                rows.close(i)
+        return rows.rows()
 
-    def _read(self, value: bytes) -> GroupedRows:
+    def _read(self, value: bytes, rows: GroupedRows) -> None:
         """Raises BadRecord."""
         encoding: Encoding = self._protobuf
         if value.lstrip()[:1] == b"{" and value.rstrip()[-1:] == b"}":
             encoding = self._json
-        export = GroupedRows(_NANOSECONDS)
         found = encoding.resources(value)
         if not found:
             detail = "it is not OTLP metrics: it has no resourceMetrics"
@@ -111,8 +113,7 @@ class OtlpMetrics:
             resource = self._resource(encoding, of_resource.resource)
             for scope in of_resource.scope_metrics or ():
                 for metric in scope.metrics:
-                    _add(export, encoding, metric, resource)
-        return export
+                    _add(rows, encoding, metric, resource)
 
     def _resource(self, encoding: Encoding, encoded: Any) -> Resource:
         key = bytes(encoded)
@@ -130,7 +131,7 @@ class OtlpMetrics:
 
 
 def _add(
-    export: GroupedRows, encoding: Encoding, metric: Any, resource: Resource
+    rows: GroupedRows, encoding: Encoding, metric: Any, resource: Resource
 ) -> None:
     """Add the points of a metric. Raises BadRecord."""
     name = metric.name
@@ -142,14 +143,14 @@ def _add(
         return
     form, data = found
     if form == "gauge":
-        numbers = encoding.numbers(data.data_points, resource)
-        export.add(name, MetricKind.GAUGE, numbers)
+        encoding.add_numbers(rows.points, data.data_points, resource)
+        rows.name(name, MetricKind.GAUGE)
     elif form == "sum":
         kind = _kind(encoding.temporality(data))
         if kind is MetricKind.COUNTER and not data.is_monotonic:
             kind = MetricKind.GAUGE
-        numbers = encoding.numbers(data.data_points, resource)
-        export.add(name, kind, numbers)
+        encoding.add_numbers(rows.points, data.data_points, resource)
+        rows.name(name, kind)
     else:
         is_summary = form == "summary"
         temporality = _CUMULATIVE if is_summary else encoding.temporality(data)
@@ -157,7 +158,7 @@ def _add(
             stream = encoding.stream(point, resource)
             total = point.sum if is_summary else encoding.total(point)
             distribution = _Distribution(form, _kind(temporality), point, total)
-            distribution.add_to(export, name, stream)
+            distribution.add_to(rows, name, stream)
 
 
 def _kind(temporality: int) -> MetricKind:
@@ -177,12 +178,12 @@ class _Distribution:
     point: Any
     total: float | None
 
-    def add_to(self, export: GroupedRows, name: str, stream: Stream) -> None:
+    def add_to(self, rows: GroupedRows, name: str, stream: Stream) -> None:
         time = self.point.time_unix_nano
         start = self.point.start_time_unix_nano
         for suffix, kind, value in self._numbers():
-            point = stream, time, start, value
-            export.add(f"{name}.{suffix}", kind, [point])
+            rows.points.add(stream, time, value, start)
+            rows.name(f"{name}.{suffix}", kind)
 
     def _numbers(self) -> Iterator[tuple[str, MetricKind, float]]:
         count = self.point.count

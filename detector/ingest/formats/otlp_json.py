@@ -9,14 +9,14 @@ Source: the OTLP specification, "JSON Protobuf Encoding".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
-from detector.ingest.formats.grouped_rows import Point, Stream
+from detector.ingest.formats.grouped_rows import Points, Stream
 from detector.ingest.formats.otlp_streams import Resource, text
 
 _UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -180,21 +180,17 @@ class OtlpJson:
         found = data.aggregation_temporality
         return found if isinstance(found, int) else _TEMPORALITY.get(found, 0)
 
-    def numbers(
-        self, points: Sequence[_NumberPoint], resource: Resource
-    ) -> Iterator[Point]:
+    def add_numbers(
+        self, found: Points, points: Sequence[_NumberPoint], resource: Resource
+    ) -> None:
         for point in points:
             value: float | None = point.as_double
             if value is None:
                 value = point.as_int
             if value is None or point.flags & _NO_RECORDED_VALUE:
                 value = _NAN
-            yield (
-                self.stream(point, resource),
-                point.time_unix_nano,
-                point.start_time_unix_nano,
-                value,
-            )
+            stream = self.stream(point, resource)
+            found.add(stream, point.time_unix_nano, value, point.start_time_unix_nano)
 
     def total(self, point: _CountedPoint) -> float | None:
         return point.sum

@@ -10,7 +10,8 @@ record. A point of another form is decoded whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
-from detector.ingest.formats.grouped_rows import Point, Stream
+from detector.ingest.formats.grouped_rows import Points, Stream
 from detector.ingest.formats.otlp_streams import Resource, text
 from detector.ingest.formats.protobuf_view import UNDECODABLE, view
 
@@ -43,19 +44,16 @@ _MetricsData = view(
     ),
 )
 
-# The tags of fields of NumberDataPoint: the field's number, then how it is written.
+# Time and value, or start, time and value, each after its tag. A tag is the number of
+# the field and how it is written, here as 8 bytes.
+_SHORT: Final = Struct("<BQBd")
+_LONG: Final = Struct("<BQBQBd")
 _START: Final = 2 << 3 | 1
 _TIME: Final = 3 << 3 | 1
 _DOUBLE: Final = 4 << 3 | 1
 _INT: Final = 6 << 3 | 1
-_double_point = Struct("<BQBd")  # time and value, each after its tag
-_int_point = Struct("<BQBq")
-_started_double_point = Struct("<BQBQBd")  # start, time and value
-_started_int_point = Struct("<BQBQBq")
-_SHORT: Final = _double_point.size
-_LONG: Final = _started_double_point.size
-_VALUE_AT: Final = _SHORT - 9  # the place of the value's tag
-_STARTED_VALUE_AT: Final = _LONG - 9
+_VALUES: Final = (_DOUBLE, _INT)
+_INT64: Final = Struct("<q")
 
 
 class OtlpProtobuf:
@@ -84,21 +82,35 @@ class OtlpProtobuf:
         found: int = data.aggregation_temporality
         return found
 
-    def numbers(self, points: Sequence[bytes], resource: Resource) -> Iterator[Point]:
+    def add_numbers(
+        self, found: Points, points: Sequence[bytes], resource: Resource
+    ) -> None:
         known = resource.known
         for point in points:
-            found = _leading_fields(point)
-            if found is None:
-                yield _decoded(point, resource)
+            start = 0
+            try:
+                if point[0] == _START:
+                    _, start, time_tag, time, tag, value = _LONG.unpack_from(point)
+                    end = _LONG.size
+                else:
+                    time_tag, time, tag, value = _SHORT.unpack_from(point)
+                    end = _SHORT.size
+            except (IndexError, struct.error):  # it is shorter
+                _add_decoded(found, point, resource)
                 continue
-            time, start, value, rest = found
-            stream = known.get(rest)
+            stream = None
+            if time_tag == _TIME and tag in _VALUES:
+                rest = point[end:]
+                stream = known.get(rest) or _learn(rest, resource)
             if stream is None:
-                stream = _learn(rest, resource)
-            if stream is None:
-                yield _decoded(point, resource)
-            else:
-                yield stream, time, start, value
+                _add_decoded(found, point, resource)
+                continue
+            if tag == _INT:
+                (value,) = _INT64.unpack_from(point, end - _INT64.size)
+            found.streams.append(stream)
+            found.times.append(time)
+            found.starts.append(start)
+            found.values.append(value)
 
     def total(self, point: Any) -> float | None:
         return point.sum if point.HasField("sum") else None
@@ -114,33 +126,6 @@ class OtlpProtobuf:
             found = resource.stream(_texts(attributes))
             resource.known[encoded] = found
         return found
-
-
-def _leading_fields(point: bytes) -> tuple[int, int, float, bytes] | None:
-    """Time, start, value and what follows them; None: it begins in another way."""
-    length = len(point)
-    if length < _SHORT:
-        return None
-    first = point[0]
-    if first == _TIME:
-        kind = point[_VALUE_AT]
-        if kind == _DOUBLE:
-            _, time, _, value = _double_point.unpack_from(point)
-        elif kind == _INT:
-            _, time, _, value = _int_point.unpack_from(point)
-        else:
-            return None
-        return time, 0, value, point[_SHORT:]
-    if first != _START or length < _LONG or point[9] != _TIME:
-        return None
-    kind = point[_STARTED_VALUE_AT]
-    if kind == _DOUBLE:
-        _, start, _, time, _, value = _started_double_point.unpack_from(point)
-    elif kind == _INT:
-        _, start, _, time, _, value = _started_int_point.unpack_from(point)
-    else:
-        return None
-    return time, start, value, point[_LONG:]
 
 
 def _learn(rest: bytes, resource: Resource) -> Stream | None:
@@ -159,8 +144,8 @@ def _learn(rest: bytes, resource: Resource) -> Stream | None:
     return stream
 
 
-def _decoded(encoded: bytes, resource: Resource) -> Point:
-    """A data point, decoded whole."""
+def _add_decoded(found: Points, encoded: bytes, resource: Resource) -> None:
+    """A data point of another form, decoded whole. Raises BadRecord."""
     try:
         point = NumberDataPoint.FromString(encoded)
     except UNDECODABLE as error:
@@ -170,7 +155,7 @@ def _decoded(encoded: bytes, resource: Resource) -> Point:
     if point.flags & _NO_RECORDED_VALUE:
         value = _NAN
     stream = resource.stream(_texts(point.attributes))
-    return stream, point.time_unix_nano, point.start_time_unix_nano, value
+    found.add(stream, point.time_unix_nano, value, point.start_time_unix_nano)
 
 
 def _bad(what: str, error: Exception) -> BadRecord:

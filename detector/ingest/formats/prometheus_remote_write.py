@@ -38,7 +38,6 @@ from detector.ingest.formats.protobuf_view import (
     message_class,
 )
 from detector.ingest.messages import Messages, as_bytes
-from detector.ingest.row_builder import RowBuilder
 from detector.ingest.rows import NamedValues, Rows
 
 _METRIC: Final = "__name__"
@@ -122,21 +121,22 @@ class PrometheusRemoteWrite:
         self._streams: dict[tuple[tuple[str, str], ...], Stream] = {}
 
     def rows(self, messages: Messages) -> Rows[NamedValues]:
-        built = RowBuilder()
         if len(self._series) > _MAX_KNOWN:
             self._series.clear()
             self._streams.clear()
+        rows = GroupedRows(_MILLISECONDS)
         for i, value in enumerate(messages.values):
             try:
-                self._read(as_bytes(value)).write(built, i)
+                self._read(as_bytes(value), rows)
             except BadRecord as fault:
-                built.reject(i, fault)
-        return built.rows()
+                rows.reject(i, fault)
+            else:
+                rows.close(i)
+        return rows.rows()
 
-    def _read(self, value: bytes) -> GroupedRows:
+    def _read(self, value: bytes, rows: GroupedRows) -> None:
         """Raises BadRecord."""
         request = _request(value)
-        rows = GroupedRows(_MILLISECONDS)
         types = {
             each.metric_family_name: _TYPES.get(each.type, MetricKind.UNKNOWN)
             for each in request.metadata
@@ -149,7 +149,6 @@ class PrometheusRemoteWrite:
             known = self._known(_referred(request.symbols, series.labels_refs))
             kind = _TYPES.get(series.metadata.type, MetricKind.UNKNOWN)
             _add(rows, known, kind, series, series.created_timestamp)
-        return rows
 
     def _known(self, encoded: Iterable[bytes | str]) -> _Series:
         """The series of labels: encoded ones, or names and values in turn."""
@@ -254,12 +253,13 @@ def _add(
     if kind is MetricKind.UNKNOWN and metric.endswith(_COUNTER_SUFFIXES):
         kind = MetricKind.COUNTER
     stream = series.stream
-    samples = [(stream, each.timestamp, start, each.value) for each in found.samples]
-    rows.add(metric, kind, samples)
+    for each in found.samples:
+        rows.points.add(stream, each.timestamp, each.value, start)
+    rows.name(metric, kind)
     for each in found.histograms:
         of_gauges = each.reset_hint == _GAUGE_HISTOGRAM
         counted = MetricKind.GAUGE if of_gauges else MetricKind.COUNTER
         count = each.count_int or each.count_float
-        time = each.timestamp
-        rows.add(f"{metric}_count", counted, [(stream, time, start, count)])
-        rows.add(f"{metric}_sum", counted, [(stream, time, start, each.sum)])
+        for suffix, value in (("count", count), ("sum", each.sum)):
+            rows.points.add(stream, each.timestamp, value, start)
+            rows.name(f"{metric}_{suffix}", counted)

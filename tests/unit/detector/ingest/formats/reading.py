@@ -9,16 +9,16 @@ from detector.errors import MissingReason, RejectReason
 from detector.events import MetricKind
 from detector.ingest.format import UnknownFields
 from detector.ingest.formats.registry import FORMATS
+from detector.ingest.keying import stream_names
 from detector.ingest.messages import Messages
 from detector.ingest.rows import NamedValues, Rows
 from tests.fakes import raw_batch
 
 
 class Row(NamedTuple):
-    """A row; without kinds and starts where none is known."""
+    """A row: its stream with all tags, its time and its numbers."""
 
-    stream: str | None
-    tags: Mapping[str, str]
+    stream: str | bytes | None
     time: float | str | None
     numbers: Mapping[str, float]
 
@@ -38,21 +38,22 @@ def read(format_: str, *values: bytes) -> list[Row]:
 
 
 def list_rows(rows: Rows[NamedValues]) -> list[Row]:
-    tags = rows.tags or [{}] * len(rows.names)
+    streams = stream_names(raw_batch([b""]), rows)
     found = []
     first = 0
     for i, names in enumerate(rows.numbers.names):
         values = rows.numbers.values[first : first + len(names)].tolist()
         first += len(names)
         numbers = dict(zip(names, values, strict=True))
-        found.append(Row(rows.names[i], dict(tags[i] or {}), rows.stamps[i], numbers))
+        found.append(Row(streams[i], rows.stamps[i], numbers))
     return found
 
 
 def kinds_of(rows: Rows[NamedValues]) -> dict[str, MetricKind]:
     """The kind of each metric; of the last row that has it."""
     names = [name for of_row in rows.numbers.names for name in of_row]
-    assert rows.numbers.kinds is not None
+    if rows.numbers.kinds is None:
+        return dict.fromkeys(names, MetricKind.UNKNOWN)
     kinds = map(MetricKind, rows.numbers.kinds.tolist())
     return dict(zip(names, kinds, strict=True))
 

@@ -40,7 +40,7 @@ def value_list(**changes: Any) -> bytes:
 
 def test_a_value_list_is_a_row_of_its_identifier() -> None:
     assert read("collectd", value_list()) == [
-        Row("web-1/interface-eth0/if_octets", {}, T, {"rx": 0.12, "tx": 3.4})
+        Row("web-1/interface-eth0/if_octets", T, {"rx": 0.12, "tx": 3.4})
     ]
 
 
@@ -85,18 +85,18 @@ def test_several_value_lists_are_a_row_each() -> None:
 def test_putval_names_the_data_sources_of_known_types() -> None:
     line = b"PUTVAL web-1/interface-eth0/if_octets interval=10.000 1700000000.123:1:2"
     assert read("collectd", line) == [
-        Row("web-1/interface-eth0/if_octets", {}, T, {"rx": 1.0, "tx": 2.0})
+        Row("web-1/interface-eth0/if_octets", T, {"rx": 1.0, "tx": 2.0})
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "row"),
     [
-        (b"PUTVAL a/b/gauge N:1", Row("a/b/gauge", {}, None, {"value": 1.0})),
-        (b'PUTVAL "a b/c-d e/f" 9:1', Row("a b/c-d e/f", {}, 9.0, {"value": 1.0})),
+        (b"PUTVAL a/b/gauge N:1", Row("a/b/gauge", None, {"value": 1.0})),
+        (b'PUTVAL "a b/c-d e/f" 9:1', Row("a b/c-d e/f", 9.0, {"value": 1.0})),
         (
             b"PUTVAL a/b/own 9:1:2",
-            Row("a/b/own", {}, 9.0, {"value0": 1.0, "value1": 2.0}),
+            Row("a/b/own", 9.0, {"value0": 1.0, "value1": 2.0}),
         ),
     ],
 )

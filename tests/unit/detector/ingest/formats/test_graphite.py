@@ -19,25 +19,25 @@ T = 1_700_000_000
 def test_the_last_part_of_a_path_is_the_metric() -> None:
     lines = b"servers.web-1.load.01 0.53 1700000000\nservers.web-1.load.05 1 1700000000"
     assert read("graphite", lines) == [
-        Row("servers.web-1.load", {}, T, {"01": 0.53, "05": 1.0})
+        Row("servers.web-1.load", T, {"01": 0.53, "05": 1.0})
     ]
 
 
 def test_tags_tell_streams_apart_and_are_labels() -> None:
     line = b"disk.used;host=web-1;device=sda 4e9 1700000000\n"
     tags = {"host": "web-1", "device": "sda"}
-    assert read("graphite", line) == [Row("disk", tags, T, {"used": 4e9})]
+    assert read("graphite", line) == [Row("web-1/disk{device=sda}", T, {"used": 4e9})]
     assert rows_of("graphite", line).labels == [tags]
 
 
 def test_a_path_of_one_part_is_a_metric_of_graphite() -> None:
     (row,) = read("graphite", b"up;host=a 1 1700000000")
-    assert row == Row("graphite", {"host": "a"}, T, {"up": 1.0})
+    assert row == Row("a/graphite", T, {"up": 1.0})
 
 
 @pytest.mark.parametrize("time", [b" -1", b" N", b""])
 def test_a_line_without_a_time_has_that_of_its_record(time: bytes) -> None:
-    assert read("graphite", b"a.b 1" + time) == [Row("a", {}, None, {"b": 1.0})]
+    assert read("graphite", b"a.b 1" + time) == [Row("a", None, {"b": 1.0})]
 
 
 def test_rows_are_in_the_order_of_their_times() -> None:
@@ -63,7 +63,7 @@ def test_a_value_that_is_no_number_is_missing(
     word: bytes, reason: MissingReason
 ) -> None:
     lines = b"a.b " + word + b" 1700000000\na.c 1 1700000000"
-    assert read("graphite", lines) == [Row("a", {}, T, {"c": 1.0})]
+    assert read("graphite", lines) == [Row("a", T, {"c": 1.0})]
     assert missing_of("graphite", lines) == [(0, "b", reason)]
 
 

@@ -59,8 +59,8 @@ def test_points_of_one_stream_and_time_are_one_row(encode: Any) -> None:
         host_name="web-1",
     )
     assert read("otlp", encode(request)) == [
-        Row("web-1", {}, T, {"cpu.load": 0.5, "cpu.count": 8.0}),
-        Row("web-1", {"cpu": "1"}, T, {"cpu.load": 0.25, "cpu.count": -3.0}),
+        Row("web-1", T, {"cpu.load": 0.5, "cpu.count": 8.0}),
+        Row("web-1{cpu=1}", T, {"cpu.load": 0.25, "cpu.count": -3.0}),
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_value_that_was_not_recorded_is_missing(encode: Any) -> None:
         gauge("good", point(1.0)),
         host_name="a",
     )
-    assert read("otlp", encode(request)) == [Row("a", {}, T, {"good": 1.0})]
+    assert read("otlp", encode(request)) == [Row("a", T, {"good": 1.0})]
     missing = [(0, name, MissingReason.NAN) for name in ("stale", "none", "nan")]
     assert missing_of("otlp", encode(request)) == missing
 
@@ -115,35 +115,33 @@ def test_an_infinite_value_is_passed_on_for_the_shared_checks(encode: Any) -> No
 @ENCODINGS
 def test_a_point_without_a_time_has_that_of_its_record(encode: Any) -> None:
     request = export(gauge("m", point(1.0, time_unix_nano=0)), host_name="a")
-    assert read("otlp", encode(request)) == [Row("a", {}, None, {"m": 1.0})]
+    assert read("otlp", encode(request)) == [Row("a", None, {"m": 1.0})]
 
 
 @pytest.mark.parametrize(
-    ("resource", "stream", "tags"),
+    ("resource", "stream"),
     [
-        ({"host_name": "web-1"}, "web-1", {}),
-        ({"service_name": "api", "host_name": "web-1"}, "web-1/api", {}),
+        ({"host_name": "web-1"}, "web-1"),
+        ({"service_name": "api", "host_name": "web-1"}, "web-1/api"),
         (
             {"service_name": "api", "service_instance_id": "7", "cloud_region": "eu"},
-            "api/7",
-            {"cloud.region": "eu"},
+            "api/7{cloud.region=eu}",
         ),
         (
             {"k8s_node_name": "n", "k8s_pod_name": "p", "k8s_namespace_name": "shop"},
-            "p",
-            {"k8s.node.name": "n", "k8s.namespace.name": "shop"},
+            "p{k8s.namespace.name=shop,k8s.node.name=n}",
         ),
-        ({"host_name": "a", "os_type": "linux", "service_version": "2"}, "a", {}),
-        ({"host_name": "a/b", "service_name": "c"}, "c", {"host.name": "a/b"}),
-        ({}, "otlp", {}),
+        ({"host_name": "a", "os_type": "linux", "service_version": "2"}, "a"),
+        ({"host_name": "a/b", "service_name": "c"}, "c{host.name=a/b}"),
+        ({}, "otlp"),
     ],
 )
 def test_a_stream_is_named_by_what_identifies_its_resource(
-    resource: dict[str, str], stream: str, tags: dict[str, str]
+    resource: dict[str, str], stream: str
 ) -> None:
     request = export(gauge("m", point(1.0)), **resource)
     (row,) = read("otlp", protobuf(request))
-    assert (row.stream, row.tags) == (stream, tags)
+    assert row.stream == stream
 
 
 @ENCODINGS
@@ -166,15 +164,16 @@ def test_attributes_of_every_type_have_a_text(encode: Any) -> None:
     array = attributes.gauge.data_points[0].attributes.add(key="l")
     array.value.array_value.values.add(string_value="x")
     array.value.array_value.values.add(int_value=1)
-    (row,) = read("otlp", encode(request))
-    assert row.tags == {"b": "true", "i": str(2**40), "l": '["x",1]'}
+    (labels,) = rows_of("otlp", encode(request)).labels or [None]
+    expected = {"b": "true", "i": str(2**40), "l": '["x",1]'}
+    assert labels == {"host.name": "a", **expected}
 
 
 @ENCODINGS
 def test_a_tag_that_a_resource_has_too_is_kept_beside_it(encode: Any) -> None:
     request = export(gauge("m", point(1.0, {"zone": "b"})), host_name="a", zone="c")
     (row,) = read("otlp", encode(request))
-    assert row.tags == {"zone": "b", "resource.zone": "c"}
+    assert row.stream == "a{resource.zone=c,zone=b}"
 
 
 def histogram(temporality: int, **fields: Any) -> Metric:
@@ -255,7 +254,7 @@ def test_a_summary_has_the_quantiles_of_its_producer(encode: Any) -> None:
 def test_one_resource_alone_in_json_is_read() -> None:
     request = json.loads(as_json(export(gauge("m", point(1.0)), host_name="a")))
     alone = json.dumps(request["resourceMetrics"][0]).encode()
-    assert read("otlp", alone) == [Row("a", {}, T, {"m": 1.0})]
+    assert read("otlp", alone) == [Row("a", T, {"m": 1.0})]
 
 
 def test_the_same_metric_of_two_scopes_is_two_rows() -> None:
@@ -319,12 +318,12 @@ def test_points_read_by_their_leading_fields_are_those_of_the_schema(
     for i, each in enumerate(points):  # streams of their own
         each.attributes.add(key="i").value.int_value = i
     rows = read("otlp", protobuf(export(gauge("m", *points), host_name="a")))
-    found = {row.tags["i"]: (row.time, row.numbers["m"]) for row in rows}
+    found = {row.stream: (row.time, row.numbers["m"]) for row in rows}
     expected = {}
     for i, each in enumerate(points):
         kind = each.WhichOneof("value")
         value = float(getattr(each, kind)) if kind else math.nan
         if not each.flags & 1 and not math.isnan(value):
             time = each.time_unix_nano / NS if each.time_unix_nano else None
-            expected[str(i)] = time, value
+            expected[f"a{{i={i}}}"] = time, value
     assert found == expected
