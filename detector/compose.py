@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from detector.clock import Clock
+from detector.clock import Clock, SystemClock
 from detector.errors import ConfigError
 from detector.events import Partition
 from detector.ingest.decoder import (
@@ -22,6 +22,7 @@ from detector.ingest.decoder import (
 from detector.ingest.format import FormatKind
 from detector.ingest.formats.registry import FORMATS
 from detector.ingest.framing.registry import FRAMINGS
+from detector.ingest.framing.schema_registry import SchemaRegistry
 from detector.kafka.settings import KafkaSettings
 from detector.kafka.topic_settings import TopicSettings
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
@@ -49,18 +50,20 @@ def make_decoder(
     bundle: Bundle,
     settings: Settings,
     on_unknown: Callable[[str, Partition, int], None],
+    clock: Clock | None = None,
 ) -> TopicDecoders:
     """Decodes each topic as its settings say, keyed as the bundle asks.
 
-    Raises ConfigError.
+    ``clock``: of the machine by default. Raises ConfigError.
     """
     kafka = settings.kafka
     check_formats(kafka)
+    registry = make_schema_registry(kafka, clock or SystemClock())
 
     def make(topic: str) -> Decoder[Any]:
         how = kafka.settings_of(topic)
         kind = format_kind(how, kafka)
-        framing = FRAMINGS[how.framing]()
+        framing = FRAMINGS[how.framing](registry)
         max_bytes = kafka.max_record_bytes
         if bundle.manifest.each_metric:
             return metric_decoder(kind, max_bytes, on_unknown, framing)
@@ -68,6 +71,12 @@ def make_decoder(
         return feature_decoder(kind, features, max_bytes, on_unknown, framing)
 
     return TopicDecoders(make)
+
+
+def make_schema_registry(kafka: KafkaSettings, clock: Clock) -> SchemaRegistry | None:
+    """The schema registry, if one is configured. Raises ConfigError."""
+    settings = kafka.schema_registry
+    return None if settings is None else SchemaRegistry(settings, clock)
 
 
 def check_formats(kafka: KafkaSettings) -> None:

@@ -106,7 +106,7 @@ def _assemble(
     loop = build_loop(
         bundle,
         pipeline,
-        make_decoder(bundle, settings, first_seen.unknown_field).decode,
+        make_decoder(bundle, settings, first_seen.unknown_field, clock).decode,
         worker,
         metrics,
         clock,

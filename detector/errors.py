@@ -61,6 +61,7 @@ class RejectReason(enum.StrEnum):
     EMPTY = "empty"  # a value of zero bytes
     TOO_LARGE = "too_large"  # longer than the configured maximum
     ENCODING = "encoding"  # not UTF-8
+    SCHEMA = "schema"  # the registry does not know its schema, or it does not fit
     MALFORMED = "malformed"  # not one JSON object
     TYPE = "type"  # a field of another type than the contract's
     TIMESTAMP = "timestamp"  # absent, unreadable or outside 1970 to 2100

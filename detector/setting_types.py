@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
@@ -79,3 +80,33 @@ def secret_fields(model: type[BaseModel]) -> Iterator[str]:
         listed = get_args(field.annotation) == (SecretStr, Ellipsis)
         if listed or is_plain_secret(field.annotation):
             yield name
+
+
+def with_secrets_of_files(model: type[BaseModel], given: Any) -> Any:
+    """The values of a table, with ``password_file`` read in place of ``password``.
+
+    For a validator of mode "before": what is not a table is left to pydantic. Raises
+    ValueError if a file can't be read, or if both are set.
+    """
+    if not isinstance(given, dict):
+        return given
+    values = dict(given)
+    for name in secret_fields(model):
+        file = values.pop(f"{name}_file", None)
+        if file is None:
+            continue
+        if name in values:
+            raise ValueError(f"{name} and {name}_file are both set: keep one")
+        values[name] = _read(name, file)
+    return values
+
+
+def _read(name: str, file: object) -> str:
+    """Raises ValueError."""
+    try:
+        return Path(str(file)).read_text().strip()
+    except UnicodeDecodeError:
+        cause = "it is not text"
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+    raise ValueError(f"{name}_file: {file} can't be read ({cause})")

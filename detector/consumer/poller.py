@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from detector.errors import Transient
 from detector.events import RawBatch, RecordBatch
 from detector.ports import Source
 
@@ -28,9 +29,17 @@ class Poller:
         self._records = min(max_points, FIRST_POLL)
 
     def poll(self, source: Source) -> Sequence[RecordBatch]:
-        """Raises Transient."""
+        """Raises Transient; the records that were fetched are then read again.
+
+        Decoding may fail so, because a record's schema may be elsewhere.
+        """
         fetched = source.poll(self._records, POLL_TIMEOUT)
-        polled = [self._decode(raw) for raw in fetched]
+        try:
+            polled = [self._decode(raw) for raw in fetched]
+        except Transient:
+            for raw in fetched:
+                source.seek(raw.partition, raw.offsets[0])
+            raise
         self._adapt(polled)
         return polled
 

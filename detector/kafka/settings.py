@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from detector.kafka.schema_registry_settings import SchemaRegistrySettings
 from detector.kafka.topic_settings import TopicSettings, check_topic, tables_apart
 from detector.setting_types import Listed, compiled
 
@@ -79,6 +80,9 @@ class KafkaSettings(BaseModel):
         "json",
         min_length=1,
         description="how records are written: a name from docs/formats.md",
+    )
+    schema_registry: SchemaRegistrySettings | None = Field(
+        None, description="where the schemas of framed records are"
     )
     max_poll_records: int = Field(
         8192,

@@ -42,7 +42,7 @@ class TopicSettings(BaseModel):
     )
     framing: str = Field(
         "auto",
-        description="how messages are packed into records: auto, none, lines or array",
+        description="how messages are packed into records: auto, none, lines, array or confluent",
     )
 
     skip_unreadable: bool | None = Field(

@@ -168,10 +168,11 @@ class GroupedRows:
         metrics = self._metrics
         names = [metrics[i] for i in order.tolist()]
         bounds = [*firsts.tolist(), len(order)]
+        of_rows = [names[first:end] for first, end in pairwise(bounds)]
         return NamedValues(
-            names=[names[first:end] for first, end in pairwise(bounds)],
+            names=of_rows,
             values=values[order],
-            counts=np.diff(np.array(bounds, np.int64)),
+            counts=np.array([len(each) for each in of_rows], np.int64),
             kinds=self._known_kinds(order),
             starts=self._known_starts(order),
         )

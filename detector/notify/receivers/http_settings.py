@@ -26,7 +26,7 @@ from urllib3.util import Url, parse_url
 
 from detector.errors import ConfigError
 from detector.notify.payload import RECEIVER
-from detector.setting_types import secret_fields
+from detector.setting_types import with_secrets_of_files
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, section 5.5
@@ -80,17 +80,7 @@ class HttpSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_files(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        values = dict(given)
-        for name in secret_fields(cls):
-            file = values.pop(f"{name}_file", None)
-            if file is None:
-                continue
-            if name in values:
-                raise ValueError(f"{name} and {name}_file are both set: keep one")
-            values[name] = _read(name, file)
-        return values
+        return with_secrets_of_files(cls, given)
 
     @field_validator("headers")
     @classmethod
@@ -193,14 +183,3 @@ def host_of(address: str) -> str:
     """Host and port of an address: all of it that may be shown."""
     url = parse_url(address)
     return f"{url.host}:{url.port}" if url.port else str(url.host)
-
-
-def _read(name: str, file: object) -> str:
-    """Raises ValueError."""
-    try:
-        return Path(str(file)).read_text().strip()
-    except UnicodeDecodeError:
-        cause = "it is not text"
-    except OSError as error:
-        cause = error.strerror or type(error).__name__
-    raise ValueError(f"{name}_file: {file} can't be read ({cause})")

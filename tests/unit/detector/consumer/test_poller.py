@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from detector.consumer.poller import Poller
+from detector.errors import Transient
 from detector.events import RawBatch, RecordBatch
 from detector.ingest.decoder import feature_decoder
 from detector.ingest.formats.registry import FORMATS
@@ -38,3 +41,20 @@ def test_records_with_many_points_are_polled_in_smaller_numbers(
         rig.turn(source)
     assert source.polled == [500, 1, 500, 500, 1, 500]  # of 500 points a poll
     rig.close()
+
+
+def test_records_that_can_not_be_decoded_now_are_read_again() -> None:
+    schema_is_known = [False, True]
+
+    def decode(raw: RawBatch) -> RecordBatch:
+        if schema_is_known.pop(0):
+            return five_hundred_points_each(raw)
+        raise Transient("the schema registry can't be reached")
+
+    fetched = poll()[0]
+    source = ScriptedSource([fetched], [fetched])
+    poller = Poller(decode, max_points=500)
+    with pytest.raises(Transient):
+        poller.poll(source)
+    assert source.seeks == [(P, fetched.offsets[0])]
+    assert len(poller.poll(source)) == 1
