@@ -48,7 +48,7 @@ _CAP = 12.0
 # that a month of anomalies moves a year's unit little.
 _UNIT_RATE = 30.0
 _UNITS_BEGUN = 100.0
-_UNIT_GAIN = 1e-5
+_UNIT_GAIN = 2e-6
 # Step of the followed q99, in gains. It falls at a hundredth of it.
 _STEP = 20.0
 # Units from which on a level teaches little, and how little: what lasts, and is not far
