@@ -14,6 +14,7 @@ import structlog
 from detector.clock import Clock, SystemClock
 from detector.daemon_parts import make_parts
 from detector.errors import Transient
+from detector.ingest.sources.kafka_membership import Membership
 from detector.ingest.sources.kafka_python import KafkaSource
 from detector.ports import Source
 from detector.recovery.store import Store
@@ -57,7 +58,10 @@ class Daemon:
             cleanups.add("web", parts.web.stop)
             parts.delivery.start()
             cleanups.add("delivery", self._stop_delivery)
-            source = self._connect()
+            membership = self._membership()
+            if membership is not None:
+                cleanups.add("membership", membership.close)
+            source = self._connect(membership)
             if source is not None:
                 cleanups.add("source", lambda: self._leave(source))
                 parts.loop.run(source, self._stop)
@@ -68,7 +72,15 @@ class Daemon:
         """Ask it to drain, checkpoint and end; any thread, any number of times."""
         self._stop.set()
 
-    def _connect(self) -> Source | None:
+    def _membership(self) -> Membership | None:
+        """What is known of this place's member; a static member needs none."""
+        kafka = self._settings.kafka
+        if kafka.group_instance_id is not None:
+            return None
+        directory = self._settings.recovery.dead_letter_directory
+        return Membership(directory, kafka.group_id)
+
+    def _connect(self, membership: Membership | None) -> Source | None:
         """Wait for a broker; None if the daemon is to stop first."""
         loop = self._parts.loop
         is_logged = False
@@ -81,6 +93,7 @@ class Daemon:
                     self._settings.recovery.own_topics,
                     self._parts.metrics,
                     self._clock,
+                    membership,
                 )
             except Transient as error:
                 if not is_logged:

@@ -268,6 +268,15 @@ UPDATES = (Reason.ESCALATED, Reason.RETURNED)
 TRANSITIONS = (Reason.FIRED, *UPDATES, *ENDS)
 
 
+class RecoveryPhase(enum.StrEnum):
+    """What the start of a daemon waits for, in this order."""
+
+    CONNECT = "connect"  # until a broker answers
+    JOIN = "join"  # until the group gives a partition
+    RESTORE = "restore"  # until the states of all given partitions are read
+    REREAD = "reread"  # until the records since the last checkpoint are read again
+
+
 class AnomalyKind(enum.StrEnum):
     """What is anomalous in a feature."""
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from detector.errors import MissingReason, RejectReason, ResetCause
-from detector.events import SHARES, CounterEvent, Reason, Severity
+from detector.events import SHARES, CounterEvent, Reason, RecoveryPhase, Severity
 from detector.names import NO_PREFIX
 
 #: In place of a label's values: the names of the receivers that are configured.
@@ -161,6 +161,13 @@ class Metrics:
     ready = _gauge(
         "detector_ready",
         "1 while partitions are assigned and their states are restored, as /-/ready.",
+    )
+    recovery_seconds = _gauge(
+        "detector_recovery_seconds",
+        "Seconds that each phase of this daemon's start took: until a broker answers,"
+        " until the group gives partitions, until their states are restored, and until"
+        " the records since the last checkpoint are read again.",
+        phase=[phase.value for phase in RecoveryPhase],
     )
     poll_seconds = _histogram(
         "detector_poll_processing_seconds",

@@ -11,6 +11,7 @@ waits, because such a call may need the thread that assigns partitions.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -21,6 +22,7 @@ from detector.clock import Clock
 from detector.consumer.checkpoints import Checkpoints
 from detector.consumer.partitions import Partitions
 from detector.consumer.poller import Poller
+from detector.consumer.recovery_watch import RecoveryWatch
 from detector.errors import Transient
 from detector.events import Partition, RecordBatch
 from detector.metrics import Metrics
@@ -59,6 +61,7 @@ class Loop:
         self._metrics = metrics
         self._clock = clock
         self.health = partitions.health
+        self._recovery = RecoveryWatch(metrics, clock)
         self._log = structlog.get_logger("loop")
 
     def run(self, source: Source, stop: threading.Event) -> None:
@@ -77,6 +80,7 @@ class Loop:
     def turn(self, source: Source, stop: threading.Event) -> None:
         """One poll, and a checkpoint if one is due."""
         self.health.last_turn = self._clock.monotonic()
+        self._recovery.turn(self.health, math.nan)  # there is a source
         try:
             self.partitions.start_restored(source)
             generation = self.partitions.generation
@@ -89,7 +93,8 @@ class Loop:
         self.health.held_fault = source.fault()
         if not self._process(source, polled, generation):
             stop.wait(RETRY)
-        self._report_lag(source)
+        lag = self._report_lag(source)
+        self._recovery.turn(self.health, lag)
         self.checkpoints.turn(source)
 
     def finish(self, source: Source, timeout: float) -> None:
@@ -144,12 +149,14 @@ class Loop:
             self._log.info("broker_back")
             self.health.source_fault = ""
 
-    def _report_lag(self, source: Source) -> None:
+    def _report_lag(self, source: Source) -> float:
         """The sum over partitions whose lag is known; NaN if there is none."""
         applied = dict(self._pipeline.pages.applied)
         found = [source.lag(partition, offset) for partition, offset in applied.items()]
         known = [lag for lag in found if lag is not None]
-        self._metrics.lag.set(sum(known) if known else float("nan"))
+        lag = float(sum(known)) if known else math.nan
+        self._metrics.lag.set(lag)
+        return lag
 
 
 def _first_offset(batch: RecordBatch) -> int:

@@ -99,9 +99,15 @@ class KafkaSettings(BaseModel):
         description="size of the dead-letter file before it is rotated once",
     )
     session_timeout_ms: int = Field(
-        45_000,
+        10_000,
         ge=1000,
         description="milliseconds of silence after which the group drops a member",
+    )
+    rebalance_timeout_ms: int = Field(
+        60_000,
+        ge=1000,
+        description="milliseconds that the group waits for a member's answer to a"
+        " rebalance, and that the loop may take for one turn",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = (
         Field("PLAINTEXT", description="how the brokers are reached")
@@ -170,6 +176,15 @@ class KafkaSettings(BaseModel):
         for topic in topics:
             check_topic(topic)
         return topics
+
+    @model_validator(mode="after")
+    def _timeouts(self) -> KafkaSettings:
+        if self.rebalance_timeout_ms < self.session_timeout_ms:
+            raise ValueError(
+                "rebalance_timeout_ms: it must not be below session_timeout_ms,"
+                f" which is {self.session_timeout_ms}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sasl(self) -> KafkaSettings:

@@ -26,6 +26,11 @@ from detector.clock import Clock, SystemClock
 from detector.errors import Transient
 from detector.events import Partition, RawBatch
 from detector.ingest.sources.kafka_held import NOT_OURS, HeldPartitions
+from detector.ingest.sources.kafka_membership import (
+    Membership,
+    remove_left_behind,
+    watch_member_id,
+)
 from detector.ingest.sources.kafka_positions import Positions
 from detector.ingest.sources.kafka_rebalance import RebalanceListener
 from detector.ingest.sources.kafka_records import to_commit, to_partition, to_tp
@@ -51,6 +56,7 @@ class KafkaSource:
     """Implements Source. Raises Transient if the broker can't be reached.
 
     ``own_topics`` are never read, even if the ^regex of topics matches them.
+    ``membership`` is that of this place: a killed daemon's member is removed.
     """
 
     def __init__(
@@ -60,8 +66,10 @@ class KafkaSource:
         own_topics: Sequence[str] = (),
         metrics: Metrics | None = None,
         clock: Clock | None = None,
+        membership: Membership | None = None,
     ) -> None:
         self._topics = settings.topics
+        self._membership = membership
         self._from_start = settings.auto_offset_reset == "earliest"
         self._session_timeout_ms = settings.session_timeout_ms
         self._idle_polls = 0
@@ -79,6 +87,9 @@ class KafkaSource:
         )
         self._rejoin = Rejoin(self._consumer, settings.group_instance_id is not None)
         self._listener = RebalanceListener(self._consumer, assignor, assignments)
+        if membership is not None:
+            remove_left_behind(settings, membership)
+            watch_member_id(self._consumer, membership)
         self._subscribe(Subscription(settings.topics, tuple(own_topics)))
 
     def _subscribe(self, subscription: Subscription) -> None:
@@ -181,6 +192,8 @@ class KafkaSource:
         """Leave the group within ``timeout`` seconds. Raises Transient."""
         with _faults_are_transient():
             self._consumer.close(autocommit=False, timeout_ms=int(timeout * 1000))
+        if self._membership is not None:
+            self._membership.forget()
 
     def _answered(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata], answer: object
@@ -233,6 +246,7 @@ def _connect(
             allow_auto_create_topics=False,
             partition_assignment_strategy=[assignor],
             session_timeout_ms=settings.session_timeout_ms,
+            max_poll_interval_ms=settings.rebalance_timeout_ms,
             heartbeat_interval_ms=heartbeat,
             metadata_max_age_ms=_METADATA_MS,
         )

@@ -55,6 +55,7 @@ def test_no_label_names_a_stream_a_partition_or_a_host() -> None:
         "event",
         "outcome",
         "place",
+        "phase",
         "prefix",  # at most ten
         "reason",
         "receiver",
