@@ -1,8 +1,8 @@
 """Programs of Debian packages without root, for tests against the real thing.
 
 ``apt-get download`` needs no rights, and ``dpkg-deb -x`` unpacks anywhere. The result
-is kept in ``.cache/debian`` of the working tree, which git ignores. Packages that need
-other packages at run time are out of scope: Prometheus and Alertmanager are static.
+is kept in ``.cache/debian`` of the working tree, which git ignores. Packages that a
+program needs at run time, and that are not on every machine, are unpacked beside it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,24 +31,41 @@ def find_program(package: str, name: str) -> Path:
     installed = shutil.which(name)
     if installed is not None:
         return Path(installed)
-    program = CACHE / package / "usr" / "bin" / name
-    if not program.exists():
-        _fetch(package)
+    program = unpack(package) / "usr" / "bin" / name
     if not program.exists():
         raise ProgramNotAvailable(f"the package {package} has no program {name}")
     return program
 
 
-def _fetch(package: str) -> None:
+def unpack(package: str, *others: str) -> Path:
+    """The root of a package and of others that it needs, fetched at the first call.
+
+    Programs find the libraries in it by :func:`library_path`. Raises
+    ProgramNotAvailable.
+    """
+    place = CACHE / package
+    if not place.exists():
+        _fetch(package, others)
+    return place
+
+
+def library_path(root: Path) -> str:
+    """For LD_LIBRARY_PATH: where Debian puts the libraries of this machine's kind."""
+    found = sorted(root.glob("usr/lib/*-linux-*"))
+    return ":".join(map(str, found))
+
+
+def _fetch(package: str, others: Sequence[str]) -> None:
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         raise ProgramNotAvailable(f"{package} needs {missing[0]}, which is not here")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         draft = Path(scratch)
-        _run(package, ["apt-get", "download", package], draft)
-        (archive,) = draft.glob("*.deb")
-        _run(package, ["dpkg-deb", "-x", archive.name, "root"], draft)
+        for each in (package, *others):
+            _run(each, ["apt-get", "download", each], draft)
+        for archive in draft.glob("*.deb"):
+            _run(package, ["dpkg-deb", "-x", archive.name, "root"], draft)
         _keep(draft / "root", CACHE / package)
 
 
