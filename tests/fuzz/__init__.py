@@ -1,0 +1,1 @@
+"""Mutated records for every format: see ``__main__`` and CONTRIBUTING.md."""
