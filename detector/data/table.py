@@ -50,6 +50,12 @@ class Table:
         return np.where(np.isinf(values), np.float32(np.nan), values)
 
     @property
+    def finite_raw(self) -> F64:
+        """float64 [n, F], NaN where float32 can't hold a value."""
+        is_finite = np.isfinite(as_single(self.values))
+        return np.where(is_finite, self.values, np.nan)
+
+    @property
     def wholes(self) -> tuple[str, ...]:
         """The stream in the file that each of ``streams`` comes from."""
         return self.streams if self.parted is None else self.parted

@@ -44,13 +44,13 @@ class StreamRows:
         whole: the stream of DATA that it is a metric of, if each metric is a stream;
             else its own name.
         times: float64 [n].
-        values: float32 [n, F], NaN where missing.
+        values: float64 [n, F], NaN where missing.
     """
 
     name: str
     whole: str
     times: F64
-    values: F32
+    values: F64
 
     def __len__(self) -> int:
         return len(self.times)
@@ -93,12 +93,14 @@ class Backtest:
 
     Attributes:
         scores: float32 [n], NaN for a dropped row.
+        observed: float32 [n, F], what was scored: the rates of counters.
         expected, contribution: float32 [n, F].
         thresholds: for each budget, the threshold in force, float32 [n].
         incidents: for each budget.
     """
 
     scores: F32
+    observed: F32
     expected: F32
     contribution: F32
     thresholds: tuple[F32, ...]
@@ -125,11 +127,11 @@ def rows_by_stream(
     """Every stream of DATA, in the order of its first row."""
     order = [tables[0].features.index(name) for name in features]
     times: dict[str, list[F64]] = {}
-    values: dict[str, list[F32]] = {}
+    values: dict[str, list[F64]] = {}
     wholes: dict[str, str] = {}
     for table in tables:
         wholes.update(zip(table.streams, table.wholes, strict=True))
-        finite = table.finite
+        finite = table.finite_raw
         for name, own in table.by_stream():
             times.setdefault(name, []).append(table.times[own])
             values.setdefault(name, []).append(finite[own][:, order])
@@ -179,6 +181,7 @@ class _Recorder(NullObserver):
         self.alerts: list[Alert] = []
         self.scores = np.full(rows, np.nan, np.float32)
         self.thresholds = np.full(rows, np.nan, np.float32)
+        self.observed = np.full((rows, features), np.nan, np.float32)
         self.expected = np.full((rows, features), np.nan, np.float32)
         self.contribution = np.zeros((rows, features), np.float32)
 
@@ -193,6 +196,7 @@ class _Recorder(NullObserver):
         self.thresholds[rows] = batch.decisions.threshold
         self.contribution[rows] = batch.step.contribution
         self.expected[rows] = batch.step.expected
+        self.observed[rows] = batch.x
 
     def alerted(self, alert: Alert) -> None:
         self.alerts.append(alert)
@@ -284,6 +288,7 @@ def _outcomes(
         start = own.stop
         one = Backtest(
             scores=recorder.scores[own],
+            observed=recorder.observed[own],
             expected=recorder.expected[own],
             contribution=recorder.contribution[own],
             thresholds=tuple(budget.thresholds[own] for budget in budgets),

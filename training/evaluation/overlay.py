@@ -45,11 +45,11 @@ def overlay(metrics: Sequence[tuple[StreamRows, Backtest]]) -> Overlay:
     scores = np.full(len(times), -np.inf, np.float32)
     values = np.full((len(times), sum(widths)), np.nan, np.float32)
     first = 0
-    for i, (rows, found) in enumerate(metrics):
+    for i, (_, found) in enumerate(metrics):
         at = np.searchsorted(times, own_times[i])
         columns = slice(first, first + widths[i])
         scores[at] = np.maximum(scores[at], found.scores[is_scored[i]])
-        values[at, columns] = rows.values[is_scored[i]]
+        values[at, columns] = found.observed[is_scored[i]]
         first = columns.stop
     return Overlay(times, scores, values)
 

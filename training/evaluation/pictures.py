@@ -187,7 +187,7 @@ def _picture(
         moment=float(stream.times[moment.peak]),
         threshold=moment.threshold,
         times=times,
-        observed=stream.values[window, moment.feature],
+        observed=metric.found.observed[window, moment.feature],
         expected=metric.found.expected[window, moment.feature],
         scores=metric.found.scores[window],
         events=events[ends_after_start & begins_before_end],

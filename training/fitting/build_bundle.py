@@ -343,7 +343,8 @@ def _manifest(fit: _Fit, found: Calibration, comparison: Comparison | None) -> M
         name=settings.name,
         version=settings.version,
         features=tuple(
-            Feature(name, settings.units.get(name, "")) for name in history.features
+            Feature(name, settings.units.get(name, ""), name in history.counters)
+            for name in history.features
         ),
         tick_interval=history.tick,
         state_size=model.step.layout.size,

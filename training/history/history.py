@@ -14,8 +14,9 @@ from detector.data.wide import file_notes, read_tables
 from detector.events import F32, F64
 from detector.model.local_time import UTC, Zones
 from training.errors import TrainingError
+from training.history.counters import as_rates
 from training.history.labels import Labels, label_column
-from training.history.notes import notes_on
+from training.history.notes import notes_on, notes_on_counters
 from training.history.reading import Rows, read_streams, usable
 from training.history.scales import Scales, scales
 
@@ -76,6 +77,7 @@ class History:
         notes: what was done to the rows, for people.
         labels: when each stream is labelled anomalous.
         zones: the streams' time zones.
+        counters: the features that are rates per second of what the history holds.
     """
 
     features: tuple[str, ...]
@@ -85,6 +87,7 @@ class History:
     notes: tuple[str, ...]
     labels: Labels
     zones: Zones = UTC
+    counters: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -118,7 +121,8 @@ def load_history(
     tables = read_tables(data, options=options)
     features = tables[0].features
     raw, notes = read_streams(tables)
-    kept, left_out = usable(data, features, raw)
+    rated = as_rates(features, raw)
+    kept, left_out = usable(data, features, rated.rows)
     heads = {}
     for name, (_, values) in kept.items():
         fit_rows = max(1, int(len(values) * fit_share))
@@ -137,9 +141,11 @@ def load_history(
             *file_notes(tables),
             *left_out,
             *notes,
+            *notes_on_counters(rated.counters),
             *notes_on(features, heads, kept, calibrated),
         ),
         labels=label_column(tables) or {},
+        counters=rated.counters,
     )
 
 

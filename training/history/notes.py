@@ -63,6 +63,15 @@ def notes_on(
     yield from notes_on_calibration(streams, calibrated)
 
 
+def notes_on_counters(counters: Sequence[str]) -> Iterator[str]:
+    """The features that are totals: what is fitted is their rate."""
+    if counters:
+        yield (
+            f"{counted(len(counters), 'counter')} ({listed(counters, NAMED)}) "
+            "fitted as a rate per second, as the daemon scores them"
+        )
+
+
 def notes_on_time(streams: _Rows, single_metric: bool) -> Iterator[str]:
     """Other ticks, and gaps. The graph of a ``single_metric`` follows each tick."""
     ticks = {name: _tick(times) for name, (times, _) in streams.items()}

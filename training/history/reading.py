@@ -11,6 +11,7 @@ from detector.data.table import Table, as_single
 from detector.errors import DataError
 from detector.events import F32, F64
 from detector.phrases import listed
+from training.history.counters import RawRows
 from training.history.notes import NAMED, counted, of_streams
 
 # Rows that a stream needs for a fit: the network's window is 64.
@@ -20,15 +21,15 @@ MIN_ROWS = 100
 Rows = Mapping[str, tuple[F64, F32]]
 
 
-def read_streams(tables: Sequence[Table]) -> tuple[Rows, list[str]]:
+def read_streams(tables: Sequence[Table]) -> tuple[RawRows, list[str]]:
     """Each stream's rows over all files, and notes of what was done to them.
 
     Rows are in time order, one for each timestamp (the first of a repeated one).
     """
     all_times: dict[str, list[F64]] = {}
-    all_values: dict[str, list[F32]] = {}
+    all_values: dict[str, list[F64]] = {}
     for table in tables:
-        finite = table.finite
+        finite = table.finite_raw
         for name, rows in table.by_stream():
             all_times.setdefault(name, []).append(table.times[rows])
             all_values.setdefault(name, []).append(finite[rows])

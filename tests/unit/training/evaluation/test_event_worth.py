@@ -187,19 +187,20 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> JudgedStream:
     scores = np.ones(len(times), np.float32)
     at_peak = times == EVENT[0] + TICK
     scores[at_peak] = 5
-    values = np.zeros((len(times), 2), np.float32)
-    contribution = np.zeros_like(values)
+    values = np.zeros((len(times), 2))
+    observed = values.astype(np.float32)
+    contribution = np.zeros_like(observed)
     contribution[:, 0] = 1
     contribution[at_peak] = (0.25, 0.75)
     thresholds = np.full(len(times), 3, np.float32)
     rows = StreamRows("a", "a", times, values)
-    found = Backtest(scores, values, contribution, (thresholds,), ((),))
+    found = Backtest(scores, observed, observed, contribution, (thresholds,), ((),))
     events = np.array([EVENT])
     return JudgedStream(
         bundle=bundle,
         name="a",
         metrics=[MetricRows(rows, found, times, events, TICK)],
-        whole=Overlay(times, scores, values),
+        whole=Overlay(times, scores, observed),
         events=events,
         late=LATE,
         quiet=np.zeros(0, np.float32),
