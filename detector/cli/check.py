@@ -11,6 +11,7 @@ import click
 from detector.cli.checks.broker import broker_faults
 from detector.cli.checks.places import listen_faults, store_faults
 from detector.cli.checks.receivers import receiver_faults
+from detector.cli.checks.topics import topic_lines
 from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
 from detector.compose import check_formats, open_bundle
@@ -26,8 +27,9 @@ def check(config: Path | None) -> int:
     """Test settings, bundle, broker, topics, store, receivers and port.
 
     It prints the effective settings with secrets masked, and one sentence on standard
-    error for each fault. It changes nothing: it creates no directory and no topic, and
-    sends no alert. It says `configuration OK` only if it found no fault.
+    error for each fault. If there is none, a line on each topic says what its newest
+    records are. It changes nothing: it creates no directory and no topic, sends no
+    alert and commits no offset. It says `configuration OK` only if it found no fault.
 
     \b
     Examples:
@@ -44,6 +46,8 @@ def check(config: Path | None) -> int:
         click.echo(remark)
     if found:
         return OPERATOR_MUST_ACT
+    for line in topic_lines(settings):
+        click.echo(line)
     click.echo("configuration OK")
     return 0
 

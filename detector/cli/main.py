@@ -16,6 +16,10 @@ DAEMON: Section = {
         "detector.cli.check",
         "say what would keep the daemon from running",
     ),
+    "inspect": LazyCommand(
+        "detector.cli.inspect",
+        "show what a topic holds, and the settings for it",
+    ),
     "redrive": LazyCommand(
         "detector.cli.redrive",
         "put dead letters back into the topics they came from",

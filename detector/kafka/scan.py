@@ -14,6 +14,7 @@ from detector.errors import ConfigError, Transient
 from detector.events import Partition
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
+from detector.kafka.unreadable import UnreadableError, name_unreadable
 
 #: Milliseconds for one request.
 REQUEST_MS: Final = 5000
@@ -54,6 +55,12 @@ class Scanner:
 
     def __init__(self, consumer: KafkaConsumer) -> None:
         self._consumer = consumer
+        self._unreadable: list[str] = []
+        name_unreadable(consumer)
+
+    def unreadable(self) -> Sequence[str]:
+        """The places that the scans so far could not read, in words."""
+        return tuple(self._unreadable)
 
     def topics(self) -> set[str]:
         return set(self._consumer.topics())
@@ -97,7 +104,11 @@ class Scanner:
                 self._consumer.seek(tp, offsets.start)
         idle = 0
         while ends and idle < _PATIENCE:
-            polled = self._consumer.poll(timeout_ms=_POLL_MS)
+            try:
+                polled = self._consumer.poll(timeout_ms=_POLL_MS)
+            except UnreadableError as error:
+                self._pass_over(error, ends)
+                continue
             idle = 0 if polled else idle + 1
             for tp, records in polled.items():
                 end = ends.get(tp, 0)
@@ -114,6 +125,17 @@ class Scanner:
         found = self.records({partition: range(offset, offset + 1)})
         records = next(found, ())
         return records[0] if records else None
+
+    def _pass_over(
+        self, error: UnreadableError, ends: dict[TopicPartition, int]
+    ) -> None:
+        """Go on behind what can't be read, or without its partition."""
+        self._unreadable.append(str(error))
+        if error.end is None:
+            self._consumer.pause(error.tp)
+            ends.pop(error.tp, None)
+        else:
+            self._consumer.seek(error.tp, error.end)
 
     def _leave_read(self, ends: dict[TopicPartition, int]) -> None:
         """Stop reading the partitions that are read to their end."""

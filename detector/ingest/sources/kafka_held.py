@@ -18,7 +18,7 @@ from kafka.errors import IllegalStateError
 
 from detector.clock import Clock
 from detector.ingest.sources.kafka_records import to_partition
-from detector.ingest.sources.kafka_unreadable import UnreadableError
+from detector.kafka.unreadable import UnreadableError
 from detector.metrics import Metrics
 
 #: Seconds until a partition that can't be read is tried again.

@@ -35,10 +35,10 @@ from detector.ingest.sources.kafka_positions import Positions
 from detector.ingest.sources.kafka_rebalance import RebalanceListener
 from detector.ingest.sources.kafka_records import to_commit, to_partition, to_tp
 from detector.ingest.sources.kafka_rejoin import Rejoin
-from detector.ingest.sources.kafka_unreadable import UnreadableError, name_unreadable
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
 from detector.kafka.subscription import Subscription
+from detector.kafka.unreadable import UnreadableError, name_unreadable
 from detector.metrics import Metrics
 from detector.ports import Assignments
 

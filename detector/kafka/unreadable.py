@@ -37,6 +37,9 @@ class UnreadableError(KafkaError):  # type: ignore[misc]
         self.end = end
         self.cause = cause
 
+    def __str__(self) -> str:
+        return str(self.args[0])  # the library's own has the name of the class too
+
 
 def name_unreadable(consumer: KafkaConsumer) -> None:
     """Let polls of this consumer raise UnreadableError for what it can't read."""

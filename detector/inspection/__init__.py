@@ -1,0 +1,1 @@
+"""What the records of a topic are: for `inspect`, and a line of `check`."""
