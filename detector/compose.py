@@ -65,10 +65,11 @@ def make_decoder(
         kind = format_kind(how, kafka)
         framing = FRAMINGS[how.framing](registry)
         max_bytes = kafka.max_record_bytes
+        bounds = kafka.clock_bounds(topic)
         if bundle.manifest.each_metric:
-            return metric_decoder(kind, max_bytes, on_unknown, framing)
+            return metric_decoder(kind, max_bytes, on_unknown, framing, bounds)
         features = bundle.feature_names
-        return feature_decoder(kind, features, max_bytes, on_unknown, framing)
+        return feature_decoder(kind, features, max_bytes, on_unknown, framing, bounds)
 
     return TopicDecoders(make)
 

@@ -64,11 +64,12 @@ class RejectReason(enum.StrEnum):
     SCHEMA = "schema"  # the registry does not know its schema, or it does not fit
     MALFORMED = "malformed"  # not one JSON object
     TYPE = "type"  # a field of another type than the contract's
-    TIMESTAMP = "timestamp"  # absent, unreadable or outside 1970 to 2100
+    TIMESTAMP = "timestamp"  # unreadable, or no time between 2000 and 2100
     NO_STREAM = "no_stream"  # neither a stream field nor a key
     NO_FEATURES = "no_features"  # every one of the bundle's features is missing
     INFINITE = "infinite"  # a value outside float32's finite range
-    DUPLICATE = "duplicate"  # the stream's previous timestamp again
+    FUTURE = "future"  # ahead of the topic's own time
+    DUPLICATE = "duplicate"  # the stream's previous timestamp and values again
     LATE = "late"  # before the stream's previous timestamp
     CAPACITY = "capacity"  # a new stream while the table holds its maximum
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.errors import MissingReason, RejectReason
+from detector.record_clock import RecordClock
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -39,15 +40,6 @@ class MetricKind(enum.IntEnum):
     GAUGE = 1  # a state: a temperature, a share
     COUNTER = 2  # a total since some start: it rises until it is reset
     DELTA = 3  # what came since the last report, or since the point's own start
-
-
-class CounterEvent(enum.StrEnum):
-    """What happened to a counter: metric label."""
-
-    FIRST = "first"  # a first value, which gives no rate
-    RESET = "reset"  # it began again
-    RECOGNISED = "recognised"  # its past showed that it is one: scored anew, as a rate
-    UNDONE = "undone"  # it falls as a gauge does: scored anew, as a value
 
 
 class TimestampType(enum.IntEnum):
@@ -169,6 +161,7 @@ class RecordBatch:
             hold none. They are neither scored nor rejected.
         raw: the records themselves, for the dead letters of points that are rejected
             later; None: they are in files, which a person has.
+        clock: what time it was when each row came; None: each is taken as it is.
     """
 
     partition: Partition
@@ -186,6 +179,7 @@ class RecordBatch:
     tombstones: int = 0
     without_points: int = 0
     raw: RawBatch | None = None
+    clock: RecordClock | None = None
 
     def rejected_point(
         self, row: int, reason: RejectReason, detail: str

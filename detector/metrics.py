@@ -7,6 +7,7 @@ has a label for a stream: a hundred thousand of them would not fit Prometheus.
 
 from __future__ import annotations
 
+import enum
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from detector.errors import MissingReason, RejectReason, ResetCause
-from detector.events import SHARES, CounterEvent, Reason, RecoveryPhase, Severity
+from detector.events import SHARES, Reason, RecoveryPhase, Severity
 from detector.names import NO_PREFIX
 
 #: In place of a label's values: the names of the receivers that are configured.
@@ -26,6 +27,15 @@ MOST_PREFIXES: Final = 10  # prefixes of streams that are reported
 _SEVERITIES: Final = (Severity.WARNING.label, Severity.CRITICAL.label)
 _OUTCOMES: Final = ("delivered", "retried", "dead_lettered")
 _Kind = TypeVar("_Kind", Counter, Gauge, Histogram)
+
+
+class CounterEvent(enum.StrEnum):
+    """What happened to a counter: metric label."""
+
+    FIRST = "first"  # a first value, which gives no rate
+    RESET = "reset"  # it began again
+    RECOGNISED = "recognised"  # its past showed that it is one: scored anew, as a rate
+    UNDONE = "undone"  # it falls as a gauge does: scored anew, as a value
 
 
 @dataclass(frozen=True, slots=True)

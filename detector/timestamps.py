@@ -14,6 +14,10 @@ WEEK = 604_800.0
 # milliseconds.
 EARLIEST = 0.0
 LATEST = 4_102_444_800.0
+# 2000-01-01. What claims to be earlier on a topic is mostly no time at all: a clock
+# that was never set (1970), a date as a number (20231114), a day of a spreadsheet
+# (45000), or ticks of another epoch.
+PLAUSIBLE = 946_684_800.0
 
 # How many times a factor of 1000 each unit is of a second.
 _UNITS = ((1, "milliseconds"), (2, "microseconds"), (3, "nanoseconds"))

@@ -13,11 +13,10 @@ import numpy as np
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import F64, MissingCounts, RawBatch, RejectedRecord
+from detector.ingest.clocks import Faults, read_times
 from detector.ingest.keying import Names, stream_names
 from detector.ingest.rows import Flags, Numbers, Rows
-from detector.timestamps import EARLIEST, LATEST, seconds, unit_hint
-
-Faults = dict[int, BadRecord]  # by row, the first of each
+from detector.record_clock import ClockBounds, RecordClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,7 @@ class Checked:
     Attributes:
         names: of the rows; those of rows that are not good mean nothing.
         times: float64 [n], event time in epoch seconds.
+        clock: what time it was when they came.
         good: bool [n], rows without a fault; None: all of them.
         rejected: the records that have a fault.
         missing: values of the other records that can't be used.
@@ -35,6 +35,7 @@ class Checked:
 
     names: Names
     times: F64
+    clock: RecordClock
     good: Flags | None
     rejected: Sequence[RejectedRecord]
     missing: MissingCounts = field(default_factory=dict)
@@ -74,7 +75,9 @@ def admit(raw: RawBatch, max_bytes: int) -> Admitted:
     return Admitted(raw.take(kept), rejected, values.count(None))
 
 
-def check(raw: RawBatch, rows: Rows[Numbers], wanted: str) -> Checked:
+def check(
+    raw: RawBatch, rows: Rows[Numbers], wanted: str, bounds: ClockBounds
+) -> Checked:
     """Find the rows that can be scored, and reject each record that has a fault.
 
     A fault of one row rejects its record with all its rows. A record without a number
@@ -82,11 +85,12 @@ def check(raw: RawBatch, rows: Rows[Numbers], wanted: str) -> Checked:
     then what it lacks.
     """
     faults: Faults = {}
-    times = _event_times(raw, rows, faults)
+    read = read_times(raw, rows, bounds, faults)
     empty = rows.numbers.empty()
     _find_infinite(rows, faults)
     names = stream_names(raw, rows)
     _find_nameless(names, faults)
+    _name_liars(names, faults)
     good = ~empty if empty.any() else None
     of_records = dict(reversed(rows.faults))  # the first of each record
     for row in sorted(faults):
@@ -103,7 +107,8 @@ def check(raw: RawBatch, rows: Rows[Numbers], wanted: str) -> Checked:
         good = ~(is_bad | empty)
     return Checked(
         names=names,
-        times=times,
+        times=read.times,
+        clock=read.clock,
         good=good,
         rejected=rejected,
         missing=_missing(rows, of_records),
@@ -156,50 +161,21 @@ def _reject(raw: RawBatch, i: int, fault: BadRecord) -> RejectedRecord:
     return raw.rejected(i, fault.reason, fault.detail)
 
 
-def _event_times(raw: RawBatch, rows: Rows[Numbers], faults: Faults) -> F64:
-    """float64 [n]; 0 if a timestamp can't be read."""
-    times = _seconds(rows.stamps, faults)
-    without_time = np.flatnonzero(np.isnan(times))
-    for row in without_time.tolist():
-        if rows.stamps[row] is None:  # text may say "nan"
-            record = rows.records[row]
-            times[row] = raw.timestamps[record] / 1000.0
-    outside = ~((times > EARLIEST) & (times < LATEST))
-    for row in np.flatnonzero(outside).tolist():
-        time = float(times[row])
-        detail = f"timestamp {time:.17g} is outside 1970 to 2100 in epoch seconds"
-        fault = BadRecord(RejectReason.TIMESTAMP, detail + unit_hint(time))
-        faults.setdefault(row, fault)
-    return times
-
-
-def _seconds(stamps: Sequence[float | str | None], faults: Faults) -> F64:
-    """float64 [n], NaN if there is no timestamp."""
-    try:
-        # None becomes NaN
-        return np.fromiter(stamps, np.float64, len(stamps))
-    except (ValueError, OverflowError):
-        pass
-    times = np.full(len(stamps), np.nan)
-    for row, stamp in enumerate(stamps):
-        if stamp is None:
-            continue
-        try:
-            times[row] = seconds(stamp)
-        except OverflowError:
-            times[row] = np.inf
-        except ValueError:
-            detail = f"timestamp {stamp!r} is neither epoch seconds nor ISO 8601"
-            faults[row] = BadRecord(RejectReason.TIMESTAMP, detail)
-            times[row] = 0.0
-    return times
-
-
 def _find_infinite(rows: Rows[Numbers], faults: Faults) -> None:
     infinite_rows = np.flatnonzero(rows.numbers.infinite())
     for row in infinite_rows.tolist():
         name = rows.numbers.infinite_field(row)
         faults.setdefault(row, infinite(name))
+
+
+def _name_liars(names: Names, faults: Faults) -> None:
+    """Name the streams whose times are ahead: each has a clock to be set."""
+    for row, fault in faults.items():
+        if fault.reason is RejectReason.FUTURE:
+            name = names[row]
+            stream = name.decode() if isinstance(name, bytes) else name
+            detail = f"{fault.detail}: check the clock or the zone of `{stream}`"
+            faults[row] = BadRecord(RejectReason.FUTURE, detail)
 
 
 def _find_nameless(names: Names, faults: Faults) -> None:

@@ -29,11 +29,12 @@ from detector.ingest.rows import (
     Numbers,
     Rows,
 )
+from detector.record_clock import ANY_TIME, ClockBounds, RecordClock
 
 MAX_RECORD_BYTES = 1 << 20
 OnUnknown = Callable[[str, Partition, int], None]
 _NumbersT = TypeVar("_NumbersT", bound=Numbers)
-_Column = TypeVar("_Column", F64, I64)
+_Column = TypeVar("_Column", F64, I64, Flags)
 
 
 class Decoder(Generic[_NumbersT]):
@@ -45,8 +46,10 @@ class Decoder(Generic[_NumbersT]):
         keying: Keying[_NumbersT],
         max_bytes: int = MAX_RECORD_BYTES,
         framing: Framing | None = None,
+        bounds: ClockBounds = ANY_TIME,
     ) -> None:
         self._framing = framing or NoFraming()
+        self._bounds = bounds
         self._format = format_
         self._keying = keying
         self._max_bytes = max_bytes
@@ -56,7 +59,7 @@ class Decoder(Generic[_NumbersT]):
         admitted = admit(raw, self._max_bytes)
         messages = self._framing.messages(admitted.raw)
         rows = _by_record(self._format.rows(messages), messages)
-        checked = check(admitted.raw, rows, self._keying.wanted)
+        checked = check(admitted.raw, rows, self._keying.wanted, self._bounds)
         rejected = admitted.rejected
         if checked.rejected:
             rejected = sorted([*rejected, *checked.rejected], key=lambda r: r.offset)
@@ -83,6 +86,7 @@ class Decoder(Generic[_NumbersT]):
             without_points=checked.without_points,
             tombstones=admitted.tombstones,
             raw=raw,
+            clock=_clock_of_points(checked, points),
         )
 
 
@@ -108,6 +112,7 @@ def feature_decoder(
     max_bytes: int = MAX_RECORD_BYTES,
     on_unknown: OnUnknown = lambda field, partition, offset: None,
     framing: Framing | None = None,
+    bounds: ClockBounds = ANY_TIME,
 ) -> Decoder[FeatureValues]:
     """For a bundle of features: a row is one point of its stream."""
     unknown = UnknownFields(on_unknown)
@@ -116,7 +121,7 @@ def feature_decoder(
         format_ = kind.of_features(features, unknown)
     else:
         format_ = PickFeatures(kind.all_numbers(unknown), features, unknown)
-    return Decoder(format_, ByStream(features), max_bytes, framing)
+    return Decoder(format_, ByStream(features), max_bytes, framing, bounds)
 
 
 def metric_decoder(
@@ -124,10 +129,11 @@ def metric_decoder(
     max_bytes: int = MAX_RECORD_BYTES,
     on_unknown: OnUnknown = lambda field, partition, offset: None,
     framing: Framing | None = None,
+    bounds: ClockBounds = ANY_TIME,
 ) -> Decoder[NamedValues]:
     """For a bundle of any single metric: each number is a point of its own stream."""
     unknown = UnknownFields(on_unknown)
-    return Decoder(kind.all_numbers(unknown), ByMetric(), max_bytes, framing)
+    return Decoder(kind.all_numbers(unknown), ByMetric(), max_bytes, framing, bounds)
 
 
 def _by_record(rows: Rows[_NumbersT], messages: Messages) -> Rows[_NumbersT]:
@@ -152,6 +158,16 @@ def _of_points(column: _Column, checked: Checked, points: Points) -> _Column:
     if checked.good is not None:
         column = column[checked.good]
     return column if points.per_row is None else np.repeat(column, points.per_row)
+
+
+def _clock_of_points(checked: Checked, points: Points) -> RecordClock:
+    clock = checked.clock
+    return RecordClock(
+        bounds=clock.bounds,
+        log_times=_of_points(clock.log_times, checked, points),
+        is_brokers=_of_points(clock.is_brokers, checked, points),
+        in_order=_of_points(clock.in_order, checked, points),
+    )
 
 
 def _ignored(rows: Rows[Numbers], good: Flags | None) -> int:

@@ -17,7 +17,9 @@ from pydantic import (
 
 from detector.kafka.schema_registry_settings import SchemaRegistrySettings
 from detector.kafka.topic_settings import TopicSettings, check_topic, tables_apart
+from detector.record_clock import FUTURE_SECONDS, LATENESS_SECONDS, ClockBounds
 from detector.setting_types import Listed, compiled
+from detector.timestamps import PLAUSIBLE
 
 _PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 # A name or an address, an IPv6 address in brackets, and a port.
@@ -35,6 +37,10 @@ _PASSED_ON = (
     "sasl_plain_username",
     "sasl_plain_password",
 )
+
+
+def _first_set(of_topic: float | None, of_all: float) -> float:
+    return of_all if of_topic is None else of_topic
 
 
 class KafkaSettings(BaseModel):
@@ -83,6 +89,23 @@ class KafkaSettings(BaseModel):
     )
     schema_registry: SchemaRegistrySettings | None = Field(
         None, description="where the schemas of framed records are"
+    )
+    future_seconds: float = Field(
+        FUTURE_SECONDS,
+        ge=0,
+        description="seconds by which a record may be ahead of the topic's own time;"
+        " what is further ahead is rejected",
+    )
+    lateness_seconds: float = Field(
+        LATENESS_SECONDS,
+        ge=0,
+        description="seconds by which a point may come later than its successor; longer"
+        " ticks are not waited for",
+    )
+    earliest: float = Field(
+        PLAUSIBLE,
+        ge=0,
+        description="epoch seconds before which a timestamp is refused; 2000-01-01",
     )
     max_poll_records: int = Field(
         8192,
@@ -206,6 +229,15 @@ class KafkaSettings(BaseModel):
             if settings.fits(topic):
                 return settings
         return TopicSettings(name=topic)
+
+    def clock_bounds(self, topic: str) -> ClockBounds:
+        """What times of a topic's records are believed."""
+        how = self.settings_of(topic)
+        return ClockBounds(
+            future_seconds=_first_set(how.future_seconds, self.future_seconds),
+            lateness_seconds=_first_set(how.lateness_seconds, self.lateness_seconds),
+            earliest=_first_set(how.earliest, self.earliest),
+        )
 
     def may_skip(self, topic: str) -> bool:
         """Whether unreadable batches of a topic are skipped."""

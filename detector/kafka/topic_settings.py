@@ -44,7 +44,24 @@ class TopicSettings(BaseModel):
         "auto",
         description="how messages are packed into records: auto, none, lines, array or confluent",
     )
-
+    future_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="seconds by which a record may be ahead of the topic's own time;"
+        " unset: DETECTOR_KAFKA__FUTURE_SECONDS",
+    )
+    lateness_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="seconds by which a point may come later than its successor; unset:"
+        " DETECTOR_KAFKA__LATENESS_SECONDS",
+    )
+    earliest: float | None = Field(
+        None,
+        ge=0,
+        description="epoch seconds before which a timestamp is refused; unset:"
+        " DETECTOR_KAFKA__EARLIEST",
+    )
     skip_unreadable: bool | None = Field(
         None,
         description="skip batches that can't be read; unset:"

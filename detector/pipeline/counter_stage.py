@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detector.events import F32, F64, I64, U8, CounterEvent, MetricKind, RecordBatch
-from detector.metrics import Metrics
+from detector.events import F32, F64, I64, U8, MetricKind, RecordBatch
+from detector.metrics import CounterEvent, Metrics
 from detector.state.counter_steps import step_counters
 from detector.state.counters import Rates, Readings
 from detector.state.row_memory import Slots
@@ -79,21 +79,15 @@ class CounterStage:
         self._table = table
         self._metrics = metrics
 
-    def convert(
-        self, batch: RecordBatch, records: I64, slots: Slots, since: F64
-    ) -> WaveValues:
-        """The values of these records [B] of a batch, of the streams in ``slots``.
-
-        ``since`` [B] are the seconds since each stream's point before.
-        """
-        self._forget_expired(slots, since)
+    def convert(self, batch: RecordBatch, records: I64, slots: Slots) -> WaveValues:
+        """The values of these records [B] of a batch, of the streams in ``slots``."""
         values = batch.values.take(records, axis=0)
         kinds = None if batch.kinds is None else batch.kinds.take(records, axis=0)
         chosen = self._chosen(slots, kinds)
         if not len(chosen):
             return WaveValues(values.astype(np.float32))
         starts = None if batch.starts is None else batch.starts[records[chosen]]
-        cells = _Cells.of(values[chosen])
+        cells = self._timely(values, chosen, slots, batch.times[records])
         readings = Readings(
             times=batch.times[records[chosen]][cells.streams],
             values=cells.values,
@@ -102,13 +96,6 @@ class CounterStage:
         )
         rates = self._step(slots[chosen], cells, readings)
         return self._wave(values, chosen, cells, rates, slots)
-
-    def _forget_expired(self, slots: Slots, since: F64) -> None:
-        """What expired begins like a stream that was never seen."""
-        has_expired = self._table.have_expired(since) & np.isfinite(since)
-        if has_expired.any():
-            for slot in slots[has_expired].tolist():
-                self._table.counters.put(slot, self._table.names[slot])
 
     def _chosen(self, slots: Slots, kinds: U8 | None) -> I64:
         """Indices of the points that may hold a counter."""
@@ -120,6 +107,25 @@ class CounterStage:
                 counters.widen(self._table.names)
             is_chosen = is_chosen | is_counted
         return np.flatnonzero(is_chosen)
+
+    def _timely(self, values: F64, chosen: I64, slots: Slots, times: F64) -> _Cells:
+        """The values [B, F] of the chosen points that can give a rate.
+
+        A second reading of one moment gives none. What is known to be counted is
+        missing then; its growth is part of the next rate.
+        """
+        cells = _Cells.of(values[chosen])
+        rows = self._table.counters.at(slots[chosen])[cells.streams, cells.metrics]
+        is_again = rows["time"] == times[chosen][cells.streams]
+        if not is_again.any():
+            return cells
+        is_counted = is_again & (rows["kind"] >= MetricKind.COUNTER)
+        points = chosen[cells.streams[is_counted]]
+        values[points, cells.metrics[is_counted]] = np.nan
+        is_kept = ~is_again
+        return _Cells(
+            cells.streams[is_kept], cells.metrics[is_kept], cells.values[is_kept]
+        )
 
     def _step(self, slots: Slots, cells: _Cells, readings: Readings) -> Rates:
         counters = self._table.counters

@@ -29,6 +29,7 @@ from detector.metrics import Metrics
 from detector.notify.outbox import Outbox
 from detector.pipeline.alerts import AlertComposer
 from detector.pipeline.observer import Observer, ScoredBatch
+from detector.pipeline.order_stage import Ordered, OrderStage, Run
 from detector.pipeline.page_copies import PageCopier
 from detector.pipeline.scoring import BATCH, BatchScorer, Points
 from detector.recovery.snapshot import Restored
@@ -69,6 +70,7 @@ class Pipeline:
         self._outbox = outbox
         self._metrics = metrics
         self._observer = observer
+        self._order = OrderStage(table)
 
     def assign(
         self, partition: Partition, restored: Restored, now: float = 0.0
@@ -98,6 +100,15 @@ class Pipeline:
             self.pages.advance(batch.partition, batch.next_offset)
         if owned:
             self.pages.report()
+
+    def finish(self) -> None:
+        """The end of all logs: settle the points that wait for their stream's next."""
+        for partition in self.table.partitions():
+            ordered = self._order.flush(partition)
+            for record in ordered.rejected:
+                self._reject(record)
+            for run in ordered.runs:
+                self._score(run)
 
     def _process_partition(self, batch: RecordBatch) -> None:
         self._metrics.records.inc(batch.records)
@@ -165,22 +176,31 @@ class Pipeline:
         return to_apply
 
     def _score_wave(self, batch: RecordBatch, records: I64, rows: Slots) -> None:
-        """One point of each of these records' streams; late ones are dropped."""
+        """One point of each of these records' streams, in the order of their times."""
+        self._apply(batch, self._order.order(batch, records, rows))
+
+    def _apply(self, batch: RecordBatch, ordered: Ordered) -> None:
+        for record in ordered.rejected:
+            self._reject(record)
+        for i, reason in ordered.dropped:
+            detail = f"timestamp {batch.times[i]:.17g} is not after its stream's last"
+            self._drop(batch, i, reason, detail)
+        for run in ordered.runs:
+            self._score(run)
+
+    def _score(self, run: Run) -> None:
+        batch = run.batch
+        records = run.records
+        rows = run.slots
         times = batch.times[records]
-        last = self.table.times[rows]
-        late = times <= last
-        if late.any():
-            self._drop_late(batch, records[late], (times == last)[late].tolist())
-            on_time = ~late
-            records = records[on_time]
-            rows = rows[on_time]
-            times = times[on_time]
-            last = last[on_time]
+        self.table.begin_expired(batch.partition, rows, times)
         self.table.newcomers.admit(batch.partition, rows)
+        last = self.table.times[rows]
+        self._order.note(run)
         if batch.labels is not None:
             labels = [batch.labels[i] for i in records.tolist()]
             self.table.set_labels(rows, labels)
-        values = self._scorer.counters.convert(batch, records, rows, times - last)
+        values = self._scorer.counters.convert(batch, records, rows)
         points = Points(
             partition=batch.partition,
             offsets=batch.offsets[records],
@@ -224,14 +244,6 @@ class Pipeline:
             self._metrics.firing.dec()
         self._observer.alerted(alert)
         self._outbox.put((alert.partition, page), alert)
-
-    def _drop_late(
-        self, batch: RecordBatch, records: I64, repeated: Sequence[bool]
-    ) -> None:
-        for i, is_repeated in zip(records.tolist(), repeated, strict=True):
-            reason = RejectReason.DUPLICATE if is_repeated else RejectReason.LATE
-            detail = f"timestamp {batch.times[i]:.17g} is not after its stream's last"
-            self._drop(batch, i, reason, detail)
 
     def _drop(
         self, batch: RecordBatch, i: int, reason: RejectReason, detail: str

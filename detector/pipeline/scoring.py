@@ -38,6 +38,8 @@ from detector.state.table import StreamTable
 # Rows of one run of the graph: with more the working set leaves the cache, and nothing
 # is gained (make benchmark).
 BATCH = 2048
+# Seconds between two points that have one time: the graph's own least interval.
+_SHORTEST = 1e-3
 _IS_TRANSITION = np.isin(np.arange(len(Reason)), TRANSITIONS)
 _IS_BEGINNING = np.isin(np.arange(len(Reason)), (Reason.FIRED, Reason.RETURNED))
 
@@ -198,14 +200,11 @@ class BatchScorer:
 
         Streams with their first point begin here.
         """
-        since = points.times - points.last
+        since = np.maximum(points.times - points.last, _SHORTEST)
         begun = np.isfinite(points.last)
         if not begun.all():
             self._table.begin(points.slots[~begun], points.times[~begun])
-        expired = begun & self._table.have_expired(since)
-        if expired.any():
-            self._table.begin_again(points.slots[expired], points.times[expired])
-        return np.where(begun & ~expired, since, self._tick_interval)
+        return np.where(begun, since, self._tick_interval)
 
     def _gather(self, points: Points, since: F64) -> StepInput:
         """The graph's inputs. ``states`` is a buffer that the next batch overwrites."""

@@ -12,13 +12,15 @@ A state follows from its stream's records alone, so it is right as of that offse
 whoever computed it. Reading starts at the lowest of these offsets, and each page skips
 what it has seen. A stale page costs a longer replay and never gives a wrong state.
 
-Two writers may have put a new stream into pages of different numbers. Of two rows of
-one stream the one with the later event time counts: it has seen more records.
+Two writers may have put a new stream into pages of different numbers, and a page of
+idle streams may still hold one that came back. Of two rows of one stream the one counts
+whose page has the later stamp: it has seen more records. The later event time would not
+do, since a clock that was ahead may be right again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,9 +31,8 @@ from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_rows
 from detector.state.page_rows import PageRows, empty_rows
 
 _Alerts = tuple[tuple[int, PendingNotification], ...]  # with their pages' numbers
-_Place = tuple[
-    float, int, int
-]  # of a row: its event time, page's offset, page's number
+# of a row: its page's stamp, its event time, its page's number
+_Place = tuple[int, float, int]
 
 
 def restore(
@@ -99,7 +100,7 @@ def _of_this_bundle(
     offsets = [rows.offset for rows in restored]
     unreadable = head.stamps.keys() - found.keys()
     return Restored(
-        pages=_without_duplicates(restored),
+        pages=_without_duplicates(restored, found),
         alerts=alerts,
         offset=min([head.offset, *offsets]),
         stamps={page.number: page.stamp for page in pages},
@@ -182,11 +183,13 @@ def _from_start(restored: Restored, first: int) -> Restored:
     )
 
 
-def _without_duplicates(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:
+def _without_duplicates(
+    pages: Sequence[PageRows], stored: Mapping[int, Page]
+) -> tuple[PageRows, ...]:
     """The same pages, each stream in one of them only.
 
-    That is the page where its event time is latest, and of equals the one that is
-    applied furthest.
+    That is the page with the latest stamp, and of equals the one where its event time
+    is latest.
     """
     streams: set[str] = set()
     for rows in pages:
@@ -194,16 +197,18 @@ def _without_duplicates(pages: Sequence[PageRows]) -> tuple[PageRows, ...]:
     count = sum(len(rows.names) for rows in pages)
     if len(streams) == count:
         return tuple(pages)
-    best = _best_places(pages)
+    best = _best_places(pages, stored)
     return tuple(_chosen(rows, best) for rows in pages)
 
 
-def _best_places(pages: Sequence[PageRows]) -> dict[str, _Place]:
+def _best_places(
+    pages: Sequence[PageRows], stored: Mapping[int, Page]
+) -> dict[str, _Place]:
     best: dict[str, _Place] = {}
     for rows in pages:
         points = zip(rows.names, rows.times.tolist(), strict=True)
         for name, time in points:
-            place = time, rows.offset, rows.number
+            place = stored[rows.number].stamp.offset, time, rows.number
             best[name] = max(best.get(name, place), place)
     return best
 
@@ -221,4 +226,9 @@ def _chosen(rows: PageRows, best: dict[str, _Place]) -> PageRows:
         times=rows.times[chosen],
         labels=tuple(rows.labels[i] for i in chosen.tolist()) if rows.labels else (),
         counters=rows.counters[chosen] if rows.counters.size else rows.counters,
+        pasts={
+            place: rows.pasts[i]
+            for place, i in enumerate(chosen.tolist())
+            if i in rows.pasts
+        },
     )

@@ -21,6 +21,7 @@ from detector.errors import ResetCause
 from detector.events import Alert, OpenIncident, Partition, PendingNotification
 from detector.state.counters import COUNTER, CounterRows, no_counters
 from detector.state.decisions import DECISION
+from detector.state.held_points import StreamPast
 from detector.state.page_rows import NO_LABELS, PageRows
 
 #: Number of the stored form. Raise it when the form changes, and keep a reader of the
@@ -52,6 +53,7 @@ class Page(msgspec.Struct, frozen=True):
         open: their open incidents that receivers hear of again.
         labels: of the n streams; empty if none of them has any.
         counters: COUNTER [n, F], of their metrics; empty if none is kept.
+        pasts: of the streams that hold a point or remember a jump, by their place.
     """
 
     schema: int
@@ -68,6 +70,7 @@ class Page(msgspec.Struct, frozen=True):
     open: tuple[OpenIncident, ...]
     labels: tuple[Mapping[str, str], ...] = ()
     counters: bytes = b""
+    pasts: dict[int, StreamPast] = {}
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -187,6 +190,7 @@ def to_page(
         open=tuple(opened),
         labels=rows.labels if any(rows.labels) else (),
         counters=rows.counters.tobytes(),
+        pasts=dict(rows.pasts),
     )
 
 
@@ -203,6 +207,7 @@ def to_rows(page: Page) -> PageRows:
         times=np.frombuffer(page.times, np.float64),
         labels=page.labels or (NO_LABELS,) * count,
         counters=_counters(page.counters, count),
+        pasts=page.pasts,
     )
 
 

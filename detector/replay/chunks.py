@@ -11,7 +11,7 @@ the first row of each, the second of each, and so on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from detector.data.read_options import ReadOptions
 from detector.data.table import Table, as_single
 from detector.errors import RejectReason
 from detector.events import F64, I64, Partition, RecordBatch, RejectedRecord
+from detector.record_clock import ClockBounds, without_log
 from detector.state.waves import interleave
 
 PARTITION = Partition("replay", 0)
@@ -76,11 +77,15 @@ class Chunk:
         """int64 [k]: the rows of this chunk that these records came from."""
         return self._order[offsets - self.first]
 
-    def polls(self) -> Iterator[RecordBatch]:
-        """All rows, as polls."""
+    def polls(self, bounds: ClockBounds | None = None) -> Iterator[RecordBatch]:
+        """All rows, as polls; without bounds each time is taken as it is."""
         for start in range(0, len(self), POLL):
             rows = self._order[start : start + POLL]
-            yield self._poll(start, rows)
+            poll = self._poll(start, rows)
+            if bounds is not None:
+                clock = without_log(len(poll.names), bounds)
+                poll = replace(poll, clock=clock)
+            yield poll
 
     def _poll(self, start: int, rows: I64) -> RecordBatch:
         """A row without a value is rejected. An infinite value is missing: it costs

@@ -23,6 +23,7 @@ from detector.model.settings import ModelSettings
 from detector.phrases import duration, listed
 from detector.pipeline.alerts import AlertComposer
 from detector.pipeline.observer import NullObserver, ScoredBatch
+from detector.record_clock import ANY_TIME
 from detector.replay.chunks import FileSource, LastPoint
 from detector.replay.offline import offline_pipeline
 from detector.timestamps import rfc3339
@@ -101,8 +102,9 @@ def explain(
     pipeline = offline_pipeline(
         bundle, engine, tuning, finder, model=model, probe_engine=engine
     )
-    for poll in chunk.polls():
+    for poll in chunk.polls(ANY_TIME):
         pipeline.process([poll])
+    pipeline.finish()
     if finder.found is None:
         return (
             f"{stream} at {rfc3339(last.time)}: it was not scored:"

@@ -26,6 +26,7 @@ from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body
 from detector.pipeline.observer import NullObserver, ScoredBatch
 from detector.pipeline.pipeline import Pipeline
+from detector.record_clock import ANY_TIME
 from detector.replay.chunks import Chunk, FileSource
 from detector.replay.offline import offline_pipeline
 from detector.settings.alerting import AlertingSettings
@@ -109,13 +110,16 @@ class _RowCollector(NullObserver):
         self.contributions = np.zeros((count, self._width), np.float32)
 
     def scored(self, batch: ScoredBatch) -> None:
-        rows = self._chunk.rows(batch.offsets)
-        self.scores[rows] = batch.step.score
-        self.thresholds[rows] = batch.decisions.threshold
-        self.phases[rows] = batch.decisions.phase
-        self.contributions[rows] = batch.step.contribution
-        raising = self._chunk.first + rows[batch.transitions]
-        self._raising = iter(raising.tolist())
+        # a point that an earlier chunk held back has its row there, written already
+        here = np.flatnonzero(batch.offsets >= self._chunk.first)
+        rows = self._chunk.rows(batch.offsets[here])
+        self.scores[rows] = batch.step.score[here]
+        self.thresholds[rows] = batch.decisions.threshold[here]
+        self.phases[rows] = batch.decisions.phase[here]
+        self.contributions[rows] = batch.step.contribution[here]
+        places = batch.offsets.copy()
+        places[here] = self._chunk.first + rows
+        self._raising = iter(places[batch.transitions].tolist())
 
     def alerted(self, alert: Alert) -> None:
         self._raised.append((next(self._raising), alert))
@@ -158,9 +162,11 @@ def replay(
             _write_header(scores, bundle)
         for chunk in source.chunks():
             rows.begin(chunk)
-            for poll in chunk.polls():
+            for poll in chunk.polls(ANY_TIME):
                 pipeline.process([poll])
                 progress(poll.next_offset, len(source))
+            if chunk.first + len(chunk) == len(source):
+                pipeline.finish()
             if scores is not None:
                 with _writing(outputs.scores):
                     _write_scores(scores, chunk, rows)

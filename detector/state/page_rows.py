@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from detector.events import F32, F64, Labels
 from detector.state.counters import CounterRows, no_counters
 from detector.state.decisions import DECISION, DecisionState
+from detector.state.held_points import StreamPast
 
 NO_LABELS: Labels = {}
 
@@ -26,6 +28,7 @@ class PageRows:
         times: float64 [n], event time of the last point; -inf: none yet.
         labels: of the n streams; empty: none has any.
         counters: COUNTER [n, F], of their metrics; [n, 0] if none is kept.
+        pasts: of the streams that hold a point or remember a jump, by their place.
     """
 
     number: int
@@ -36,11 +39,13 @@ class PageRows:
     times: F64
     labels: tuple[Labels, ...] = ()
     counters: CounterRows = field(default_factory=no_counters)
+    pasts: Mapping[int, StreamPast] = field(default_factory=dict)
 
     @property
     def latest(self) -> float:
         """Event time of the last point of any of the streams; -inf: there is none."""
-        return float(self.times.max(initial=-np.inf))
+        held = [past.held.time for past in self.pasts.values() if past.held]
+        return max([float(self.times.max(initial=-np.inf)), *held])
 
 
 def empty_rows(number: int, offset: int, width: int) -> PageRows:

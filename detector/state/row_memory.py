@@ -16,6 +16,7 @@ from detector.state.decisions import (
     fresh_decisions,
     opaque,
 )
+from detector.state.held_points import NO_PAST, Pasts
 from detector.state.page_rows import NO_LABELS, PageRows
 
 PAGE_BITS = 8
@@ -41,6 +42,7 @@ class RowMemory:
         zones: int16 [rows], numbers of the streams' time zones.
         labels: of each row's stream.
         counters: of each row's metrics.
+        pasts: of the streams that hold a point or remember a jump.
         page_applied: int64 [pages], the records before it are applied to all rows.
         page_dirty: bool [pages], the page has changed since it was last copied.
     """
@@ -61,6 +63,7 @@ class RowMemory:
         self.zones: npt.NDArray[np.int16] = np.empty(0, np.int16)
         self.labels: list[Labels] = []
         self.counters = CounterColumn(new_counters)
+        self.pasts = Pasts()
         self.page_applied: I64 = np.empty(0, np.int64)
         self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
 
@@ -87,6 +90,8 @@ class RowMemory:
     def free_page(self, page: int) -> None:
         """Its rows count for nothing any more, as no row of a stream does."""
         self.decisions[_rows_of(page)] = fresh_decisions(PAGE)
+        start = page * PAGE
+        self.pasts.forget(range(start, start + PAGE))
         self._free.append(page)
 
     def free_row(self, slot: int) -> None:
@@ -94,6 +99,7 @@ class RowMemory:
         self.names[slot] = ""
         self.labels[slot] = NO_LABELS
         self.decisions[slot] = fresh_decisions(1)[0]
+        self.pasts.forget([slot])
 
     def _grow(self, pages: int) -> None:
         before = len(self.page_applied)
@@ -142,6 +148,7 @@ class RowMemory:
             self.labels[slot] = rows.labels[place]
         if rows.counters.size:
             self.counters.put_stored(slot, rows.counters[place], self.names)
+        self.pasts.put(slot, rows.pasts.get(place, NO_PAST))
 
     def fill(self, page: int, rows: PageRows, now: float) -> None:
         """Copy a page of rows in; ``now`` is monotonic, in seconds."""
@@ -154,6 +161,7 @@ class RowMemory:
         self.times[into] = rows.times
         self.touched[into] = now
         self.counters.fill(into, rows.counters, self.names)
+        self.pasts.fill(start, rows.pasts)
         self.page_applied[page] = rows.offset
 
     def move(self, source: int, target: int) -> None:
@@ -166,6 +174,7 @@ class RowMemory:
         self.zones[target] = self.zones[source]
         self.labels[target] = self.labels[source]
         self.counters.move(source, target)
+        self.pasts.move(source, target)
 
     def copy(self, number: int, offset: int, slots: Slots) -> PageRows:
         """Copies of these rows, as the page ``number`` stamped with ``offset``."""
@@ -182,6 +191,7 @@ class RowMemory:
             times=self.times[slots],
             labels=tuple(labels),
             counters=self.counters.at(slots),
+            pasts=self.pasts.at(places),
         )
 
     def copy_page(self, page: int, used: int, number: int, offset: int) -> PageRows:
@@ -198,6 +208,7 @@ class RowMemory:
             times=self.times[rows].copy(),
             labels=tuple(self.labels[rows]),
             counters=self.counters.rows[rows].copy(),
+            pasts=self.pasts.at(range(start, start + used)),
         )
 
     def store_decisions(self, slots: Slots, rows: DecisionState) -> None:

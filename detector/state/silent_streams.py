@@ -4,7 +4,7 @@ Theory of operation. What is *idle* for a while in processing moves to a cold pa
 :mod:`detector.state.cold_pages`, and comes back as it was. What had no point for
 ``expire_after`` seconds of event time is *gone*: its next point starts it anew. That
 rule looks at the stream's own times alone, so a replay follows it too
-(:meth:`detector.state.table.StreamTable.begin_again`).
+(:meth:`detector.state.table.StreamTable.begin_expired`).
 
 So rows that are gone may be deleted at any moment, in memory and in the store, and
 nothing changes by it. The moment is a checkpoint, and the time is the partition's: the
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from detector.events import Partition
+from detector.state.held_points import NO_PAST
 from detector.state.idle import are_idle, partition_time, slots_in_use
 from detector.state.page_rows import PageRows, empty_rows
 from detector.state.partition_pages import PartitionPages
@@ -99,18 +100,23 @@ class SilentStreams:
         Those that have had a point since then stay.
         """
         owned = self._rows.owned[partition]
-        points = zip(rows.names, rows.times.tolist(), strict=True)
-        gone = [name for name, time in points if self._is_at(owned, name, time)]
+        places = enumerate(rows.names)
+        gone = [name for place, name in places if self._is_as(owned, rows, place)]
         for name in gone:
             self._rows.remove(owned, name)
         owned.hold(rows.number, gone, rows.latest)
 
-    def _is_at(self, owned: PartitionPages, name: str, time: float) -> bool:
-        """Whether a stream is in memory, with its last point at ``time``."""
+    def _is_as(self, owned: PartitionPages, rows: PageRows, place: int) -> bool:
+        """Whether a stream is in memory, and had no point since it was copied."""
+        name = rows.names[place]
         if name not in owned.index:
             return False
         slot = owned.index[name]
-        return bool(self._rows.memory.times[slot] == time)
+        memory = self._rows.memory
+        has_time = memory.times[slot] == rows.times[place]
+        has_steps = memory.decisions["steps"][slot] == rows.decisions["steps"][place]
+        has_past = memory.pasts.of(slot) == rows.pasts.get(place, NO_PAST)
+        return bool(has_time and has_steps and has_past)
 
     def keep(self, partition: Partition, rows: PageRows) -> None:
         """A page of :meth:`idle` was not written: its rows stay in memory."""
@@ -134,7 +140,10 @@ class SilentStreams:
         is_gone = are_idle(self._rows.memory, in_use, before) & (
             self._rows.memory.times[in_use] < oldest
         )
-        gone = [self._rows.memory.names[slot] for slot in in_use[is_gone].tolist()]
+        memory = self._rows.memory
+        holding = memory.pasts.holding
+        slots = [slot for slot in in_use[is_gone].tolist() if slot not in holding]
+        gone = [memory.names[slot] for slot in slots]
         for name in gone:
             self._rows.remove(owned, name)
         emptied = owned.cold.before(oldest)

@@ -21,6 +21,7 @@ from detector.state.census import Census
 from detector.state.counter_column import CounterColumn
 from detector.state.counter_defaults import NO_COUNTERS, CounterDefaults
 from detector.state.decisions import DecisionState
+from detector.state.held_points import Pasts
 from detector.state.initial_state import InitialStates
 from detector.state.limits import TableLimits
 from detector.state.newcomers import Newcomers
@@ -116,6 +117,10 @@ class StreamTable:
         return self._rows.memory.counters
 
     @property
+    def pasts(self) -> Pasts:
+        return self._rows.memory.pasts
+
+    @property
     def page_applied(self) -> I64:
         return self._rows.memory.page_applied
 
@@ -148,6 +153,10 @@ class StreamTable:
         index = self._rows.owned[partition].index
         slots = map(index.__getitem__, names)
         return np.fromiter(slots, np.int64, len(names))
+
+    def slots_of(self, partition: Partition) -> set[int]:
+        """The rows of all streams of a partition."""
+        return set(self._rows.owned[partition].index.values())
 
     def page_of(self, partition: Partition, slot: int) -> int:
         """The number, within its partition, of the page that holds ``slot``."""
@@ -226,25 +235,29 @@ class StreamTable:
                 self.states[slot] = state
                 self.decisions[slot] = decisions[0]
 
-    def have_expired(self, since: F64) -> npt.NDArray[np.bool_]:
-        """bool [n], whether this long since a stream's last point, it is forgotten."""
-        return np.greater(since, self._expire_after)
+    def begin_expired(self, partition: Partition, slots: Slots, times: F64) -> None:
+        """Streams have points at event ``times`` [n]: those that expired start anew.
 
-    def begin_again(self, slots: Slots, times: F64) -> None:
-        """Streams that expired have a point again, at event ``times`` [n].
-
-        They start like new ones. An open incident stays open, because its receiver
-        waits for the end.
+        They are as if they had been removed. But an open incident stays open, because
+        its receiver waits for the end.
         """
-        for slot in slots.tolist():
-            state, decisions = self._initial_states.start(self.names[slot])
-            self.states[slot] = state
-            if self.decisions["phase"][slot] <= Phase.OK:
-                self.decisions[slot] = decisions[0]
-                self.decisions["is_newcomer"][slot] = 0
-            else:
-                self.decisions["steps"][slot] = 0
-        self.begin(slots, times)
+        last = self.times[slots]
+        is_expired = (times - last > self._expire_after) & np.isfinite(last)
+        for slot in slots[is_expired].tolist():
+            self._begin_anew(partition, slot)
+
+    def _begin_anew(self, partition: Partition, slot: int) -> None:
+        name = self.names[slot]
+        state, decisions = self._initial_states.start(name)
+        self.states[slot] = state
+        self.times[slot] = -np.inf
+        self.counters.put(slot, name)
+        if self.decisions["phase"][slot] > Phase.OK:
+            self.decisions["steps"][slot] = 0
+            return
+        self.decisions[slot] = decisions[0]
+        if decisions["is_newcomer"][0]:
+            self._rows.owned[partition].newcomers[name] = None
 
     def restart(self, slots: Slots) -> None:
         """Reset rows: the graph returned numbers that are not finite, or the units of

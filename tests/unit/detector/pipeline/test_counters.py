@@ -18,6 +18,7 @@ from detector.model.bundle import MANIFEST, Bundle, Feature, Manifest, load_bund
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.payload import annotations_of
 from detector.pipeline.build import build_pipeline
+from detector.record_clock import ANY_TIME, without_log
 from detector.state.limits import TableLimits
 from tests.fakes import (
     PipelineRecorder,
@@ -219,3 +220,11 @@ def test_counters_and_labels_survive_a_restart(stage: Stage) -> None:
     assert again.recorder.scores == pytest.approx({2: 2.8})
     table = again.pipeline.table
     assert table.labels[table.slots(P, [TOTAL])[0]] == {"rack": "1"}
+
+
+def test_readings_of_one_moment_are_one_step_of_the_counter(stage: Stage) -> None:
+    batch = columns([TOTAL] * 4, [60, 60, 60, 120], [[600], [700], [780], [900]])
+    clock = without_log(4, ANY_TIME)
+    stage.pipeline.process([replace(batch, clock=clock)])
+    # 300 more than at its first reading, in a minute
+    assert stage.recorder.scores == pytest.approx({3: 5.0})

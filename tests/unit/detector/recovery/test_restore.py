@@ -88,29 +88,29 @@ def test_a_page_of_another_writer_counts_up_to_its_own_stamp() -> None:
     )
 
 
-def test_of_two_rows_of_a_stream_the_later_counts() -> None:
+def test_of_two_rows_of_a_stream_the_one_of_the_later_page_counts() -> None:
     rows = {
         0: PageRows(
             0,
-            500,
+            400,
             ("a", "b"),
             np.zeros((2, WIDTH), np.float32),
             fresh_decisions(2),
-            np.array([9.0, 7.0]),
+            np.array([9.0, 7000.0]),
             ({"rack": "1"}, {}),
         )
     }
     rows[1] = PageRows(
         1,
-        400,
-        ("b", "a"),
-        np.ones((2, WIDTH), np.float32),
-        fresh_decisions(2),
-        np.array([8.0, 9.0]),
-        ({"rack": "2"}, {"rack": "3"}),
+        500,
+        ("b",),
+        np.ones((1, WIDTH), np.float32),
+        fresh_decisions(1),
+        np.array([8.0]),  # its clock was ahead before
+        ({"rack": "2"},),
     )
     pages = [to_page("bundle", P, r, WRITER, ()) for r in rows.values()]
-    restored = restore("bundle", head(500, {0: 500, 1: 300}), pages, WIDTH)
+    restored = restore("bundle", head(500, {0: 400, 1: 300}), pages, WIDTH)
     assert [(r.names, r.states[:, 0].tolist()) for r in restored.pages] == [
         (("a",), [0.0]),
         (("b",), [1.0]),

@@ -102,8 +102,9 @@ def test_a_stream_that_comes_back_too_late_starts_anew() -> None:
     slot = made.slots(P, ["old7"])
     made.states[slot] = 5.0
     made.decisions["steps"][slot] = 100
-    assert made.have_expired(np.array([WEEK, WEEK + 1])).tolist() == [False, True]
-    made.begin_again(slot, np.array([2 * WEEK]))
+    made.begin_expired(P, slot, np.array([WEEK]))
+    assert made.decisions["steps"][slot] == 100
+    made.begin_expired(P, slot, np.array([2 * WEEK]))
     assert made.states[slot].tolist() == [[0.0, 0.0]]
     assert made.decisions["steps"][slot] == 0
 
@@ -113,7 +114,7 @@ def test_its_open_incident_stays_open_for_the_receiver() -> None:
     slot = made.slots(P, ["old7"])
     made.decisions["phase"][slot] = Phase.FIRING
     made.decisions["onset"][slot] = 3.0
-    made.begin_again(slot, np.array([2 * WEEK]))
+    made.begin_expired(P, slot, np.array([2 * WEEK]))
     assert made.decisions["phase"][slot] == Phase.FIRING
     assert made.decisions["onset"][slot] == 3.0
     assert made.decisions["steps"][slot] == 0

@@ -19,7 +19,7 @@ LINE = b"cpu,host=web-1 usage=1.5 1700000000000000000"
 
 
 def decode(*values: bytes | None) -> RecordBatch:
-    raw = raw_batch(values, b"random-key", 70, P, timestamp=1_600_000_000_000)
+    raw = raw_batch(values, b"random-key", 70, P, timestamp=1_700_000_100_000)
     return metric_decoder(INFLUX, max_bytes=1000).decode(raw)
 
 
@@ -73,7 +73,7 @@ def test_the_lines_of_a_record_share_its_offset() -> None:
         (b" 1700000000123456", 1_700_000_000.123456),
         (b" 1700000000123", 1_700_000_000.123),
         (b" 1700000000", 1_700_000_000.0),
-        (b"", 1_600_000_000.0),
+        (b"", 1_700_000_100.0),
     ],
 )
 def test_the_magnitude_of_a_timestamp_tells_its_unit(
