@@ -4,7 +4,7 @@
   remedy, and exit status 2.
 - The producer: ``BadRecord``. Counted by reason and dead-lettered.
 - Nobody: ``Transient`` and ``StoreError``. Retried.
-- Whoever reads the dead letters: ``Permanent``.
+- Whoever reads the dead letters: ``Permanent``, and ``Refused`` if it lasts.
 """
 
 from __future__ import annotations
@@ -52,6 +52,12 @@ class Transient(DetectorError):
 class Permanent(DetectorError):
     """A fault that no retry helps. What it concerns is dead-lettered, and the text is
     the reason.
+    """
+
+
+class Refused(Permanent):
+    """A refusal that may pass, as while a receiver is deployed again. It is tried again
+    for a while before what it concerns is dead-lettered.
     """
 
 

@@ -5,9 +5,11 @@ Theory of operation. A post stays at the head of its receiver's queue until the 
 acknowledged it, or refused it for good. A fault that may pass is retried with
 exponential backoff and full jitter
 (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), never
-sooner than the receiver asked for. What is refused is dead-lettered, each notification
-with the reason. The loop only ever appends to the outbox, and no receiver's thread
-waits for another's, so a dead receiver slows neither scoring nor its neighbours.
+sooner than the receiver asked for. A refusal that may pass is retried too, for an hour:
+until then the post steps aside for others. What is refused for good is dead-lettered,
+each notification with the reason. The loop only ever appends to the outbox, and no
+receiver's thread waits for another's, so a dead receiver slows neither scoring nor its
+neighbours.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from detector.errors import Permanent, Transient
+from detector.errors import Permanent, Refused, Transient
 from detector.metrics import Metrics
 from detector.notify.outbox import DeliveryAttempt, Outbox
 from detector.notify.payload import OutgoingPost
 from detector.notify.receiver import Receiver
 from detector.phrases import listed
 from detector.ports import DeadLetters
+from detector.timestamps import MINUTE
 
 _POLL = 1.0  # seconds until an idle thread looks for repeats
 _SHORTEST_PAUSE = 0.05  # seconds, whatever the jitter
@@ -37,10 +40,15 @@ _JOIN = 1.0  # seconds that a stop waits for all threads that are in a post
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Pauses between attempts, in seconds: ``first`` doubles up to ``longest``."""
+    """Pauses between attempts, in seconds: ``first`` doubles up to ``longest``.
+
+    Attributes:
+        refusals: seconds for which a post that is refused is tried again.
+    """
 
     first: float = 0.5
     longest: float = 60.0
+    refusals: float = 3600.0
 
     def longest_pause(self, attempt: int) -> float:
         """The upper end of the jitter, in seconds, after ``attempt`` failures."""
@@ -119,6 +127,8 @@ class Delivery:
                 self._log_retry(post, fault)
             return self._put_off(post, failed, fault.retry_after or 0.0)
         except Permanent as fault:
+            if self._may_pass(attempt, fault):
+                return self._step_aside(attempt, failed, fault)
             self._dead_letter(post, fault)
         # The top of a receiver's thread: a fault of ours in one post must not end it,
         # or this receiver would get nothing until a restart. The post is tried again.
@@ -131,11 +141,30 @@ class Delivery:
         self._outbox.settle(attempt)
         return None
 
+    def _may_pass(self, attempt: DeliveryAttempt, fault: Permanent) -> bool:
+        if not isinstance(fault, Refused):
+            return False
+        return self._outbox.refused_for(attempt) < self._retry.refusals
+
+    def _step_aside(
+        self, attempt: DeliveryAttempt, failed: int, fault: Permanent
+    ) -> float:
+        """Let other posts go first. Seconds until one of them is tried."""
+        if not attempt.batch.refusals:
+            self._log_refusal(attempt.post, fault)
+        own_pause = self._pause(attempt.batch.refusals)
+        self._outbox.put_off(attempt, own_pause)
+        return self._put_off(attempt.post, failed)
+
     def _put_off(self, post: OutgoingPost, failed: int, at_least: float = 0.0) -> float:
         """Seconds until the next attempt, after ``failed`` others and this one."""
         self._count(post, "retried", 1)
+        return max(self._pause(failed), at_least)
+
+    def _pause(self, failed: int) -> float:
+        """Seconds, after ``failed`` failures and one more."""
         jitter = self._jitter.uniform(0, self._retry.longest_pause(failed))
-        return max(jitter, at_least, _SHORTEST_PAUSE)
+        return max(jitter, _SHORTEST_PAUSE)
 
     def _log_retry(self, post: OutgoingPost, fault: Transient) -> None:
         self._log.warning(
@@ -143,6 +172,16 @@ class Delivery:
             receiver=post.receiver,
             cause=str(fault),
             waiting=len(self._outbox),
+        )
+
+    def _log_refusal(self, post: OutgoingPost, fault: Permanent) -> None:
+        minutes = self._retry.refusals / MINUTE
+        self._log.warning(
+            "notification_refused",
+            receiver=post.receiver,
+            cause=str(fault),
+            notifications=len(post.alerts),
+            note=f"it is tried again for {minutes:g} minutes, then dead-lettered",
         )
 
     def _log_fault(self, post: OutgoingPost, fault: Exception) -> None:

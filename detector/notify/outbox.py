@@ -286,6 +286,19 @@ class Outbox:
             self._queues[receiver].settle(attempt.batch)
             self._lock.notify_all()
 
+    def refused_for(self, attempt: DeliveryAttempt) -> float:
+        """Seconds since its receiver first refused it; 0 if it did not."""
+        refused_at = attempt.batch.refused_at
+        return 0.0 if refused_at is None else self._clock.monotonic() - refused_at
+
+    def put_off(self, attempt: DeliveryAttempt, pause: float) -> None:
+        """Its receiver refused it, and gets it again in ``pause`` seconds."""
+        with self._lock:
+            now = self._clock.monotonic()
+            queue = self._queues[attempt.post.receiver]
+            queue.put_off(attempt.batch, now, now + pause)
+            self._lock.notify_all()
+
     def drain(self, timeout: float) -> bool:
         """Stop gathering; whether all is settled within ``timeout`` seconds."""
         with self._lock:

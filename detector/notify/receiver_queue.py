@@ -4,7 +4,8 @@ Theory of operation. A *batch* becomes one post: notifications of one group, at 
 many as its target allows. It is due when the first of them has waited for the route's
 ``group_wait``, or at once when it is full. One batch at a time is taken, and does not
 change until it is settled, so a retry has the same content under the same key. What
-arrives meanwhile gathers in the next batches.
+arrives meanwhile gathers in the next batches. A batch that the receiver refuses is put
+off: it steps aside for the others until it is due again.
 
 Notifications of one stream must not overtake one another, even in different groups: an
 incident that became critical may match another route. A batch that takes in a stream's
@@ -76,8 +77,10 @@ class Batch:
     """The notifications of one post.
 
     Attributes:
-        due: when it leaves, on the monotonic clock, in seconds.
+        due: when it leaves, on the monotonic clock, in seconds; -inf: it is full.
         after: batches that must leave before it.
+        refused_at: when the receiver first refused it, on the same clock; None: never.
+        refusals: how often.
     """
 
     number: int
@@ -86,6 +89,8 @@ class Batch:
     entries: list[Entry] = field(default_factory=list)
     after: list[Batch] = field(default_factory=list)
     settled: bool = False
+    refused_at: float | None = None
+    refusals: int = 0
 
     def post(self, receiver: str) -> OutgoingPost:
         """What is sent to ``receiver``."""
@@ -123,13 +128,13 @@ class ReceiverQueue:
         self.count += 1
         if len(batch.entries) == target.max_alerts:
             del self._open[target.group]
-            heapq.heappush(self._due, (-math.inf, batch.number, batch))
+            self._set_due(batch, -math.inf)
 
     def next_due(self) -> float:
         """When there is something to take; infinite if nothing waits."""
         if self._taken is not None:
             return -math.inf
-        while self._due and self._due[0][2].settled:
+        while self._due and _is_stale(*self._due[0]):
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else math.inf
 
@@ -137,15 +142,26 @@ class ReceiverQueue:
         """The batch that is under way, else the next one that is due."""
         if self._taken is not None:
             return self._taken
-        due = self.next_due()
-        if due > now or due == math.inf:
-            return None
-        batch = self._due[0][2]
-        while before := _first_unsettled(batch.after):
-            batch = before
-        self._close(batch)
-        self._taken = batch
-        return batch
+        while (due := self.next_due()) <= now and due < math.inf:
+            batch = self._due[0][2]
+            first = _first_in_order(batch)
+            if first.refused_at is None or first.due <= now:
+                self._close(first)
+                self._taken = first
+                return first
+            self._set_due(batch, first.due)
+        return None
+
+    def put_off(self, batch: Batch, now: float, due: float) -> None:
+        """The receiver refuses the batch that is under way, and may take it later.
+
+        Others go on, but for those that hold later notifications of its streams.
+        """
+        if batch.refused_at is None:
+            batch.refused_at = now
+        batch.refusals += 1
+        self._set_due(batch, due)
+        self._taken = None
 
     def settle(self, batch: Batch) -> None:
         """Remove it: it was delivered, or refused for good."""
@@ -184,8 +200,12 @@ class ReceiverQueue:
         self._begun += 1
         batch = Batch(self._begun, target.group, now + target.wait)
         self._open[target.group] = batch
-        heapq.heappush(self._due, (batch.due, batch.number, batch))
+        self._set_due(batch, batch.due)
         return batch
+
+    def _set_due(self, batch: Batch, due: float) -> None:
+        batch.due = due
+        heapq.heappush(self._due, (due, batch.number, batch))
 
     def _close(self, batch: Batch) -> None:
         """Nothing more is added to it."""
@@ -195,6 +215,18 @@ class ReceiverQueue:
     def _forget_last(self, entry: Entry, batch: Batch) -> None:
         if self._last.get(entry.stream) is batch:
             del self._last[entry.stream]
+
+
+def _is_stale(due: float, number: int, batch: Batch) -> bool:
+    """Whether an entry of the heap says what no longer holds of its batch."""
+    return batch.settled or batch.due != due
+
+
+def _first_in_order(batch: Batch) -> Batch:
+    """The first batch that must leave before this one, else this one."""
+    while before := _first_unsettled(batch.after):
+        batch = before
+    return batch
 
 
 def _first_unsettled(batches: list[Batch]) -> Batch | None:

@@ -103,6 +103,13 @@ class AlertingSettings(BaseModel):
     retry_max: float = Field(
         60.0, gt=0, description="longest pause between retries in seconds"
     )
+    retry_refusals: float = Field(
+        3600.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds for which what a receiver refuses (3xx, 4xx) is tried"
+        " again before it is dead-lettered",
+    )
     false_alarms_per_week: float = Field(
         _DEFAULT.false_alarms_per_week,
         gt=0,
@@ -264,7 +271,7 @@ class AlertingSettings(BaseModel):
         return Routing(list(needs), routes or to_all, self.labelling(), needs)
 
     def retry(self) -> RetryPolicy:
-        return RetryPolicy(self.retry_first, self.retry_max)
+        return RetryPolicy(self.retry_first, self.retry_max, self.retry_refusals)
 
     def stream_budget(self, streams: int | None = None) -> float:
         """False alarms that one stream may raise in a week.

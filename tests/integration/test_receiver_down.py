@@ -89,7 +89,32 @@ def test_what_a_dead_receiver_missed_survives_a_restart(
     daemon.stop()
 
 
-def test_a_refusal_is_dead_lettered_and_not_tried_again(
+def test_a_refusal_that_passes_loses_nothing(
+    broker: Broker,
+    topic: str,
+    start: Start,
+    receiver: WebhookReceiver,
+    tmp_path: Path,
+    bundle: Path,
+) -> None:
+    """As while a receiver is deployed: its proxy answers 404 at first."""
+    rows = history()
+    expected = replayed(rows, bundle, tmp_path)
+    statuses = iter([404] * len(expected))
+    receiver.answer = lambda headers: next(statuses, 200)
+    receiver.start()
+    produce(broker, topic, records(rows))
+    daemon = start()
+    daemon.await_value(
+        "detector_notifications_total", len(expected), outcome="delivered"
+    )
+    daemon.stop()
+    assert by_stream(receiver.notices()) == by_stream(expected)
+    assert "event=notification_refused" in daemon.log_text()
+    assert daemon.log_text().count("notification_dead_lettered") == 0
+
+
+def test_a_refusal_that_lasts_is_dead_lettered(
     broker: Broker,
     topic: str,
     start: Start,
@@ -102,7 +127,7 @@ def test_a_refusal_is_dead_lettered_and_not_tried_again(
     receiver.answer = lambda headers: 404
     receiver.start()
     produce(broker, topic, records(rows))
-    daemon = start()
+    daemon = start(ALERTING__RETRY_REFUSALS="0")
     daemon.await_value(
         "detector_notifications_total", len(expected), outcome="dead_lettered"
     )

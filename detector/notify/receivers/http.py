@@ -2,8 +2,9 @@
 
 A 2xx is an acknowledgement as soon as its status line is there. 408, 425, 429, 5xx and
 faults of the connection may pass, but not sooner than ``Retry-After`` says (RFC 9110,
-section 10.2.3). Any other status is a refusal. An address may itself be a secret, so
-messages name its host alone.
+section 10.2.3). 413 is a refusal for good: the same post is as long the next time. Any
+other status is a refusal that may pass: a proxy answers so while a receiver is
+deployed. An address may itself be a secret, so messages name its host alone.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import email.utils
 import urllib3
 
 from detector.clock import Clock
-from detector.errors import Permanent, Transient
+from detector.errors import Permanent, Refused, Transient
 from detector.notify.receivers.http_settings import HttpSettings, host_of
 from detector.notify.receivers.signature import signature
 
 _RETRIED = {408, 425, 429}
+_TOO_LARGE = 413
 _READ_BYTES = 1 << 16  # of an answer's body, so that the connection can serve again
 _RETRY_AFTER_MAX = 3600.0  # seconds: no receiver silences us for longer
 
@@ -41,7 +43,10 @@ class HttpClient:
         )
 
     def post(self, address: str, content: bytes, key: str) -> None:
-        """Post once under an Idempotency-Key. Raises Transient or Permanent."""
+        """Post once under an Idempotency-Key.
+
+        Raises Transient, Refused or Permanent.
+        """
         host = host_of(address)
         try:
             response = self._pool.request(
@@ -95,7 +100,8 @@ class HttpClient:
         if status in _RETRIED or status >= 500:
             pause = self._retry_after(response.headers.get("Retry-After"))
             raise Transient(f"{host} answered {status}", pause)
-        raise Permanent(f"{host} refused it with {status}")
+        refusal = Permanent if status == _TOO_LARGE else Refused
+        raise refusal(f"{host} refused it with {status}")
 
     def _retry_after(self, value: str | None) -> float | None:
         """Seconds to wait, of a number or a date; None if it is neither."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from detector.errors import Permanent, Transient
+from detector.errors import Permanent, Refused, Transient
 from detector.metrics import Metrics
 from detector.notify.delivery import Delivery, RetryPolicy
 from detector.notify.outbox import Outbox
@@ -26,12 +26,12 @@ class Stage:
         self.receivers = receivers
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, refusals: float = 3600.0) -> Iterator[None]:
         delivery = Delivery(
             self.outbox,
             self.receivers,
             self.dead_letters,
-            RetryPolicy(0.001, 0.002),
+            RetryPolicy(0.001, 0.002, refusals),
             self.metrics,
             seed=1,
         )
@@ -70,6 +70,31 @@ def test_a_refused_notification_is_dead_lettered_and_the_next_leaves() -> None:
         ("a", "404")
     ]
     assert [a.stream for a in hook.delivered] == ["b"]
+
+
+def test_a_refusal_that_passes_costs_nothing() -> None:
+    """A proxy answers 404 while a receiver is deployed."""
+    hook = ScriptedReceiver([Refused("404"), Refused("404"), Refused("404")])
+    stage = Stage(hook=hook)
+    sent = [fired("a"), resolved(fired("a"))]
+    for alert in sent:
+        stage.outbox.put((P, 0), alert)
+    with stage.running():
+        assert stage.outbox.drain(10)
+    assert hook.delivered == sent
+    assert stage.dead_letters.notifications == []
+
+
+def test_a_refusal_that_lasts_is_dead_lettered() -> None:
+    hook = ScriptedReceiver([Refused("404")] * 3)
+    stage = Stage(hook=hook)
+    stage.outbox.put((P, 0), fired("a"))
+    with stage.running(refusals=0):
+        assert stage.outbox.drain(10)
+    assert [(a.stream, cause) for a, cause in stage.dead_letters.notifications] == [
+        ("a", "404")
+    ]
+    assert hook.delivered == []
 
 
 def test_a_fault_of_ours_is_logged_without_its_text_and_retried(

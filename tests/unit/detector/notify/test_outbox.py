@@ -81,6 +81,27 @@ def test_a_stream_of_the_same_name_on_another_partition_is_another_one() -> None
     assert len(outbox) == 2
 
 
+def test_a_post_that_is_put_off_delays_its_own_streams_alone() -> None:
+    clock = FakeClock()
+    outbox = an_outbox(clock=clock)
+    alert = fired("a")
+    outbox.put((P, 0), alert)
+    outbox.put((P, 0), resolved(alert))
+    outbox.put((P, 0), fired("b"))
+    refused = outbox.take("hook", 0)
+    assert refused is not None
+    outbox.put_off(refused, 60)
+    assert streams(delivered(outbox)) == [["b"]]
+    clock.now += 59
+    assert outbox.take("hook", 0) is None
+    clock.now += 1
+    assert outbox.refused_for(refused) == 60
+    again = delivered(outbox)
+    assert streams(again) == [["a"], ["a"]]
+    assert again[0] == refused.post
+    assert len(outbox) == 0
+
+
 def test_a_thread_that_waits_is_woken_by_a_notification_and_by_the_end() -> None:
     outbox = Outbox(Routing(["hook"]))
     taken = list[str | None]()

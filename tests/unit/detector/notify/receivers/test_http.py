@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from detector.errors import ConfigError, Permanent, Transient
+from detector.errors import ConfigError, Permanent, Refused, Transient
 from detector.notify.payload import RECEIVER
 from detector.notify.receivers.http import HttpClient
 from detector.notify.receivers.signature import signature
@@ -60,10 +60,17 @@ def test_a_fault_that_may_pass_is_transient(
     assert caught.value.retry_after == 7
 
 
+def test_a_post_that_is_too_large_is_refused_for_good(httpserver: HTTPServer) -> None:
+    address = answering(httpserver, 413)
+    with pytest.raises(Permanent) as caught:
+        client().post(address, b"", "key")
+    assert not isinstance(caught.value, Refused)
+
+
 @pytest.mark.parametrize("status", [301, 400, 404, 410])
-def test_a_refusal_is_permanent(httpserver: HTTPServer, status: int) -> None:
+def test_a_refusal_may_pass(httpserver: HTTPServer, status: int) -> None:
     address = answering(httpserver, status, Location="/elsewhere")
-    with pytest.raises(Permanent, match=str(status)) as caught:
+    with pytest.raises(Refused, match=str(status)) as caught:
         client().post(address, b"", "key")
     assert "token-in-path" not in str(caught.value)
 
