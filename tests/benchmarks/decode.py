@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 
 from detector.events import RawBatch, RecordBatch
 from detector.ingest.decoder import feature_decoder, metric_decoder
@@ -18,6 +21,7 @@ from tests.fakes import raw_batch
 NUMBERS = 2048 * 8  # of a batch, about: as a poll brings them
 WIDTHS = (1, 8, 38, 1000)  # numbers of a record
 BATCHES = 20  # of one run
+STREAMS = 8  # of an export's metric: as many cores, disks or states
 
 Decode = Callable[[RawBatch], RecordBatch]
 
@@ -52,12 +56,15 @@ def _runs(width: int) -> Mapping[str, Run]:
     lines = raw_batch([_line(names, row) for row in values.tolist()], b"host", 0, P)
     of_json = FORMATS["json"]
     of_influx = FORMATS["influx"]
+    exports = raw_batch([_export(row) for row in values.tolist()], b"host", 0, P)
+    of_otlp = FORMATS["otlp"]
     return {
         "parse only": lambda: rate(count * BATCHES, lambda: _parse(json_records)),
         "json, features": _run(feature_decoder(of_json, names).decode, json_records),
         "json, each metric": _run(metric_decoder(of_json).decode, json_records),
         "influx, features": _run(feature_decoder(of_influx, names).decode, lines),
         "influx, each metric": _run(metric_decoder(of_influx).decode, lines),
+        "otlp, each metric": _run(metric_decoder(of_otlp).decode, exports),
     }
 
 
@@ -83,3 +90,22 @@ def _json(names: list[str], values: list[float]) -> bytes:
 def _line(names: list[str], values: list[float]) -> bytes:
     fields = ",".join(f"{k}={v}" for k, v in zip(names, values, strict=True))
     return f"metrics,host=web-1 {fields} 1700000000000000000".encode()
+
+
+def _export(values: list[float]) -> bytes:
+    """Gauges of 8 streams each, as many as the values fill, of one host."""
+    request = ExportMetricsServiceRequest()
+    of_host = request.resource_metrics.add()
+    host = of_host.resource.attributes.add(key="host.name")
+    host.value.string_value = "web-1"
+    metrics = of_host.scope_metrics.add().metrics
+    for j, value in enumerate(values):
+        if j % STREAMS == 0:
+            metric = metrics.add(name=f"system.metric{j // STREAMS}", unit="1")
+        point = metric.gauge.data_points.add(
+            time_unix_nano=1_700_000_000_000_000_000, as_double=value
+        )
+        point.attributes.add(key="cpu").value.string_value = f"cpu{j % STREAMS}"
+        point.attributes.add(key="state").value.string_value = "idle"
+    encoded: bytes = request.SerializeToString()
+    return encoded

@@ -67,7 +67,7 @@ class Points:
     def cut(self, length: int) -> None:
         """Keep the first points alone."""
         for column in (self.streams, self.times, self.starts, self.values):
-            del column[length:]  # type: ignore[attr-defined]  # each is a list
+            del column[length:]
 
     def __len__(self) -> int:
         return len(self.streams)
@@ -103,6 +103,15 @@ class GroupedRows:
         else:
             self._metrics.extend(repeat(same, count))
             self._kinds.extend(repeat(kind, count))
+
+    def name_each(self, metrics: Sequence[str], kinds: bytes) -> None:
+        """Say metric and kind of each point that was added since the last call."""
+        self._metrics.extend(metrics)
+        self._kinds.extend(kinds)
+
+    def names_from(self, first: int) -> tuple[list[str], bytes]:
+        """Metrics and kinds of the points from one on."""
+        return self._metrics[first:], bytes(self._kinds[first:])
 
     def miss(self, message: int, metric: str, reason: MissingReason) -> None:
         """A value of a message that can't be used, and is no number of a row."""

@@ -18,7 +18,7 @@ Source: the OTLP specification 1.x and its metrics data model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -51,8 +51,20 @@ MAX_KNOWN: Final = 100_000
 class Encoding(Protocol):
     """How an export is encoded. Each method raises BadRecord if it can't be read."""
 
-    def resources(self, value: bytes) -> Iterable[Any]:
-        """The export's metrics by resource."""
+    def blocks(self, value: bytes) -> Sequence[Any]:
+        """The export's resources with their metrics, perhaps still encoded."""
+        ...
+
+    def add_known(self, rows: GroupedRows, block: Any) -> bool:
+        """Add the points of a block that is like one before; False if none was."""
+        ...
+
+    def decode(self, block: Any) -> Any: ...
+
+    def learn(
+        self, block: Any, resource: Resource, rows: GroupedRows, first: int
+    ) -> None:
+        """A block was read; its points are those of the rows from ``first`` on."""
         ...
 
     def resource(self, encoded: Any) -> Resource: ...
@@ -105,15 +117,23 @@ class OtlpMetrics:
         encoding: Encoding = self._protobuf
         if value.lstrip()[:1] == b"{" and value.rstrip()[-1:] == b"}":
             encoding = self._json
-        found = encoding.resources(value)
-        if not found:
+        blocks = encoding.blocks(value)
+        if not blocks:
             detail = "it is not OTLP metrics: it has no resourceMetrics"
             raise BadRecord(RejectReason.MALFORMED, detail)
-        for of_resource in found:
-            resource = self._resource(encoding, of_resource.resource)
-            for scope in of_resource.scope_metrics or ():
-                for metric in scope.metrics:
-                    _add(rows, encoding, metric, resource)
+        for block in blocks:
+            if not encoding.add_known(rows, block):
+                self._add_block(encoding, rows, block)
+
+    def _add_block(self, encoding: Encoding, rows: GroupedRows, block: Any) -> None:
+        """Add the points of a resource. Raises BadRecord."""
+        first = len(rows.points)
+        decoded = encoding.decode(block)
+        resource = self._resource(encoding, decoded.resource)
+        for scope in decoded.scope_metrics or ():
+            for metric in scope.metrics:
+                _add(rows, encoding, metric, resource)
+        encoding.learn(block, resource, rows, first)
 
     def _resource(self, encoding: Encoding, encoded: Any) -> Resource:
         key = bytes(encoded)

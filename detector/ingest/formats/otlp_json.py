@@ -16,7 +16,7 @@ import msgspec
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
-from detector.ingest.formats.grouped_rows import Points, Stream
+from detector.ingest.formats.grouped_rows import GroupedRows, Points, Stream
 from detector.ingest.formats.otlp_streams import Resource, text
 
 _UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -153,7 +153,7 @@ _attributes = msgspec.json.Decoder(list[_KeyValue], strict=False).decode
 class OtlpJson:
     """Implements Encoding."""
 
-    def resources(self, value: bytes) -> Sequence[_ResourceMetrics]:
+    def blocks(self, value: bytes) -> Sequence[_ResourceMetrics]:
         try:
             request = _request(value)
         except _UNDECODABLE as error:
@@ -162,6 +162,21 @@ class OtlpJson:
         if request.resource_metrics is not None:
             return request.resource_metrics
         return [] if request.scope_metrics is None else [request]
+
+    def add_known(self, rows: GroupedRows, block: _ResourceMetrics) -> bool:
+        return False  # numbers as text have no fixed place
+
+    def decode(self, block: _ResourceMetrics) -> _ResourceMetrics:
+        return block
+
+    def learn(
+        self,
+        block: _ResourceMetrics,
+        resource: Resource,
+        rows: GroupedRows,
+        first: int,
+    ) -> None:
+        pass
 
     def resource(self, encoded: msgspec.Raw) -> Resource:
         try:

@@ -5,7 +5,8 @@ decodes a data point in 3 µs, as each of its attributes is a message. So resour
 attributes and points of numbers are read as bytes: see ``protobuf_view``. Exporters
 write the fields of a point in the order of their numbers. Its start, time and value
 come first and have a fixed length; the attributes follow and are the same in every
-record. A point of another form is decoded whole.
+record. A point of another form is decoded whole. What an exporter repeats but for
+times and values is not decoded at all: see ``otlp_shapes``.
 """
 
 from __future__ import annotations
@@ -22,50 +23,64 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
-from detector.ingest.formats.grouped_rows import Points, Stream
+from detector.ingest.formats.grouped_rows import GroupedRows, Points, Stream
+from detector.ingest.formats.otlp_shapes import DOUBLE, INT, START, TIME, Shapes
 from detector.ingest.formats.otlp_streams import Resource, text
-from detector.ingest.formats.protobuf_view import UNDECODABLE, view
+from detector.ingest.formats.protobuf_view import UNDECODABLE, message_class, view
 
 _NAN: Final = float("nan")
 _NO_RECORDED_VALUE: Final = 1  # a bit of a point's flags
 
-_MetricsData = view(
-    metrics_pb2.DESCRIPTOR,
-    "MetricsData",
-    (
-        "ResourceMetrics.resource",
-        "Gauge.data_points",
-        "Sum.data_points",
-        "HistogramDataPoint.attributes",
-        "HistogramDataPoint.exemplars",
-        "ExponentialHistogramDataPoint.attributes",
-        "ExponentialHistogramDataPoint.exemplars",
-        "SummaryDataPoint.attributes",
-    ),
+_UNDECODED: Final = (
+    "MetricsData.resource_metrics",
+    "ResourceMetrics.resource",
+    "Gauge.data_points",
+    "Sum.data_points",
+    "HistogramDataPoint.attributes",
+    "HistogramDataPoint.exemplars",
+    "ExponentialHistogramDataPoint.attributes",
+    "ExponentialHistogramDataPoint.exemplars",
+    "SummaryDataPoint.attributes",
+)
+_POOL = view(metrics_pb2.DESCRIPTOR, _UNDECODED)
+_MetricsData = message_class(_POOL, "opentelemetry.proto.metrics.v1.MetricsData")
+_ResourceMetrics = message_class(
+    _POOL, "opentelemetry.proto.metrics.v1.ResourceMetrics"
 )
 
-# Time and value, or start, time and value, each after its tag. A tag is the number of
-# the field and how it is written, here as 8 bytes.
+# Time and value, or start, time and value, each after its tag of one byte.
 _SHORT: Final = Struct("<BQBd")
 _LONG: Final = Struct("<BQBQBd")
-_START: Final = 2 << 3 | 1
-_TIME: Final = 3 << 3 | 1
-_DOUBLE: Final = 4 << 3 | 1
-_INT: Final = 6 << 3 | 1
-_VALUES: Final = (_DOUBLE, _INT)
 _INT64: Final = Struct("<q")
+_VALUES: Final = (DOUBLE, INT)
 
 
 class OtlpProtobuf:
     """Implements Encoding."""
 
-    def resources(self, value: bytes) -> Sequence[Any]:
+    def __init__(self) -> None:
+        self._shapes = Shapes()
+
+    def blocks(self, value: bytes) -> Sequence[bytes]:
         try:
-            found: Sequence[Any] = _MetricsData.FromString(value).resource_metrics
+            found: Sequence[bytes] = _MetricsData.FromString(value).resource_metrics
         except UNDECODABLE as error:
-            detail = f"it is not OTLP metrics in protobuf ({error})"
-            raise BadRecord(RejectReason.MALFORMED, detail) from None
+            raise _bad("it", error) from None
         return found
+
+    def add_known(self, rows: GroupedRows, block: bytes) -> bool:
+        return self._shapes.add_to(rows, block)
+
+    def decode(self, block: bytes) -> Any:
+        try:
+            return _ResourceMetrics.FromString(block)
+        except UNDECODABLE as error:
+            raise _bad("it", error) from None
+
+    def learn(
+        self, block: bytes, resource: Resource, rows: GroupedRows, first: int
+    ) -> None:
+        self._shapes.learn(block, resource, rows, first)
 
     def resource(self, encoded: bytes) -> Resource:
         try:
@@ -89,7 +104,7 @@ class OtlpProtobuf:
         for point in points:
             start = 0
             try:
-                if point[0] == _START:
+                if point[0] == START:
                     _, start, time_tag, time, tag, value = _LONG.unpack_from(point)
                     end = _LONG.size
                 else:
@@ -99,13 +114,13 @@ class OtlpProtobuf:
                 _add_decoded(found, point, resource)
                 continue
             stream = None
-            if time_tag == _TIME and tag in _VALUES:
+            if time_tag == TIME and tag in _VALUES:
                 rest = point[end:]
                 stream = known.get(rest) or _learn(rest, resource)
             if stream is None:
                 _add_decoded(found, point, resource)
                 continue
-            if tag == _INT:
+            if tag == INT:
                 (value,) = _INT64.unpack_from(point, end - _INT64.size)
             found.streams.append(stream)
             found.times.append(time)
@@ -159,7 +174,8 @@ def _add_decoded(found: Points, encoded: bytes, resource: Resource) -> None:
 
 
 def _bad(what: str, error: Exception) -> BadRecord:
-    return BadRecord(RejectReason.MALFORMED, f"{what} can't be read ({error})")
+    detail = f"{what} is not OTLP metrics in protobuf ({error})"
+    return BadRecord(RejectReason.MALFORMED, detail)
 
 
 def _texts(attributes: Sequence[KeyValue]) -> Labels:

@@ -22,14 +22,16 @@ UNDECODABLE: Final = (DecodeError, UnicodeDecodeError, RecursionError)
 _ONE: Final = FieldDescriptorProto.LABEL_OPTIONAL
 
 
-def view(file: FileDescriptor, message: str, undecoded: Collection[str]) -> Any:
-    """The class of a message of a file, in which some fields are bytes.
+def view(
+    file: FileDescriptor, undecoded: Collection[str]
+) -> descriptor_pool.DescriptorPool:
+    """The messages of a file, with some of their fields as bytes.
 
-    ``undecoded`` names them, as ``Message.field``; both are of the file itself.
+    ``undecoded`` names the fields, as ``Message.field``.
     """
     pool = descriptor_pool.DescriptorPool()
     _add(pool, file, frozenset(undecoded), set())
-    return message_class(pool, f"{file.package}.{message}")
+    return pool
 
 
 def message_class(pool: descriptor_pool.DescriptorPool, full_name: str) -> Any:

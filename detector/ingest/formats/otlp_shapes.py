@@ -1,0 +1,242 @@
+"""Exports that are the same as before but for times and values.
+
+An exporter sends the same series in the same order at each interval. In protobuf its
+times and values have a fixed length and so a fixed place. A *shape* is what else the
+bytes of one resource hold, and whose points stand where: a block of bytes that fits a
+shape is read by copying numbers out of it. What does not fit is decoded as ever, so a
+shape saves time and changes nothing.
+
+A shape is learnt from a block that was decoded, if all its points are plain numbers.
+Shapes are kept by the resource and the length of the block, and a few for each: what
+differs every time, as lists of processes do, is not learnt for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.ingest.formats.grouped_rows import GroupedRows, Stream
+from detector.ingest.formats.otlp_streams import Resource
+
+# Tags of fields: the field's number, then how it is written.
+_BLOCK: Final = 2  # a length and bytes
+_FIXED: Final = 1  # 8 bytes
+_VARINT: Final = 0
+_RESOURCE: Final = 1 << 3 | _BLOCK
+_SCOPE_METRICS: Final = 2 << 3 | _BLOCK
+_METRICS: Final = 2 << 3 | _BLOCK
+_NUMBERS: Final = (5 << 3 | _BLOCK, 7 << 3 | _BLOCK)  # a gauge, a sum
+_OTHERS: Final = tuple(number << 3 | _BLOCK for number in (9, 10, 11))  # histograms
+_DATA_POINTS: Final = 1 << 3 | _BLOCK
+START: Final = 2 << 3 | _FIXED
+TIME: Final = 3 << 3 | _FIXED
+DOUBLE: Final = 4 << 3 | _FIXED
+INT: Final = 6 << 3 | _FIXED
+_FIELD: Final = 9  # bytes of such a field, its tag included
+
+_SHAPES_OF_A_KEY: Final = 4
+_TRIES_OF_A_KEY: Final = 8  # blocks that are learnt from; shapes take turns then
+_MAX_POINTS: Final = 200_000  # of all shapes; each takes about 300 bytes
+_MAX_KEYS: Final = 50_000
+_EIGHT: Final = np.arange(8)
+_ONES: Final = 0xFF
+_Key = tuple[int, bytes]
+_Span = tuple[int, int]
+
+
+class NotPlain(Exception):
+    """A block has more than plain numbers, or another form than exporters write."""
+
+
+class _Place(NamedTuple):
+    """Where a point's numbers begin; without a start, ``start`` is its time's."""
+
+    time: int
+    value: int
+    start: int
+    is_int: bool
+
+
+class Shape:
+    """What a block of n points holds beside their times and values."""
+
+    def __init__(
+        self,
+        block: bytes,
+        places: Sequence[_Place],
+        streams: list[Stream],
+        metrics: list[str],
+        kinds: bytes,
+    ) -> None:
+        columns = np.array(places, np.int64)
+        self._bytes_at = columns[:, :3].T.reshape(-1, 1) + _EIGHT
+        self._has_start = columns[:, 2] != columns[:, 0]
+        self._is_int = columns[:, 3].astype(np.bool_)
+        self._mask = np.full(len(block), _ONES, np.uint8)
+        self._mask[self._bytes_at] = 0
+        self._rest = self._masked(np.frombuffer(block, np.uint8))
+        self._streams = streams
+        self._metrics = metrics
+        self._kinds = kinds
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def add_to(self, rows: GroupedRows, block: bytes) -> bool:
+        """Add the points of a block of the same length; False if it does not fit."""
+        data = np.frombuffer(block, np.uint8)
+        if self._masked(data) != self._rest:
+            return False
+        numbers = data[self._bytes_at].view("<u8").reshape(3, -1)
+        times, encoded, starts = numbers
+        values = encoded.view("<f8")
+        if self._is_int.any():
+            integers = encoded.view("<i8").astype(np.float64)
+            values = np.where(self._is_int, integers, values)
+        starts = np.where(self._has_start, starts, 0)
+        rows.points.streams.extend(self._streams)
+        rows.points.times.extend(times.tolist())
+        rows.points.values.extend(values.tolist())
+        rows.points.starts.extend(starts.tolist())
+        rows.name_each(self._metrics, self._kinds)
+        return True
+
+    def _masked(self, data: npt.NDArray[np.uint8]) -> bytes:
+        return (data & self._mask).tobytes()
+
+
+class Shapes:
+    """The shapes that were learnt."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[_Key, list[Shape]] = {}
+        self._tries: dict[_Key, int] = {}
+        self._points = 0
+
+    def add_to(self, rows: GroupedRows, block: bytes) -> bool:
+        """Add the points of a block; False if it is of no shape that is known."""
+        known = self._shapes.get(_key(block), ())
+        return any(shape.add_to(rows, block) for shape in known)
+
+    def learn(
+        self, block: bytes, resource: Resource, rows: GroupedRows, first: int
+    ) -> None:
+        """Learn from a block whose points are the rows' from ``first`` on."""
+        key = _key(block)
+        tries = self._tries.get(key, 0)
+        if tries >= _TRIES_OF_A_KEY:
+            return
+        if self._points > _MAX_POINTS or len(self._tries) > _MAX_KEYS:
+            self._forget()
+        self._tries[key] = tries + 1
+        streams = rows.points.streams[first:]
+        try:
+            places = _places(block, streams, resource)
+        except (NotPlain, IndexError):
+            return
+        shape = Shape(block, places, streams, *rows.names_from(first))
+        shapes = self._shapes.setdefault(key, [])
+        self._points += len(shape)
+        if len(shapes) == _SHAPES_OF_A_KEY:
+            self._points -= len(shapes.pop(0))
+        shapes.append(shape)
+
+    def _forget(self) -> None:
+        self._shapes.clear()
+        self._tries.clear()
+        self._points = 0
+
+
+def _key(block: bytes) -> _Key:
+    """Its length, and the resource, with which exporters begin it."""
+    if block[:1] != bytes([_RESOURCE]):
+        return len(block), b""
+    length, start = _varint(block, 1) if len(block) > 2 else (0, 0)
+    return len(block), block[: start + length]
+
+
+def _points(block: bytes) -> Iterator[_Span]:
+    """The data points of gauges and sums. Raises NotPlain or IndexError."""
+    for tag, *scope in _fields(block, 0, len(block)):
+        if tag != _SCOPE_METRICS:
+            continue
+        for scope_tag, *metric in _fields(block, *scope):
+            if scope_tag == _METRICS:
+                yield from _points_of_metric(block, *metric)
+
+
+def _points_of_metric(block: bytes, start: int, end: int) -> Iterator[_Span]:
+    for tag, *data in _fields(block, start, end):
+        if tag in _OTHERS:
+            raise NotPlain
+        if tag not in _NUMBERS:
+            continue
+        for data_tag, *point in _fields(block, *data):
+            if data_tag == _DATA_POINTS:
+                yield point[0], point[1]
+
+
+def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Tag, begin and end of each field of a message. Raises NotPlain or IndexError."""
+    at = start
+    while at < end:
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == _BLOCK:
+            length, at = _varint(data, at)
+        elif kind == _FIXED:
+            length = 8
+        elif kind == _VARINT:
+            length = _varint(data, at)[1] - at
+        else:
+            raise NotPlain
+        yield tag, at, at + length
+        at += length
+    if at != end:
+        raise NotPlain
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number and where it ends. Raises IndexError if it is cut off."""
+    number = 0
+    shift = 0
+    while data[at] & 0x80:
+        number |= (data[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+    return number | data[at] << shift, at + 1
+
+
+def _places(
+    block: bytes, streams: Sequence[Stream], resource: Resource
+) -> list[_Place]:
+    """The places of the points that became those of these streams.
+
+    What follows a point's value must be its attributes alone: they name its stream.
+    Raises NotPlain or IndexError.
+    """
+    spans = list(_points(block))
+    if not spans or len(spans) != len(streams):
+        raise NotPlain
+    places = []
+    for (first, end), stream in zip(spans, streams, strict=True):
+        place = _place(block, first, end)
+        attributes = block[place.value + 8 : end]
+        if resource.known.get(attributes) is not stream:
+            raise NotPlain
+        places.append(place)
+    return places
+
+
+def _place(block: bytes, first: int, end: int) -> _Place:
+    """Raises NotPlain, or IndexError, if the point begins in another way."""
+    time = first + _FIELD if block[first] == START else first
+    value = time + _FIELD
+    kind = block[value]
+    if block[time] != TIME or kind not in (DOUBLE, INT) or value + _FIELD > end:
+        raise NotPlain
+    return _Place(time + 1, value + 1, first + 1, kind == INT)
