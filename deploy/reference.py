@@ -105,6 +105,19 @@ def _room(room: str, model: type[BaseModel]) -> Iterator[str]:
             yield from _settings_table(
                 (f.alias or n, f) for n, f in inner.model_fields.items()
             )
+            yield from _inner_tables(f"{room}.{table}", inner)
+
+
+def _inner_tables(table: str, model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if not _is_model(field.annotation):
+            continue
+        yield ""
+        yield f"#### `[{table}.{name}]`"
+        yield ""
+        yield _summary(field.annotation)
+        yield ""
+        yield from _settings_table(field.annotation.model_fields.items())
 
 
 def _kind_note(model: type[BaseModel]) -> str:
@@ -127,7 +140,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value is None or value in ("", (), {}) or dataclasses.is_dataclass(value):
+    is_nothing = value is None or value in ("", (), {})
+    if is_nothing or dataclasses.is_dataclass(value) or isinstance(value, BaseModel):
         return ""
     if isinstance(value, tuple):
         return f"`{','.join(map(str, value))}`"

@@ -20,7 +20,7 @@ from detector.ingest.decoder import (
     metric_decoder,
 )
 from detector.ingest.format import FormatKind
-from detector.ingest.formats.registry import FORMATS
+from detector.ingest.formats.registry import NAMES, format_kind
 from detector.ingest.framing.registry import FRAMINGS
 from detector.ingest.framing.schema_registry import SchemaRegistry
 from detector.kafka.settings import KafkaSettings
@@ -62,7 +62,7 @@ def make_decoder(
 
     def make(topic: str) -> Decoder[Any]:
         how = kafka.settings_of(topic)
-        kind = format_kind(how, kafka)
+        kind = topic_format(how, kafka)
         framing = FRAMINGS[how.framing](registry)
         max_bytes = kafka.max_record_bytes
         bounds = kafka.clock_bounds(topic)
@@ -83,7 +83,7 @@ def make_schema_registry(kafka: KafkaSettings, clock: Clock) -> SchemaRegistry |
 def check_formats(kafka: KafkaSettings) -> None:
     """Raises ConfigError if a format or a framing that is configured does not exist."""
     for how in (*kafka.topic_settings, TopicSettings(name="any")):
-        format_kind(how, kafka)
+        topic_format(how, kafka)
         if how.framing not in FRAMINGS:
             known = ", ".join(FRAMINGS)
             raise ConfigError(
@@ -92,15 +92,17 @@ def check_formats(kafka: KafkaSettings) -> None:
             )
 
 
-def format_kind(how: TopicSettings, kafka: KafkaSettings) -> FormatKind:
+def topic_format(how: TopicSettings, kafka: KafkaSettings) -> FormatKind:
     """The format of a topic. Raises ConfigError if there is no such format."""
     name = how.format or kafka.format
-    kind = FORMATS.get(name)
+    topic = f"topic {how.name or how.pattern}"
+    try:
+        kind = format_kind(name, how.mapping.given())
+    except ValueError as error:
+        raise ConfigError(f"{topic}, mapping: {error}") from None
     if kind is None:
-        setting = "DETECTOR_KAFKA__FORMAT"
-        if how.format:
-            setting = f"topic {how.name or how.pattern}"
-        known = ", ".join(FORMATS)
+        setting = topic if how.format else "DETECTOR_KAFKA__FORMAT"
+        known = ", ".join(NAMES)
         raise ConfigError(f"{setting}: there is no format {name!r}; use one of {known}")
     return kind
 

@@ -68,12 +68,12 @@ class RejectReason(enum.StrEnum):
     TOO_LARGE = "too_large"  # longer than the configured maximum
     ENCODING = "encoding"  # not UTF-8
     SCHEMA = "schema"  # the registry does not know its schema, or it does not fit
-    MALFORMED = "malformed"  # not one JSON object
+    MALFORMED = "malformed"  # not what its format says, or of no known format
     TYPE = "type"  # a field of another type than the contract's
     TIMESTAMP = "timestamp"  # unreadable, or no time between 2000 and 2100
     NO_STREAM = "no_stream"  # neither a stream field nor a key
     NO_FEATURES = "no_features"  # every one of the bundle's features is missing
-    INFINITE = "infinite"  # a value outside float32's finite range
+    INFINITE = "infinite"  # of a file's row: a value outside float32's finite range
     FUTURE = "future"  # ahead of the topic's own time
     DUPLICATE = "duplicate"  # the stream's previous timestamp and values again
     LATE = "late"  # before the stream's previous timestamp

@@ -130,6 +130,11 @@ class Metrics:
         " and most resets give no rate.",
         event=tuple(CounterEvent),
     )
+    without_points = _counter(
+        "detector_records_without_points",
+        "Records that hold no point and are no error: all their values are missing, or"
+        " they say that they hold none.",
+    )
     tombstones = _counter(
         "detector_tombstones",
         "Records without a value, as a compacted topic has for what was deleted.",

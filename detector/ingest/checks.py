@@ -13,6 +13,7 @@ import numpy as np
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import F64, MissingCounts, RawBatch, RejectedRecord
+from detector.ingest.cells import is_utf8
 from detector.ingest.clocks import Faults, read_times
 from detector.ingest.keying import Names, stream_names
 from detector.ingest.rows import Flags, Numbers, Rows
@@ -87,7 +88,6 @@ def check(
     faults: Faults = {}
     read = read_times(raw, rows, bounds, faults)
     empty = rows.numbers.empty()
-    _find_infinite(rows, faults)
     names = stream_names(raw, rows)
     _find_nameless(names, faults)
     _name_liars(names, faults)
@@ -135,19 +135,6 @@ def _missing(rows: Rows[Numbers], rejected: Container[int]) -> MissingCounts:
     )
 
 
-def infinite(name: str) -> BadRecord:
-    detail = f"`{name}` is outside the range of a 32-bit float"
-    return BadRecord(RejectReason.INFINITE, detail)
-
-
-def is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _fault_of_size(value: bytes, max_bytes: int) -> BadRecord | None:
     if not value:
         return BadRecord(RejectReason.EMPTY, "the value has no bytes")
@@ -159,13 +146,6 @@ def _fault_of_size(value: bytes, max_bytes: int) -> BadRecord | None:
 
 def _reject(raw: RawBatch, i: int, fault: BadRecord) -> RejectedRecord:
     return raw.rejected(i, fault.reason, fault.detail)
-
-
-def _find_infinite(rows: Rows[Numbers], faults: Faults) -> None:
-    infinite_rows = np.flatnonzero(rows.numbers.infinite())
-    for row in infinite_rows.tolist():
-        name = rows.numbers.infinite_field(row)
-        faults.setdefault(row, infinite(name))
 
 
 def _name_liars(names: Names, faults: Faults) -> None:

@@ -28,6 +28,7 @@ from detector.ingest.rows import (
     NamedValues,
     Numbers,
     Rows,
+    usable,
 )
 from detector.record_clock import ANY_TIME, ClockBounds, RecordClock
 
@@ -58,7 +59,7 @@ class Decoder(Generic[_NumbersT]):
         """The points of a batch, and its rejected records by offset."""
         admitted = admit(raw, self._max_bytes)
         messages = self._framing.messages(admitted.raw)
-        rows = _by_record(self._format.rows(messages), messages)
+        rows = usable(_by_record(self._format.rows(messages), messages))
         checked = check(admitted.raw, rows, self._keying.wanted, self._bounds)
         rejected = admitted.rejected
         if checked.rejected:

@@ -160,7 +160,7 @@ def stream_names(raw: RawBatch, rows: Rows[Numbers]) -> Names:
     if not unnamed:
         return named
     keys = raw.keys
-    if unnamed == len(keys) and not rows.faults:  # each record has one row
+    if unnamed == len(named) and np.array_equal(rows.records, np.arange(len(keys))):
         return keys
     return [
         keys[i] if name is None else name

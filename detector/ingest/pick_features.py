@@ -10,7 +10,7 @@ import numpy as np
 from detector.events import I64, MetricKind
 from detector.ingest.format import Format, UnknownFields
 from detector.ingest.messages import Messages
-from detector.ingest.rows import FeatureValues, NamedValues, Rows
+from detector.ingest.rows import FeatureValues, NamedValues, Rows, usable
 
 _NOT_A_FEATURE = -1
 
@@ -30,7 +30,7 @@ class PickFeatures:
         self._unknown = unknown
 
     def rows(self, messages: Messages) -> Rows[FeatureValues]:
-        found = self._format.rows(messages)
+        found = usable(self._format.rows(messages))
         count = len(found.records)
         numbers = found.numbers
         columns = self._columns(numbers)

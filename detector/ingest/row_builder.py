@@ -65,6 +65,22 @@ class RowBuilder:
         self._values.append(list(numbers.values()))
         self._ignored.append(ignored)
 
+    def add_flat(
+        self,
+        record: int,
+        name: str | None,
+        stamp: float | str | None,
+        metrics: Sequence[str],
+        values: Sequence[float],
+    ) -> None:
+        """A row with nothing but numbers, which nobody changes any more."""
+        self._records.append(record)
+        self._names.append(name)
+        self._stamps.append(stamp)
+        self._metrics.append(metrics)
+        self._values.append(values)
+        self._ignored.append(0)
+
     def miss(self, record: int, metric: str, reason: MissingReason) -> None:
         """A value of a message that can't be used, and is no number of a row."""
         self._missing.append((record, metric, reason))

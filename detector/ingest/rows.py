@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from itertools import chain, compress
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from detector.errors import BadRecord, MissingReason
-from detector.events import F64, I64, U8, Labels
+from detector.events import F64, I64, U8, Labels, MetricKind
 
 Flags = npt.NDArray[np.bool_]
 # the record's index, the metric, and why its value can't be used
 MissingCell = tuple[int, str, MissingReason]
 F32_MOST = float(np.finfo(np.float32).max)
+_F64_MOST = float(np.finfo(np.float64).max)
 
 
 class Numbers(Protocol):
     """The numbers of n rows."""
 
-    def infinite(self) -> Flags:
-        """bool [n], rows with a number outside float32's range."""
-        ...
-
     def empty(self) -> Flags:
         """bool [n], rows without a number."""
         ...
 
-    def infinite_field(self, row: int) -> str:
-        """The first field of an infinite row that is outside the range."""
+    def usable(self) -> tuple[Self, Sequence[MissingCell]]:
+        """The same without numbers that float32 can't hold, which are missing then.
+
+        The cells that are missing have the index of their row.
+        """
+        ...
+
+    def take(self, rows: I64) -> Self:
+        """The numbers of these rows, in this order."""
+        ...
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The rows of all parts, one part after another."""
         ...
 
 
+_NumbersT = TypeVar("_NumbersT", bound=Numbers)
 NumbersT_co = TypeVar("NumbersT_co", bound=Numbers, covariant=True)
 
 
@@ -55,17 +65,38 @@ class FeatureValues:
     kinds: U8 | None = None
     starts: F64 | None = None
 
-    def infinite(self) -> Flags:
-        is_infinite = beyond_f32(self.values)
-        return np.asarray(is_infinite.any(axis=1))
-
     def empty(self) -> Flags:
         is_missing = np.isnan(self.values)
         return np.asarray(is_missing.all(axis=1))
 
-    def infinite_field(self, row: int) -> str:
-        is_infinite = beyond_f32(self.values[row])
-        return self.features[int(is_infinite.argmax())]
+    def usable(self) -> tuple[Self, Sequence[MissingCell]]:
+        bad = beyond_f32(self.values)
+        if not bad.any():
+            return self, ()
+        cells = [
+            (row, self.features[column], why_missing(self.values[row, column]))
+            for row, column in np.argwhere(bad).tolist()
+        ]
+        values = np.where(bad, np.nan, self.values)
+        return replace(self, values=values), cells
+
+    def take(self, rows: I64) -> Self:
+        return replace(
+            self,
+            values=self.values[rows],
+            kinds=None if self.kinds is None else self.kinds[rows],
+            starts=None if self.starts is None else self.starts[rows],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        sizes = [part.values.shape for part in parts]
+        return cls(
+            parts[0].features,
+            np.concatenate([part.values for part in parts]),
+            _joined_kinds([part.kinds for part in parts], sizes),
+            _joined_starts([part.starts for part in parts], sizes),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +105,8 @@ class NamedValues:
 
     Attributes:
         names: for each row, the names of its m_i numbers.
-        values: float64 [m], the numbers of all rows; none is NaN.
+        values: float64 [m], the numbers of all rows. The decoder takes out what is not
+            finite and counts it as missing.
         counts: int64 [n], m_i.
         kinds: uint8 [m], a :class:`~detector.events.MetricKind` each; None: unknown.
         starts: float64 [m], epoch seconds at which a counter began, NaN where unknown;
@@ -92,23 +124,56 @@ class NamedValues:
         rows = np.arange(len(self.counts))
         return np.repeat(rows, self.counts)
 
-    def infinite(self) -> Flags:
-        flags = np.zeros(len(self.counts), np.bool_)
-        is_infinite = beyond_f32(self.values)
-        if is_infinite.any():
-            rows = self.rows_of_values()[is_infinite]
-            flags[rows] = True
-        return flags
-
     def empty(self) -> Flags:
         return np.equal(self.counts, 0)
 
-    def infinite_field(self, row: int) -> str:
-        start = int(self.counts[:row].sum())
-        end = start + int(self.counts[row])
-        is_infinite = beyond_f32(self.values[start:end])
-        names = self.names[row]
-        return names[int(is_infinite.argmax())]
+    def usable(self) -> tuple[Self, Sequence[MissingCell]]:
+        bad = ~(np.abs(self.values) <= F32_MOST)  # also NaN
+        if not bad.any():
+            return self, ()
+        rows = self.rows_of_values()
+        flat = list(chain.from_iterable(self.names))
+        cells = [
+            (int(rows[i]), flat[i], why_missing(self.values[i]))
+            for i in np.flatnonzero(bad).tolist()
+        ]
+        ends = np.cumsum(self.counts)
+        names = list(self.names)
+        for row in np.unique(rows[bad]).tolist():
+            end = int(ends[row])
+            start = end - int(self.counts[row])
+            names[row] = list(compress(flat[start:end], ~bad[start:end]))
+        kept = self._at(np.flatnonzero(~bad))
+        counts = self.counts - np.bincount(rows[bad], minlength=len(self.counts))
+        return replace(kept, names=names, counts=counts), cells
+
+    def take(self, rows: I64) -> Self:
+        counts = self.counts[rows]
+        starts = np.cumsum(self.counts)[rows] - counts
+        firsts = np.repeat(starts - (np.cumsum(counts) - counts), counts)
+        places = firsts + np.arange(int(counts.sum()))
+        names = [self.names[row] for row in rows.tolist()]
+        return replace(self._at(places), names=names, counts=counts)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        sizes = [part.values.shape for part in parts]
+        return cls(
+            list(chain.from_iterable(part.names for part in parts)),
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+            _joined_kinds([part.kinds for part in parts], sizes),
+            _joined_starts([part.starts for part in parts], sizes),
+        )
+
+    def _at(self, places: I64) -> Self:
+        """The numbers at these places, with names and counts of before."""
+        return replace(
+            self,
+            values=self.values[places],
+            kinds=None if self.kinds is None else self.kinds[places],
+            starts=None if self.starts is None else self.starts[places],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +208,19 @@ class Rows(Generic[NumbersT_co]):
     without_points: Sequence[int] = ()
 
 
+def usable(rows: Rows[_NumbersT]) -> Rows[_NumbersT]:
+    """The rows without numbers that float32 can't hold: those are missing values.
+
+    What can't be held is NaN, infinite, or beyond float32's range.
+    """
+    numbers, cells = rows.numbers.usable()
+    if not cells:
+        return rows
+    records = rows.records.tolist()
+    of_records = [(records[row], metric, why) for row, metric, why in cells]
+    return replace(rows, numbers=numbers, missing=[*rows.missing, *of_records])
+
+
 def named_values(
     names: Sequence[Sequence[str]],
     values: Sequence[Sequence[float]],
@@ -160,18 +238,51 @@ def beyond_f32(values: F64) -> Flags:
     return np.greater(np.abs(values), F32_MOST)
 
 
+def why_missing(value: float) -> MissingReason:
+    """Why float32 can't hold a number."""
+    if math.isnan(value):
+        return MissingReason.NAN
+    return MissingReason.INFINITE if math.isinf(value) else MissingReason.OVERFLOW
+
+
+def _joined_kinds(
+    parts: Sequence[U8 | None], sizes: Sequence[tuple[int, ...]]
+) -> U8 | None:
+    if all(part is None for part in parts):
+        return None
+    return np.concatenate(
+        [
+            np.full(size, MetricKind.UNKNOWN, np.uint8) if part is None else part
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+    )
+
+
+def _joined_starts(
+    parts: Sequence[F64 | None], sizes: Sequence[tuple[int, ...]]
+) -> F64 | None:
+    if all(part is None for part in parts):
+        return None
+    return np.concatenate(
+        [
+            np.full(size, np.nan) if part is None else part
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+    )
+
+
 def _flat(values: Sequence[Sequence[float]], count: int) -> F64:
-    """float64 [count], infinite where float64 is too small."""
+    """float64 [count]; an integer outside its range is the largest float."""
     try:
         flat = chain.from_iterable(values)
         return np.fromiter(flat, np.float64, count)
-    except OverflowError:  # an integer outside the range of a float
+    except OverflowError:
         flat = chain.from_iterable(values)
-        numbers = map(_finite_or_infinite, flat)
-        return np.fromiter(numbers, np.float64, count)
+        return np.fromiter(map(_clipped, flat), np.float64, count)
 
 
-def _finite_or_infinite(number: float) -> float:
-    if abs(number) <= F32_MOST:
+def _clipped(number: float) -> float:
+    try:
         return float(number)
-    return math.inf
+    except OverflowError:
+        return _F64_MOST if number > 0 else -_F64_MOST

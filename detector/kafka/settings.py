@@ -83,9 +83,10 @@ class KafkaSettings(BaseModel):
         description="skip batches that can't be read, as corrupt ones: their records are lost",
     )
     format: str = Field(
-        "json",
+        "auto",
         min_length=1,
-        description="how records are written: a name from docs/formats.md",
+        description="how records are written: auto recognises each by its content,"
+        " or a name from docs/formats.md",
     )
     schema_registry: SchemaRegistrySettings | None = Field(
         None, description="where the schemas of framed records are"

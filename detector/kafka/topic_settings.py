@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from detector.kafka.mapping_settings import MappingSettings
 from detector.setting_types import compiled
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")  # as brokers check it
@@ -43,6 +44,10 @@ class TopicSettings(BaseModel):
     framing: str = Field(
         "auto",
         description="how messages are packed into records: auto, none, lines, array or confluent",
+    )
+    mapping: MappingSettings = Field(
+        default_factory=MappingSettings,
+        description="which fields are what, as a table: [kafka.topics.mapping]",
     )
     future_seconds: float | None = Field(
         None,

@@ -114,6 +114,7 @@ class Pipeline:
         self._metrics.records.inc(batch.records)
         self._metrics.unknown_fields.inc(batch.unknown_fields)
         self._metrics.tombstones.inc(batch.tombstones)
+        self._metrics.without_points.inc(batch.without_points)
         for (metric, reason), count in batch.missing.items():
             self._metrics.missing_values.labels(reason.value).inc(count)
             self._observer.missing(batch.partition, metric, reason)

@@ -2,9 +2,11 @@
 
     measurement,tag=value field=1.5,other=2i,up=true 1700000000000000000
 
-Numbers and booleans (0 or 1) are the numbers of a row; strings are ignored and counted.
+Numbers are the numbers of a row, and booleans where a setting says so; strings are
+ignored and counted.
 Tags and measurement name the stream: see :func:`detector.ingest.keying.series_name`. A
-line without a timestamp has that of its record. A line that can't be read rejects its
+line without a timestamp has that of its record. A record of strings alone holds no
+point, and that is no fault. A line that can't be read rejects its
 record with all lines, so that a record is either scored or dead-lettered.
 
 Time is in nanoseconds by default. A writer may use another unit, and its lines do not
@@ -30,7 +32,6 @@ from detector.ingest.format import UnknownFields
 from detector.ingest.messages import Messages, as_bytes
 from detector.ingest.row_builder import RowBuilder
 from detector.ingest.rows import NamedValues, Rows
-from detector.timestamps import seconds_of_any_unit
 
 _SERIES = re.compile(r"\s*(?:\\.|[^\\ ])*", re.DOTALL)  # up to the first bare space
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
@@ -39,8 +40,10 @@ _ESCAPED = re.compile(r"\\.", re.DOTALL)
 class InfluxLines:
     """Implements Format. One row for each line."""
 
-    def __init__(self, unknown: UnknownFields) -> None:
+    def __init__(self, unknown: UnknownFields, booleans: bool = False) -> None:
+        """``booleans``: they are metrics, as 0 and 1."""
         self._unknown = unknown
+        self._no_numbers = {str} if booleans else {str, bool}
 
     def rows(self, messages: Messages) -> Rows[NamedValues]:
         built = RowBuilder()
@@ -63,24 +66,25 @@ class InfluxLines:
     ) -> None:
         fields = point["fields"]
         numbers = fields
-        if str in map(type, fields.values()):
-            numbers = self._without_text(messages, message, fields)
-        time = point["time"]
+        if not self._no_numbers.isdisjoint(map(type, fields.values())):
+            numbers = self._numbers(messages, message, fields)
+        if not numbers:
+            built.skip(message)
         built.add(
             message,
             point["measurement"],
-            None if time is None else seconds_of_any_unit(time),
+            point["time"],
             numbers,
             len(fields) - len(numbers),
             point["tags"],
         )
 
-    def _without_text(
+    def _numbers(
         self, messages: Messages, message: int, fields: Mapping[str, Any]
     ) -> Mapping[str, float]:
         numbers = {}
         for name, value in fields.items():
-            if isinstance(value, str):
+            if type(value) in self._no_numbers:
                 self._unknown.see(name, messages, message)
             else:
                 numbers[name] = value
@@ -113,7 +117,7 @@ def _hint(text: str) -> str:
     """The remedy for a record that is JSON."""
     if not text.lstrip().startswith("{"):
         return ""
-    return "; it looks like JSON: set DETECTOR_KAFKA__FORMAT to json"
+    return "; it looks like JSON: set the topic's format to json"
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -1,19 +1,22 @@
-"""Flat JSON records of known features.
+"""JSON records of known features.
 
 Theory of operation. msgspec generates a struct from the bundle's features and decodes a
-record in C: 0.2 µs with one feature. The structs become columns in a few passes in C.
-Only a record that breaks the contract costs Python time, to find its own fault.
+flat record in C: 0.2 µs with one feature. The structs become columns in a few passes in
+C. A record that is not flat, or not only numbers, goes to the format that reads all
+numbers, and the features are picked from them.
 
 The struct forbids fields that it does not know. A new field is reported once and then
 becomes a field of the struct: ignoring it costs nothing, and it is still counted. After
-:data:`MAX_UNKNOWN` such fields, or one whose name no struct can have, further ones are
-ignored uncounted. So a topic can't grow the struct without bound.
+:data:`MAX_UNKNOWN` such fields, further ones take the slow path. So a topic can't grow
+the struct without bound. No field is learnt that may say what a record is, such as a
+clock or the sign of a producer's format: a record with one is always read whole. So
+what was learnt changes the speed alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -21,98 +24,120 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detector.errors import BadRecord, RejectReason
 from detector.events import F64, I64
-from detector.ingest.format import MAX_UNKNOWN, UnknownFields
-from detector.ingest.formats.json_fields import (
-    STREAM,
-    TIMESTAMP,
-    UNDECODABLE,
-    check,
-    split,
-)
-from detector.ingest.messages import Messages, as_bytes
+from detector.ingest.field_names import STREAM, TIMESTAMP, clock_rank
+from detector.ingest.format import MAX_UNKNOWN, Format, UnknownFields
+from detector.ingest.json_text import UNDECODABLE
+from detector.ingest.merge_rows import merged
+from detector.ingest.messages import Messages
 from detector.ingest.rows import FeatureValues, Rows
 
 _NAMEABLE = re.compile(r'[^\\"\x00-\x1f]+')  # what msgspec takes as a field's name
+_timestamp = attrgetter(TIMESTAMP)
+_stream = attrgetter(STREAM)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class JsonWide:
     """Implements Format. Rows of the features, a missing one where it is not given."""
 
-    def __init__(self, features: Sequence[str], unknown: UnknownFields) -> None:
+    def __init__(
+        self,
+        features: Sequence[str],
+        others: Format[FeatureValues],
+        unknown: UnknownFields,
+        telling: Collection[str] = (),
+    ) -> None:
+        """``others``: reads the records that are not flat.
+
+        ``telling``: names of fields that may say that a record is not flat.
+        """
         self._features = tuple(features)
         self._known = {TIMESTAMP, STREAM, *features}
+        self._others = others
         self._unknown = unknown
+        self._telling = frozenset(telling)
         self._learnt: list[str] = []
-        self._strict = True
         self._build()
 
     def rows(self, messages: Messages) -> Rows[FeatureValues]:
         decode = self._decode
-        structs, records, faults = self._structs(messages)
+        structs = self._structs(messages)
         if decode is not self._decode:  # it learnt a field: all as structs of one type
-            structs, records, faults = self._structs(messages)
-        return Rows(
-            records=records,
-            names=list(map(attrgetter("stream"), structs)),
-            stamps=list(map(attrgetter("timestamp"), structs)),
+            structs = self._structs(messages)
+        flat, others = _apart(structs, messages)
+        if others:
+            structs = [structs[i] for i in flat]
+        found = Rows(
+            records=np.array(flat, np.int64),
+            names=list(map(_stream, structs)),
+            stamps=list(map(_timestamp, structs)),
             numbers=FeatureValues(self._features, self._values(structs)),
             ignored=self._ignored(structs),
-            faults=faults,
         )
+        if not others:
+            return found
+        values = [messages.values[i] for i in others]
+        records = [messages.record(i) for i in others]
+        part = self._others.rows(Messages(messages.raw, values, records))
+        return merged([(found, range(len(messages.values))), (part, others)])
 
-    def _structs(
-        self, messages: Messages
-    ) -> tuple[list[Any], I64, list[tuple[int, BadRecord]]]:
-        """The structs, the record of each, and the records that are none."""
+    def _structs(self, messages: Messages) -> list[Any]:
+        """The struct of each message; None for one that is not plainly flat."""
         try:
-            structs = list(map(self._decode, messages.values))  # type: ignore[arg-type]  # tried
+            return list(map(self._decode, messages.values))  # type: ignore[arg-type]  # tried
         except (*UNDECODABLE, TypeError):  # also a message that is no bytes
-            return self._structs_one_by_one(messages)
-        return structs, np.arange(len(structs)), []
+            return [self._struct(messages, i) for i in range(len(messages.values))]
 
-    def _structs_one_by_one(
-        self, messages: Messages
-    ) -> tuple[list[Any], I64, list[tuple[int, BadRecord]]]:
-        structs = []
-        records = []
-        faults = []
-        for i, value in enumerate(messages.values):
-            try:
-                structs.append(self._struct(as_bytes(value), messages, i))
-                records.append(i)
-            except BadRecord as fault:
-                faults.append((i, fault))
-        return structs, np.array(records, np.int64), faults
+    def _struct(self, messages: Messages, message: int) -> Any:
+        """A flat record; None if it is not plainly one."""
+        value = messages.values[message]
+        if not isinstance(value, bytes):
+            return None
+        try:
+            return self._decode(value)
+        except UNDECODABLE:
+            if not self._learn(value, messages, message):
+                return None
+        try:
+            return self._decode(value)
+        except UNDECODABLE:
+            return None
 
-    def _struct(self, value: bytes, messages: Messages, message: int) -> Any:
-        """One record. Raises BadRecord with its own fault."""
-        while True:
-            try:
-                return self._decode(value)
-            except UNDECODABLE as error:
-                self._learn_or_raise(value, error, messages, message)
-
-    def _learn_or_raise(
-        self, value: bytes, error: Exception, messages: Messages, message: int
-    ) -> None:
-        fields = split(value)
-        check(fields, self._features)
-        new = [name for name in fields if name not in self._known]
-        if not new or not self._strict:  # the struct is stricter than `check`
-            raise BadRecord(RejectReason.TYPE, str(error)) from None
+    def _learn(self, value: bytes, messages: Messages, message: int) -> bool:
+        """Whether it learnt all new fields of a record."""
+        try:
+            names = _fields(value)
+        except UNDECODABLE:
+            return False
+        new = [name for name in names if name not in self._known]
+        if not new or len(self._learnt) + len(new) > MAX_UNKNOWN:
+            return False
+        if not all(map(self._tells_nothing, new)) or not self._is_flat(value):
+            return False
         for name in new:
             self._unknown.see(name, messages, message)
-            self._learn(name)
+        self._learnt.extend(new)
+        self._known.update(new)
         self._build()
+        return True
 
-    def _learn(self, name: str) -> None:
-        if _NAMEABLE.fullmatch(name) and len(self._learnt) < MAX_UNKNOWN:
-            self._learnt.append(name)
-            self._known.add(name)
-        else:
-            self._strict = False
+    def _is_flat(self, value: bytes) -> bool:
+        """Whether the features of a record are numbers, whatever else it has."""
+        try:
+            self._decode_some(value)
+        except UNDECODABLE:
+            return False
+        return True
+
+    def _tells_nothing(self, name: str) -> bool:
+        """Whether a field of this name never says that a record is not flat."""
+        if name in self._telling or clock_rank(name) is not None:
+            return False
+        prefix = f"{name}."
+        if any(feature.startswith(prefix) for feature in self._features):
+            return False
+        return _NAMEABLE.fullmatch(name) is not None
 
     def _values(self, structs: list[Any]) -> F64:
         """float64 [n, F]; None becomes NaN."""
@@ -139,18 +164,38 @@ class JsonWide:
         """
         features = {f"f{j}": name for j, name in enumerate(self._features)}
         learnt = {f"u{k}": name for k, name in enumerate(self._learnt)}
-        fields: list[Any] = [
+        known: list[Any] = [
             (TIMESTAMP, float | str | None, None),
             (STREAM, str | None, None),
             *((attribute, float | None, None) for attribute in features),
-            *((attribute, msgspec.Raw, msgspec.Raw(b"")) for attribute in learnt),
         ]
+        ignored = [(attribute, msgspec.Raw, msgspec.Raw(b"")) for attribute in learnt]
         struct = msgspec.defstruct(
             "Record",
-            fields,
+            [*known, *ignored],
             rename=features | learnt,
             gc=False,
-            forbid_unknown_fields=self._strict,
+            forbid_unknown_fields=True,
         )
+        some = msgspec.defstruct("Some", known, rename=features, gc=False)
         self._decode = msgspec.json.Decoder(struct).decode
+        self._decode_some = msgspec.json.Decoder(some).decode
         self._cells = attrgetter(*features)
+
+
+def _apart(
+    structs: Sequence[Any], messages: Messages
+) -> tuple[Sequence[int], Sequence[int]]:
+    """The messages of flat records, with a time and a stream, and the others."""
+    count = len(structs)
+    are_flat = None not in structs and None not in map(_timestamp, structs)
+    if are_flat and (all(messages.raw.keys) or None not in map(_stream, structs)):
+        return range(count), ()
+    flat = [
+        i
+        for i, struct in enumerate(structs)
+        if struct is not None
+        and _timestamp(struct) is not None
+        and (_stream(struct) is not None or messages.key(i))
+    ]
+    return flat, sorted(set(range(count)).difference(flat))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from detector.errors import RejectReason
 from detector.events import Partition, RecordBatch
 from detector.ingest.decoder import feature_decoder, metric_decoder
-from detector.ingest.formats.registry import FORMATS
+from detector.ingest.formats.registry import FORMATS, format_kind
 from tests.fakes import raw_batch
 
 P = Partition("telegraf", 3)
@@ -38,9 +38,18 @@ def test_each_number_of_a_line_is_a_point_of_its_own_stream() -> None:
     assert batch.values.dtype == np.float64
 
 
-def test_a_boolean_is_0_or_1() -> None:
-    batch = decode(b"disk,host=a ok=true,full=F")
-    assert points(batch) == {"a/disk/ok": 1.0, "a/disk/full": 0.0}
+def test_a_boolean_is_no_metric_unless_a_setting_says_so() -> None:
+    value = b"disk,host=a ok=true,full=F,free=2"
+    assert points(decode(value)) == {"a/disk/free": 2.0}
+    kind = format_kind("influx", {"booleans": True})
+    assert kind is not None
+    batch = metric_decoder(kind).decode(raw_batch([value], timestamp=60_000))
+    assert points(batch) == {"a/disk/ok": 1.0, "a/disk/full": 0.0, "a/disk/free": 2.0}
+
+
+def test_a_record_of_strings_alone_holds_no_point_and_is_no_error() -> None:
+    batch = decode(b'm state="up"', LINE)
+    assert (batch.without_points, len(batch.rejected)) == (1, 0)
 
 
 def test_a_string_is_ignored_counted_and_reported_once() -> None:
@@ -110,11 +119,9 @@ def test_a_line_of_strings_alone_costs_its_record_nothing() -> None:
         (b"m v=0x10", RejectReason.MALFORMED, "line 1"),
         (b'm v="open', RejectReason.MALFORMED, "line 1"),
         (b"m v=1 noon", RejectReason.MALFORMED, "line 1"),
-        (b'{"cpu": 1}', RejectReason.MALFORMED, "set DETECTOR_KAFKA__FORMAT to json"),
+        (b'{"cpu": 1}', RejectReason.MALFORMED, "set the topic's format to json"),
         (b"m v=1 -1", RejectReason.TIMESTAMP, "1970"),
         (b"m v=1 9000000000000000000", RejectReason.TIMESTAMP, "2100"),
-        (LINE + b"\nm,host=a w=2,v=1e39", RejectReason.INFINITE, "`v`"),
-        (b'm state="up"', RejectReason.NO_FEATURES, "number"),
         (b"# only a comment\n \n", RejectReason.NO_FEATURES, "comment"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Producers of JSON, one file each: how their records are recognised and mapped."""

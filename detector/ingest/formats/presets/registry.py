@@ -1,0 +1,59 @@
+"""The presets, in the order in which a record is compared with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from detector.ingest.formats.presets import (
+    azure,
+    cloudwatch,
+    gnmic,
+    kepware,
+    metricbeat,
+    netdata,
+    prometheus_json,
+    telegraf_json,
+    thingsboard,
+    vector,
+    zabbix,
+)
+from detector.ingest.preset import Preset, markers
+
+PRESETS: Final[Sequence[Preset]] = (
+    *telegraf_json.PRESETS,
+    *prometheus_json.PRESETS,
+    *metricbeat.PRESETS,
+    *vector.PRESETS,
+    *netdata.PRESETS,
+    *zabbix.PRESETS,
+    *cloudwatch.PRESETS,
+    *azure.PRESETS,
+    *gnmic.PRESETS,
+    *kepware.PRESETS,
+    *thingsboard.PRESETS,
+)
+
+
+def by_name() -> Mapping[str, Sequence[Preset]]:
+    """The presets of each format."""
+    found: dict[str, list[Preset]] = {}
+    for preset in PRESETS:
+        found.setdefault(preset.name, []).append(preset)
+    return found
+
+
+#: First names of all fields that presets are recognised by.
+MARKERS: Final = markers(PRESETS)
+
+_NUMERIC: Final = [
+    frozenset(preset.shape)
+    for preset in PRESETS
+    if all({int, float}.intersection(types) for types in preset.shape.values())
+]
+
+
+def may_hold_numbers_alone(names: Collection[str]) -> bool:
+    """Whether a record with these fields may fit a preset though all are numbers."""
+    found = frozenset(names)
+    return any(shape <= found for shape in _NUMERIC)
