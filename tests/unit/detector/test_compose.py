@@ -15,7 +15,9 @@ from tests.fakes import fake_bundle, raw_batch
 
 def decoded(settings: Settings, tmp_path: Path, value: bytes) -> list[str | bytes]:
     decoder = make_decoder(fake_bundle(tmp_path), settings, lambda *field: None)
-    return list(decoder.decode(raw_batch([value], b"key", timestamp=60_000)).names)
+    return list(
+        decoder.decode(raw_batch([value], b"key", timestamp=1_700_000_000_000)).names
+    )
 
 
 def with_format(name: str) -> Settings:
@@ -42,7 +44,9 @@ def test_each_topic_has_the_format_and_the_framing_of_its_own(tmp_path: Path) ->
     decoder = make_decoder(fake_bundle(tmp_path), settings, lambda *field: None)
 
     def names(topic: str, value: bytes) -> list[str | bytes]:
-        raw = raw_batch([value], None, 0, Partition(topic, 0), timestamp=60_000)
+        raw = raw_batch(
+            [value], None, 0, Partition(topic, 0), timestamp=1_700_000_000_000
+        )
         return list(decoder.decode(raw).names)
 
     assert names("lines", b"m,host=a cpu=1") == ["a/m"]
