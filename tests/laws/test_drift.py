@@ -162,7 +162,8 @@ def test_a_counter_that_never_restarts_has_no_weekend(bundle: Bundle) -> None:
     assert monday + saturday <= max(10, 0.5 * len(alarms)), of_each_day
 
 
-def test_a_counter_that_has_restarted_before_may_restart_again(bundle: Bundle) -> None:
+def test_a_restart_of_a_counter_is_no_incident(bundle: Bundle) -> None:
+    """Nobody calls it a counter: one that restarts at once is a value at first."""
     streams = 25
     tick = 1800.0
     weeks = 4
@@ -178,11 +179,9 @@ def test_a_counter_that_has_restarted_before_may_restart_again(bundle: Bundle) -
     ]
     first = [own[0] for own in alerted if own]
     later = [is_alerted for own in alerted for is_alerted in own[3:]]
-    assert sum(first) >= 3  # the first one is unexpected
+    assert sum(first) <= 0.1 * len(first)
     assert len(later) >= 150
-    first_share = sum(first) / len(first)
-    later_share = sum(later) / len(later)
-    assert later_share <= min(0.1, first_share / 2)
+    assert sum(later) <= 0.05 * len(later)
     assert sum(map(len, alarms)) <= streams * weeks
     assert max(map(len, alarms)) <= 2 * weeks
 
