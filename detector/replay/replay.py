@@ -33,6 +33,8 @@ from detector.settings.alerting import AlertingSettings
 
 _COLUMNS = ("stream", "timestamp", "score", "threshold", "status")
 _STATUS = [phase.name.lower() for phase in Phase]
+# What a counter's first value and most resets are: rows that nothing is wrong with.
+_WITHOUT_RATE = "counter without a rate"
 _WRITTEN = 16_384  # rows turned to text at once
 
 Progress = Callable[[int, int], None]
@@ -214,9 +216,13 @@ def _summary(
         rejected = count("detector_rejected_total", reason=reason.value)
         if rejected:
             dropped[reason.value] = rejected
+    scored = count("detector_scored_total")
+    without_rate = rows - scored - sum(dropped.values())
+    if without_rate > 0:
+        dropped[_WITHOUT_RATE] = without_rate
     return Summary(
         rows=rows,
-        scored=count("detector_scored_total"),
+        scored=scored,
         dropped=dropped,
         streams=pipeline.table.streams,
         fired=sum(alert.reason is Reason.FIRED for alert in alerts),
