@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, repeat
+from itertools import chain, pairwise, repeat
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -73,6 +73,30 @@ class Points:
         return len(self.streams)
 
 
+class BuiltRows(NamedTuple):
+    """Rows in columns: r rows with n numbers, those of one row after the other.
+
+    Attributes:
+        records: int64 [r], the message of each row.
+        times: float64 [r], epoch seconds; 0: unknown.
+        firsts: int64 [r], how many points of the batch came before the row's first.
+        counts: int64 [r], of the numbers of each row.
+        values: float64 [n], none is NaN.
+        starts: float64 [n], in the unit of the message; 0: unknown.
+        kinds: uint8 [n].
+    """
+
+    records: I64
+    times: F64
+    firsts: I64
+    streams: Sequence[Stream]
+    metrics: Sequence[Sequence[str]]
+    counts: I64
+    values: F64
+    kinds: U8
+    starts: F64
+
+
 class GroupedRows:
     """The rows of a batch: those of one message after the other.
 
@@ -88,6 +112,11 @@ class GroupedRows:
         self._metrics: list[str] = []  # of each point
         self._kinds = bytearray()
         self._records: list[int] = []  # the message of each point
+        self._whole: list[BuiltRows] = []
+        self._in_whole = 0  # points of these
+        self._closed_whole = 0
+        # points among which others stand that were added as rows, and how many
+        self._skipped: list[tuple[int, int]] = []
         self._closed = 0  # how many points are of messages that have ended
         self._missing: list[MissingCell] = []
         self._without_points: list[int] = []
@@ -113,6 +142,16 @@ class GroupedRows:
         """Metrics and kinds of the points from one on."""
         return self._metrics[first:], bytes(self._kinds[first:])
 
+    def add_whole(self, rows: BuiltRows) -> None:
+        """Rows of the message that are complete: no other point belongs to one.
+
+        Their records and firsts count from 0. None of their values is NaN.
+        """
+        first = len(self.points) + self._in_whole
+        self._in_whole += len(rows.values)
+        self._skipped.append((len(self.points), len(rows.values)))
+        self._whole.append(rows._replace(firsts=rows.firsts + first))
+
     def miss(self, message: int, metric: str, reason: MissingReason) -> None:
         """A value of a message that can't be used, and is no number of a row."""
         self._missing.append((message, metric, reason))
@@ -122,6 +161,11 @@ class GroupedRows:
         count = len(self.points) - self._closed
         self._records.extend(repeat(message, count))
         self._closed += count
+        for i in range(self._closed_whole, len(self._whole)):
+            rows = self._whole[i]
+            self._whole[i] = rows._replace(records=rows.records + message)
+            count += len(rows.values)
+        self._closed_whole = len(self._whole)
         if not count:
             self._without_points.append(message)
 
@@ -131,26 +175,68 @@ class GroupedRows:
         self.points.cut(self._closed)
         del self._metrics[self._closed :]
         del self._kinds[self._closed :]
+        del self._whole[self._closed_whole :]
+        del self._skipped[self._closed_whole :]
         self._missing = [cell for cell in self._missing if cell[0] != message]
 
     def rows(self) -> Rows[NamedValues]:
         """The rows of all messages that were closed."""
-        values = np.array(self.points.values, np.float64)
-        self._count_missing(np.isnan(values))
-        order, firsts = self._grouped(np.flatnonzero(~np.isnan(values)))
-        first_points = order[firsts].tolist()
-        streams = [self.points.streams[i] for i in first_points]
-        times = [self.points.times[i] for i in first_points]
+        built = self._grouped_points()
+        if self._whole:
+            built = _merged([built, *self._whole])
         return Rows(
-            records=np.array([self._records[i] for i in first_points], np.int64),
-            names=list(map(attrgetter("name"), streams)),
-            stamps=[time / self._units if time else None for time in times],
-            numbers=self._numbers(values, order, firsts),
-            labels=list(map(attrgetter("labels"), streams)),
+            records=built.records,
+            names=list(map(attrgetter("name"), built.streams)),
+            stamps=[time or None for time in built.times.tolist()],
+            numbers=NamedValues(
+                names=built.metrics,
+                values=built.values,
+                counts=built.counts,
+                kinds=built.kinds if built.kinds.any() else None,
+                starts=self._known(built.starts),
+            ),
+            labels=list(map(attrgetter("labels"), built.streams)),
             missing=self._missing,
             without_points=self._without_points,
             faults=self._faults,
         )
+
+    def _known(self, starts: F64) -> F64 | None:
+        if not starts.any():
+            return None
+        return np.where(starts == 0.0, _NAN, starts / self._units)
+
+    def _grouped_points(self) -> BuiltRows:
+        """The points that were added one by one, as rows."""
+        values = np.array(self.points.values, np.float64)
+        self._count_missing(np.isnan(values))
+        order, firsts = self._grouped(np.flatnonzero(~np.isnan(values)))
+        first_points = order[firsts]
+        places = first_points.tolist()
+        times = self.points.times
+        metrics = self._metrics
+        names = [metrics[i] for i in order.tolist()]
+        bounds = [*firsts.tolist(), len(order)]
+        return BuiltRows(
+            records=np.array(self._records, np.int64)[first_points],
+            # a division of integers is exact, where nanoseconds are no float
+            times=np.array([times[i] / self._units for i in places], np.float64),
+            firsts=self._sequence()[first_points],
+            streams=[self.points.streams[i] for i in places],
+            metrics=[names[first:end] for first, end in pairwise(bounds)],
+            counts=np.diff(np.append(firsts, len(order))).astype(np.int64),
+            values=values[order],
+            kinds=np.frombuffer(self._kinds, np.uint8)[order],
+            starts=np.array(self.points.starts, np.float64)[order],
+        )
+
+    def _sequence(self) -> I64:
+        """int64 [m], how many points of the batch came before each that was added."""
+        count = len(self.points)
+        skipped = np.zeros(count + 1, np.int64)
+        for first, others in self._skipped:
+            skipped[first] += others
+        return np.arange(count) + np.cumsum(skipped)[:count]
 
     def _count_missing(self, is_nan: Flags) -> None:
         for i in np.flatnonzero(is_nan).tolist():
@@ -173,28 +259,30 @@ class GroupedRows:
         firsts = np.flatnonzero(_changes(rows[order]))
         return points[order], firsts
 
-    def _numbers(self, values: F64, order: I64, firsts: I64) -> NamedValues:
-        metrics = self._metrics
-        names = [metrics[i] for i in order.tolist()]
-        bounds = [*firsts.tolist(), len(order)]
-        of_rows = [names[first:end] for first, end in pairwise(bounds)]
-        return NamedValues(
-            names=of_rows,
-            values=values[order],
-            counts=np.array([len(each) for each in of_rows], np.int64),
-            kinds=self._known_kinds(order),
-            starts=self._known_starts(order),
-        )
 
-    def _known_kinds(self, order: I64) -> U8 | None:
-        kinds = np.frombuffer(self._kinds, np.uint8)
-        return kinds[order] if kinds.any() else None
-
-    def _known_starts(self, order: I64) -> F64 | None:
-        starts = np.array(self.points.starts, np.float64)
-        if not starts.any():
-            return None
-        return np.where(starts == 0.0, _NAN, starts / self._units)[order]
+def _merged(parts: Sequence[BuiltRows]) -> BuiltRows:
+    """Rows by record, by time, and then by their first points."""
+    records = np.concatenate([part.records for part in parts])
+    times = np.concatenate([part.times for part in parts])
+    firsts = np.concatenate([part.firsts for part in parts])
+    counts = np.concatenate([part.counts for part in parts])
+    order = np.lexsort((firsts, times, records))
+    ends = np.cumsum(counts)
+    shift = (ends - counts)[order] - (np.cumsum(counts[order]) - counts[order])
+    points = np.repeat(shift, counts[order]) + np.arange(ends[-1])
+    streams = list(chain.from_iterable(part.streams for part in parts))
+    metrics = list(chain.from_iterable(part.metrics for part in parts))
+    return BuiltRows(
+        records=records[order],
+        times=times[order],
+        firsts=firsts[order],
+        streams=[streams[i] for i in order.tolist()],
+        metrics=[metrics[i] for i in order.tolist()],
+        counts=counts[order],
+        values=np.concatenate([part.values for part in parts])[points],
+        kinds=np.concatenate([part.kinds for part in parts])[points],
+        starts=np.concatenate([part.starts for part in parts])[points],
+    )
 
 
 def _row_numbers(keys: Sequence[I64 | F64]) -> I64:

@@ -18,6 +18,7 @@ Source: the OTLP specification 1.x and its metrics data model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -43,6 +44,8 @@ _DELTA: Final = 1  # AggregationTemporality
 _CUMULATIVE: Final = 2
 _NO_RECORDED_VALUE: Final = 1  # a bit of a point's flags
 _NAN: Final = float("nan")
+# An object; in protobuf the first byte is a line feed, and no quote follows a brace.
+_JSON: Final = re.compile(rb'\s*\{\s*["}]')
 _NANOSECONDS: Final = 1_000_000_000
 # streams whose names are kept; a topic may invent attributes for each record
 MAX_KNOWN: Final = 100_000
@@ -55,8 +58,15 @@ class Encoding(Protocol):
         """The export's resources with their metrics, perhaps still encoded."""
         ...
 
-    def add_known(self, rows: GroupedRows, block: Any) -> bool:
-        """Add the points of a block that is like one before; False if none was."""
+    def are_apart(self, blocks: Sequence[Any]) -> bool:
+        """Whether the blocks of a message are of different resources, for sure."""
+        ...
+
+    def add_known(self, rows: GroupedRows, block: Any, alone: bool) -> bool:
+        """Add the points of a block that is like one before; False if none was.
+
+        ``alone``: no other block of the message has its resource.
+        """
         ...
 
     def decode(self, block: Any) -> Any: ...
@@ -115,14 +125,15 @@ class OtlpMetrics:
     def _read(self, value: bytes, rows: GroupedRows) -> None:
         """Raises BadRecord."""
         encoding: Encoding = self._protobuf
-        if value.lstrip()[:1] == b"{" and value.rstrip()[-1:] == b"}":
+        if _JSON.match(value):
             encoding = self._json
         blocks = encoding.blocks(value)
         if not blocks:
             detail = "it is not OTLP metrics: it has no resourceMetrics"
             raise BadRecord(RejectReason.MALFORMED, detail)
+        alone = encoding.are_apart(blocks)
         for block in blocks:
-            if not encoding.add_known(rows, block):
+            if not encoding.add_known(rows, block, alone):
                 self._add_block(encoding, rows, block)
 
     def _add_block(self, encoding: Encoding, rows: GroupedRows, block: Any) -> None:

@@ -163,7 +163,12 @@ class OtlpJson:
             return request.resource_metrics
         return [] if request.scope_metrics is None else [request]
 
-    def add_known(self, rows: GroupedRows, block: _ResourceMetrics) -> bool:
+    def are_apart(self, blocks: Sequence[_ResourceMetrics]) -> bool:
+        return False
+
+    def add_known(
+        self, rows: GroupedRows, block: _ResourceMetrics, alone: bool
+    ) -> bool:
         return False  # numbers as text have no fixed place
 
     def decode(self, block: _ResourceMetrics) -> _ResourceMetrics:

@@ -24,7 +24,7 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
 from detector.ingest.formats.grouped_rows import GroupedRows, Points, Stream
-from detector.ingest.formats.otlp_shapes import DOUBLE, INT, START, TIME, Shapes
+from detector.ingest.formats.otlp_shapes import DOUBLE, INT, START, TIME, Shapes, key_of
 from detector.ingest.formats.otlp_streams import Resource, text
 from detector.ingest.formats.protobuf_view import UNDECODABLE, message_class, view
 
@@ -68,8 +68,14 @@ class OtlpProtobuf:
             raise _bad("it", error) from None
         return found
 
-    def add_known(self, rows: GroupedRows, block: bytes) -> bool:
-        return self._shapes.add_to(rows, block)
+    def are_apart(self, blocks: Sequence[bytes]) -> bool:
+        if len(blocks) == 1:
+            return True
+        resources = {resource for _, resource in map(key_of, blocks)}
+        return len(resources) == len(blocks)
+
+    def add_known(self, rows: GroupedRows, block: bytes, alone: bool) -> bool:
+        return self._shapes.add_to(rows, block, alone)
 
     def decode(self, block: bytes) -> Any:
         try:

@@ -68,14 +68,54 @@ def rows(format_: OtlpMetrics, *values: bytes) -> tuple[list[Row], Any]:
     return list_rows(found), (found.missing, found.labels, kinds, found.faults)
 
 
+def large(host: str = "web-1", metric: str = "m") -> ExportMetricsServiceRequest:
+    """As many points as are read as rows at once."""
+    cores = [point(0.5 * i, {"cpu": str(i)}) for i in range(9)]
+    seen = [point(i, {"cpu": str(i)}, start_time_unix_nano=NS) for i in range(9)]
+    metrics = [gauge(f"{metric}{j}", *cores) for j in range(4)]
+    return export(*metrics, total(f"{metric}_seen", *seen), host_name=host)
+
+
+def together(*requests: ExportMetricsServiceRequest) -> ExportMetricsServiceRequest:
+    """The resources of all in one export, as a batch processor puts them."""
+    joined = ExportMetricsServiceRequest()
+    for request in requests:
+        joined.resource_metrics.extend(request.resource_metrics)
+    return joined
+
+
 @pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize(
+    "request_",
+    [
+        usual(),
+        large(),
+        together(large("a"), usual(), large("b")),
+        together(large("a"), large("a", "n")),
+        together(large("a"), large("a")),
+    ],
+    ids=["small", "large", "several", "one resource twice", "the same twice"],
+)
 def test_an_export_like_the_one_before_is_read_as_if_it_were_the_first(
-    seed: int,
+    request_: ExportMetricsServiceRequest, seed: int
 ) -> None:
     learnt = make()
-    rows(learnt, usual().SerializeToString())
-    value = moved(usual(), seed)
-    assert rows(learnt, value) == rows(make(), value)
+    same = request_.SerializeToString()
+    rows(learnt, same)
+    other = moved(request_, seed)
+    for values in ([same, same], [other], [same, other, b"garbage", same]):
+        assert str(rows(learnt, *values)) == str(rows(make(), *values))
+        assert rows(learnt, *values)[0] == rows(make(), *values)[0]
+
+
+def test_a_fault_in_an_export_drops_all_of_it_and_nothing_of_others() -> None:
+    learnt = make()
+    good = large().SerializeToString()
+    rows(learnt, good)
+    bad = together(large(), export(gauge("", point(1.0)), host_name="b"))
+    found, (_, _, _, faults) = rows(learnt, good, bad.SerializeToString(), good)
+    assert [message for message, _ in faults] == [1]
+    assert found == rows(make(), good, good)[0]
 
 
 def test_an_export_like_the_one_before_is_not_decoded() -> None:
@@ -84,7 +124,7 @@ def test_an_export_like_the_one_before_is_not_decoded() -> None:
     decoded = encoding.decode(block)
     resource = encoding.resource(decoded.resource)
     found = GroupedRows(NS)
-    assert not encoding.add_known(found, block)
+    assert not encoding.add_known(found, block, alone=False)
     for metric in decoded.scope_metrics[0].metrics:
         data = encoding.data(metric)
         assert data is not None
@@ -92,9 +132,9 @@ def test_an_export_like_the_one_before_is_not_decoded() -> None:
         found.name(metric.name, MetricKind.UNKNOWN)
     encoding.learn(block, resource, found, 0)
     count = len(found.points)
-    assert encoding.add_known(found, block)
+    assert encoding.add_known(found, block, alone=False)
     assert found.points.values[count:] == found.points.values[:count]
-    assert not encoding.add_known(found, block.replace(b"load", b"lo@d"))
+    assert not encoding.add_known(found, block.replace(b"load", b"lo@d"), alone=False)
 
 
 @pytest.mark.parametrize(
