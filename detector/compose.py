@@ -23,6 +23,7 @@ from detector.ingest.format import FormatKind
 from detector.ingest.formats.registry import NAMES, format_kind
 from detector.ingest.framing.registry import FRAMINGS
 from detector.ingest.framing.schema_registry import SchemaRegistry
+from detector.ingest.stated_kinds import StatedKinds, with_kinds
 from detector.kafka.settings import KafkaSettings
 from detector.kafka.topic_settings import TopicSettings
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
@@ -104,7 +105,7 @@ def topic_format(how: TopicSettings, kafka: KafkaSettings) -> FormatKind:
         setting = topic if how.format else "DETECTOR_KAFKA__FORMAT"
         known = ", ".join(NAMES)
         raise ConfigError(f"{setting}: there is no format {name!r}; use one of {known}")
-    return kind
+    return with_kinds(kind, StatedKinds(how.counters, how.gauges))
 
 
 def check_own_topics(settings: Settings) -> None:

@@ -49,6 +49,14 @@ class TopicSettings(BaseModel):
         default_factory=MappingSettings,
         description="which fields are what, as a table: [kafka.topics.mapping]",
     )
+    counters: tuple[str, ...] = Field(
+        (),
+        description="regular expressions for the whole names of metrics that are"
+        " counters: they are scored as a rate",
+    )
+    gauges: tuple[str, ...] = Field(
+        (), description="the same for metrics that are none, whatever they look like"
+    )
     future_seconds: float | None = Field(
         None,
         ge=0,
@@ -79,6 +87,13 @@ class TopicSettings(BaseModel):
         if name:
             check_topic(name)
         return name
+
+    @field_validator("counters", "gauges")
+    @classmethod
+    def _all_compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            compiled(pattern)
+        return patterns
 
     @field_validator("pattern")
     @classmethod

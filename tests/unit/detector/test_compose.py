@@ -8,7 +8,7 @@ import pytest
 
 from detector.compose import make_decoder
 from detector.errors import ConfigError
-from detector.events import Partition
+from detector.events import MetricKind, Partition
 from detector.settings.load import Settings
 from tests.fakes import fake_bundle, raw_batch
 
@@ -68,3 +68,15 @@ def test_settings_of_a_topic_are_checked_before_its_first_record(
     settings = Settings.model_validate({"kafka": {"topics": [topic]}})
     with pytest.raises(ConfigError, match=message):
         make_decoder(fake_bundle(tmp_path), settings, lambda *field: None)
+
+
+def test_a_topic_may_say_which_metrics_are_counters(tmp_path: Path) -> None:
+    topics = [{"name": "a", "counters": ["c.*"], "gauges": ["m.*"]}]
+    settings = Settings.model_validate({"kafka": {"topics": topics}})
+    decoder = make_decoder(fake_bundle(tmp_path), settings, lambda *field: None)
+    record = b'{"timestamp": 1700000000, "stream": "s", "cpu": 1, "mem": 2}'
+    batch = decoder.decode(raw_batch([record], partition=Partition("a", 0)))
+    assert batch.kinds is not None
+    assert batch.kinds.tolist() == [[MetricKind.COUNTER, MetricKind.GAUGE]]
+    other = decoder.decode(raw_batch([record], partition=Partition("b", 0)))
+    assert other.kinds is None
