@@ -96,8 +96,10 @@ class ResetCause(enum.StrEnum):
 
     #: The graph returned what is not a number; counts streams.
     NOT_FINITE = "not_finite"
-    #: Another bundle computed the stored states; counts streams.
+    #: Another bundle with other features computed the stored states; counts streams.
     OTHER_BUNDLE = "other_bundle"
+    #: Another bundle with the same features took the streams over; counts streams.
+    TAKEN_OVER = "taken_over"
     #: The page of streams that had fallen silent is gone; counts streams.
     PAGE_GONE = "page_gone"
     #: A page is missing, damaged or of an unknown schema at a start; counts pages.

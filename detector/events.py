@@ -251,13 +251,20 @@ class Reason(enum.IntEnum):
     # back
     RETURNED = 12
     NEGLIGIBLE = 13  # over the threshold, but the values hardly differ
+    REPLACED = 14  # another bundle took over, and does not know the stream any more
 
     @property
     def label(self) -> str:
         return self.name.lower()
 
 
-ENDS = (Reason.RECOVERED, Reason.ACCEPTED, Reason.ENDED, Reason.EXPIRED)
+ENDS = (
+    Reason.RECOVERED,
+    Reason.ACCEPTED,
+    Reason.ENDED,
+    Reason.EXPIRED,
+    Reason.REPLACED,
+)
 UPDATES = (Reason.ESCALATED, Reason.RETURNED)
 TRANSITIONS = (Reason.FIRED, *UPDATES, *ENDS)
 

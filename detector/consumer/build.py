@@ -16,6 +16,7 @@ from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.store_thread import StateReader, StoreWorker
+from detector.recovery.takeover import Takeover
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,12 @@ def build_loop(
     )
     partitions = Partitions(
         pipeline,
-        StateReader(worker, bundle.digest, bundle.manifest.state_size),
+        StateReader(
+            worker,
+            bundle.digest,
+            bundle.manifest.state_size,
+            Takeover(bundle.feature_names, pipeline.table.initial_states),
+        ),
         StartFinder(metrics),
         checkpoints,
         lock,

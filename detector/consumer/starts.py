@@ -20,6 +20,8 @@ from detector.recovery.snapshot import Restored
 
 _REMEDIES = {
     ResetCause.OTHER_BUNDLE: "set the bundle of before, or let streams learn anew",
+    ResetCause.TAKEN_OVER: "nothing: incidents, counters and rates go on, and the new"
+    " network warms up",
     ResetCause.PAGE_UNREADABLE: "check the disk or the topic; records are read again "
     "from the start of the log",
     ResetCause.NO_CHECKPOINT: "give it the store that the group wrote to before, in "
@@ -91,7 +93,9 @@ class StartFinder:
         self, partition: Partition, cause: ResetCause, count: int
     ) -> None:
         self._metrics.state_resets.labels(cause.value).inc(count)
-        self._log.error(
+        is_planned = cause is ResetCause.TAKEN_OVER
+        log = self._log.warning if is_planned else self._log.error
+        log(
             "states_reset",
             partition=str(partition),
             cause=cause.value,

@@ -31,6 +31,7 @@ _ENDINGS = {
     Reason.RECOVERED: "is back: close to its own recent past again",
     Reason.ACCEPTED: "stays as it is: accepted as the new normal",
     Reason.ENDED: "no longer stands out: its score is back to normal",
+    Reason.REPLACED: "is no longer watched in this form: another bundle took over",
     Reason.EXPIRED: "has been anomalous for so long that it is no longer reported",
 }
 

@@ -83,7 +83,9 @@ def build_pipeline(
         table=table,
         scorer=scorer,
         alerts=alerts,
-        pages=PageCopier(table, outbox, metrics, bundle.digest, writer),
+        pages=PageCopier(
+            table, outbox, metrics, bundle.digest, bundle.feature_names, writer
+        ),
         outbox=outbox,
         metrics=metrics,
         observer=NullObserver() if observer is None else observer,

@@ -31,9 +31,9 @@ class PageCopier:
 
     It belongs to the pipeline's thread.
 
-    ``digest`` is the bundle's; ``writer`` is a number that no other process writes
-    pages under. ``applied`` has, for each partition that was read from, the offset up
-    to which its records are in the table.
+    ``digest`` and ``features`` are the bundle's; ``writer`` is a number that no other
+    process writes pages under. ``applied`` has, for each partition that was read from,
+    the offset up to which its records are in the table.
     """
 
     def __init__(
@@ -42,12 +42,14 @@ class PageCopier:
         outbox: Outbox,
         metrics: Metrics,
         digest: str,
+        features: tuple[str, ...],
         writer: int,
     ) -> None:
         self._table = table
         self._outbox = outbox
         self._metrics = metrics
         self._digest = digest
+        self._features = features
         self._writer = writer
         self.applied: dict[Partition, int] = {}
         self._stamps: dict[Partition, dict[int, Stamp]] = {}
@@ -115,6 +117,7 @@ class PageCopier:
             offset=offset,
             stamps=dict(stamps),
             cold=tuple(sorted(self._table.silent.cold(partition))),
+            features=self._features,
         )
         return CheckpointData(head, changed, idle)
 

@@ -28,6 +28,7 @@ import numpy as np
 from detector.errors import ResetCause
 from detector.events import OpenIncident, PendingNotification
 from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_rows
+from detector.recovery.takeover import Takeover, ends
 from detector.state.page_rows import PageRows, empty_rows
 
 _Alerts = tuple[tuple[int, PendingNotification], ...]  # with their pages' numbers
@@ -40,6 +41,7 @@ def restore(
     head: Head | None,
     pages: Sequence[Page],
     width: int,
+    takeover: Takeover | None = None,
 ) -> Restored:
     """Put a partition together again; ``width`` is the bundle's state size.
 
@@ -48,14 +50,15 @@ def restore(
     every other page skips what it holds. The same holds without a head, because pages
     may be missing that nobody knows of.
 
-    Pages of another bundle give their alerts and offset, and no states or incidents.
+    Of another bundle's pages ``takeover`` keeps what it can. Without it they give their
+    alerts and offset alone.
     """
     if head is None and not pages:
         return Restored((), (), None)
     if head is None:
         head = _without_stamps(pages[0])
     if head.bundle != bundle:
-        return _of_another_bundle(head, pages, width)
+        return _of_another_bundle(bundle, head, pages, width, takeover)
     own = [page for page in pages if page.bundle == bundle]
     return _of_this_bundle(head, own, _alerts(pages), width)
 
@@ -110,10 +113,21 @@ def _of_this_bundle(
     )
 
 
-def _of_another_bundle(head: Head, pages: Sequence[Page], width: int) -> Restored:
+def _of_another_bundle(
+    bundle: str,
+    head: Head,
+    pages: Sequence[Page],
+    width: int,
+    takeover: Takeover | None,
+) -> Restored:
+    """A partition that another bundle wrote last."""
     streams = sum(len(page.names) for page in pages)
+    if takeover is not None and takeover.fits(head, pages):
+        taken = _taken_over(bundle, head, pages, width, takeover)
+        return replace(taken, resets=_counted(ResetCause.TAKEN_OVER, streams))
     resets = _counted(ResetCause.OTHER_BUNDLE, streams)
     alerts = [alert for _, alert in _alerts(pages)]
+    alerts += ends(pages)
     if not alerts:
         return Restored((), (), head.offset, resets=resets)
     # the alerts need a page to be kept in
@@ -124,6 +138,23 @@ def _of_another_bundle(head: Head, pages: Sequence[Page], width: int) -> Restore
         offset=head.offset,
         resets=resets,
     )
+
+
+def _taken_over(
+    bundle: str,
+    head: Head,
+    pages: Sequence[Page],
+    width: int,
+    takeover: Takeover,
+) -> Restored:
+    """The streams go on under the new bundle. All pages are written again.
+
+    A checkpoint of the new bundle that was cut off has left pages of its own.
+    """
+    restored = _of_this_bundle(head, pages, _alerts(pages), width)
+    own = {page.number for page in pages if page.bundle == bundle}
+    rows = [r if r.number in own else takeover.rows(r) for r in restored.pages]
+    return replace(restored, pages=tuple(rows), stamps={}, cold=frozenset())
 
 
 def _counted(cause: ResetCause, count: int) -> dict[ResetCause, int]:

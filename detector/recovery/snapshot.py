@@ -80,6 +80,7 @@ class Head(msgspec.Struct, frozen=True):
         offset: records before this offset are applied.
         stamps: page number -> the stamp of the page at that moment.
         cold: numbers of the pages whose rows are in the store alone.
+        features: the bundle's; empty in heads of schemas before 10.
     """
 
     schema: int
@@ -88,6 +89,7 @@ class Head(msgspec.Struct, frozen=True):
     offset: int
     stamps: dict[int, Stamp]
     cold: tuple[int, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 class Segment(msgspec.Struct, frozen=True):

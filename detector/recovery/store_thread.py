@@ -25,6 +25,7 @@ from detector.recovery.codec import DamagedPage, decode, encode
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import SCHEMA, Restored, Segment, to_rows
 from detector.recovery.store import Store
+from detector.recovery.takeover import Takeover
 from detector.state.page_rows import PageRows
 
 _T = TypeVar("_T")
@@ -133,19 +134,29 @@ class StoreWorker:
 
 
 class StateReader:
-    """Reads the states of one bundle from the store; ``width`` is its state size."""
+    """Reads the states of one bundle from the store; ``width`` is its state size.
 
-    def __init__(self, worker: StoreWorker, bundle: str, width: int) -> None:
+    ``takeover`` says what it takes over from another bundle.
+    """
+
+    def __init__(
+        self,
+        worker: StoreWorker,
+        bundle: str,
+        width: int,
+        takeover: Takeover | None = None,
+    ) -> None:
         self._worker = worker
         self._bundle = bundle
         self._width = width
+        self._takeover = takeover
 
     def load(self, partition: Partition) -> Future[Restored]:
         """A partition as it is stored. The future raises StoreError or ConfigError."""
 
         def job(store: Store) -> Restored:
             head, pages = store.load(partition)
-            restored = restore(self._bundle, head, pages, self._width)
+            restored = restore(self._bundle, head, pages, self._width, self._takeover)
             segments = tuple(store.names(partition))
             return replace(restored, segments=segments)
 

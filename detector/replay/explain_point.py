@@ -267,6 +267,7 @@ def _because(point: Point, policy: AlertPolicy) -> str:
         Reason.ACCEPTED: f"{began}, and its state is accepted as the new normal",
         Reason.ENDED: f"{began} and is over: the score stayed below the clearing"
         " threshold; whether the metric came back can't be told",
+        Reason.REPLACED: f"{began}; another bundle took over",
         Reason.EXPIRED: f"{began}; it has lasted"
         f" {duration(policy.max_incident)} and is no longer reported",
     }[point.reason]

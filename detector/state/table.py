@@ -47,6 +47,7 @@ class StreamTable:
     """All streams of the assigned partitions, within limits.
 
     Attributes:
+        initial_states: what streams start from.
         newcomers: those with a single point.
         silent: those that are idle, or only in the store.
         now: monotonic seconds, set by whoever applies points.
@@ -62,7 +63,7 @@ class StreamTable:
         new_counters: CounterDefaults = NO_COUNTERS,
     ) -> None:
         """``zone_of`` gives the number of a stream's time zone."""
-        self._initial_states = initial_states
+        self.initial_states = initial_states
         self._zone_of = zone_of
         self._expire_after = limits.expire_after
         state_size = len(initial_states.unknown)
@@ -195,7 +196,7 @@ class StreamTable:
 
     def _start(self, owned: PartitionPages, name: str, slot: int) -> None:
         """The first row of a stream. What training knows is no newcomer."""
-        state, decisions = self._initial_states.start(name)
+        state, decisions = self.initial_states.start(name)
         self._rows.memory.put(slot, name, state, decisions[0])
         if decisions["is_newcomer"][0]:
             owned.newcomers[name] = None
@@ -229,7 +230,7 @@ class StreamTable:
         """
         points = zip(slots.tolist(), times.tolist(), strict=True)
         for slot, time in points:
-            rewound = self._initial_states.rewound(self.names[slot], time)
+            rewound = self.initial_states.rewound(self.names[slot], time)
             if rewound is not None:
                 state, decisions = rewound
                 self.states[slot] = state
@@ -248,7 +249,7 @@ class StreamTable:
 
     def _begin_anew(self, partition: Partition, slot: int) -> None:
         name = self.names[slot]
-        state, decisions = self._initial_states.start(name)
+        state, decisions = self.initial_states.start(name)
         self.states[slot] = state
         self.times[slot] = -np.inf
         self.counters.put(slot, name)
@@ -266,7 +267,7 @@ class StreamTable:
         They warm up again. An open incident stays open until the score is low, because
         its receiver waits for the end.
         """
-        self.states[slots] = self._initial_states.unknown
+        self.states[slots] = self.initial_states.unknown
         self.decisions["steps"][slots] = 0
 
     def firing(self) -> int:

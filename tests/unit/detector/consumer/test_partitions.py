@@ -171,14 +171,26 @@ def test_a_restart_on_its_own_checkpoint_is_no_reset(rig: Rig) -> None:
     assert [resets(rig, cause) for cause in ResetCause] == [0] * len(ResetCause)
 
 
-def test_streams_of_another_bundle_are_counted_as_resets(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("features", "cause"),
+    [
+        (("cpu", "mem"), ResetCause.TAKEN_OVER),
+        (("cpu", "disk"), ResetCause.OTHER_BUNDLE),
+    ],
+)
+def test_streams_of_another_bundle_are_counted_as_resets(
+    rig: Rig, features: tuple[str, ...], cause: ResetCause
+) -> None:
     rig.assign(P)
     rig.turn(ScriptedSource(poll()))
     rig.partitions.revoked([P])
     head = rig.store.heads[P]
-    rig.store.heads[P] = msgspec.structs.replace(head, bundle="another")
+    assert head.features == ("cpu", "mem")
+    rig.store.heads[P] = msgspec.structs.replace(
+        head, bundle="another", features=features
+    )
     rig.assign(P, group_offset=2)
-    assert resets(rig, ResetCause.OTHER_BUNDLE) == 2
+    assert resets(rig, cause) == 2
 
 
 def test_a_page_that_the_store_lost_is_a_reset(rig: Rig) -> None:

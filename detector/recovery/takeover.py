@@ -1,0 +1,157 @@
+"""What a bundle takes over from the one before it.
+
+A state belongs to the network that computed it. All else belongs to the stream: its
+time, its tick, its incidents and their rate, labels, counters, and the incident that is
+open. With the same features these go on, and the network warms up beside them. Scores
+of two networks are not comparable, so what is measured in scores starts anew.
+
+With other features the streams are others. Their open incidents end, and each receiver
+that got the beginning gets the end, with the reason ``replaced``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from detector.events import (
+    SINGLE_METRIC,
+    Alert,
+    OpenIncident,
+    PendingNotification,
+    Phase,
+    Reason,
+    Severity,
+)
+from detector.recovery.snapshot import Head, Page, to_rows
+from detector.state.counters import no_counters
+from detector.state.decisions import DecisionState
+from detector.state.initial_state import InitialStates
+from detector.state.page_rows import PageRows
+
+_alerts = msgspec.msgpack.Decoder(Alert)
+# Columns of a decision row that are the stream's own. The others are in units of the
+# old network's score, or count points in a row at which it was high or low.
+_KEPT = (
+    "onset",
+    "ended",
+    "last_above",
+    "observed_seconds",
+    "repeats_since",
+    "incidents",
+    "tick",
+    "observed",
+    "expected",
+    "metric",
+    "repeats",
+    "phase",
+    "severity",
+    "last_severity",
+    "has_calmed",
+    "shifted",
+    "is_newcomer",
+    "last_digest",
+)
+_KEPT_BY_FIRING = ("observed", "expected", "metric", "has_calmed", "shifted")
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """The bundle that takes over.
+
+    Attributes:
+        features: its features' names.
+        initial: what its streams start from.
+    """
+
+    features: tuple[str, ...]
+    initial: InitialStates
+
+    def fits(self, head: Head, pages: Sequence[Page]) -> bool:
+        """Whether the streams of the bundle before are those of this one.
+
+        A head of before schema 10 does not say its features: names of streams tell
+        whether each metric was one.
+        """
+        if head.features:
+            return head.features == self.features
+        is_single = self.features == (SINGLE_METRIC,)
+        names = [name for page in pages for name in page.names]
+        return all(("/" in name) == is_single for name in names)
+
+    def rows(self, before: PageRows) -> PageRows:
+        """A page's rows with the states that this bundle's streams start from."""
+        width = len(self.initial.unknown)
+        states = np.empty((len(before.names), width), np.float32)
+        decisions = before.decisions.copy()
+        for i, name in enumerate(before.names):
+            states[i], fresh = self.initial.start(name)
+            decisions[i : i + 1] = _kept(before.decisions[i : i + 1], fresh)
+        is_single = self.features == (SINGLE_METRIC,)
+        nothing = no_counters(len(before.names))
+        counters = before.counters if is_single else nothing
+        return replace(before, states=states, decisions=decisions, counters=counters)
+
+
+def _kept(before: DecisionState, fresh: DecisionState) -> DecisionState:
+    """One decision row: what is the stream's own of ``before``, the rest ``fresh``."""
+    row = fresh.copy()
+    for name in _KEPT:
+        row[name] = before[name]
+    if before["phase"][0] != Phase.FIRING:
+        row["phase"] = Phase.WARMING
+        row["severity"] = 0
+        for name in _KEPT_BY_FIRING:
+            row[name] = fresh[name]
+    return row
+
+
+def ends(pages: Sequence[Page]) -> Iterator[PendingNotification]:
+    """The end of each open incident, for the receivers that got its beginning.
+
+    Without receivers that get incidents again, the pages do not say who got it: the
+    routes do.
+    """
+    orders = [pending.order for page in pages for pending in page.alerts]
+    order = max(orders, default=0)
+    for page in pages:
+        told = {incident.stream: incident for incident in page.open}
+        rows = to_rows(page)
+        for i in np.flatnonzero(rows.decisions["phase"] == Phase.FIRING).tolist():
+            order += 1
+            incident = told.get(rows.names[i])
+            alert = _last_alert(incident) or _alert_of(page, rows, i)
+            at = max(alert.at, float(rows.times[i]))
+            ended = replace(alert, reason=Reason.REPLACED, ends_at=at, at=at)
+            receivers = tuple(incident.last_acked) if incident else ()
+            yield PendingNotification(ended, order, receivers)
+
+
+def _last_alert(incident: OpenIncident | None) -> Alert | None:
+    """None if there is none, or it was written in another form."""
+    if incident is None:
+        return None
+    try:
+        return _alerts.decode(incident.alert)
+    except msgspec.DecodeError:
+        return None
+
+
+def _alert_of(page: Page, rows: PageRows, i: int) -> Alert:
+    """The alert of a stream's open incident, without the values that nobody kept."""
+    row = rows.decisions[i]
+    peak = float(row["peak"])
+    return Alert(
+        partition=page.partition,
+        stream=rows.names[i],
+        severity=Severity(int(row["severity"])),
+        reason=Reason.STILL_FIRING,
+        starts_at=float(row["onset"]),
+        ends_at=None,
+        at=float(rows.times[i]),
+        score=peak,
+        threshold=peak - float(row["peak_margin"]),
+    )
