@@ -27,6 +27,7 @@ from tests.unit.detector.ingest.formats.remote_writes import (
     symbols,
     whole,
 )
+from tests.unit.detector.ingest.producers import CASES
 
 _NODE: Final = {"instance": "web-1:9100", "job": "node"}
 _MS: Final = T * 1000
@@ -116,8 +117,9 @@ CORPUS: Final[Mapping[str, Sequence[bytes]]] = {
 
 
 def corpus_of(format_: str) -> Sequence[bytes]:
-    """The records of a format; of all formats, if it has none of its own."""
+    """The records of a format; those of all producers, if it has none of its own."""
     own = CORPUS.get(format_)
     if own is not None:
         return own
-    return [record for records in CORPUS.values() for record in records]
+    of_formats = [record for records in CORPUS.values() for record in records]
+    return [*(case.data for case in CASES), *of_formats]

@@ -143,7 +143,7 @@ def _check(raw: RawBatch, found: RecordBatch) -> None:
     assert not with_points.intersection(rejected)
     assert found.records == len(raw), f"{found.records} of {len(raw)} were counted"
     assert np.isfinite(found.values).all()
-    assert ((found.times > 0) & (found.times < 4_102_444_800)).all()
+    assert ((found.times >= 0) & (found.times < 4_102_444_800)).all()
     assert all(found.names)
 
 

@@ -13,9 +13,8 @@ RECORDS = 3_000
 
 
 @pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("seed", [1, 2])
-def test_no_record_vanishes_and_none_raises(name: str, seed: int) -> None:
-    outcome = run(name, RECORDS, seed)
+def test_no_record_vanishes_and_none_raises(name: str) -> None:
+    outcome = run(name, RECORDS, seed=1)
     assert outcome.records == RECORDS
     assert outcome.points > 0
     assert outcome.rejected > 0
