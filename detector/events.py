@@ -337,6 +337,7 @@ class Alert:
         rate_bound: whether that is the rate, or at most or at least the rate.
         repeats: how many incidents and returns, this one included, have followed each
             other closely since ``repeats_since``.
+        tags: what records say of the stream beside its name.
     """
 
     partition: Partition
@@ -354,6 +355,7 @@ class Alert:
     rate_bound: RateBound = RateBound.ABOUT
     repeats: int = 1
     repeats_since: float = -math.inf
+    tags: Labels = field(default_factory=dict)
 
     @property
     def firing(self) -> bool:

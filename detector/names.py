@@ -15,11 +15,17 @@ dead letters all show the same safe text. Source of the form: RFC 3986, section 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 #: Characters of a stored name; a record of a longer one is rejected. By judgement: the
 #: tags of one series of a large Kubernetes cluster take about half of it.
 LONGEST_NAME: Final = 1024
+
+#: Tags of a stream that are kept, by their names, and characters of each. Alertmanager
+#: and Prometheus take more; a person reads less.
+MOST_TAGS: Final = 32
+LONGEST_TAG: Final = 512
 
 #: The prefix of a name that begins with no letter.
 NO_PREFIX: Final = "(other)"
@@ -55,6 +61,17 @@ def encoded_metric(text: str) -> str:
 def metric_stream(stream: str, metric: str) -> str:
     """The name of the stream of one metric; both are as the record has them."""
     return f"{encoded(stream)}/{encoded_metric(metric)}"
+
+
+def bounded_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The first tags by their names, as printable text, cut where it is too long."""
+    kept = sorted(tags)[:MOST_TAGS]
+    return {_cut(name): _cut(tags[name]) for name in kept}
+
+
+def _cut(text: str) -> str:
+    whole = encoded(text)
+    return whole if len(whole) <= LONGEST_TAG else f"{whole[: LONGEST_TAG - 1]}…"
 
 
 def prefix(name: str) -> str:

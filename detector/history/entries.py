@@ -8,7 +8,7 @@ from typing import Final, Self
 import msgspec
 import numpy as np
 
-from detector.events import Alert, AnomalyKind, Partition, Reason, Severity
+from detector.events import Alert, AnomalyKind, Labels, Partition, Reason, Severity
 from detector.history.peaks import Peak
 from detector.notify.labels import Labelling
 from detector.notify.payload import AlertBody, alert_body
@@ -53,7 +53,12 @@ class Incident:
 
     @classmethod
     def restored(
-        cls, partition: Partition, stream: str, row: np.void, last: Alert | None
+        cls,
+        partition: Partition,
+        stream: str,
+        row: np.void,
+        last: Alert | None,
+        tags: Labels | None = None,
     ) -> Self:
         """An open incident, from its decision row and its last notification, if any."""
         severity = Severity(int(row["severity"]))
@@ -69,6 +74,7 @@ class Incident:
             at=float(row["onset"]),
             score=np.nan,
             threshold=np.nan,
+            tags=dict(tags or {}),
         )
         return cls(alert, is_known=False, row=row.copy())
 

@@ -25,7 +25,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from detector.events import Alert, Partition, PendingNotification, Phase, Reason
+from detector.events import (
+    Alert,
+    Labels,
+    Partition,
+    PendingNotification,
+    Phase,
+    Reason,
+)
 from detector.history.entries import Incident, entry
 from detector.history.peaks import NO_PLACE, NO_SLOT, Peak, Peaks
 from detector.notify.labels import Labelling
@@ -89,7 +96,7 @@ class IncidentLog(NullObserver):
         alerts = _last_notifications(restored)
         with self._lock:
             self._drop(partition)
-            for stream, row in _firing_rows(restored):
+            for stream, row, tags in _firing_rows(restored):
                 onset = float(row["onset"])
                 alert = alerts.get((stream, onset))
                 incident = Incident.restored(
@@ -97,6 +104,7 @@ class IncidentLog(NullObserver):
                     stream,
                     row,
                     alert,
+                    tags,
                 )
                 self._count(partition, 1)
                 self._list(incident)
@@ -216,12 +224,13 @@ def _place_of(listed: _ByStream, stream: str) -> int:
     return NO_PLACE if found is None else found.place
 
 
-def _firing_rows(restored: Restored) -> Iterator[tuple[str, np.void]]:
+def _firing_rows(restored: Restored) -> Iterator[tuple[str, np.void, Labels]]:
     for page in restored.pages:
         is_firing = page.decisions["phase"] == Phase.FIRING
         firing = np.flatnonzero(is_firing)
         for i in firing.tolist():
-            yield page.names[i], page.decisions[i]
+            tags = page.labels[i] if page.labels else {}
+            yield page.names[i], page.decisions[i], tags
 
 
 def _last_notifications(restored: Restored) -> dict[_Key, Alert]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -90,12 +91,20 @@ class RouteSettings(BaseModel):
         )
 
 
+# How like a known label's name another one is that must be a slip. By judgement: one
+# or two letters of eight.
+_LIKE = 0.8
+
+
 def check_routes(
     routes: Collection[RouteSettings],
     receivers: Collection[str],
     labels: Collection[str],
 ) -> None:
-    """Every alert matches one, and every name exists. Raises ValueError."""
+    """Every alert matches one, and every name exists or may be a tag's.
+
+    Raises ValueError.
+    """
     for number, route in enumerate(routes, 1):
         place = f"routes: route {number}"
         if route.receiver and route.receiver not in receivers:
@@ -104,10 +113,11 @@ def check_routes(
                 f"there are: {', '.join(sorted(receivers)) or 'none'}"
             )
         for name in route.named_labels():
-            if name not in labels:
+            meant = get_close_matches(name, labels, 1, _LIKE)
+            if name not in labels and meant:  # other names may be those of tags
                 raise ValueError(
-                    f"{place} (receiver {route.receiver}): no alert has a label {name}; "
-                    f"there are: {', '.join(sorted(labels))}"
+                    f"{place} (receiver {route.receiver}): no label is called {name}; "
+                    f"is it {meant[0]}? there are: {', '.join(sorted(labels))}"
                 )
     unused = set(receivers) - {route.receiver for route in routes}
     if unused:

@@ -15,6 +15,7 @@ from detector.events import (
     Alert,
     AnomalyKind,
     FeatureDeviation,
+    Labels,
     Rarity,
     RateBound,
     Reason,
@@ -40,8 +41,12 @@ class AlertComposer:
         self._bundle = bundle
         self.policy = policy
 
-    def compose(self, stream: str, batch: ScoredBatch, i: int) -> Alert:
-        """The alert of point ``i`` of a batch, one of its transitions."""
+    def compose(
+        self, stream: str, batch: ScoredBatch, i: int, tags: Labels | None = None
+    ) -> Alert:
+        """The alert of point ``i`` of a batch, one of its transitions; ``tags`` are the
+        stream's.
+        """
         reason = Reason(batch.decisions.reason[i])
         row = batch.decisions.rows[i]
         ended = reason in ENDS
@@ -66,6 +71,7 @@ class AlertComposer:
             deviations=self.deviations_at(stream, batch, i),
             repeats=int(row["repeats"]),
             repeats_since=float(row["repeats_since"]),
+            tags=dict(tags or {}),
         )
 
     def threshold(self, score: float, warning: float, severity: Severity) -> float:

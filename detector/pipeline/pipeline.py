@@ -231,7 +231,8 @@ class Pipeline:
         self._observer.scored(scored)
         for i in scored.transitions.tolist():
             slot = int(scored.slots[i])
-            alert = self.alerts.compose(self.table.names[slot], scored, i)
+            tags = self.table.labels[slot]
+            alert = self.alerts.compose(self.table.names[slot], scored, i, tags)
             page = self.table.page_of(scored.partition, slot)
             self._raise(alert, page)
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.events import F32, F64, I64, Labels, Partition, Phase
+from detector.names import bounded_tags
 from detector.state.census import Census
 from detector.state.counter_column import CounterColumn
 from detector.state.counter_defaults import NO_COUNTERS, CounterDefaults
@@ -139,8 +140,11 @@ class StreamTable:
         for slot, of_point in zip(slots.tolist(), labels, strict=True):
             now = of_point or NO_LABELS
             before = held[slot]
-            if now is not before and now != before:
-                held[slot] = now
+            if now is before or now == before:
+                continue
+            kept = bounded_tags(now)
+            if kept != before:
+                held[slot] = kept
                 self.page_dirty[slot // PAGE] = True
 
     # -- streams -----------------------------------------------------------------------

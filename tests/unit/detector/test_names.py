@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.names import encoded, encoded_metric, metric_stream, prefix
+from detector.names import (
+    LONGEST_TAG,
+    MOST_TAGS,
+    bounded_tags,
+    encoded,
+    encoded_metric,
+    metric_stream,
+    prefix,
+)
 
 CLOSE = st.text("a/%25F\n\x00", max_size=6)
 
@@ -71,3 +79,11 @@ def test_control_characters_are_encoded(text: str, name: str) -> None:
 )
 def test_a_prefix_is_what_counted_names_share(name: str, shared: str) -> None:
     assert prefix(name) == shared
+
+
+def test_tags_are_bounded_in_number_and_size() -> None:
+    tags = {f"tag-{i:03d}": "x" * 1000 for i in range(100)}
+    kept = bounded_tags(tags)
+    assert list(kept) == [f"tag-{i:03d}" for i in range(MOST_TAGS)]
+    assert {len(value) for value in kept.values()} == {LONGEST_TAG}
+    assert kept["tag-000"].endswith("…")

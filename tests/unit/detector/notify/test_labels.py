@@ -7,13 +7,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from detector.alerting.policy import AlertTuning
 from detector.dead_letters.file import DeadLetterFile
 from detector.history.incident_log import IncidentLog
-from detector.notify.labels import Labelling
+from detector.names import bounded_tags
+from detector.notify.labels import Labelling, tag_labels
 from detector.notify.payload import OutgoingPost, alert_body, body
+from detector.notify.routes import Route
 from detector.pipeline.build import alert_composer
 from detector.settings.alerting import AlertingSettings
 from tests.fakes import fake_bundle
@@ -76,3 +79,56 @@ def test_dead_letters_have_them(tmp_path: Path) -> None:
 def test_a_fingerprint_does_not_depend_on_them() -> None:
     plain = alert_body(ALERT, Labelling())
     assert alert_body(ALERT, LABELLED).fingerprint == plain.fingerprint
+
+
+TAGGED = replace(
+    ALERT,
+    tags={
+        "k8s.pod": "web-1",
+        "team": "other",
+        "cluster": "other",
+        "severity": "critical",
+        "region": "north",
+    },
+)
+
+
+def test_tags_are_labels_and_every_other_label_wins_over_them() -> None:
+    assert LABELLED(TAGGED) == {**LABELS, "k8s_pod": "web-1", "region": "north"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "label"),
+    [
+        ("k8s.pod", "k8s_pod"),
+        ("__name__", "_name__"),
+        ("1st", "_1st"),
+        ("größe", "gr__e"),
+        ("a b\n", "a_b_"),
+        ("", "_"),
+    ],
+)
+def test_a_tag_gets_a_name_that_prometheus_takes(tag: str, label: str) -> None:
+    assert tag_labels({tag: "x"}) == {label: "x"}
+
+
+def test_of_tags_that_become_one_label_the_first_counts() -> None:
+    assert tag_labels({"a.b": "1", "a-b": "2", "a_b": "3"}) == {"a_b": "2"}
+
+
+def test_an_empty_tag_is_no_label() -> None:
+    assert tag_labels({"rack": ""}) == {}
+
+
+def test_a_tags_value_stays_text_in_the_posted_body() -> None:
+    hostile = '"}], {{ .Labels }} <script>'
+    alert = replace(ALERT, tags=bounded_tags({"note": hostile + "\x00\x1b"}))
+    post = OutgoingPost("hook", "{}:{}", {}, (alert,), "key")
+    sent = json.loads(msgspec.json.encode(body(post, LABELLED)))
+    assert sent["alerts"][0]["labels"]["note"] == hostile + "%00%1B"
+
+
+def test_a_route_matches_by_a_tag() -> None:
+    route = Route("pager", label_patterns={"region": re.compile("north")})
+    assert route.matches(LABELLED(TAGGED))
+    assert not route.matches(LABELLED(ALERT))

@@ -170,3 +170,13 @@ def test_an_alert_says_which_kind_of_anomaly_began_it(
     assert stage.recorder.scores == without_probe.recorder.scores
     probed = stage.pipeline.table.states
     assert np.array_equal(probed, without_probe.pipeline.table.states)
+
+
+def test_an_alert_has_the_tags_of_its_stream(stage: Stage) -> None:
+    values = [0, 0, 0, 0, 40, 40]
+    times = [60.0 * (i + 1) for i in range(len(values))]
+    batch = columns(["a"] * len(values), times, [[v, 0] for v in values])
+    tags = [{"rack": "1"}] * len(values)
+    stage.pipeline.process([dataclasses.replace(batch, labels=tags)])
+    (alert,) = stage.recorder.alerts
+    assert alert.tags == {"rack": "1"}

@@ -91,8 +91,8 @@ def test_receivers_and_routes_come_from_the_file_without_showing_a_secret(
         ),
         (
             '["cluster"]',
-            '["rack"]',
-            r"route 2 \(receiver desk\): no alert has a label rack",
+            '["clustr"]',
+            r"route 2 \(receiver desk\): no label is called clustr; is it cluster\?",
         ),
         ("group_wait = 30", 'severity = "warning"', "the last one has conditions"),
         (
