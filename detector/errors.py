@@ -72,6 +72,7 @@ class RejectReason(enum.StrEnum):
     TYPE = "type"  # a field of another type than the contract's
     TIMESTAMP = "timestamp"  # unreadable, or no time between 2000 and 2100
     NO_STREAM = "no_stream"  # neither a stream field nor a key
+    LONG_NAME = "long_name"  # a stream or a metric with too long a name
     NO_FEATURES = "no_features"  # every one of the bundle's features is missing
     INFINITE = "infinite"  # of a file's row: a value outside float32's finite range
     FUTURE = "future"  # ahead of the topic's own time

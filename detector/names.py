@@ -18,8 +18,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-#: Characters of a stored name; a record of a longer one is rejected. By judgement: the
-#: tags of one series of a large Kubernetes cluster take about half of it.
+#: Characters of a stream's name, without its metric; a record with a longer one is
+#: rejected. By judgement: the tags of one series of a large Kubernetes cluster take
+#: about half of it.
 LONGEST_NAME: Final = 1024
 
 #: Tags of a stream that are kept, by their names, and characters of each. Alertmanager
@@ -29,6 +30,9 @@ LONGEST_TAG: Final = 512
 
 #: The prefix of a name that begins with no letter.
 NO_PREFIX: Final = "(other)"
+
+#: Characters of a metric's name, as its record has it.
+LONGEST_METRIC: Final = 256
 
 # A percent sign that reads like the beginning of an escape.
 _LIKE_AN_ESCAPE: Final = re.compile("%(?=[0-9A-F]{2})")
@@ -40,7 +44,9 @@ _LONGEST_PREFIX: Final = 40  # characters
 
 def is_plain(text: str) -> bool:
     """Whether :func:`encoded` leaves the text as it is, by a quick look."""
-    return text.isprintable() and "%" not in text
+    if not text.isprintable():
+        return False
+    return "%" not in text or not _LIKE_AN_ESCAPE.search(text)
 
 
 def encoded(text: str) -> str:
@@ -56,6 +62,11 @@ def encoded(text: str) -> str:
 def encoded_metric(text: str) -> str:
     """The same, with ``/`` encoded too."""
     return encoded(text).replace("/", "%2F")
+
+
+def metric_of(name: str) -> str:
+    """The metric of a stored name, with its own ``/``."""
+    return name.rpartition("/")[2].replace("%2F", "/")
 
 
 def metric_stream(stream: str, metric: str) -> str:

@@ -25,6 +25,7 @@ from detector.data.wide import narrow, wide
 from detector.errors import DataError
 from detector.events import F64
 from detector.events import SINGLE_METRIC as VALUE
+from detector.names import metric_stream
 
 _DEFAULT = ReadOptions()
 
@@ -128,4 +129,4 @@ def _of_metrics(
 
 def _names(streams: Sequence[str], features: Sequence[str]) -> Iterator[str]:
     for stream in streams:
-        yield from (f"{stream}/{feature}" for feature in features)
+        yield from (metric_stream(stream, feature) for feature in features)

@@ -17,6 +17,7 @@ from detector.ingest.cells import is_utf8
 from detector.ingest.clocks import Faults, read_times
 from detector.ingest.keying import Names, stream_names
 from detector.ingest.rows import Flags, Numbers, Rows
+from detector.names import LONGEST_METRIC, LONGEST_NAME, encoded, is_plain
 from detector.record_clock import ClockBounds, RecordClock
 
 
@@ -90,6 +91,8 @@ def check(
     empty = rows.numbers.empty()
     names = stream_names(raw, rows)
     _find_nameless(names, faults)
+    _find_long(names, rows.numbers, faults)
+    names = _printable(names)
     _name_liars(names, faults)
     good = ~empty if empty.any() else None
     of_records = dict(reversed(rows.faults))  # the first of each record
@@ -146,6 +149,39 @@ def _fault_of_size(value: bytes, max_bytes: int) -> BadRecord | None:
 
 def _reject(raw: RawBatch, i: int, fault: BadRecord) -> RejectedRecord:
     return raw.rejected(i, fault.reason, fault.detail)
+
+
+def _find_long(names: Names, numbers: Numbers, faults: Faults) -> None:
+    longest = max((len(name) for name in names if name), default=0)
+    if longest > LONGEST_NAME:
+        for row, name in enumerate(names):
+            if name and len(name) > LONGEST_NAME:
+                detail = f"its stream's name has more than {LONGEST_NAME} characters"
+                faults.setdefault(row, BadRecord(RejectReason.LONG_NAME, detail))
+    has_long_metric = numbers.with_longer_names(LONGEST_METRIC)
+    for row in np.flatnonzero(has_long_metric).tolist():
+        detail = f"a metric's name has more than {LONGEST_METRIC} characters"
+        faults.setdefault(row, BadRecord(RejectReason.LONG_NAME, detail))
+
+
+def _printable(names: Names) -> Names:
+    """The names as they are stored, see :mod:`detector.names`."""
+    texts = "".join(name for name in names if type(name) is str)
+    keys = b"".join(name for name in names if type(name) is bytes)
+    if is_plain(texts) and is_plain(keys.decode(errors="replace")):
+        return names
+    return [_stored(name) for name in names]
+
+
+def _stored(name: str | bytes | None) -> str | bytes | None:
+    """A key that is plain, or not UTF-8, stays as it is."""
+    if isinstance(name, str):
+        return encoded(name)
+    if name is None or not is_utf8(name):
+        return name
+    text = name.decode()
+    stored = encoded(text)
+    return name if stored == text else stored
 
 
 def _name_liars(names: Names, faults: Faults) -> None:

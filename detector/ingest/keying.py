@@ -2,7 +2,8 @@
 
 There are two ways to key. A bundle of features scores a vector: a row is one point of
 its stream. A bundle for any single metric scores each number: a row with m numbers is
-one point each of m streams, ``<stream>/<metric>``.
+one point each of m streams, ``<stream>/<metric>``. :mod:`detector.names` says how a
+name is written, so that each pair has one of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from detector.events import F64, I64, U8, Labels, RawBatch
 from detector.ingest.rows import FeatureValues, Flags, NamedValues, Numbers, Rows
+from detector.names import encoded_metric, is_plain
 from detector.phrases import listed
 
 HOST = "host"  # the tag that agents name a machine by
@@ -119,6 +121,7 @@ class ByMetric:
             labels = labels and list(compress(labels, good))
             metrics = list(compress(metrics, good))
             counts = counts[good]
+        metrics = _stored_metrics(metrics)
         streams: list[str] = []
         for name, of_row in zip(names, metrics, strict=True):
             prefix = name.decode() if isinstance(name, bytes) else name
@@ -133,6 +136,14 @@ class ByMetric:
             ),
             labels=labels and _repeated(labels, counts),
         )
+
+
+def _stored_metrics(metrics: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """The metrics of rows as their streams' names have them."""
+    joined = "".join(chain.from_iterable(metrics))
+    if is_plain(joined) and "/" not in joined:
+        return metrics
+    return [[encoded_metric(metric) for metric in of_row] for of_row in metrics]
 
 
 def _at(column: _Column, kept: Flags | None) -> _Column:

@@ -44,6 +44,10 @@ class Numbers(Protocol):
         """The rows of all parts, one part after another."""
         ...
 
+    def with_longer_names(self, limit: int) -> Flags:
+        """bool [n], rows that name a number with more characters."""
+        ...
+
 
 _NumbersT = TypeVar("_NumbersT", bound=Numbers)
 NumbersT_co = TypeVar("NumbersT_co", bound=Numbers, covariant=True)
@@ -68,6 +72,9 @@ class FeatureValues:
     def empty(self) -> Flags:
         is_missing = np.isnan(self.values)
         return np.asarray(is_missing.all(axis=1))
+
+    def with_longer_names(self, limit: int) -> Flags:
+        return np.zeros(len(self.values), np.bool_)
 
     def usable(self) -> tuple[Self, Sequence[MissingCell]]:
         bad = beyond_f32(self.values)
@@ -126,6 +133,13 @@ class NamedValues:
 
     def empty(self) -> Flags:
         return np.equal(self.counts, 0)
+
+    def with_longer_names(self, limit: int) -> Flags:
+        lengths = map(len, chain.from_iterable(self.names))
+        if max(lengths, default=0) <= limit:
+            return np.zeros(len(self.names), np.bool_)
+        longest = [max(map(len, names), default=0) for names in self.names]
+        return np.greater(longest, limit)
 
     def usable(self) -> tuple[Self, Sequence[MissingCell]]:
         bad = ~(np.abs(self.values) <= F32_MOST)  # also NaN

@@ -20,6 +20,7 @@ from detector.events import (
     RejectedRecord,
     TimestampType,
 )
+from detector.names import metric_of
 
 #: Points of a stream from which one that only rises looks like a counter.
 LEAST_RISING: Final = 8
@@ -113,11 +114,6 @@ def find(decoded: Sequence[RecordBatch], now: float) -> Findings:
         without_points=sum(batch.without_points for batch in decoded),
         rejected=by_reason(decoded),
     )
-
-
-def metric_of(stream: str) -> str:
-    """The metric of a stream's name, ``<stream>/<metric>``."""
-    return stream.rpartition("/")[2]
 
 
 class _Series:

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from detector.errors import BundleError
 from detector.events import F32, F64, SINGLE_METRIC
 from detector.model.tail import TailFit
+from detector.names import metric_of
 
 SCHEMA = 1  # of the manifest
 MANIFEST = "manifest.json"
@@ -131,11 +132,6 @@ class Bundle:
         if self.manifest.each_metric:
             return (Feature(metric_of(stream)),)
         return self.manifest.features
-
-
-def metric_of(stream: str) -> str:
-    """The metric of a stream that carries only one, ``<stream>/<metric>``."""
-    return stream.rpartition("/")[2]
 
 
 def bundle_path(text: str) -> Path:

@@ -159,3 +159,29 @@ def test_numbers_that_float32_can_t_hold_are_missing_and_the_others_stay() -> No
 def test_a_time_of_another_unit_is_told_by_its_magnitude() -> None:
     found = checked([[1], [2], [3]], [1_700_000_000_500, "1700000000.5", 60])
     assert found.times.tolist() == [1_700_000_000.5, 1_700_000_000.5, 60.0]
+
+
+def named(*names: str | None, metric: str = "x") -> Checked:
+    count = len(names)
+    numbers = named_values([[metric]] * count, [[1]] * count)
+    rows = Rows(np.arange(count), list(names), [60.0] * count, numbers)
+    raw = raw_batch([b"v"] * count, "k\u202ey".encode(), first=70)
+    return check(raw, rows, "nothing in it", ANY_TIME)
+
+
+def test_what_can_not_be_printed_is_encoded_in_names_and_keys() -> None:
+    found = named("host-1", "a\x00b", None, "100 %")
+    assert found.names == ["host-1", "a%00b", "k%E2%80%AEy", "100 %"]
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "detail"),
+    [("s" * 1025, "x", "1024"), ("s", "m" * 257, "256")],
+)
+def test_a_name_that_is_too_long_rejects_its_record(
+    name: str, metric: str, detail: str
+) -> None:
+    (rejected,) = named(name, metric=metric).rejected
+    assert rejected.reason is RejectReason.LONG_NAME
+    assert detail in rejected.detail
+    assert not named("s" * 1024, metric="m" * 256).rejected

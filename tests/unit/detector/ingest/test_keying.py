@@ -8,6 +8,7 @@ import pytest
 from detector.events import MetricKind
 from detector.ingest.keying import ByMetric, ByStream, series_name, stream_names
 from detector.ingest.rows import FeatureValues, Rows, named_values
+from detector.names import metric_of
 from tests.fakes import raw_batch
 
 VECTORS = FeatureValues(("cpu", "mem"), np.array([[1, 2], [3, 4]], np.float64))
@@ -94,3 +95,10 @@ def test_a_row_without_tags_keeps_its_name_beside_one_that_has_some() -> None:
     tags = [{"host": "h"}, None, {}]
     rows = Rows(np.array([0, 1, 1]), ["m", "plain", None], [None] * 3, numbers, tags)
     assert list(stream_names(raw, rows)) == ["h/m", "plain", b"key-1"]
+
+
+def test_a_slash_in_a_metric_is_not_one_in_a_stream() -> None:
+    numbers = named_values([["c"], ["b/c"]], [[1], [2]])
+    points = ByMetric().points(["a/b", "a"], numbers, None)
+    assert points.names == ["a/b/c", "a/b%2Fc"]
+    assert [metric_of(str(name)) for name in points.names] == ["c", "b/c"]
