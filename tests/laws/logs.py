@@ -16,9 +16,9 @@ from detector.record_clock import RecordClock
 def from_offset(polls: Sequence[RecordBatch], offset: int) -> Iterator[RecordBatch]:
     """What is left of these polls for a consumer that seeks to ``offset``."""
     for batch in polls:
-        keep = batch.offsets >= offset
-        if not keep.any():
+        if batch.next_offset <= offset:
             continue
+        keep = batch.offsets >= offset
         labels = batch.labels
         yield replace(
             batch,
