@@ -54,6 +54,13 @@ class Inspected:
             return found
         return self.configured
 
+    @property
+    def to_paste(self) -> str:
+        """The one format that all records have, else the one that takes them best."""
+        if len(self.formats) == 1:
+            return next(iter(self.formats))
+        return self.suggested
+
 
 def lines(found: Inspected) -> Iterator[str]:
     """The report, line by line."""
@@ -93,7 +100,7 @@ def toml(found: Inspected) -> Iterator[str]:
     """The table of the topic."""
     yield "[[kafka.topics]]"
     yield f"name = {json.dumps(found.topic)}"
-    yield f"format = {json.dumps(found.suggested)}"
+    yield f"format = {json.dumps(found.to_paste)}"
 
 
 def _log_lines(found: Inspected) -> Iterator[str]:
@@ -152,11 +159,15 @@ def _rate(best: Findings) -> str:
         each = best.points / max(1, best.records)
         points = best.record_rate * each
         parts.append(
-            f"{best.record_rate:,.3g} records and {points:,.3g} points a second"
+            f"{_number(best.record_rate)} records and {_number(points)} points a second"
         )
     if best.tick is not None:
         parts.append(f"a stream has a point each {duration(best.tick)}")
     return ", ".join(parts) or "not known from so few records"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _clock_line(clocks: Clocks, broker_time: bool) -> str:

@@ -114,6 +114,7 @@ def test_a_record_counts_for_the_first_format_that_makes_points_of_it() -> None:
 
 def test_the_formats_that_take_nearly_all_are_tried_last() -> None:
     assert by_strictness(["auto", "json", "influx"]) == ["influx", "json", "auto"]
+    assert by_strictness([*FORMATS])[-1] == "auto"
 
 
 def test_what_comes_from_records_is_escaped_and_cut() -> None:
