@@ -166,7 +166,7 @@ def _foreign(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
     text = fields(stream=rng.choice(WORDS[:4])).decode()
     value = json.dumps(json.loads(text), ensure_ascii=False)
     how = rng.choice(("utf-16", "utf-16-be", "utf-32", "cp037"))
-    return b"fuzz", value.encode(how, errors="ignore"), "encoding malformed"
+    return b"fuzz", value.encode(how, errors="ignore"), "encoding malformed schema"
 
 
 def _wrong_type(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
@@ -189,7 +189,11 @@ def _time(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 
 
 def _no_object(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
-    return b"fuzz", rng.choice(NOT_AN_OBJECT), f"malformed no_features {NO_POINT}"
+    return (
+        b"fuzz",
+        rng.choice(NOT_AN_OBJECT),
+        f"malformed schema no_features {NO_POINT}",
+    )
 
 
 def _nothing(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
