@@ -61,6 +61,7 @@ class RejectedRecord:
 
     Attributes:
         stream: of the point that is the fault, if it is one point; else "".
+        is_whole: whether this is all that the record has; else the log has the rest.
         key, value, headers: the record's own.
         timestamp: the record's own, in epoch milliseconds; None if it is not known.
     """
@@ -74,6 +75,7 @@ class RejectedRecord:
     headers: Headers = ()
     timestamp: int | None = None
     stream: str = ""
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,9 @@ class RecordBatch:
         stream = name.decode() if isinstance(name, bytes) else name
         offset = int(self.offsets[row])
         if self.raw is None:
-            return RejectedRecord(self.partition, offset, reason, detail, stream=stream)
+            return RejectedRecord(
+                self.partition, offset, reason, detail, stream=stream, is_whole=False
+            )
         index = bisect.bisect_left(self.raw.offsets, offset)
         return self.raw.rejected(index, reason, detail, stream)
 

@@ -29,6 +29,8 @@ _PARTITION: Final = PREFIX + "partition"
 _OFFSET: Final = PREFIX + "offset"
 _TIMESTAMP: Final = PREFIX + "timestamp"
 _STREAM: Final = PREFIX + "stream"
+_WHOLE: Final = PREFIX + "whole"
+_NO: Final = "no"
 
 
 class NotALetter(ValueError):
@@ -44,8 +46,9 @@ class Letter:
         reason: why, a :class:`~detector.errors.RejectReason` of some version.
         headers: the record's own.
         timestamp: the record's own, in epoch milliseconds; None if it is not known.
-        is_whole: whether key and value are all that the record has.
+        is_whole: whether this is all that the record has; else the log has the rest.
         stream: of the point that was rejected, if it is one point; else "".
+        as_kept: the name of the letter that this one completes; "" if it does not.
     """
 
     partition: Partition
@@ -58,6 +61,7 @@ class Letter:
     timestamp: int | None = None
     is_whole: bool = True
     stream: str = ""
+    as_kept: str = ""
 
     @property
     def name(self) -> str:
@@ -65,6 +69,8 @@ class Letter:
 
         Its first bytes are part of it: a topic may be deleted and created again.
         """
+        if self.as_kept:
+            return self.as_kept
         sum_of_bytes = zlib.crc32((self.value or b"")[:KEPT])
         return f"{self.partition}/{self.offset}/{sum_of_bytes:08x}"
 
@@ -81,6 +87,7 @@ def letter_of(record: RejectedRecord) -> Letter:
         headers=record.headers,
         timestamp=record.timestamp,
         stream=record.stream,
+        is_whole=record.is_whole,
     )
 
 
@@ -98,6 +105,7 @@ def to_headers(letter: Letter) -> list[tuple[str, bytes]]:
         _OFFSET: str(letter.offset),
         _TIMESTAMP: timestamp,
         _STREAM: letter.stream,
+        _WHOLE: "yes" if letter.is_whole else _NO,
     }
     ours = [(name, text.encode()) for name, text in about.items()]
     return [*own_headers(letter.headers), *ours]
@@ -131,6 +139,7 @@ def from_record(key: bytes | None, value: bytes | None, headers: Headers) -> Let
             headers=own_headers(headers),
             timestamp=int(timestamp) if timestamp else None,
             stream=about.get(_STREAM, ""),
+            is_whole=about.get(_WHOLE) != _NO,
         )
     except (KeyError, ValueError) as error:
         raise NotALetter("it lacks the headers of a dead letter") from error
@@ -153,7 +162,7 @@ def to_line(letter: Letter) -> dict[str, Any]:
         "key": _base64(letter.key),
         "value": _base64(letter.value),
         "headers": [[name, _base64(value)] for name, value in letter.headers],
-        "whole": _fits(letter.key) and _fits(letter.value),
+        "whole": letter.is_whole and _fits(letter.key) and _fits(letter.value),
     }
 
 

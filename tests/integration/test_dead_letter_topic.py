@@ -214,6 +214,25 @@ def test_late_points_stay_unless_they_are_asked_for(
     assert read_all(broker, topic)[2].value == value
 
 
+def test_a_letter_with_a_part_of_its_record_is_completed_from_the_log(
+    broker: Broker, topic: str, letters: str, redrive: Redrive
+) -> None:
+    broker.create_topic(letters)
+    produce_bad(broker, topic, [b"all of it"])
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap)
+    for offset in ("0", "5"):  # the log holds no 5
+        about = {"topic": topic, "partition": "0", "offset": offset, "whole": "no"}
+        of_letter = [*about.items(), ("reason", "future")]
+        headers = [(f"streamwarden.{k}", v.encode()) for k, v in of_letter]
+        producer.send(letters, b"", headers=headers, key=b"k")
+    producer.close()
+    output = redrive(f"--from=kafka:{letters}").output
+    assert "1 put back" in output
+    assert "1 are not whole" in output
+    assert read_all(broker, topic)[1].value == b"all of it"
+    assert "1 were put back before" in redrive(f"--from=kafka:{letters}").output
+
+
 def test_a_run_that_is_killed_put_nothing_back_twice(
     broker: Broker, topic: str, letters: str, redrive: Redrive, tmp_path: Path
 ) -> None:
