@@ -62,7 +62,6 @@ class RejectedRecord:
     Attributes:
         stream: of the point that is the fault, if it is one point; else "".
         is_whole: whether this is all that the record has; else the log has the rest.
-        key, value, headers: the record's own.
         timestamp: the record's own, in epoch milliseconds; None if it is not known.
     """
 
@@ -87,8 +86,7 @@ class RawBatch:
         timestamps: the records' own, in epoch milliseconds.
         timestamp_types: who set them, a :class:`TimestampType` or its number.
         keys, values: None where the record has none; a null value is a tombstone.
-        end: the offset up to which the partition was read. It may be behind the last
-            record: transactions end in markers. None: right after the last record.
+        end: where reading goes on, perhaps behind markers; None: after the last record.
     """
 
     partition: Partition
@@ -140,8 +138,7 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
-    """One partition's share of a poll after decoding: n records that can be scored, and
-    those that can't.
+    """One partition's share of a poll after decoding: n rows, and what has none.
 
     Attributes:
         names: stream of each row; bytes if it is the record's key, which the stream
@@ -161,8 +158,7 @@ class RecordBatch:
         tombstones: records without a value. They are neither scored nor rejected.
         without_points: records whose values are all missing, or that say that they
             hold none. They are neither scored nor rejected.
-        raw: the records themselves, for the dead letters of points that are rejected
-            later; None: they are in files, which a person has.
+        raw: the records themselves, for dead letters; None: of files.
         clock: what time it was when each row came; None: each is taken as it is.
     """
 
@@ -208,9 +204,7 @@ class RecordBatch:
 
 
 class Phase(enum.IntEnum):
-    """The phase of a stream. The lower-case name is the ``status`` column of ``replay
-    --scores``.
-    """
+    """The phase of a stream; in lower case, ``status`` of ``replay --scores``."""
 
     WARMING = 0  # too few points to alert on
     OK = 1  # no incident

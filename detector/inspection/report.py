@@ -6,12 +6,13 @@ All that comes from records is escaped and cut: a terminal would obey it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from detector.events import Partition
-from detector.inspection.findings import Clocks, Findings
+from detector.inspection.findings import RISING, Clocks, Findings
 from detector.phrases import duration, escaped, listed
 
 _NAMED: Final = 6  # names that a line lists
@@ -101,6 +102,12 @@ def toml(found: Inspected) -> Iterator[str]:
     yield "[[kafka.topics]]"
     yield f"name = {json.dumps(found.topic)}"
     yield f"format = {json.dumps(found.to_paste)}"
+    rising = [metric for metric, why in found.best.counters.items() if why == RISING]
+    if rising:
+        named = ", ".join(
+            json.dumps(re.escape(_shown(metric))) for metric in rising[:_NAMED]
+        )
+        yield f"# counters = [{named}]  # if these are totals: they only rise here"
 
 
 def _log_lines(found: Inspected) -> Iterator[str]:

@@ -81,6 +81,15 @@ def test_a_metric_that_only_rises_looks_like_a_counter() -> None:
     assert findings.counters == {"total": "only rises in this sample"}
 
 
+def test_what_only_rises_is_offered_as_a_counter_and_not_set() -> None:
+    findings = found(sample(*points(9, total=range(9))))
+    made = Inspected("m", {}, (), {"json": 9}, "auto", findings, findings)
+    text = "\n".join(toml(made))
+    assert '# counters = ["total"]' in text
+    table = {"name": "m", "format": "json"}
+    assert tomllib.loads(text) == {"kafka": {"topics": [table]}}
+
+
 def test_a_few_points_make_no_counter() -> None:
     assert not found(sample(*points(4, total=range(4)))).counters
 
