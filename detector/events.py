@@ -61,7 +61,7 @@ class RejectedRecord:
 
     Attributes:
         stream: of the point that is the fault, if it is one point; else "".
-        is_whole: whether this is all that the record has; else the log has the rest.
+        key, value, headers: the record's own.
         timestamp: the record's own, in epoch milliseconds; None if it is not known.
     """
 
@@ -74,7 +74,6 @@ class RejectedRecord:
     headers: Headers = ()
     timestamp: int | None = None
     stream: str = ""
-    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,8 @@ class RawBatch:
         timestamps: the records' own, in epoch milliseconds.
         timestamp_types: who set them, a :class:`TimestampType` or its number.
         keys, values: None where the record has none; a null value is a tombstone.
-        end: where reading goes on, perhaps behind markers; None: after the last record.
+        end: the offset up to which the partition was read. It may be behind the last
+            record: transactions end in markers. None: right after the last record.
     """
 
     partition: Partition
@@ -138,7 +138,8 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
-    """One partition's share of a poll after decoding: n rows, and what has none.
+    """One partition's share of a poll after decoding: n records that can be scored, and
+    those that can't.
 
     Attributes:
         names: stream of each row; bytes if it is the record's key, which the stream
@@ -158,7 +159,8 @@ class RecordBatch:
         tombstones: records without a value. They are neither scored nor rejected.
         without_points: records whose values are all missing, or that say that they
             hold none. They are neither scored nor rejected.
-        raw: the records themselves, for dead letters; None: of files.
+        raw: the records themselves, for the dead letters of points that are rejected
+            later; None: they are in files, which a person has.
         clock: what time it was when each row came; None: each is taken as it is.
     """
 
@@ -187,9 +189,7 @@ class RecordBatch:
         stream = name.decode() if isinstance(name, bytes) else name
         offset = int(self.offsets[row])
         if self.raw is None:
-            return RejectedRecord(
-                self.partition, offset, reason, detail, stream=stream, is_whole=False
-            )
+            return RejectedRecord(self.partition, offset, reason, detail, stream=stream)
         index = bisect.bisect_left(self.raw.offsets, offset)
         return self.raw.rejected(index, reason, detail, stream)
 
@@ -204,7 +204,9 @@ class RecordBatch:
 
 
 class Phase(enum.IntEnum):
-    """The phase of a stream; in lower case, ``status`` of ``replay --scores``."""
+    """The phase of a stream. The lower-case name is the ``status`` column of ``replay
+    --scores``.
+    """
 
     WARMING = 0  # too few points to alert on
     OK = 1  # no incident
@@ -265,15 +267,6 @@ ENDS = (
 )
 UPDATES = (Reason.ESCALATED, Reason.RETURNED)
 TRANSITIONS = (Reason.FIRED, *UPDATES, *ENDS)
-
-
-class RecoveryPhase(enum.StrEnum):
-    """What the start of a daemon waits for, in this order."""
-
-    CONNECT = "connect"  # until a broker answers
-    JOIN = "join"  # until the group gives a partition
-    RESTORE = "restore"  # until the states of all given partitions are read
-    REREAD = "reread"  # until the records since the last checkpoint are read again
 
 
 class AnomalyKind(enum.StrEnum):

@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, Self, TypeVar, overload
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from detector.errors import MissingReason, RejectReason, ResetCause
-from detector.events import SHARES, Reason, RecoveryPhase, Severity
+from detector.events import SHARES, Reason, Severity
 from detector.names import NO_PREFIX
 
 #: In place of a label's values: the names of the receivers that are configured.
@@ -27,6 +27,15 @@ MOST_PREFIXES: Final = 10  # prefixes of streams that are reported
 _SEVERITIES: Final = (Severity.WARNING.label, Severity.CRITICAL.label)
 _OUTCOMES: Final = ("delivered", "retried", "dead_lettered")
 _Kind = TypeVar("_Kind", Counter, Gauge, Histogram)
+
+
+class RecoveryPhase(enum.StrEnum):
+    """What the start of a daemon waits for, in this order."""
+
+    CONNECT = "connect"  # until a broker answers
+    JOIN = "join"  # until the group gives a partition
+    RESTORE = "restore"  # until the states of all given partitions are read
+    REREAD = "reread"  # until the records since the last checkpoint are read again
 
 
 class CounterEvent(enum.StrEnum):
@@ -125,7 +134,7 @@ class Metrics:
         reason=tuple(MissingReason),
     )
     counter_events = _counter(
-        "detector_rate_events",
+        "detector_counter_events",
         "What happened to counters, which are scored as a rate per second. First values"
         " and most resets give no rate.",
         event=tuple(CounterEvent),
@@ -256,6 +265,11 @@ class Metrics:
     newcomers = _gauge(
         "detector_streams_new",
         "Streams in memory with a single point so far, which make room for others.",
+    )
+    held = _gauge(
+        "detector_points_held",
+        "Points that wait for their stream's next one, which tells whether they are in"
+        " order or from the future.",
     )
     forgotten = _counter(
         "detector_streams_forgotten",

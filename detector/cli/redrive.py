@@ -64,25 +64,23 @@ def redrive(
     """
     settings = load(config)
     selection = Selection(frozenset(topics), frozenset(reasons))
-    with scanner(settings.kafka) as scan, scanner(settings.kafka) as originals:
-        source = _source(settings, scan, originals, place)
-        outcome = _run(settings, originals, source, selection, dry_run)
+    with scanner(settings.kafka) as scan:
+        source = _source(settings, scan, place)
+        outcome = _run(settings, scan, source, selection, dry_run)
     for line in report(outcome, source.name, dry_run):
         click.echo(line)
     return 0
 
 
-def _source(
-    settings: Settings, scan: Scanner, originals: Scanner, place: str | None
-) -> LetterSource:
+def _source(settings: Settings, scan: Scanner, place: str | None) -> LetterSource:
     """Raises ConfigError if there is no such place."""
     recovery = settings.recovery
     if place is None and recovery.dead_letter_topic is not None:
-        return TopicLetters(scan, originals, recovery.dead_letter_topic)
+        return TopicLetters(scan, recovery.dead_letter_topic)
     if place is None:
         return FileLetters(scan, recovery.dead_letter_directory / FILE_NAME)
     if place.startswith(_IN_KAFKA):
-        return TopicLetters(scan, originals, place.removeprefix(_IN_KAFKA))
+        return TopicLetters(scan, place.removeprefix(_IN_KAFKA))
     return FileLetters(scan, Path(place))
 
 

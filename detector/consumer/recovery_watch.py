@@ -9,8 +9,7 @@ import structlog
 
 from detector.clock import Clock
 from detector.consumer.health import Health
-from detector.events import RecoveryPhase
-from detector.metrics import Metrics
+from detector.metrics import Metrics, RecoveryPhase
 
 #: Records behind the log's end at which a daemon has caught up: about one poll.
 CAUGHT_UP: Final = 1000

@@ -29,8 +29,6 @@ _PARTITION: Final = PREFIX + "partition"
 _OFFSET: Final = PREFIX + "offset"
 _TIMESTAMP: Final = PREFIX + "timestamp"
 _STREAM: Final = PREFIX + "stream"
-_WHOLE: Final = PREFIX + "whole"
-_NO: Final = "no"
 
 
 class NotALetter(ValueError):
@@ -46,9 +44,8 @@ class Letter:
         reason: why, a :class:`~detector.errors.RejectReason` of some version.
         headers: the record's own.
         timestamp: the record's own, in epoch milliseconds; None if it is not known.
-        is_whole: whether this is all that the record has; else the log has the rest.
+        is_whole: whether key and value are all that the record has.
         stream: of the point that was rejected, if it is one point; else "".
-        as_kept: the name of the letter that this one completes; "" if it does not.
     """
 
     partition: Partition
@@ -61,7 +58,6 @@ class Letter:
     timestamp: int | None = None
     is_whole: bool = True
     stream: str = ""
-    as_kept: str = ""
 
     @property
     def name(self) -> str:
@@ -69,8 +65,6 @@ class Letter:
 
         Its first bytes are part of it: a topic may be deleted and created again.
         """
-        if self.as_kept:
-            return self.as_kept
         sum_of_bytes = zlib.crc32((self.value or b"")[:KEPT])
         return f"{self.partition}/{self.offset}/{sum_of_bytes:08x}"
 
@@ -87,7 +81,6 @@ def letter_of(record: RejectedRecord) -> Letter:
         headers=record.headers,
         timestamp=record.timestamp,
         stream=record.stream,
-        is_whole=record.is_whole,
     )
 
 
@@ -105,7 +98,6 @@ def to_headers(letter: Letter) -> list[tuple[str, bytes]]:
         _OFFSET: str(letter.offset),
         _TIMESTAMP: timestamp,
         _STREAM: letter.stream,
-        _WHOLE: "yes" if letter.is_whole else _NO,
     }
     ours = [(name, text.encode()) for name, text in about.items()]
     return [*own_headers(letter.headers), *ours]
@@ -139,7 +131,6 @@ def from_record(key: bytes | None, value: bytes | None, headers: Headers) -> Let
             headers=own_headers(headers),
             timestamp=int(timestamp) if timestamp else None,
             stream=about.get(_STREAM, ""),
-            is_whole=about.get(_WHOLE) != _NO,
         )
     except (KeyError, ValueError) as error:
         raise NotALetter("it lacks the headers of a dead letter") from error
@@ -162,7 +153,7 @@ def to_line(letter: Letter) -> dict[str, Any]:
         "key": _base64(letter.key),
         "value": _base64(letter.value),
         "headers": [[name, _base64(value)] for name, value in letter.headers],
-        "whole": letter.is_whole and _fits(letter.key) and _fits(letter.value),
+        "whole": _fits(letter.key) and _fits(letter.value),
     }
 
 

@@ -67,13 +67,9 @@ class LetterSource(Protocol):
 class TopicLetters:
     """Letters in a topic; the ledger is in it too. Implements LetterSource."""
 
-    def __init__(self, scanner: Scanner, originals: Scanner, topic: str) -> None:
-        """``originals`` looks records up while ``scanner`` reads letters.
-
-        Raises ConfigError if the topic does not exist.
-        """
+    def __init__(self, scanner: Scanner, topic: str) -> None:
+        """Raises ConfigError if the topic does not exist."""
         self._scanner = scanner
-        self._originals = originals
         self._topic = topic
         self.name = f"topic {topic}"
         self._places: dict[Partition, range] = {}
@@ -98,8 +94,8 @@ class TopicLetters:
                 names.update((record.value or b"").decode().splitlines())
         return names
 
-    def whole(self, letter: Letter) -> Letter | None:
-        return _whole(letter, self._originals)
+    def whole(self, letter: Letter) -> Letter:
+        return letter
 
     def begin(self, letters: Sequence[Letter]) -> None:
         """The transaction notes it."""
@@ -152,7 +148,22 @@ class FileLetters:
         return done | self._sent(begun)
 
     def whole(self, letter: Letter) -> Letter | None:
-        return _whole(letter, self._scanner)
+        """From the log of its topic if the file has its first bytes only."""
+        if letter.is_whole:
+            return letter
+        record = self._scanner.record(letter.partition, letter.offset)
+        if record is None or (letter.value or b"") != (record.value or b"")[:KEPT]:
+            return None
+        return Letter(
+            partition=letter.partition,
+            offset=letter.offset,
+            reason=letter.reason,
+            detail=letter.detail,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            timestamp=record.timestamp,
+        )
 
     def begin(self, letters: Sequence[Letter]) -> None:
         partitions = sorted({letter.partition for letter in letters})
@@ -200,29 +211,6 @@ class FileLetters:
                 f"{self._ledger} can't be written ({error.strerror}): it notes what was"
                 " put back, so make its directory writable"
             ) from None
-
-
-def _whole(letter: Letter, originals: Scanner) -> Letter | None:
-    """From the log of its topic if the letter has a part of the record only."""
-    if letter.is_whole:
-        return letter
-    record = originals.record(letter.partition, letter.offset)
-    if record is None:
-        return None
-    begins = (record.value or b"")[:KEPT]
-    if not begins.startswith((letter.value or b"")[:KEPT]):
-        return None  # the topic was made again
-    return Letter(
-        partition=letter.partition,
-        offset=letter.offset,
-        reason=letter.reason,
-        detail=letter.detail,
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
-        timestamp=record.timestamp,
-        as_kept=letter.name,
-    )
 
 
 def _lines(path: Path) -> Iterable[Mapping[str, Any]]:

@@ -17,7 +17,14 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from detector.events import F64, I64, U8, Labels, RawBatch
-from detector.ingest.rows import FeatureValues, Flags, NamedValues, Numbers, Rows
+from detector.ingest.rows import (
+    FeatureValues,
+    Flags,
+    NamedValues,
+    Numbers,
+    Rows,
+    without_repetitions,
+)
 from detector.names import encoded_metric, is_plain
 from detector.phrases import listed
 
@@ -140,7 +147,7 @@ class ByMetric:
 
 def _stored_metrics(metrics: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
     """The metrics of rows as their streams' names have them."""
-    joined = "".join(chain.from_iterable(metrics))
+    joined = "".join(chain.from_iterable(without_repetitions(metrics)))
     if is_plain(joined) and "/" not in joined:
         return metrics
     return [[encoded_metric(metric) for metric in of_row] for of_row in metrics]

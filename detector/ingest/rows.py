@@ -135,10 +135,10 @@ class NamedValues:
         return np.equal(self.counts, 0)
 
     def with_longer_names(self, limit: int) -> Flags:
-        lengths = map(len, chain.from_iterable(self.names))
-        if max(lengths, default=0) <= limit:
+        names = chain.from_iterable(without_repetitions(self.names))
+        if max(map(len, names), default=0) <= limit:
             return np.zeros(len(self.names), np.bool_)
-        longest = [max(map(len, names), default=0) for names in self.names]
+        longest = [max(map(len, of_row), default=0) for of_row in self.names]
         return np.greater(longest, limit)
 
     def usable(self) -> tuple[Self, Sequence[MissingCell]]:
@@ -245,6 +245,17 @@ def named_values(
     counts = np.fromiter(map(len, values), np.int64, len(values))
     flat = _flat(values, int(counts.sum()))
     return NamedValues(names, flat, counts, kinds, starts)
+
+
+def without_repetitions(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """The names of rows, less those that the row before has too, as most do."""
+    distinct: list[Sequence[str]] = []
+    before: Sequence[str] = ()
+    for names in rows:
+        if names != before:
+            distinct.append(names)
+        before = names
+    return distinct
 
 
 def beyond_f32(values: F64) -> Flags:

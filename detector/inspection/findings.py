@@ -26,7 +26,7 @@ from detector.names import metric_of
 LEAST_RISING: Final = 8
 _KINDS: Final = (MetricKind.COUNTER, MetricKind.DELTA)
 _STATED: Final = "as its format says"
-RISING: Final = "only rises in this sample"
+_RISING: Final = "only rises in this sample"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ def _counters(series: Mapping[str, _Series]) -> Mapping[str, str]:
         if not of.kinds.isdisjoint(_KINDS):
             stated.add(metric)
         rising[metric] = rising.get(metric, True) and _only_rises(of)
-    found = {metric: RISING for metric, rises in sorted(rising.items()) if rises}
+    found = {metric: _RISING for metric, rises in sorted(rising.items()) if rises}
     return found | dict.fromkeys(sorted(stated), _STATED)
 
 

@@ -6,13 +6,12 @@ All that comes from records is escaped and cut: a terminal would obey it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from detector.events import Partition
-from detector.inspection.findings import RISING, Clocks, Findings
+from detector.inspection.findings import Clocks, Findings
 from detector.phrases import duration, escaped, listed
 
 _NAMED: Final = 6  # names that a line lists
@@ -55,13 +54,6 @@ class Inspected:
             return found
         return self.configured
 
-    @property
-    def to_paste(self) -> str:
-        """The one format that all records have, else the one that takes them best."""
-        if len(self.formats) == 1:
-            return next(iter(self.formats))
-        return self.suggested
-
 
 def lines(found: Inspected) -> Iterator[str]:
     """The report, line by line."""
@@ -101,13 +93,7 @@ def toml(found: Inspected) -> Iterator[str]:
     """The table of the topic."""
     yield "[[kafka.topics]]"
     yield f"name = {json.dumps(found.topic)}"
-    yield f"format = {json.dumps(found.to_paste)}"
-    rising = [metric for metric, why in found.best.counters.items() if why == RISING]
-    if rising:
-        named = ", ".join(
-            json.dumps(re.escape(_shown(metric))) for metric in rising[:_NAMED]
-        )
-        yield f"# counters = [{named}]  # if these are totals: they only rise here"
+    yield f"format = {json.dumps(found.suggested)}"
 
 
 def _log_lines(found: Inspected) -> Iterator[str]:
@@ -166,15 +152,11 @@ def _rate(best: Findings) -> str:
         each = best.points / max(1, best.records)
         points = best.record_rate * each
         parts.append(
-            f"{_number(best.record_rate)} records and {_number(points)} points a second"
+            f"{best.record_rate:,.3g} records and {points:,.3g} points a second"
         )
     if best.tick is not None:
         parts.append(f"a stream has a point each {duration(best.tick)}")
     return ", ".join(parts) or "not known from so few records"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _clock_line(clocks: Clocks, broker_time: bool) -> str:

@@ -245,7 +245,6 @@ class OrderStage:
             key=held.key,
             value=held.value,
             stream=name,
-            is_whole=False,
         )
 
     def _turn_back(self, slot: int, time: float) -> None:

@@ -85,6 +85,7 @@ class PageCopier:
     def report(self) -> None:
         """Set the gauges of the table."""
         self._metrics.streams.set(self._table.streams)
+        self._metrics.held.set(len(self._table.pasts.holding))
         self._metrics.newcomers.set(len(self._table.newcomers))
         self._metrics.evicted.set(self._table.silent.evicted)
 

@@ -108,7 +108,8 @@ def explain(
     if finder.found is None:
         return (
             f"{stream} at {rfc3339(last.time)}: it was not scored:"
-            " late, repeated, without a value, or a counter's first value or reset."
+            " late, repeated, from the future, without a value, or a counter's first"
+            " value or reset."
         )
     point = _point(stream, last, *finder.found, pipeline.alerts)
     return _note(request, point) + explained(point, pipeline.alerts.policy)

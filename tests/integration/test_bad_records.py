@@ -166,7 +166,7 @@ def _foreign(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
     text = fields(stream=rng.choice(WORDS[:4])).decode()
     value = json.dumps(json.loads(text), ensure_ascii=False)
     how = rng.choice(("utf-16", "utf-16-be", "utf-32", "cp037"))
-    return b"fuzz", value.encode(how, errors="ignore"), "encoding malformed schema"
+    return b"fuzz", value.encode(how, errors="ignore"), "encoding malformed"
 
 
 def _wrong_type(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
@@ -189,11 +189,7 @@ def _time(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 
 
 def _no_object(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
-    return (
-        b"fuzz",
-        rng.choice(NOT_AN_OBJECT),
-        f"malformed schema no_features {NO_POINT}",
-    )
+    return b"fuzz", rng.choice(NOT_AN_OBJECT), f"malformed no_features {NO_POINT}"
 
 
 def _nothing(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
@@ -298,9 +294,10 @@ def _good(rng: random.Random, stream: str, at: float) -> Record:
 
 
 def fuzzed(seed: int) -> Iterator[Fuzzed]:
-    """Good records between bad ones; late and repeated timestamps come after both."""
+    """Good records between bad ones; late and repeated records come after both."""
     rng = random.Random(seed)
     ticks = [0] * STREAMS
+    last: dict[int, Record] = {}
     kinds = list(KINDS)
     weights = list(KINDS.values())
     for maker in rng.choices(kinds, weights, k=BAD):
@@ -309,14 +306,13 @@ def fuzzed(seed: int) -> Iterator[Fuzzed]:
         where = n % PARTITIONS
         if rng.random() < 0.1:
             ticks[n] += 1
-            yield Fuzzed(_good(rng, stream, START + TICK * ticks[n]))
+            last[n] = _good(rng, stream, START + TICK * ticks[n])
+            yield Fuzzed(last[n])
         if ticks[n] > 2 and rng.random() < 0.1:
             back = rng.randrange(3)
             late = fields(stream=stream, timestamp=START + TICK * (ticks[n] - back))
-            yield Fuzzed(
-                Record(b"fuzz", late, where),
-                frozenset({"late" if back else "duplicate"}),
-            )
+            again = Record(b"fuzz", late, where) if back else last[n]
+            yield Fuzzed(again, frozenset({"late" if back else "duplicate"}))
             continue
         key, value, reasons = maker(rng)
         yield Fuzzed(Record(key, value, where), frozenset(reasons.split()))

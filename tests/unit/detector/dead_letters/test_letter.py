@@ -52,13 +52,6 @@ def test_a_line_of_a_longer_record_is_not_whole_and_keeps_its_name() -> None:
     assert found.name == long.name
 
 
-def test_a_letter_about_a_part_of_a_record_says_so_wherever_it_is_kept() -> None:
-    part = replace(LETTER, is_whole=False)
-    found = from_record(part.key, part.value, to_headers(part))
-    assert not found.is_whole
-    assert not from_line(to_line(part)).is_whole
-
-
 def test_the_same_place_of_another_log_is_another_letter() -> None:
     assert replace(LETTER, value=b"other").name != LETTER.name
     assert replace(LETTER, reason="late").name == LETTER.name
