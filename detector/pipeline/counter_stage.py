@@ -84,9 +84,16 @@ class CounterStage:
         values = batch.values.take(records, axis=0)
         kinds = None if batch.kinds is None else batch.kinds.take(records, axis=0)
         chosen = self._chosen(slots, kinds)
+        starts = batch.starts
+        says_nothing = kinds is None and starts is None
+        if len(chosen) and says_nothing and values.shape[1] == 1:
+            times = batch.times[records[chosen]]
+            counters = self._table.counters
+            is_idle = counters.pass_idle(slots[chosen], values[chosen, 0], times)
+            chosen = chosen[~is_idle]
         if not len(chosen):
             return WaveValues(values.astype(np.float32))
-        starts = None if batch.starts is None else batch.starts[records[chosen]]
+        starts = None if starts is None else starts[records[chosen]]
         cells = self._timely(values, chosen, slots, batch.times[records])
         readings = Readings(
             times=batch.times[records[chosen]][cells.streams],

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from detector.events import I64, MetricKind
+from detector.events import F64, I64, MetricKind
 from detector.state.counter_defaults import CounterDefaults
 from detector.state.counters import COUNTER, CounterRows, opaque_counters
 
@@ -82,6 +82,22 @@ class CounterColumn:
         """``rows[slots] = rows``, COUNTER [n, F]."""
         opaque_counters(self.rows)[slots] = opaque_counters(rows)
         self.is_tracked[slots] = _are_tracked(rows)
+
+    def pass_idle(self, slots: I64, values: F64, times: F64) -> npt.NDArray[np.bool_]:
+        """bool [n]: single metrics that have not changed since their first value.
+
+        Most of them are constants. Their time is all that
+        :func:`~detector.state.counter_steps.step_counters` would change, and it is
+        noted here at a tenth of the cost. ``values`` and ``times`` are [n].
+        """
+        rows = self.rows[:, 0]
+        is_same = rows["value"][slots] == values
+        is_open = rows["kind"][slots] == MetricKind.UNKNOWN
+        is_idle = is_same & is_open & (rows["rises"][slots] == 0)
+        idle = slots[is_idle]
+        rows["time"][idle] = times[is_idle]
+        rows["run_time"][idle] = times[is_idle]
+        return np.asarray(is_idle)
 
 
 def _are_tracked(rows: CounterRows) -> npt.NDArray[np.bool_]:

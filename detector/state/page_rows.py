@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from sys import intern
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from detector.state.decisions import DECISION, DecisionState
 from detector.state.held_points import StreamPast
 
 NO_LABELS: Labels = {}
+
+
+def shared_labels(labels: Labels) -> Labels:
+    """The same labels; each text is in memory once, whichever streams have it."""
+    return {intern(name): intern(value) for name, value in labels.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from detector.state.decisions import (
     opaque,
 )
 from detector.state.held_points import NO_PAST, Pasts
-from detector.state.page_rows import NO_LABELS, PageRows
+from detector.state.page_rows import NO_LABELS, PageRows, shared_labels
 
 PAGE_BITS = 8
 PAGE = 1 << PAGE_BITS  # rows
@@ -145,7 +145,7 @@ class RowMemory:
             rows.times[place],
         )
         if rows.labels:
-            self.labels[slot] = rows.labels[place]
+            self.labels[slot] = shared_labels(rows.labels[place])
         if rows.counters.size:
             self.counters.put_stored(slot, rows.counters[place], self.names)
         self.pasts.put(slot, rows.pasts.get(place, NO_PAST))
@@ -155,7 +155,8 @@ class RowMemory:
         start = page * PAGE
         into = slice(start, start + len(rows.names))
         self.names[into] = rows.names
-        self.labels[into] = rows.labels or [NO_LABELS] * len(rows.names)
+        labels = rows.labels or [NO_LABELS] * len(rows.names)
+        self.labels[into] = [shared_labels(of_stream) for of_stream in labels]
         self.states[into] = rows.states
         self.decisions[into] = rows.decisions
         self.times[into] = rows.times

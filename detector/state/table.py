@@ -26,7 +26,7 @@ from detector.state.held_points import Pasts
 from detector.state.initial_state import InitialStates
 from detector.state.limits import TableLimits
 from detector.state.newcomers import Newcomers
-from detector.state.page_rows import NO_LABELS, PageRows
+from detector.state.page_rows import NO_LABELS, PageRows, shared_labels
 from detector.state.partition_pages import (
     COLD,
     CROWDED,
@@ -144,7 +144,7 @@ class StreamTable:
                 continue
             kept = bounded_tags(now)
             if kept != before:
-                held[slot] = kept
+                held[slot] = shared_labels(kept)
                 self.page_dirty[slot // PAGE] = True
 
     # -- streams -----------------------------------------------------------------------

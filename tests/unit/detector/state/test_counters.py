@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.events import MetricKind
@@ -95,6 +95,7 @@ def test_a_restart_far_below_a_wrap_is_no_wrap() -> None:
     assert_rates(found.values, [NAN, 1, NAN, 1])
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.floats(0, 2.0**64) | st.integers(0, 1000).map(float),
@@ -110,6 +111,7 @@ def test_no_rate_is_negative(values: list[float], starts: list[int | None]) -> N
     assert (known >= 0).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e12), min_size=3, max_size=30), st.integers(1, 29))
 def test_no_reset_gives_more_than_was_counted(values: list[float], at: int) -> None:
     grown = np.cumsum(values)
