@@ -213,5 +213,8 @@ def _find_nameless(names: Names, faults: Faults) -> None:
 
 def _are_utf8(names: Iterable[str | bytes | None]) -> bool:
     """Whether all names that are keys are UTF-8; a zero byte keeps them apart."""
-    keys = (name for name in names if type(name) is bytes)
-    return is_utf8(b"\0".join(keys))
+    types = set(map(type, names))
+    if bytes not in types:
+        return True
+    keys = [name for name in names if isinstance(name, bytes)]
+    return is_utf8(b"\0".join(names if types == {bytes} else keys))  # type: ignore[arg-type]  # all bytes

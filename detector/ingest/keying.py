@@ -11,21 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, compress, repeat
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from detector.events import F64, I64, U8, Labels, RawBatch
-from detector.ingest.rows import (
-    FeatureValues,
-    Flags,
-    NamedValues,
-    Numbers,
-    Rows,
-    without_repetitions,
-)
-from detector.names import encoded_metric, is_plain
+from detector.ingest.rows import FeatureValues, Flags, NamedValues, Numbers, Rows
+from detector.names import encoded_metric
 from detector.phrases import listed
 
 HOST = "host"  # the tag that agents name a machine by
@@ -35,6 +29,7 @@ _LISTED = 5  # features that a sentence lists
 # str: the row names its stream; bytes: the record's key does, which the stream table
 # resolves once for each stream; None: nothing does
 Names = Sequence[str | bytes | None]
+_REMEMBERED = 8192  # names of metrics and of series, whose form is remembered
 RowLabels = Sequence[Labels | None] | None
 _Column = TypeVar("_Column", F64, U8)
 _NumbersT_contra = TypeVar("_NumbersT_contra", bound=Numbers, contravariant=True)
@@ -128,11 +123,15 @@ class ByMetric:
             labels = labels and list(compress(labels, good))
             metrics = list(compress(metrics, good))
             counts = counts[good]
-        metrics = _stored_metrics(metrics)
         streams: list[str] = []
+        known: dict[tuple[object, int], list[str]] = {}
         for name, of_row in zip(names, metrics, strict=True):
-            prefix = name.decode() if isinstance(name, bytes) else name
-            streams.extend([f"{prefix}/{metric}" for metric in of_row])
+            # rows of one shape share one sequence of names, and streams come often
+            series = name, id(of_row)
+            found = known.get(series)
+            if found is None:
+                found = known[series] = _streams(name, of_row)
+            streams.extend(found)
         return Points(
             names=streams,
             values=_at(numbers.values, kept)[:, None],
@@ -145,12 +144,15 @@ class ByMetric:
         )
 
 
-def _stored_metrics(metrics: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
-    """The metrics of rows as their streams' names have them."""
-    joined = "".join(chain.from_iterable(without_repetitions(metrics)))
-    if is_plain(joined) and "/" not in joined:
-        return metrics
-    return [[encoded_metric(metric) for metric in of_row] for of_row in metrics]
+def _streams(name: str | bytes | None, metrics: Sequence[str]) -> list[str]:
+    """The streams of the metrics of a row, which has a name."""
+    prefix = name.decode() if isinstance(name, bytes) else name
+    return [f"{prefix}/{_metric(metric)}" for metric in metrics]
+
+
+@lru_cache(_REMEMBERED)
+def _metric(metric: str) -> str:
+    return encoded_metric(metric)
 
 
 def _at(column: _Column, kept: Flags | None) -> _Column:
@@ -194,10 +196,15 @@ def series_name(measurement: str, tags: Labels) -> str:
     it: agents often choose it at random. A backslash keeps apart what a tag's text and
     the form of the name have in common.
     """
-    host = tags.get(HOST)
+    return _series_name(measurement, tuple(tags.items()))
+
+
+@lru_cache(_REMEMBERED)
+def _series_name(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
+    host = dict(tags).get(HOST)
     prefix = "/".join(filter(None, (host, measurement)))
     others = [
-        f"{_escaped(key)}={_escaped(tags[key])}" for key in sorted(tags) if key != HOST
+        f"{_escaped(key)}={_escaped(text)}" for key, text in sorted(tags) if key != HOST
     ]
     if not others:
         return prefix

@@ -20,6 +20,7 @@ from detector.ingest.messages import Messages
 from detector.ingest.metric_fields import MetricFields, Numbers
 from detector.ingest.one_metric import OneMetric
 from detector.ingest.paths import NOTHING, Fields, Place, as_text, template
+from detector.ingest.plain_fields import plain_fields
 from detector.ingest.row_builder import RowBuilder
 from detector.phrases import listed
 from detector.timestamps import seconds
@@ -32,7 +33,7 @@ _SAYS_NOTHING: Final = ("id", "name")
 _LISTED: Final = 5  # fields that a sentence lists
 
 Text = tuple[str, str, str]  # the name of a tag, its path, its text
-Row = tuple[str | None, Labels | None, Labels | None, float | str | None]
+Told = tuple[str | None, Labels | None, Labels | None, float | str | None]
 
 
 class Mapper:
@@ -48,6 +49,7 @@ class Mapper:
         self._mapping = mapping
         self._streams = [template(text) for text in mapping.stream]
         self._of_stream = {path for one in self._streams for path in one.paths}
+        self._plain = plain_fields(mapping)
         self._numbers: MetricFields | OneMetric
         if mapping.name:
             self._numbers = OneMetric(mapping)
@@ -67,7 +69,9 @@ class Mapper:
 
         ``around``: fields of the envelope that the message came in.
         """
-        rows: dict[Any, tuple[Row, Numbers]] = {}
+        if around is None and self.takes_plain(built, message, fields):
+            return
+        rows: dict[Any, tuple[Told, Numbers]] = {}
         for element, outer in self._elements(fields, around):
             place = Place(element, outer, messages, message)
             found = self._numbers.read(place)
@@ -88,6 +92,18 @@ class Mapper:
         for (name, tags, labels, stamp), found in rows.values():
             found.add_to(built, message, (name, tags, labels, stamp))
 
+    def takes_plain(self, built: RowBuilder, message: int, fields: Any) -> bool:
+        """Whether a record has all fields where they mostly are; then its row is
+        added.
+        """
+        if self._plain is None or type(fields) is not dict:
+            return False
+        plain = self._plain.row(message, fields)
+        if plain is None:
+            return False
+        built.add_row(*plain)
+        return True
+
     def _elements(
         self, fields: Fields, around: Fields | None
     ) -> Iterator[tuple[Fields, Fields | None]]:
@@ -105,7 +121,7 @@ class Mapper:
                 raise BadRecord(RejectReason.TYPE, detail)
             yield element, fields
 
-    def _row(self, place: Place, more_tags: Labels) -> Row:
+    def _row(self, place: Place, more_tags: Labels) -> Told:
         tags = self._texts_at(place, self._mapping.tags)
         told = {name: text for name, path, text in tags if path not in self._of_stream}
         told |= more_tags
@@ -194,7 +210,7 @@ def wrong_type(name: str, value: object, wanted: str) -> BadRecord:
     return BadRecord(RejectReason.TYPE, f"`{name}` is {kind}, not {wanted}")
 
 
-def _identity(row: Row) -> tuple[object, ...]:
+def _identity(row: Told) -> tuple[object, ...]:
     """What rows of one message share that are one point of one stream."""
     name, tags, _, stamp = row
     return name, tuple(sorted((tags or {}).items())), stamp

@@ -44,6 +44,11 @@ class Messages:
         """The key of a message's record."""
         return self.raw.keys[self.record(message)]
 
+    def keys(self) -> Sequence[bytes | None]:
+        """The key of each message's record."""
+        keys = self.raw.keys
+        return keys if self.records is None else [keys[i] for i in self.records]
+
     def headers(self, message: int) -> Headers:
         """The headers of a message's record."""
         return self.raw.headers[self.record(message)]

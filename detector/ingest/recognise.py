@@ -35,6 +35,7 @@ GRAPHITE: Final = "graphite"
 _REMEMBERED: Final = 256  # mappings that records imply
 _OTLP: Final = ("resourceMetrics", "resource_metrics")
 _OTLP_OTHERS: Final = ("resourceLogs", "resourceSpans", "resourceProfiles")
+_FOREIGN: Final = frozenset((*_OTLP, *_OTLP_OTHERS, "dsnames"))
 _CLOUD_EVENT: Final = ("specversion", "data")
 
 #: Fields that say that an object is no flat JSON, beside the presets' own.
@@ -124,6 +125,15 @@ class Recogniser:
         else:
             self._add_own(built, messages, message, fields)
 
+    def takes_plain(self, built: RowBuilder, message: int, document: Any) -> bool:
+        """Whether a document is a plain record of the first preset; then its row is
+        added. It would be compared with that one first.
+        """
+        if not self._presets or type(document) is not dict:
+            return False
+        preset, mapper = self._presets[0]
+        return mapper.takes_plain(built, message, document) and preset.holds_points
+
     def _add_row(
         self, built: RowBuilder, messages: Messages, message: int, row: Row
     ) -> None:
@@ -170,6 +180,8 @@ def foreign(fields: Fields) -> str | None:
 
     Raises BadRecord for telemetry that holds no metrics.
     """
+    if _FOREIGN.isdisjoint(fields):
+        return None
     if any(isinstance(fields.get(name), list) for name in _OTLP):
         return OTLP
     if isinstance(fields.get("dsnames"), list) and "plugin" in fields:

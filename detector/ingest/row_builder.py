@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from detector.errors import BadRecord, MissingReason
-from detector.events import F64, U8, Labels, MetricKind
+from detector.events import F64, I64, U8, Labels, MetricKind
 from detector.ingest.rows import MissingCell, NamedValues, Rows, named_values
 
+# index of its message, its name, its time, the names of its numbers, the numbers
+Row = tuple[int, str | None, float | str | None, Sequence[str], Sequence[float]]
 _NO_START = float("nan")
 
 
@@ -18,12 +21,8 @@ class RowBuilder:
     """The rows and the faults so far; the columns are those of :class:`Rows`."""
 
     def __init__(self) -> None:
-        self._records: list[int] = []
-        self._names: list[str | None] = []
-        self._stamps: list[float | str | None] = []
-        self._metrics: list[Sequence[str]] = []
-        self._values: list[Sequence[float]] = []
-        self._ignored: list[int] = []
+        self._rows: list[Row] = []
+        self._ignored: dict[int, int] = {}  # by row
         self._tags: dict[int, Labels] = {}  # by row
         self._labels: dict[int, Labels] = {}  # by row
         self._kinds: dict[int, Sequence[int]] = {}
@@ -48,7 +47,7 @@ class RowBuilder:
 
         ``kinds`` and ``starts`` are of each number, in the order of ``numbers``.
         """
-        row = len(self._records)
+        row = len(self._rows)
         if tags is not None:
             self._tags[row] = tags
             labels = tags if labels is None else labels
@@ -58,28 +57,16 @@ class RowBuilder:
             self._kinds[row] = kinds
         if starts is not None:
             self._starts[row] = starts
-        self._records.append(record)
-        self._names.append(name)
-        self._stamps.append(stamp)
-        self._metrics.append(list(numbers))
-        self._values.append(list(numbers.values()))
-        self._ignored.append(ignored)
+        if ignored:
+            self._ignored[row] = ignored
+        self._rows.append((record, name, stamp, list(numbers), list(numbers.values())))
 
-    def add_flat(
-        self,
-        record: int,
-        name: str | None,
-        stamp: float | str | None,
-        metrics: Sequence[str],
-        values: Sequence[float],
-    ) -> None:
-        """A row with nothing but numbers, which nobody changes any more."""
-        self._records.append(record)
-        self._names.append(name)
-        self._stamps.append(stamp)
-        self._metrics.append(metrics)
-        self._values.append(values)
-        self._ignored.append(0)
+    def add_row(self, row: Row, tags: Labels | None = None) -> None:
+        """A row of numbers alone, which nobody changes any more."""
+        if tags:
+            self._tags[len(self._rows)] = tags
+            self._labels[len(self._rows)] = tags
+        self._rows.append(row)
 
     def miss(self, record: int, metric: str, reason: MissingReason) -> None:
         """A value of a message that can't be used, and is no number of a row."""
@@ -94,47 +81,58 @@ class RowBuilder:
         self._faults.append((record, fault))
 
     def rows(self) -> Rows[NamedValues]:
+        columns: Any = zip(*self._rows, strict=True) if self._rows else [()] * 5
+        records, names, stamps, metrics, values = columns
+        numbers = named_values(
+            metrics,
+            values,
+            self._all_kinds(metrics),
+            self._all_starts(metrics),
+        )
         return Rows(
-            records=np.array(self._records, np.int64),
-            names=self._names,
-            stamps=self._stamps,
-            numbers=named_values(
-                self._metrics,
-                self._values,
-                self._all_kinds(),
-                self._all_starts(),
-            ),
+            records=np.array(records, np.int64),
+            names=list(names),
+            stamps=list(stamps),
+            numbers=numbers,
             tags=self._of_rows(self._tags),
-            ignored=np.array(self._ignored, np.int64),
+            ignored=self._all_ignored(),
             faults=self._faults,
             labels=self._of_rows(self._labels),
             missing=self._missing,
             without_points=self._without_points,
         )
 
+    def _all_ignored(self) -> I64 | None:
+        """int64 [n], of all rows; None if none was."""
+        if not self._ignored:
+            return None
+        counts = np.zeros(len(self._rows), np.int64)
+        counts[list(self._ignored)] = list(self._ignored.values())
+        return counts
+
     def _of_rows(self, labels: Mapping[int, Labels]) -> list[Labels | None] | None:
         """A column of all rows; None if no row has any."""
         if not labels:
             return None
-        return [labels.get(row) for row in range(len(self._records))]
+        return [labels.get(row) for row in range(len(self._rows))]
 
-    def _all_kinds(self) -> U8 | None:
+    def _all_kinds(self, metrics: Sequence[Sequence[str]]) -> U8 | None:
         """uint8 [m], of all numbers; None if no row says any."""
         if not self._kinds:
             return None
         unknown = (MetricKind.UNKNOWN,)
         of_rows = [
-            self._kinds.get(row) or unknown * len(metrics)
-            for row, metrics in enumerate(self._metrics)
+            self._kinds.get(row) or unknown * len(names)
+            for row, names in enumerate(metrics)
         ]
         return np.array(list(chain.from_iterable(of_rows)), np.uint8)
 
-    def _all_starts(self) -> F64 | None:
+    def _all_starts(self, metrics: Sequence[Sequence[str]]) -> F64 | None:
         """float64 [m], of all numbers; None if no row says any."""
         if not self._starts:
             return None
         of_rows = [
-            self._starts.get(row) or (_NO_START,) * len(metrics)
-            for row, metrics in enumerate(self._metrics)
+            self._starts.get(row) or (_NO_START,) * len(names)
+            for row, names in enumerate(metrics)
         ]
         return np.array(list(chain.from_iterable(of_rows)), np.float64)

@@ -15,7 +15,7 @@ import msgspec
 
 from detector.ingest.format import Format, UnknownFields
 from detector.ingest.formats.json_records import JsonRecords
-from detector.ingest.formats.presets.registry import PRESETS, may_hold_numbers_alone
+from detector.ingest.formats.presets.registry import PRESETS, may_fit
 from detector.ingest.merge_rows import Part, merged
 from detector.ingest.messages import Messages, Value
 from detector.ingest.paths import Fields
@@ -44,6 +44,9 @@ class AutoReader:
             self._recogniser.add(built, messages, message, fields)
         else:
             self._keep(format_, message, _encode(fields))
+
+    def takes_plain(self, built: RowBuilder, message: int, document: Any) -> bool:
+        return self._recogniser.takes_plain(built, message, document)
 
     def takes_whole(self, messages: Messages, message: int, document: Any) -> bool:
         first = document
@@ -119,4 +122,4 @@ def is_flat_unless(given: Given) -> Callable[[Collection[str]], bool]:
     """
     if given.keys() - {"decimal_comma", "booleans"}:
         return lambda names: False
-    return lambda names: not may_hold_numbers_alone(names)
+    return lambda names: not may_fit(names)

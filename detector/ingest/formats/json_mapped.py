@@ -25,6 +25,9 @@ class MappedReader:
     ) -> None:
         self._reader.add(built, messages, message, fields)
 
+    def takes_plain(self, built: RowBuilder, message: int, document: Any) -> bool:
+        return self._reader.takes_plain(built, message, document)
+
     def takes_whole(self, messages: Messages, message: int, document: Any) -> bool:
         first = document[0] if type(document) is list and document else document
         other = foreign(first) if type(first) is dict else None

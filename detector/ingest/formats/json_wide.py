@@ -65,29 +65,58 @@ class JsonWide:
         structs = self._structs(messages)
         if decode is not self._decode:  # it learnt a field: all as structs of one type
             structs = self._structs(messages)
-        flat, others = _apart(structs, messages)
-        if others:
-            structs = [structs[i] for i in flat]
-        found = Rows(
-            records=np.array(flat, np.int64),
-            names=list(map(_stream, structs)),
-            stamps=list(map(_timestamp, structs)),
+        stamps = list(map(_timestamp, structs))
+        names = list(map(_stream, structs))
+        are_named = None not in names or all(messages.raw.keys)
+        if None not in stamps and are_named:
+            return self._rows(structs, np.arange(len(structs)), names, stamps)
+        return self._apart(structs, messages)
+
+    def _rows(
+        self,
+        structs: list[Any],
+        records: I64,
+        names: Sequence[str | None],
+        stamps: Sequence[float | str | None],
+    ) -> Rows[FeatureValues]:
+        return Rows(
+            records=records,
+            names=names,
+            stamps=stamps,
             numbers=FeatureValues(self._features, self._values(structs)),
             ignored=self._ignored(structs),
         )
-        if not others:
-            return found
+
+    def _apart(self, structs: list[Any], messages: Messages) -> Rows[FeatureValues]:
+        """The rows of flat records, with a time and a stream, and of the others."""
+        count = len(structs)
+        flat = [
+            i
+            for i, struct in enumerate(structs)
+            if _timestamp(struct) is not None
+            and (_stream(struct) is not None or messages.key(i))
+        ]
+        kept = [structs[i] for i in flat]
+        found = self._rows(
+            kept,
+            np.array(flat, np.int64),
+            list(map(_stream, kept)),
+            list(map(_timestamp, kept)),
+        )
+        others = sorted(set(range(count)).difference(flat))
         values = [messages.values[i] for i in others]
         records = [messages.record(i) for i in others]
         part = self._others.rows(Messages(messages.raw, values, records))
-        return merged([(found, range(len(messages.values))), (part, others)])
+        return merged([(found, range(count)), (part, others)])
 
     def _structs(self, messages: Messages) -> list[Any]:
-        """The struct of each message; None for one that is not plainly flat."""
+        """The struct of each message; an empty one if it is not plainly flat."""
         try:
             return list(map(self._decode, messages.values))  # type: ignore[arg-type]  # tried
         except (*UNDECODABLE, TypeError):  # also a message that is no bytes
-            return [self._struct(messages, i) for i in range(len(messages.values))]
+            empty = self._decode(b"{}")
+            count = len(messages.values)
+            return [self._struct(messages, i) or empty for i in range(count)]
 
     def _struct(self, messages: Messages, message: int) -> Any:
         """A flat record; None if it is not plainly one."""
@@ -181,21 +210,3 @@ class JsonWide:
         self._decode = msgspec.json.Decoder(struct).decode
         self._decode_some = msgspec.json.Decoder(some).decode
         self._cells = attrgetter(*features)
-
-
-def _apart(
-    structs: Sequence[Any], messages: Messages
-) -> tuple[Sequence[int], Sequence[int]]:
-    """The messages of flat records, with a time and a stream, and the others."""
-    count = len(structs)
-    are_flat = None not in structs and None not in map(_timestamp, structs)
-    if are_flat and (all(messages.raw.keys) or None not in map(_stream, structs)):
-        return range(count), ()
-    flat = [
-        i
-        for i, struct in enumerate(structs)
-        if struct is not None
-        and _timestamp(struct) is not None
-        and (_stream(struct) is not None or messages.key(i))
-    ]
-    return flat, sorted(set(range(count)).difference(flat))

@@ -46,14 +46,12 @@ def by_name() -> Mapping[str, Sequence[Preset]]:
 #: First names of all fields that presets are recognised by.
 MARKERS: Final = markers(PRESETS)
 
-_NUMERIC: Final = [
-    frozenset(preset.shape)
-    for preset in PRESETS
-    if all({int, float}.intersection(types) for types in preset.shape.values())
+_SHAPES: Final = [
+    frozenset(path.partition(".")[0] for path in preset.shape) for preset in PRESETS
 ]
 
 
-def may_hold_numbers_alone(names: Collection[str]) -> bool:
-    """Whether a record with these fields may fit a preset though all are numbers."""
+def may_fit(names: Collection[str]) -> bool:
+    """Whether a record with fields of these names may be a preset's."""
     found = frozenset(names)
-    return any(shape <= found for shape in _NUMERIC)
+    return any(shape <= found for shape in _SHAPES)

@@ -15,6 +15,7 @@ from detector.ingest.decoder import metric_decoder
 from detector.ingest.field_names import clock_rank, is_id
 from detector.ingest.format import MAX_UNKNOWN
 from detector.ingest.formats.registry import FORMATS
+from detector.names import metric_stream
 from tests.fakes import raw_batch
 
 P = Partition("metrics", 3)
@@ -307,5 +308,5 @@ def test_a_field_may_be_called_anything(
     } | {"cpu": 1}
     columns = metric_decoder(FORMATS["json"]).decode(raw(json.dumps(numbers).encode()))
     assert dict(zip(columns.names, columns.values[:, 0].tolist(), strict=True)) == {
-        f"host-1/{name}": value for name, value in numbers.items()
+        metric_stream("host-1", name): value for name, value in numbers.items()
     }
