@@ -36,6 +36,7 @@ LONGEST_METRIC: Final = 256
 
 # A percent sign that reads like the beginning of an escape.
 _LIKE_AN_ESCAPE: Final = re.compile("%(?=[0-9A-F]{2})")
+_ESCAPES: Final = re.compile("(?:%[0-9A-F]{2})+")
 # Joiners that emoji and Indic scripts need: they hide nothing.
 _JOINERS: Final = "\u200c\u200d"
 _PREFIX: Final = re.compile(r"[^\W\d_]+")
@@ -85,6 +86,17 @@ def _cut(text: str) -> str:
     return whole if len(whole) <= LONGEST_TAG else f"{whole[: LONGEST_TAG - 1]}…"
 
 
+def decoded(text: str) -> str:
+    """What :func:`encoded` or :func:`encoded_metric` was given."""
+    return _ESCAPES.sub(_decode, text) if "%" in text else text
+
+
+def split_metric(name: str) -> tuple[str, str]:
+    """The stream and the metric that :func:`metric_stream` was given."""
+    stream, _, metric = name.rpartition("/")
+    return decoded(stream), decoded(metric)
+
+
 def prefix(name: str) -> str:
     """The letters that a name begins with: ``web`` of ``web-12/cpu``.
 
@@ -92,6 +104,11 @@ def prefix(name: str) -> str:
     """
     found = _PREFIX.match(name)
     return found[0][:_LONGEST_PREFIX] if found else NO_PREFIX
+
+
+def _decode(escapes: re.Match[str]) -> str:
+    data = bytes.fromhex(escapes[0].replace("%", ""))
+    return data.decode("utf-8", "surrogatepass")
 
 
 def _printable(character: str) -> str:

@@ -67,7 +67,7 @@ _data_option = click.option(
     type=FILE,
     required=True,
     metavar="PATH",
-    help="CSV or Parquet: a file, or a directory of them.",
+    help="CSV, Parquet or records: a file, or a directory of them.",
 )
 _reading_options = (
     click.option(
@@ -86,6 +86,13 @@ _reading_options = (
         metavar="ZONE",
         help="Zone of times that name no offset, as Europe/Berlin.  [default: UTC]",
     ),
+    click.option(
+        "--format",
+        "record_format",
+        metavar="NAME",
+        default="auto",
+        help="Format of files of records (.ndjson, .json).  [default: auto]",
+    ),
 )
 
 
@@ -102,9 +109,12 @@ def data_options(command: _Command) -> _Command:
         time_column: str | None,
         stream_column: str | None,
         times_in: tzinfo | None,
+        record_format: str,
         **kwargs: Any,
     ) -> Any:
-        reading = ReadOptions(time_column, stream_column, times_in or UTC, _print_note)
+        reading = ReadOptions(
+            time_column, stream_column, times_in or UTC, record_format, _print_note
+        )
         return command(*args, reading=reading, **kwargs)
 
     wrapped: Any = with_reading

@@ -35,6 +35,7 @@ from detector.data.influx_csv import (
     read_annotated,
 )
 from detector.data.read_options import ReadOptions
+from detector.data.record_files import SUFFIXES as RECORD_SUFFIXES
 from detector.errors import DataError
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -70,11 +71,12 @@ def data_files(data: Path) -> list[Path]:
         raise DataError(
             f"no data at {data}: name a .csv or .parquet file, or a directory of them"
         )
+    suffixes = (*SUFFIXES, *RECORD_SUFFIXES)
     files = sorted(
-        p for p in data.rglob("*") if p.name.endswith(SUFFIXES) and p.is_file()
+        p for p in data.rglob("*") if p.name.endswith(suffixes) and p.is_file()
     )
     if not files:
-        raise DataError(f"{data} holds no .csv and no .parquet file")
+        raise DataError(f"{data} holds no .csv, no .parquet and no .ndjson file")
     return files
 
 

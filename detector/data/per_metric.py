@@ -19,8 +19,10 @@ import pyarrow as pa
 from detector.data.cells import read_cells
 from detector.data.columns import is_text
 from detector.data.files import Opened, data_files, open_file
+from detector.data.narrow import Narrow
 from detector.data.read_options import ReadOptions
-from detector.data.table import RESERVED, Table
+from detector.data.record_files import is_record_file, read_records
+from detector.data.table import RESERVED, StreamFacts, Table
 from detector.data.wide import narrow, wide
 from detector.errors import DataError
 from detector.events import F64
@@ -32,18 +34,21 @@ _DEFAULT = ReadOptions()
 
 def read_metrics(data: Path, options: ReadOptions = _DEFAULT) -> list[Table]:
     """Every file of DATA, with the one feature ``value``. Raises DataError."""
-    tables = [
-        _metrics(open_file(path, options, top=data), options)
-        for path in data_files(data)
-    ]
+    tables = [_read_metrics(path, options, data) for path in data_files(data)]
     if not any(map(len, tables)):
         raise DataError(f"{data} has no rows with a value")
     return tables
 
 
+def _read_metrics(path: Path, options: ReadOptions, top: Path) -> Table:
+    if is_record_file(path):
+        return _long(read_records(path, options))
+    return _metrics(open_file(path, options, top=top), options)
+
+
 def _metrics(opened: Opened, options: ReadOptions) -> Table:
     if opened.is_narrow:
-        return _long(opened, options)
+        return _long(narrow(opened, options))
     raw = opened.raw
     columns = [c for c in raw.column_names if c not in RESERVED]
     features = tuple(c for c in columns if _has_numbers(raw[c], opened.decimal))
@@ -89,9 +94,8 @@ def _apart(table: Table) -> Table:
     )
 
 
-def _long(opened: Opened, options: ReadOptions) -> Table:
+def _long(found: Narrow) -> Table:
     """One row for each row that holds a number."""
-    found = narrow(opened, options)
     row = np.flatnonzero(~np.isnan(found.table.values[:, 0]))
     return _of_metrics(
         found.table,
@@ -124,7 +128,16 @@ def _of_metrics(
         parted=tuple(np.repeat(table.streams, len(features)).tolist()),
         without_offset=table.without_offset,
         notes=table.notes,
+        facts=_facts_of_metrics(table.facts, len(features)),
     )
+
+
+def _facts_of_metrics(facts: StreamFacts | None, metrics: int) -> StreamFacts | None:
+    """Those of N streams with M metrics as those of N * M streams."""
+    if facts is None:
+        return None
+    labels = [own for own in facts.labels for _ in range(metrics)]
+    return StreamFacts(facts.kinds.reshape(-1, 1), tuple(labels))
 
 
 def _names(streams: Sequence[str], features: Sequence[str]) -> Iterator[str]:

@@ -18,10 +18,12 @@ class ReadOptions:
     Attributes:
         time_column, stream_column: their names; None: the usual names are taken.
         zone: of times that name no offset.
+        record_format: of files of records.
         report: is given what was guessed of the files, a line each.
     """
 
     time_column: str | None = None
     stream_column: str | None = None
     zone: tzinfo = UTC
+    record_format: str = "auto"
     report: Callable[[str], None] = _say_nothing

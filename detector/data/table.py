@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from detector.events import F32, F64
+from detector.events import F32, F64, U8, Labels
 
 RESERVED = ("timestamp", "stream", "label")  # columns that are not features
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What records say of their streams, beside points.
+
+    Attributes:
+        kinds: uint8 [N, F], a :class:`~detector.events.MetricKind` for each feature.
+        labels: of each of N streams.
+    """
+
+    kinds: U8
+    labels: tuple[Labels, ...]
+
+    def of(self, streams: Sequence[int]) -> StreamFacts:
+        """Of streams [k] alone, which may repeat."""
+        return StreamFacts(
+            self.kinds[list(streams)],
+            tuple(self.labels[i] for i in streams),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +49,7 @@ class Table:
         aside: columns that were ignored: they are not features of the bundle.
         without_offset: rows whose time names no offset.
         notes: what was guessed of the file, and what is missing in it, for people.
+        facts: of the streams; None: the file says nothing more of them.
     """
 
     path: Path
@@ -42,6 +63,7 @@ class Table:
     aside: tuple[str, ...] = ()
     without_offset: int = 0
     notes: tuple[str, ...] = ()
+    facts: StreamFacts | None = None
 
     @property
     def finite(self) -> F32:

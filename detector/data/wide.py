@@ -21,11 +21,14 @@ import pyarrow.compute as pc
 from detector.data.cells import read_cells
 from detector.data.columns import METRIC, VALUE, is_number, is_text
 from detector.data.files import Opened, data_files, open_file
+from detector.data.narrow import Narrow, pivoted
 from detector.data.read_options import ReadOptions
+from detector.data.record_files import is_record_file, read_records
 from detector.data.table import RESERVED, Table
 from detector.data.times import Times, read_times
 from detector.errors import DataError
 from detector.events import F64, I64
+from detector.names import encoded
 
 # Distinct texts of a column that may tell streams apart: a column with more is prose.
 _MAX_TAGS = 10_000
@@ -67,9 +70,11 @@ def read_table(
     ``top`` is the directory that DATA means. Raises DataError that names the file, the
     column and the remedy.
     """
+    if is_record_file(path):
+        return pivoted(read_records(path, options), path, tuple(features))
     opened = open_file(path, options, features, top)
     if opened.is_narrow:
-        return _pivoted(narrow(opened, options), path, tuple(features))
+        return pivoted(narrow(opened, options), path, tuple(features))
     columns = [c for c in opened.raw.column_names if c not in RESERVED]
     if not columns:
         raise DataError(
@@ -83,7 +88,9 @@ def read_table(
         )
     read = tuple(features or columns)
     aside = tuple(column for column in columns if column not in read)
-    return replace(wide(opened, read, options), aside=aside)
+    table = wide(opened, read, options)
+    names = tuple(map(encoded, table.streams))
+    return replace(table, streams=names, aside=aside)
 
 
 def wide(opened: Opened, features: tuple[str, ...], options: ReadOptions) -> Table:
@@ -107,21 +114,6 @@ def wide(opened: Opened, features: tuple[str, ...], options: ReadOptions) -> Tab
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Narrow:
-    """The rows of a file with one metric a row.
-
-    Attributes:
-        table: with the one feature ``value``.
-        metrics: the distinct metrics [M].
-        metric: int64 [n], index into ``metrics``.
-    """
-
-    table: Table
-    metrics: tuple[str, ...]
-    metric: I64
-
-
 def narrow(opened: Opened, options: ReadOptions) -> Narrow:
     """Raises DataError, for example for a row without a metric's name."""
     named = pc.dictionary_encode(opened.raw[METRIC].cast(pa.string()).combine_chunks())
@@ -138,42 +130,6 @@ def narrow(opened: Opened, options: ReadOptions) -> Narrow:
         tuple(named.dictionary.to_pylist()),
         metric,
     )
-
-
-def _pivoted(found: Narrow, path: Path, features: tuple[str, ...]) -> Table:
-    """Rows of one stream and time as one row. Raises DataError."""
-    missing = [feature for feature in features if feature not in found.metrics]
-    if missing:
-        raise DataError(
-            f"{path} lacks the bundle's features {', '.join(missing)}:"
-            f" it has {', '.join(found.metrics)}"
-        )
-    table = found.table
-    names = features or found.metrics
-    column = np.array([_index(names, metric) for metric in found.metrics], np.int64)
-    pairs = np.rec.fromarrays([table.stream, table.times])
-    _, first, place = np.unique(pairs, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))  # rows in the order in which they begin
-    row = rank[place.ravel()]
-    values = np.full((len(first), len(names)), np.nan)
-    is_read = column[found.metric] >= 0
-    order = np.flatnonzero(is_read)[::-1]  # the first of a repeated cell is kept
-    values[row[order], column[found.metric][order]] = table.values[order, 0]
-    begins = np.sort(first)
-    aside = tuple(metric for metric in found.metrics if metric not in names)
-    return replace(
-        table,
-        features=tuple(names),
-        stream=table.stream[begins],
-        times=table.times[begins],
-        values=values,
-        label=None if table.label is None else table.label[begins],
-        aside=aside,
-    )
-
-
-def _index(names: Sequence[str], name: str) -> int:
-    return names.index(name) if name in names else -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,16 @@ import numpy.typing as npt
 
 from detector.data.choose_reader import read_data
 from detector.data.read_options import ReadOptions
-from detector.data.table import Table, as_single
+from detector.data.table import StreamFacts, Table, as_single
 from detector.errors import RejectReason
-from detector.events import F64, I64, Partition, RecordBatch, RejectedRecord
+from detector.events import (
+    F64,
+    I64,
+    Labels,
+    Partition,
+    RecordBatch,
+    RejectedRecord,
+)
 from detector.record_clock import ClockBounds, without_log
 from detector.state.waves import interleave
 
@@ -58,12 +65,14 @@ class Chunk:
         values: F64,
         first: int = 0,
         order: I64 | None = None,
+        facts: StreamFacts | None = None,
     ) -> None:
         self.names = names
         self.stream = stream
         self.times = times
         self.values = values
         self.first = first
+        self._facts = facts
         if order is None:
             self._order, _ = interleave(stream)
         else:
@@ -112,6 +121,7 @@ class Chunk:
         )
         kept = rows[is_kept]
         streams = self.stream[kept].tolist()
+        facts = None if self._facts is None else self._facts.of(streams)
         return RecordBatch(
             partition=PARTITION,
             names=[self.names[i] for i in streams],
@@ -120,6 +130,8 @@ class Chunk:
             values=values[is_kept].astype(np.float64),
             next_offset=first + len(rows),
             rejected=[*empty, *infinite],
+            kinds=None if facts is None else facts.kinds,
+            labels=None if facts is None else facts.labels,
         )
 
 
@@ -193,6 +205,7 @@ class FileSource:
         self._names = tuple(numbers)
         # of each table, the number of each of its streams
         self._numbers = [_numbers_in(table, numbers) for table in self._tables]
+        self._facts = self._all_facts(len(features))
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
@@ -221,7 +234,7 @@ class FileSource:
         for first in range(0, len(self), self._chunk_rows):
             parts = list(self._parts(first, first + self._chunk_rows))
             stream, times, values = _joined(parts)
-            yield Chunk(self._names, stream, times, values, first)
+            yield Chunk(self._names, stream, times, values, first, facts=self._facts)
 
     def _only_chunk(self) -> Chunk:
         stream, times, values = _joined(list(self._parts(0, len(self))))
@@ -231,7 +244,15 @@ class FileSource:
             own = np.arange(len(table)) if order is None else order
             orders.append(before + own)
             before += len(table)
-        return Chunk(self._names, stream, times, values, order=np.concatenate(orders))
+        order = np.concatenate(orders)
+        return Chunk(
+            self._names,
+            stream,
+            times,
+            values,
+            order=order,
+            facts=self._facts,
+        )
 
     def _parts(self, first: int, end: int) -> Iterator[_Columns]:
         """Streams, times and values of these rows, file by file."""
@@ -246,6 +267,20 @@ class FileSource:
                 stream = numbers[table.stream[rows]]
                 yield stream, times, table.values[rows]
             before += len(table)
+
+    def _all_facts(self, features: int) -> StreamFacts | None:
+        """What the files say of the streams of all tables; None: nothing."""
+        if all(table.facts is None for table in self._tables):
+            return None
+        kinds = np.zeros((len(self._names), features), np.uint8)
+        labels: list[Labels] = [{}] * len(self._names)
+        for table, numbers in zip(self._tables, self._numbers, strict=True):
+            if table.facts is None:
+                continue
+            kinds[numbers] = table.facts.kinds
+            for number, own in zip(numbers.tolist(), table.facts.labels, strict=True):
+                labels[number] = own
+        return StreamFacts(kinds, tuple(labels))
 
     # -- one stream --------------------------------------------------------------------
 
@@ -275,11 +310,13 @@ class FileSource:
         rows, times, values = self._of_stream(stream)
         is_last = rows == last
         count = int(is_last.argmax()) + 1
+        number = self._names.index(stream)
         return Chunk(
             names=(stream,),
             stream=np.zeros(count, np.int64),
             times=times[:count],
             values=values[:count],
+            facts=None if self._facts is None else self._facts.of([number]),
         )
 
     def _of_stream(self, stream: str) -> _Columns:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from detector.data.table import Table
 from detector.errors import DataError
 from detector.events import F64, I64
+from detector.names import metric_stream
 from detector.phrases import listed
 from detector.timestamps import seconds
 
@@ -144,7 +145,7 @@ def _metrics(stream: str, table: Table, known: Labels) -> Iterator[str]:
     """The metrics of a stream that have labels of their own."""
     if table.parted is None:
         for feature in (*table.features, *table.aside):
-            metric = f"{stream}/{feature}"
+            metric = metric_stream(stream, feature)
             if metric in known:
                 yield metric
 
