@@ -144,7 +144,7 @@ class Delivery:
     def _may_pass(self, attempt: DeliveryAttempt, fault: Permanent) -> bool:
         if not isinstance(fault, Refused):
             return False
-        return self._outbox.refused_for(attempt) < self._retry.refusals
+        return attempt.refused_for < self._retry.refusals
 
     def _step_aside(
         self, attempt: DeliveryAttempt, failed: int, fault: Permanent

@@ -44,10 +44,15 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """What to send, and the batch to settle once it is done."""
+    """What to send, and the batch to settle once it is done.
+
+    Attributes:
+        refused_for: seconds since its receiver first refused it; 0 if it did not.
+    """
 
     post: OutgoingPost
     batch: Batch
+    refused_for: float = 0.0
 
 
 class Outbox:
@@ -162,11 +167,7 @@ class Outbox:
         return self._routing.targets_for(alert, informed)
 
     def _hold(
-        self,
-        page: PageKey,
-        alert: Alert,
-        order: int,
-        targets: Sequence[Target],
+        self, page: PageKey, alert: Alert, order: int, targets: Sequence[Target]
     ) -> None:
         partition, _ = page
         key = idempotency_key(alert)
@@ -282,14 +283,10 @@ class Outbox:
                 if entry.alert.firing and self._routing.tracks_open:
                     self._acknowledge(entry, receiver, now)
                 self._release(entry, receiver)
-                self._settle_loaded(entry, receiver)
+                if entry.loaded is not None:
+                    self._spills[receiver].settle(entry.loaded)
             self._queues[receiver].settle(attempt.batch)
             self._lock.notify_all()
-
-    def refused_for(self, attempt: DeliveryAttempt) -> float:
-        """Seconds since its receiver first refused it; 0 if it did not."""
-        refused_at = attempt.batch.refused_at
-        return 0.0 if refused_at is None else self._clock.monotonic() - refused_at
 
     def put_off(self, attempt: DeliveryAttempt, pause: float) -> None:
         """Its receiver refused it, and gets it again in ``pause`` seconds."""
@@ -334,7 +331,9 @@ class Outbox:
         while batch := queue.take(now):
             queue.discard(batch, self._is_ended_repeat)
             if batch.entries:
-                return DeliveryAttempt(batch.post(queue.receiver), batch)
+                refused_for = batch.refused_for(self._clock.monotonic())
+                post = batch.post(queue.receiver)
+                return DeliveryAttempt(post, batch, refused_for)
         return None
 
     def _is_ended_repeat(self, entry: Entry) -> bool:
@@ -387,14 +386,6 @@ class Outbox:
             del self._unsettled[key]
             del self._pages[entry.page][entry.key]
 
-    def _settle_loaded(self, entry: Entry, receiver: str) -> None:
-        segment = entry.loaded
-        if segment is None:
-            return
-        segment.remaining -= 1
-        if not segment.remaining:
-            self._spills[receiver].drop(segment)
-
 
 def _order(found: tuple[int, PendingNotification]) -> int:
     return found[1].order
@@ -404,9 +395,5 @@ def _of_partition(pages: set[PageKey], partition: Partition) -> set[PageKey]:
     return {page for page in pages if page[0] == partition}
 
 
-def _without(
-    table: Mapping[_Key, _Value],
-    partition: Partition,
-) -> dict[_Key, _Value]:
-    items = table.items()
-    return {key: value for key, value in items if key[0] != partition}
+def _without(table: Mapping[_Key, _Value], part: Partition) -> dict[_Key, _Value]:
+    return {key: value for key, value in table.items() if key[0] != part}

@@ -92,6 +92,10 @@ class Batch:
     refused_at: float | None = None
     refusals: int = 0
 
+    def refused_for(self, now: float) -> float:
+        """Seconds since the receiver first refused it; 0 if it did not."""
+        return 0.0 if self.refused_at is None else now - self.refused_at
+
     def post(self, receiver: str) -> OutgoingPost:
         """What is sent to ``receiver``."""
         return OutgoingPost(

@@ -164,9 +164,11 @@ class Spill:
                 self._return_tail(partition, part)
                 return
 
-    def drop(self, segment: LoadedSegment) -> None:
-        """All of it is settled."""
-        self._policy.store.drop(segment.partition, segment.name)
+    def settle(self, segment: LoadedSegment) -> None:
+        """One more of its notifications is settled; with the last one it goes."""
+        segment.remaining -= 1
+        if not segment.remaining:
+            self._policy.store.drop(segment.partition, segment.name)
 
     def in_segments(self) -> int:
         """Notifications that are in the store and not in memory."""
@@ -265,7 +267,7 @@ class Spill:
         for alert in alerts:
             self._admit(self._loaded_entry(alert, name, segment))
         if not alerts:
-            self.drop(segment)
+            self._policy.store.drop(segment.partition, segment.name)
         self._remove_if_empty(partition, part)
 
     def _loaded_entry(

@@ -349,8 +349,8 @@ def test_an_alert_names_its_metric(path: Path) -> None:
         )
     )
     fired, resolved = house.recorder.alerts
-    assert {fired.stream, resolved.stream} == {"host/disk/sda"}
-    assert [d.name for d in fired.deviations] == ["sda"]
+    assert {fired.stream, resolved.stream} == {"host/disk%2Fsda"}
+    assert [d.name for d in fired.deviations] == ["disk/sda"]
     assert (fired.firing, resolved.firing) == (True, False)
 
 

@@ -95,7 +95,9 @@ def test_a_post_that_is_put_off_delays_its_own_streams_alone() -> None:
     clock.now += 59
     assert outbox.take("hook", 0) is None
     clock.now += 1
-    assert outbox.refused_for(refused) == 60
+    due = outbox.take("hook", 0)
+    assert due is not None
+    assert due.refused_for == 60
     again = delivered(outbox)
     assert streams(again) == [["a"], ["a"]]
     assert again[0] == refused.post
