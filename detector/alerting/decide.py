@@ -44,15 +44,16 @@ import numpy.typing as npt
 
 from detector.alerting.points import FIRING, OK, WARMING, Points
 from detector.alerting.policy import AlertPolicy
+from detector.alerting.quiet_times import quiet_times
 from detector.alerting.thresholds import (
     PENALTY_MEMORY,
     Bools,
     clip,
     decay,
     learn_offset,
-    min_gap,
     offset_for_age,
     offset_for_tick_and_day,
+    prior_points,
 )
 from detector.alerting.transitions import step_incidents
 from detector.events import F32, F64, U8, Reason
@@ -116,7 +117,8 @@ def decide(
     tick = track_interval(rows["tick"], steps, since)
     penalty = _faded_penalty(rows, steps, since, policy)
     offset = base_offset(steps, tick, policy)
-    base_threshold = policy.warning + rows["stream_offset"] + penalty + offset
+    of_fleet = np.maximum(policy.warning + penalty + offset, policy.floor)
+    base_threshold = of_fleet + rows["stream_offset"]
     highest = np.maximum(base_threshold, rows["plateau"])
     threshold = highest.astype(np.float32)
     points = Points(
@@ -133,7 +135,7 @@ def decide(
         else negligible,
     )
     after = _quiet_rows(points, steps, penalty)
-    _learn(after, points, base_threshold, policy)
+    _learn(after, points, policy)
     phase, reason, is_expired = _step_active(after, points, policy)
     _follow_plateaus(after, points, is_expired, base_threshold, policy)
     return Decisions(phase, reason, threshold, after)
@@ -173,9 +175,9 @@ def _step_active(
         if isinstance(limit, np.ndarray):  # calibration has one for each row
             limit = limit[active]
         chosen = points.at(active)
-        gap = min_gap(policy.min_gap, chosen.tick, limit)
+        quiet = quiet_times(chosen.tick, limit, policy)
         moved = opaque(after)[active].view(DECISION)
-        reasons, expired = step_incidents(moved, chosen, gap, policy)
+        reasons, expired = step_incidents(moved, chosen, quiet, policy)
         reason[active] = reasons
         is_expired[active] = expired
         opaque(after)[active] = opaque(moved)
@@ -225,20 +227,21 @@ def _faded_penalty(
     return np.where(steps == 0, np.float32(policy.initial_penalty), faded)
 
 
-def _learn(
-    after: DecisionState, points: Points, base_threshold: F64, policy: AlertPolicy
-) -> None:
-    """Move the stream's own offset, by points that are not part of an incident."""
+def _learn(after: DecisionState, points: Points, policy: AlertPolicy) -> None:
+    """Move the stream's own offset, by points that chance may have made."""
     if math.isnan(policy.reference_score):
         return
     before = points.before
-    is_calm = before["phase"] != FIRING
-    is_below = points.scores < base_threshold - policy.hysteresis
+    # an incident that got far teaches nothing; chance makes small ones
+    is_chance = before["peak_margin"] < policy.far_above
+    is_quiet = (before["phase"] != FIRING) | is_chance
     after["stream_offset"], after["evidence"] = learn_offset(
         before["stream_offset"],
         before["evidence"],
         points.scores,
-        ~points.is_warming & is_calm & is_below,
+        ~points.is_warming & is_quiet,
+        points.scores < points.threshold - np.float32(policy.hysteresis),
+        prior_points(points.tick),
         policy.reference_score,
         policy.score_scale,
     )

@@ -27,6 +27,11 @@ from detector.timestamps import DAY, HOUR
 CRITICAL_SHARE = 0.1
 
 
+# Scales from the reference score down to the floor. There, a point in seven is over the
+# threshold, and a week of hours has the most incidents: under it, few calms are long
+# enough to end one (docs/experiments/slow-ticks.md).
+FLOOR_BELOW = 1.0
+
 #: Share of the step up to the critical threshold from which a score is far over its
 #: own. What bounds repeats is the budget of false alarms, and chance seldom gets that
 #: far: at half the step, incidents are sqrt(10) times as rare as the budget. What it
@@ -96,6 +101,8 @@ class AlertPolicy:
         first_day_offset: score that not having seen a whole day adds
             (:func:`~detector.alerting.thresholds.offset_for_tick_and_day`).
         tick: interval in seconds that the fleet's threshold holds for; 0: for any.
+        floor: score under which no tick and no budget lower the fleet's threshold; a
+            penalty fills the gap up to it first.
         cold_start_ages: rising ages, in points, of ``cold_start_offsets``.
         cold_start_offsets: score that a short past adds at these ages
             (:func:`~detector.alerting.thresholds.offset_for_age`).
@@ -119,6 +126,7 @@ class AlertPolicy:
     initial_penalty: float = 0.0
     first_day_offset: float = 0.0
     tick: float = 0.0
+    floor: float = -np.inf
     cold_start_ages: tuple[float, ...] = ()
     cold_start_offsets: tuple[float, ...] = ()
     reference_score: float = np.nan
@@ -159,18 +167,27 @@ def alert_policy(
     budget = tuning.false_alarms_per_week
     thresholds = fleet_thresholds(tuning, tail)
     reference = tail.reference_score
+    settled_above = tail.threshold(budget) - thresholds.warning
     return replace(
         candidate_policy(tuning, thresholds.warning, max_gap(budget), warm_up),
         critical_above=thresholds.critical - thresholds.warning,
-        alarm_penalty=penalty_per_incident(budget, tail.score_scale),
+        alarm_penalty=penalty_per_incident(budget, settled_above),
         initial_penalty=INITIAL_PENALTY * tail.score_scale,
         first_day_offset=FIRST_DAY * tail.score_scale,
         tick=tick_interval,
+        floor=_floor(tail),
         cold_start_ages=tuple(age for age, _ in tail.cold_start_offsets),
         cold_start_offsets=tuple(offset for _, offset in tail.cold_start_offsets),
         reference_score=np.nan if reference is None else reference,
         score_scale=tail.score_scale,
     )
+
+
+def _floor(tail: TailFit) -> float:
+    """The score under which no threshold is."""
+    if tail.reference_score is None:
+        return tail.thresholds[0]
+    return tail.reference_score - FLOOR_BELOW * tail.score_scale
 
 
 def candidate_policy(

@@ -9,18 +9,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from detector.alerting.points import Points, Scored
 from detector.alerting.policy import AlertPolicy
+from detector.alerting.quiet_times import CALM_TICKS
 from detector.alerting.thresholds import Bools
-from detector.events import Severity
+from detector.events import F64, Severity
 from detector.state.decisions import DecisionState
 from detector.timestamps import WEEK
-
-#: Ticks from the last score over the clearing threshold to the end of an incident. By
-#: judgement: a score that is smoothed over some points may dip for as long.
-CALM_TICKS = 6
 
 # Seconds after a critical incident in which a far score is critical again. By
 # judgement: what returns within a week is the same fault, and no less grave.
@@ -49,13 +45,10 @@ def is_large(points: Points, policy: AlertPolicy) -> Bools:
 
 
 def has_calmed(
-    after: DecisionState,
-    points: Points,
-    scored: Scored,
-    ticks: int | npt.NDArray[np.intp],
+    after: DecisionState, points: Points, scored: Scored, seconds: F64
 ) -> Bools:
-    """Whether the score has been clear for enough points, and for ``ticks`` [B]."""
-    calm_ends = after["last_above"] + ticks * after["tick"]
+    """Whether the score has been clear for enough points, and for ``seconds`` [B]."""
+    calm_ends = after["last_above"] + seconds
     return np.asarray(scored.is_calm & (points.times >= calm_ends))
 
 

@@ -7,10 +7,12 @@ below are added to the fleet's threshold, in scales.
 - **Stream offset.** Streams of one fleet differ. Each stream tracks the score that a
   share :data:`REFERENCE_SHARE` of its own points pass. It does so by stochastic
   approximation (Robbins & Monro 1951) with the gain of an exponential tail. It starts
-  at the fleet's reference score, which counts as :data:`PRIOR_POINTS` points. The
-  distance between the two moves the threshold by at most :data:`MAX_OFFSET`. Only
-  points under the threshold count, so a long anomaly teaches little. Incidents are not
-  evidence, since most of them may be true.
+  at the fleet's reference score, which counts as :func:`prior_points`. The distance
+  between the two moves the threshold by at most :data:`MAX_OFFSET`. A long anomaly
+  teaches little: an incident that got far over the threshold does not count, nor do
+  scores over the threshold that are far over the reference score, too. Those near the
+  reference score count: under a large budget the threshold is among them, and without
+  them the offset would fall for ever.
 - **Alarm penalty.** Each incident that ends raises the threshold, and the penalty fades
   within :data:`PENALTY_MEMORY`. This is negative feedback: a stream that raises as many
   incidents as its budget ends up :data:`FEEDBACK` scales higher. The fleet's threshold
@@ -25,8 +27,12 @@ below are added to the fleet's threshold, in scales.
   (:mod:`detector.alerting.decide`) counts nothing, and the others a little more, so the
   mean stays 1. Large outages never raise the threshold that the next one meets.
 - **Tick.** Chance acts per point. A stream with a tenth of the fleet's tick has ten
-  times as many points a week, so its threshold is ln(10) scales higher. A longer tick
-  moves nothing: fewer points are no reason to alert on less.
+  times as many points a week, so its threshold is ln(10) scales higher. With ten times
+  the fleet's tick it is as much lower: scores of a rate per point come as often on
+  hours as on minutes (docs/experiments/slow-ticks.md).
+- **Floor.** Before the stream's own offset, no threshold is lower than a scale under
+  the fleet's reference score. There, a point in seven is over it. Under it, incidents
+  merge into one that never ends, and fewer are told.
 - **First day.** Until a new stream has seen a day, its daily pattern looks anomalous.
   Its threshold is :data:`FIRST_DAY` scales higher in its first day and fades to nothing
   in its second. Such incidents come by the hour and chance by the point, so the two
@@ -63,9 +69,17 @@ Bound = float | F32 | F64
 # upper tail, low enough to be seen often.
 REFERENCE_SHARE = 0.05
 
-# Points. What the fleet's reference score counts as: about twenty independent stretches
-# of a smoothed score.
-PRIOR_POINTS = 3000.0
+# What the fleet's reference score counts as, in spans of the slow mean in the score:
+# 3,000 points of a minute, 600 of an hour. By judgement: some tens of independent
+# stretches.
+_PRIOR_SPANS = 75.0
+# Seconds of that span, and the fewest and most points it has
+# (training/models/surprise.py).
+_SPAN = (6000.0, 8.0, 40.0)
+
+# Scales over the reference score up to which points teach a stream's offset: the 5 % of
+# the points that pass it, but for an eighth of them, and no outage.
+_TEACHING = 2.0
 
 # Points. The evidence saturates here, so a stream forgets within a month of minutes.
 MAX_EVIDENCE = 40_000.0
@@ -92,10 +106,11 @@ FIRST_DAY = math.log(4)
 _MIN_GAP_TICKS = 48
 _MAX_GAP_TICKS = 144
 
-# Seconds. The shortest tick that counts, so that a tick of 0 divides nothing by zero.
-_SHORTEST_TICK = 1e-3
+#: Seconds. The shortest tick that counts, so that a tick of 0 divides nothing by zero.
+SHORTEST_TICK = 1e-3
 
-# The largest ratio of the fleet's tick to a stream's that moves its threshold.
+# The largest ratio of the fleet's tick to a stream's, or the reverse, that moves
+# its threshold.
 _MAX_TICK_RATIO = 1e3
 
 
@@ -110,10 +125,14 @@ def effective_budget(per_week: float) -> float:
     return per_week * math.exp(FEEDBACK * min(1.0, per_week))
 
 
-def penalty_per_incident(per_week: float, scale: float) -> float:
-    """The score that one false alarm adds to a threshold under this budget."""
-    weeks_of_memory = WEEK / PENALTY_MEMORY
-    return FEEDBACK * scale * weeks_of_memory / max(1.0, per_week)
+def penalty_per_incident(per_week: float, settled_above: float) -> float:
+    """The score that one false alarm adds to a threshold under this budget.
+
+    ``per_week`` false alarms a week, each fading, add up to ``settled_above``: from the
+    threshold of :func:`effective_budget` to the one of the budget.
+    """
+    remembered = per_week * PENALTY_MEMORY / WEEK
+    return settled_above / remembered
 
 
 def false_alarm_weight(margin: F32, scale: float, far: float = math.inf) -> F32:
@@ -156,15 +175,22 @@ def learn_offset(
     evidence: F32,
     scores: F32,
     counts: Bools,
+    is_below: Bools,
+    prior: F32,
     reference_score: float,
     scale: float,
 ) -> tuple[F32, F32]:
     """Stream offset and evidence, float32 [B] each, after one more point.
 
-    Nothing changes in rows that ``counts`` [B] leaves out.
+    Nothing changes in rows that ``counts`` [B] leaves out, nor by scores that are far
+    over the reference score and not ``is_below`` [B] the threshold. ``prior`` [B]: the
+    points that the fleet's reference score counts as.
     """
-    is_above = scores > reference_score + offset
-    points = evidence + np.float32(PRIOR_POINTS)
+    own_reference = reference_score + offset
+    is_above = scores > own_reference
+    is_near = scores < own_reference + np.float32(_TEACHING * scale)
+    teaches = counts & (is_near | is_below)
+    points = evidence + prior
     gain = np.float32(scale / REFERENCE_SHARE) / points
     surprise = is_above - np.float32(REFERENCE_SHARE)
     moved = offset + gain * surprise
@@ -172,9 +198,16 @@ def learn_offset(
     learned = clip(moved, -bound, bound)
     more_evidence = np.minimum(evidence + 1, MAX_EVIDENCE)
     return (
-        np.where(counts, learned, offset),
-        np.where(counts, more_evidence, evidence),
+        np.where(teaches, learned, offset),
+        np.where(teaches, more_evidence, evidence),
     )
+
+
+def prior_points(tick: F64) -> F32:
+    """Points that the fleet's reference score counts as, float32 [B]."""
+    seconds, fewest, most = _SPAN
+    points = clip(seconds / np.maximum(tick, SHORTEST_TICK), fewest, most)
+    return (_PRIOR_SPANS * points).astype(np.float32)
 
 
 def offset_for_tick(tick: F64, fleet_tick: float, scale: float) -> F64:
@@ -206,9 +239,11 @@ def offset_for_tick_and_day(
 
 
 def _tick_ratio(tick: F64, fleet_tick: float) -> F64:
-    """How many points a stream has for each of the fleet's, float64 [B], at least 1."""
-    ratio = fleet_tick / np.maximum(tick, _SHORTEST_TICK)
-    return clip(ratio, 1.0, _MAX_TICK_RATIO)
+    """How many points a stream has for each of the fleet's, float64 [B]."""
+    if not fleet_tick:
+        return np.ones_like(tick)
+    ratio = fleet_tick / np.maximum(tick, SHORTEST_TICK)
+    return clip(ratio, 1.0 / _MAX_TICK_RATIO, _MAX_TICK_RATIO)
 
 
 def offset_for_age(age: F64, ages: F64, offsets: F64) -> F64:

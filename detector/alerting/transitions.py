@@ -21,8 +21,8 @@ from detector.alerting.points import (
     run_length,
 )
 from detector.alerting.policy import AlertPolicy
+from detector.alerting.quiet_times import QuietTimes
 from detector.alerting.repeats import (
-    CALM_TICKS,
     has_calmed,
     has_grown,
     has_returned,
@@ -31,7 +31,7 @@ from detector.alerting.repeats import (
     is_large,
 )
 from detector.alerting.thresholds import Bools, false_alarm_weight
-from detector.events import F64, U8, Reason, Severity
+from detector.events import U8, Reason, Severity
 from detector.state.decisions import DecisionState
 from detector.timestamps import HOUR
 
@@ -44,13 +44,9 @@ _PEAK_MEMORY = HOUR
 # Ticks. The shortest time to expiry, so that streams with slow ticks can recover.
 _MIN_INCIDENT_TICKS = 24
 
-# A stream flaps if this many incidents each began at most _CLOSE_TICKS after the end of
-# the one before. Its incident then stays open for _FLAPPING_CALM_TICKS of calm. By
-# judgement: three repeats within hours are no coincidence, and an hour of calm is an
-# end.
+# A stream flaps if this many incidents each began soon after the end of the one before.
+# By judgement: three repeats within hours are no coincidence.
 _FLAPPING = 4
-_CLOSE_TICKS = 60
-_FLAPPING_CALM_TICKS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +79,17 @@ class _Transitions:
 
 
 def step_incidents(
-    after: DecisionState, points: Points, gap: F64, policy: AlertPolicy
+    after: DecisionState, points: Points, quiet: QuietTimes, policy: AlertPolicy
 ) -> tuple[U8, Bools]:
     """Step the state machine: reasons uint8 [B], and which incidents expire.
 
     ``after`` (DECISION [B]) has the new tick and penalty already; the rest is stored in
-    it. ``gap`` [B] is the seconds from the end of an incident to the next one.
+    it.
     """
-    scored = _count_streaks(after, points, policy)
-    moves = _transitions(after, points, scored, gap, policy)
+    scored = _count_streaks(after, points, quiet, policy)
+    moves = _transitions(after, points, scored, quiet, policy)
     _store(after, points, moves)
-    _count_repeats(after, points, scored, moves)
+    _count_repeats(after, points, scored, moves, quiet)
     if moves.ends.any():
         _close(after, points, moves, policy)
     is_open = moves.fires | scored.was_firing
@@ -102,7 +98,9 @@ def step_incidents(
     return _reasons(points, scored, moves), moves.is_expired
 
 
-def _count_streaks(after: DecisionState, points: Points, policy: AlertPolicy) -> Scored:
+def _count_streaks(
+    after: DecisionState, points: Points, quiet: QuietTimes, policy: AlertPolicy
+) -> Scored:
     """Count the points in a row over and under each threshold."""
     before = points.before
     is_warm = ~points.is_warming
@@ -127,7 +125,7 @@ def _count_streaks(after: DecisionState, points: Points, policy: AlertPolicy) ->
         is_clearing=is_clearing,
         is_confirmed=breach_streak >= policy.breach_steps,
         is_critical=critical_streak >= policy.breach_steps,
-        is_calm=clear_streak >= policy.clear_steps,
+        is_calm=clear_streak >= quiet.clear_steps,
     )
 
 
@@ -135,7 +133,7 @@ def _transitions(
     after: DecisionState,
     points: Points,
     scored: Scored,
-    gap: F64,
+    quiet: QuietTimes,
     policy: AlertPolicy,
 ) -> _Transitions:
     """Decide what begins, returns, ends and gets worse."""
@@ -143,15 +141,13 @@ def _transitions(
     was_firing = scored.was_firing
     may_tell = ~points.is_negligible
 
-    # The same small disturbance often returns soon, so the next incident waits.
-    pause = np.maximum(policy.cooldown_ticks * after["tick"], gap)
-    is_cooling = ~scored.is_large & (points.times < before["ended"] + pause)
+    is_cooling = ~scored.is_large & (points.times < before["ended"] + quiet.pause)
     is_new_breach = scored.is_breach & ~was_firing
     is_due = is_new_breach & ~is_cooling
     begins = is_due & may_tell
     fires = begins & scored.is_confirmed
 
-    recovers, is_expired = _ends(after, points, scored, policy)
+    recovers, is_expired = _ends(after, points, scored, quiet, policy)
     ends = recovers | is_expired
 
     # Only what is no critical incident yet can get worse, so it escalates once.
@@ -174,15 +170,19 @@ def _transitions(
 
 
 def _ends(
-    after: DecisionState, points: Points, scored: Scored, policy: AlertPolicy
+    after: DecisionState,
+    points: Points,
+    scored: Scored,
+    quiet: QuietTimes,
+    policy: AlertPolicy,
 ) -> tuple[Bools, Bools]:
     """Which open incidents recover, and which expire."""
     before = points.before
 
     # Peaks that follow each other closely are one incident, so its end waits.
     is_flapping = before["repeats"] >= _FLAPPING
-    calm_ticks = np.where(is_flapping, _FLAPPING_CALM_TICKS, CALM_TICKS)
-    is_calm = has_calmed(after, points, scored, calm_ticks)
+    calm = np.where(is_flapping, quiet.flapping, quiet.calm)
+    is_calm = has_calmed(after, points, scored, calm)
     recovers = scored.was_firing & is_calm
 
     # No stream fires for ever, but slow ticks get the points to recover in.
@@ -208,17 +208,21 @@ def _store(after: DecisionState, points: Points, moves: _Transitions) -> None:
 
 
 def _count_repeats(
-    after: DecisionState, points: Points, scored: Scored, moves: _Transitions
+    after: DecisionState,
+    points: Points,
+    scored: Scored,
+    moves: _Transitions,
+    quiet: QuietTimes,
 ) -> None:
     """Count the incidents and returns that follow each other closely."""
     before = points.before
     is_told = moves.fires | moves.returns
-    is_calm = has_calmed(after, points, scored, CALM_TICKS)
+    is_calm = has_calmed(after, points, scored, quiet.calm)
     was_calm = (before["has_calmed"] > 0) | is_calm
     after["has_calmed"] = moves.is_firing & was_calm & ~is_told
     if not is_told.any():
         return
-    latest = before["ended"] + _CLOSE_TICKS * after["tick"]
+    latest = before["ended"] + quiet.flapping
     is_first = moves.fires & (after["onset"] > latest)
     counted = np.where(is_told, one_more(before["repeats"]), before["repeats"])
     after["repeats"] = np.where(is_first, 1, counted)

@@ -235,7 +235,10 @@ def _parts(point: Point, policy: AlertPolicy) -> str:
     ]
     if abs(age_offset) >= _SHOWN_OFFSET:
         parts.append(f"{age_offset:+.2f} for its tick and its age")
-    total = fleet + own + penalty + age_offset
+    of_fleet = fleet + penalty + age_offset
+    if of_fleet < policy.floor:
+        parts.append(f"{policy.floor - of_fleet:+.2f} up to the lowest threshold")
+    total = max(of_fleet, policy.floor) + own
     if np.isfinite(row["plateau"]) and point.threshold > total + _SHOWN_OFFSET:
         parts.append("raised above the incident that is no longer reported")
     return ", ".join(parts)
