@@ -252,6 +252,7 @@ class Reason(enum.IntEnum):
     RETURNED = 12
     NEGLIGIBLE = 13  # over the threshold, but the values hardly differ
     REPLACED = 14  # another bundle took over, and does not know the stream any more
+    HABITUAL = 15  # a little over the threshold, at the last incident's time of day
 
     @property
     def label(self) -> str:

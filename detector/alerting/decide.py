@@ -12,14 +12,18 @@ those of :class:`~detector.alerting.policy.AlertPolicy`.
   begins an incident at once, whatever came before.
 - *Cooldown*: other scores wait until ``cooldown_ticks`` and the minimum gap after the
   last incident ended. What follows sooner is most often the same small disturbance.
+- *Habit*: other scores begin nothing at the time of day of the last incident, on one of
+  the days after it. Jobs run by the clock.
 - *Recovered*: the score was under the clearing threshold for ``clear_steps`` points in
   a row, and for six ticks. The clearing threshold is ``hysteresis`` lower, so a score
   that hovers does not flap. :mod:`detector.alerting.resolution` says what the end
   means.
 - *Flapping*: four incidents, each at most 60 ticks after the end of the one before. The
-  incident then ends after 60 ticks of calm. Each far score after a calm, meanwhile, is
-  told as a *return*: the same incident once more, with a count. So is the first far
-  score of a small incident that began before: it must not hide an outage.
+  incident then ends after 60 ticks of calm. No such time is longer than a quarter of
+  the budget's mean interval (:mod:`detector.alerting.quiet_times`). Each far score
+  after a calm, meanwhile, is told as a *return*: the same incident once more, with a
+  count. So is the first far score of a small incident that began before: it must not
+  hide an outage.
 - *Severity*: a warning at the threshold, critical at the threshold of a tenth of the
   budget. Within a week of a critical incident, a far score is critical too. An incident
   escalates at most once and never de-escalates.

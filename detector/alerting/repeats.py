@@ -16,11 +16,20 @@ from detector.alerting.quiet_times import CALM_TICKS
 from detector.alerting.thresholds import Bools
 from detector.events import F64, Severity
 from detector.state.decisions import DecisionState
-from detector.timestamps import WEEK
+from detector.timestamps import DAY, HOUR, MINUTE, WEEK
 
 # Seconds after a critical incident in which a far score is critical again. By
 # judgement: what returns within a week is the same fault, and no less grave.
 _GRAVE_MEMORY = WEEK
+
+# What comes at the same time of day as the last incident: seconds and ticks on either
+# side, and days since. By judgement: to people this is the same time, and monthly jobs
+# are no habit. What it costs is in docs/experiments/daily-jobs.md.
+_HABIT_SECONDS = 30 * MINUTE
+_HABIT_TICKS = 0.5
+_HABIT_DAYS = 28
+# Seconds. Of a longer incident only this much is a habit.
+_LONGEST_HABIT = HOUR
 
 
 def is_far(points: Points, policy: AlertPolicy) -> Bools:
@@ -42,6 +51,26 @@ def is_large(points: Points, policy: AlertPolicy) -> Bools:
     has_told = before["incidents"] > 0
     is_as_extreme = has_told & (margin >= before["peak_margin"])
     return is_as_extreme | is_far(points, policy)
+
+
+def is_habitual(points: Points) -> Bools:
+    """Whether it is the time of day at which the last incident was, on a later day.
+
+    Jobs run by the clock. A single metric's profile of the day is too coarse for one of
+    some minutes, so its score stays near the threshold each day.
+    """
+    before = points.before
+    has_ended = np.isfinite(before["ended"])
+    onset = np.where(has_ended, before["onset"], points.times)
+    lasted = np.where(has_ended, before["ended"] - onset, 0.0)
+    near = np.maximum(_HABIT_SECONDS, _HABIT_TICKS * points.tick)
+    since = points.times - onset + near
+    days = np.floor(since / DAY)
+    into_day = since - days * DAY
+    is_later = (days >= 1) & (days <= _HABIT_DAYS)
+    return np.asarray(
+        is_later & (into_day <= np.minimum(lasted, _LONGEST_HABIT) + 2 * near)
+    )
 
 
 def has_calmed(

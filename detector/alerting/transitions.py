@@ -28,6 +28,7 @@ from detector.alerting.repeats import (
     has_returned,
     is_far,
     is_grave,
+    is_habitual,
     is_large,
 )
 from detector.alerting.thresholds import Bools, false_alarm_weight
@@ -55,6 +56,7 @@ class _Transitions:
 
     Attributes:
         is_held_back: a breach too soon after the last incident.
+        is_habit: a breach at the time of day of the last one.
         is_negligible: an incident would begin, but the values hardly differ.
         begins: an incident is pending from here on, or fires.
         fires: the breach has lasted long enough.
@@ -67,6 +69,7 @@ class _Transitions:
     """
 
     is_held_back: Bools
+    is_habit: Bools
     is_negligible: Bools
     begins: Bools
     fires: Bools
@@ -143,7 +146,8 @@ def _transitions(
 
     is_cooling = ~scored.is_large & (points.times < before["ended"] + quiet.pause)
     is_new_breach = scored.is_breach & ~was_firing
-    is_due = is_new_breach & ~is_cooling
+    is_habit = is_new_breach & ~is_cooling & ~scored.is_far & is_habitual(points)
+    is_due = is_new_breach & ~is_cooling & ~is_habit
     begins = is_due & may_tell
     fires = begins & scored.is_confirmed
 
@@ -157,6 +161,7 @@ def _transitions(
     is_grown = has_grown(after, points, scored, policy) & ~becomes_critical
     return _Transitions(
         is_held_back=is_new_breach & is_cooling,
+        is_habit=is_habit,
         is_negligible=is_due & ~may_tell,
         begins=begins,
         fires=fires,
@@ -270,6 +275,7 @@ def _reasons(points: Points, scored: Scored, moves: _Transitions) -> U8:
     table = (
         (points.is_warming, Reason.WARMING),
         (moves.is_held_back, Reason.COOLDOWN),
+        (moves.is_habit, Reason.HABITUAL),
         (moves.is_negligible, Reason.NEGLIGIBLE),
         (moves.begins, Reason.UNCONFIRMED),
         (scored.was_firing, Reason.STILL_FIRING),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from detector.alerting.wording import digits, how_rare, observed_in_words
-from detector.events import Alert, FeatureDeviation, Reason
+from detector.events import Alert, FeatureDeviation, RateBound, Reason
 from detector.notify.labels import ALERT_NAME, Labelling
 from detector.phrases import duration
 from detector.timestamps import rfc3339
@@ -43,7 +43,7 @@ ANNOTATIONS = {
     "score": "the reconstruction error that the threshold applies to",
     "threshold": "what the score is compared with; of the alert's severity",
     "rate_per_week": "how often in a week a stream like this reaches such a score; "
-    "the largest rate that is possible if its history can't tell",
+    "`<0.95`: its history can only tell that it is rarer; `>15`: it is more often",
     "confidence": "below 1 for a stream that is not known for long",
     "observed": "values of the metrics that contributed most",
     "expected": "what the network expected in their place",
@@ -142,6 +142,10 @@ def alert_body(alert: Alert, labelling: Labelling, external_url: str = "") -> Al
     )
 
 
+# Before a rate of which only a bound is known.
+_SIGNS = {RateBound.ABOUT: "", RateBound.AT_MOST: "<", RateBound.AT_LEAST: ">"}
+
+
 def annotations_of(alert: Alert) -> dict[str, str]:
     """A sentence for a person, then the numbers behind it."""
     top = [d for d in alert.deviations if d.contribution > 0]
@@ -151,7 +155,7 @@ def annotations_of(alert: Alert) -> dict[str, str]:
         "reason": alert.reason.label,
         "score": f"{alert.score:.6g}",
         "threshold": f"{alert.threshold:.6g}",
-        "rate_per_week": f"{alert.per_week:.3g}",
+        "rate_per_week": _SIGNS[alert.rate_bound] + f"{alert.per_week:.3g}",
         "confidence": f"{alert.confidence:.2g}",
         "observed": " ".join(f"{d.name}={d.observed:.{digits(d)}g}" for d in top),
         "expected": " ".join(f"{d.name}={d.expected:.{digits(d)}g}" for d in top),

@@ -257,6 +257,8 @@ def _because(point: Point, policy: AlertPolicy) -> str:
         f" {row['breach_streak']} of the {policy.breach_steps} points that it takes",
         Reason.COOLDOWN: "the score is a little over the threshold, too soon after the"
         f" incident that ended at {ended}",
+        Reason.HABITUAL: "the score is a little over the threshold, at the time of day"
+        f" at which the incident that ended at {ended} began",
         Reason.NEGLIGIBLE: "the score is over the threshold, but the values differ by"
         f" less than {policy.min_relative_deviation:.1%} from what is expected",
         Reason.FIRED: began,

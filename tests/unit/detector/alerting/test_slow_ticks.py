@@ -1,4 +1,4 @@
-"""Thresholds and quiet times of streams with a slow tick, and of large budgets."""
+"""Thresholds and quiet times of slow ticks and large budgets, and habits of a day."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from detector.alerting.thresholds import REFERENCE_SHARE, max_gap
 from detector.events import Reason
-from detector.timestamps import HOUR
-from tests.unit.detector.alerting.test_thresholds import RULES, Walk, near
+from detector.timestamps import DAY, HOUR, MINUTE
+from tests.unit.detector.alerting.test_thresholds import RULES, Walk, bursts, near
 
 
 def test_no_tick_lowers_a_threshold_under_the_floor() -> None:
@@ -64,3 +64,24 @@ def test_the_offset_does_not_follow_from_the_budget() -> None:
         offsets.append(Walk(scores, rules).rows["stream_offset"])
     assert np.abs(offsets).max() < 0.3
     assert np.ptp(offsets, axis=0).max() < 0.1
+
+
+def test_what_comes_at_the_same_time_of_day_is_told_once() -> None:
+    rules = dataclasses.replace(RULES, reference_score=np.nan, alarm_penalty=0.0)
+    tick = 10 * MINUTE
+    day = int(DAY / tick)
+    onsets = [day * k + 20 + (k % 3) for k in range(1, 6)]
+    slow = dataclasses.replace(rules, tick=tick)
+    same_time = Walk(near(onsets, 3, 7 * day), slow, tick)
+    assert same_time.count(Reason.FIRED) == 1
+    assert same_time.count(Reason.HABITUAL) == 3 * (len(onsets) - 1)
+    other_times = [day * k + 20 + 15 * k for k in range(1, 6)]
+    found = Walk(near(other_times, 3, 7 * day), slow, tick)
+    assert found.count(Reason.FIRED) == len(onsets)
+
+
+def test_a_far_score_is_no_habit() -> None:
+    rules = dataclasses.replace(RULES, reference_score=np.nan, tick=HOUR)
+    onsets = [24 * k + 20 for k in range(1, 5)]
+    found = Walk(bursts(onsets, 3, 150, height=9.0), rules, HOUR)
+    assert found.count(Reason.FIRED) == len(onsets)

@@ -155,5 +155,7 @@ def test_an_alert_says_what_was_observed_how_rare_and_how_sure() -> None:
     )
     assert texts["confidence"] == "0.25"
     assert texts["rate_per_week"] == "0.05"
+    at_most = replace(alert, rate_bound=RateBound.AT_MOST)
+    assert annotations_of(at_most)["rate_per_week"] == "<0.05"
     ended = replace(alert, reason=Reason.ACCEPTED, ends_at=90.0)
     assert "accepted as the new normal" in annotations_of(ended)["summary"]
