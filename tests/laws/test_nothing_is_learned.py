@@ -161,6 +161,9 @@ def test_nothing_is_learned_while_a_stream_is_hot(
     x[:, :CONSTANT] = 0
     first = walk(served, x[:1], settled.state).state
     last = walk(served, x[1:], first).state
+    for part in ("encoder_h", "encoder_c", "decoder_h", "decoder_c"):
+        after = last[:, at[part]]
+        np.testing.assert_allclose(after, settled.state[:, at[part]], atol=1e-5)
     for part in ("center", "scale", "bias", "energy", "q90", "width", "own_median"):
         np.testing.assert_array_equal(last[:, at[part]], settled.state[:, at[part]])
 

@@ -109,7 +109,7 @@ def is_loss(x: Tensor, scaling: Scaling, rests: Tensor, share: Tensor) -> Tensor
     All [F, B]: values, scaling, the surprise of rests, and contributions.
     """
     beyond = scaling.center.abs() - _ABOVE_NOTHING * scaling.scale
-    at_nothing = (x.abs() < _NOTHING * beyond).float()
-    is_lost = torch.maximum(at_nothing, (rests > 0.0).float())
-    lost = (share * is_lost).sum(dim=0, keepdim=True)
+    at_nothing = x.abs() < _NOTHING * beyond
+    is_lost = torch.logical_or(at_nothing, rests > 0.0)
+    lost = (share * is_lost.float()).sum(dim=0, keepdim=True)
     return (lost > _LOSS_SHARE).float()

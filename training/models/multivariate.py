@@ -47,7 +47,7 @@ from training.models.evidence import (
     usual_errors,
     weigh,
 )
-from training.models.latch import Evidence, Latch, is_loss, is_still, turn
+from training.models.latch import HOT, Evidence, Latch, is_loss, is_still, turn
 from training.models.layout import StateLayout
 from training.models.residuals import Followed, Residual, Residuals, follow
 from training.models.rests import Rests, Runs, as_one_piece, follow_runs
@@ -198,7 +198,8 @@ class AutoencoderStep(nn.Module):
         residual = self.residuals(z, reconstruction, values.present, before.followed)
         rests = _follow_rests(values, before)
         point = self._weigh(residual, rests, values, before)
-        errors = self._smooth(point, before)
+        by_itself = _by_itself(point, before.units)
+        errors = self._smooth(point, by_itself, before)
         level = levels(*sums(errors))
         energy, surprise = in_own_units(level, before.units)
         score = torch.maximum(energy, surprise)
@@ -212,7 +213,7 @@ class AutoencoderStep(nn.Module):
         latch, accepted = turn(evidence, before.age, before.latch)
         calm = (1.0 - latch.hot) * (1.0 - accepted)
         row = _Row(
-            cells,
+            _held(cells, before.cells, latch.hot * (by_itself > HOT).float()),
             self._move(scaling, values.x - expected, residual, accepted),
             follow(residual, before.followed, latch, calm),
             follow_tails(point.rank, values.present * calm, latch, before.tails),
@@ -252,13 +253,11 @@ class AutoencoderStep(nn.Module):
         resting = as_one_piece(rests.decades)
         return weigh(error, ranks, weight, resting, values.present)
 
-    def _smooth(self, point: Point, before: _Row) -> Tensor:
+    def _smooth(self, point: Point, by_itself: Tensor, before: _Row) -> Tensor:
         """The smoothed errors [4, B] after a point.
 
         Those of a hot stream follow fast once a point by itself is usual.
         """
-        alone = levels(*torch.split(len(SCALES) * point.means, 1, dim=0))
-        by_itself = torch.maximum(*in_own_units(alone, before.units))
         is_back = (by_itself < _BACK).float()
         fast = _FAST * before.latch.hot * is_back
         gains = torch.maximum(self.get_buffer("gains"), fast) * point.is_seen
@@ -307,6 +306,24 @@ def _follow_rests(values: _Values, before: _Row) -> Rests:
         before.age,
         before.runs,
     )
+
+
+def _by_itself(point: Point, units: Units) -> Tensor:
+    """What the score [1, B] would be, in own units, if all points were like this."""
+    alone = levels(*torch.split(len(SCALES) * point.means, 1, dim=0))
+    return torch.maximum(*in_own_units(alone, units))
+
+
+def _held(
+    cells: tuple[Tensor, ...], before: tuple[Tensor, ...], held: Tensor
+) -> tuple[Tensor, ...]:
+    """The cells' state [H, B] each; the one before where ``held`` [1, B] is 1.
+
+    So the network is as it was once an outage is over. (Held for as long as a stream is
+    hot, it is stale when a long incident of moderate size ends.)
+    """
+    pairs = zip(cells, before, strict=True)
+    return tuple(own + held * (old - own) for own, old in pairs)
 
 
 def _restarted(errors: Tensor, accepted: Tensor, units: Units) -> Tensor:

@@ -34,9 +34,12 @@ BEGUN = 8.0
 
 
 class Residual(NamedTuple):
-    """[branches F, B] each: residuals, their squares past the offset, 1 if present."""
+    """[branches F, B] each: residuals, the same past the running offset, the squares of
+    these, and 1 if present.
+    """
 
     plain: Tensor
+    offset: Tensor
     square: Tensor
     mask: Tensor
 
@@ -79,13 +82,14 @@ class Residuals(nn.Module):
             plain = torch.cat([plain, z - projected], dim=0)
             mask = torch.cat([present, present], dim=0)
         offset = mask * (plain - before.bias)
-        return Residual(plain, offset * offset, mask)
+        return Residual(plain, offset, offset * offset, mask)
 
     def error(self, residual: Residual, before: Followed) -> Tensor:
         """The energy of each metric's residuals, [F, B]."""
-        size = torch.sqrt(residual.square.clamp(max=RESIDUAL_CAP**2))
-        loudness = torch.sqrt(before.energy + ENERGY_FLOOR)
-        return self.together(power_of(size, self.power) / loudness)
+        size = residual.offset.abs().clamp(max=RESIDUAL_CAP)
+        # one root of both costs less than a root of each
+        doubled = power_of(size, 2 * self.power)
+        return self.together(torch.sqrt(doubled / (before.energy + ENERGY_FLOOR)))
 
     def together(self, parts: Tensor) -> Tensor:
         """The weighted sum [F, B] of the branches [branches F, B]."""
