@@ -152,7 +152,7 @@ def _reject(raw: RawBatch, i: int, fault: BadRecord) -> RejectedRecord:
 
 
 def _find_long(names: Names, numbers: Numbers, faults: Faults) -> None:
-    longest = max((len(name) for name in names if name), default=0)
+    longest = max((len(name) for name in set(names) if name), default=0)
     if longest > LONGEST_NAME:
         for row, name in enumerate(names):
             if name and len(name) > LONGEST_NAME:
@@ -166,8 +166,9 @@ def _find_long(names: Names, numbers: Numbers, faults: Faults) -> None:
 
 def _printable(names: Names) -> Names:
     """The names as they are stored, see :mod:`detector.names`."""
-    texts = "".join(name for name in names if type(name) is str)
-    keys = b"".join(name for name in names if type(name) is bytes)
+    once = set(names)  # a poll has many points of each stream
+    texts = "".join(name for name in once if type(name) is str)
+    keys = b"".join(name for name in once if type(name) is bytes)
     if is_plain(texts) and is_plain(keys.decode(errors="replace")):
         return names
     return [_stored(name) for name in names]
@@ -213,8 +214,5 @@ def _find_nameless(names: Names, faults: Faults) -> None:
 
 def _are_utf8(names: Iterable[str | bytes | None]) -> bool:
     """Whether all names that are keys are UTF-8; a zero byte keeps them apart."""
-    types = set(map(type, names))
-    if bytes not in types:
-        return True
-    keys = [name for name in names if isinstance(name, bytes)]
-    return is_utf8(b"\0".join(names if types == {bytes} else keys))  # type: ignore[arg-type]  # all bytes
+    keys = (name for name in set(names) if type(name) is bytes)
+    return is_utf8(b"\0".join(keys))
