@@ -12,8 +12,16 @@ from detector.alerting.decide import Decisions
 from detector.events import F64, I64, Phase, Reason, Severity
 from detector.state.decisions import DecisionState, fresh_decisions
 
-# What alerts say of the incident, and the stream's own interval.
-_KEPT = ("onset", "repeats", "repeats_since", "tick", "steps", "alarm_penalty")
+# What alerts say of the incident, the stream's own interval, and its last point.
+_KEPT = (
+    "onset",
+    "repeats",
+    "repeats_since",
+    "tick",
+    "steps",
+    "alarm_penalty",
+    "last_digest",
+)
 
 
 def end_unfinished(

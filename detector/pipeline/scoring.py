@@ -183,7 +183,9 @@ class BatchScorer:
             slots = points.slots[changed]
             table.restart(slots)
             closed = slots[table.decisions["phase"][slots] != Phase.FIRING]
-            table.store_decisions(closed, fresh_decisions(len(closed)))
+            fresh = fresh_decisions(len(closed))
+            fresh["last_digest"] = table.decisions["last_digest"][closed]
+            table.store_decisions(closed, fresh)
         return changed
 
     def pass_over(self, points: Points) -> None:

@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 
 from detector.alerting.policy import AlertTuning
 from detector.errors import RejectReason
-from detector.events import MetricKind, Phase, Reason, RecordBatch
+from detector.events import F64, MetricKind, Phase, Reason, RecordBatch
 from detector.model.bundle import MANIFEST, Bundle, Feature, Manifest, load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.notify.payload import annotations_of
 from detector.pipeline.build import build_pipeline
+from detector.pipeline.order_stage import digest
 from detector.record_clock import ANY_TIME, without_log
 from detector.state.limits import TableLimits
 from tests.fakes import (
@@ -129,6 +130,21 @@ def test_its_open_incident_ends_when_it_starts_anew(stage: Stage) -> None:
     assert (ended.reason, ended.at, ended.ends_at) == (Reason.ENDED, 65 * 60, 65 * 60)
     assert (ended.starts_at, ended.severity) == (fired.starts_at, fired.severity)
     assert stage.value("detector_streams_firing") == 0
+
+
+@pytest.mark.parametrize("growth", [600.0, 0.01])
+def test_a_stream_that_starts_anew_knows_its_last_point_again(
+    stage: Stage, growth: float
+) -> None:
+    """In an incident or not: a repetition of the point is one."""
+    values: F64 = np.linspace(0.0, 64 * growth, 65)
+    stage.pipeline.process([poll(values)])
+    assert events(stage, "recognised") == 1
+    table = stage.pipeline.table
+    slot = table.slots(P, [UNSAID])[0]
+    (expected,) = digest(values[-1:, None])
+    assert expected > 0
+    assert table.decisions["last_digest"][slot] == expected
 
 
 def test_an_alert_says_that_it_is_about_a_rate(stage: Stage) -> None:

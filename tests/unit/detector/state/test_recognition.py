@@ -92,6 +92,7 @@ GAUGES = {
     "sunlight": np.maximum(0, -5000 * np.cos(2 * np.pi * np.arange(N) / 1440)),
     "a slow leak": 500 + 0.5 * np.arange(N) + noise(0),
     "a steep leak": 500 + 4 * np.arange(N) + noise(0),
+    "a leak that never falls": 500 + 8 * np.arange(N) + noise(0),
     "a leak of bytes": 4e9 + 1e6 * (4 * np.arange(N) + noise(0)),
     "a time of the last backup": 1.7e9 + 3600 * (np.arange(N) // 60),
     "a constant": np.full(N, 7.0),
