@@ -37,6 +37,9 @@ _WORDS: Final = {
     "unavailable": MissingReason.TEXT,
     "unknown": MissingReason.TEXT,
 }
+# ASCII in two bytes each, big end first; at four characters a schema's id would be over
+# 10^8, and no registry has given out so many
+_UTF_16: Final = re.compile(rb"(?:\0[\t-~]){4}")
 _LONGEST_WORD: Final = 12  # characters, with a sign
 
 
@@ -78,6 +81,13 @@ def cell(value: object, decimal_comma: bool = False) -> Cell:
     if isinstance(value, str):
         return text(value, decimal_comma)
     return None
+
+
+def is_utf_16(value: bytes) -> bool:
+    """Whether it is text in UTF-16 with the big end first, and no frame of a schema
+    registry, which begins with a byte 0 too.
+    """
+    return _UTF_16.match(value) is not None
 
 
 def is_utf8(data: bytes) -> bool:

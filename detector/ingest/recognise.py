@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from detector.errors import BadRecord, RejectReason
-from detector.ingest.cells import is_utf8
+from detector.ingest.cells import is_utf8, is_utf_16
 from detector.ingest.change_events import Row, unwrap
 from detector.ingest.format import UnknownFields
 from detector.ingest.implied import IMPLYING, keyless, one_metric
@@ -198,6 +198,8 @@ def text_format(value: bytes) -> str:
 
     Raises BadRecord, with the likely format and the remedy, if none is recognised.
     """
+    if is_utf_16(value):
+        raise BadRecord(RejectReason.ENCODING, "it is UTF-16: send UTF-8")
     if value[:1] == b"\0" and len(value) > _FRAME_BYTES:
         number = int.from_bytes(value[1:_FRAME_BYTES], "big")
         detail = (

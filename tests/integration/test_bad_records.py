@@ -189,7 +189,10 @@ def _time(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
 
 
 def _no_object(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
-    return b"fuzz", rng.choice(NOT_AN_OBJECT), f"malformed no_features {NO_POINT}"
+    value = rng.choice(NOT_AN_OBJECT)
+    if value.startswith(b"\x00"):  # as a frame of a schema registry does
+        return b"fuzz", value, "schema"
+    return b"fuzz", value, f"malformed no_features {NO_POINT}"
 
 
 def _nothing(rng: random.Random) -> tuple[bytes | None, bytes | None, str]:
@@ -329,6 +332,7 @@ REASONS: Final = {
     "malformed",
     "no_stream",
     "no_features",
+    "schema",
 }
 
 

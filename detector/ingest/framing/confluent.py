@@ -9,7 +9,8 @@ Avro and Protobuf payloads become fields; the payload of a JSON schema is JSON a
 Without a registry a framed record is rejected, and the reason names the schema.
 
 As part of ``auto``, a record without a frame is passed on. No format that is read
-begins with a byte 0, so a record's own first byte tells.
+begins with a byte 0, so a record's own first byte tells. Text in UTF-16 may begin with
+one, and is passed on too.
 
 Source: Confluent's documentation of the wire format.
 """
@@ -23,6 +24,7 @@ from uuid import UUID
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Headers, RawBatch
+from detector.ingest.cells import is_utf_16
 from detector.ingest.framing.avro_payload import AvroPayload
 from detector.ingest.framing.payload import Payload
 from detector.ingest.framing.protobuf_payload import ProtobufPayload
@@ -151,7 +153,7 @@ def _frame(value: bytes, headers: Headers) -> Frame | None:
                 detail = f"its header {HEADER} holds no schema id"
                 raise BadRecord(RejectReason.MALFORMED, detail)
             return Frame(schema_id, value, (content or b"")[end:])
-    if value[:1] != bytes([_BY_ID]):
+    if value[:1] != bytes([_BY_ID]) or is_utf_16(value):
         return None
     schema_id, end = _schema_id(value)
     if schema_id is None:

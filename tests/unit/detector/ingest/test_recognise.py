@@ -97,6 +97,7 @@ def test_all_tags_are_labels(value: object, labels: Mapping[str, str]) -> None:
         ("Obj\x01rest", "k", "malformed: .*Avro"),
         ("hello world", "k", "malformed: no format is recognised.*`format`"),
         ("\0\0\0\0\x07{}", "k", "malformed: .*schema 7.*confluent"),
+        ('\0{\0"\0a\0"\0:\x001\0}', "k", "encoding: it is UTF-16: send UTF-8"),
         ('{"a": 1', "k", "malformed: "),
         ("[1, 2]", "k", "malformed: .*not an object"),
     ],

@@ -231,6 +231,12 @@ def test_without_a_registry_the_reason_names_the_frame_and_the_schema() -> None:
     assert "[kafka.schema_registry]" in detail
 
 
+def test_text_in_utf_16_is_no_frame() -> None:
+    text = '{"a": 1}'.encode("utf-16-be")
+    found = FRAMINGS[AUTO](None).messages(batch(text))
+    assert (found.values, found.faults) == ([text], [])
+
+
 def test_an_unknown_schema_rejects_its_record_alone(
     server: SchemaRegistryServer,
 ) -> None:
