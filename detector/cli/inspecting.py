@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,9 +29,11 @@ def inspect_topic(
     bundle = load_bundle(BUILTIN)
     how = settings.kafka.settings_of(topic)
     configured = how.format or settings.kafka.format
-    as_configured = _decode(sample, bundle, settings)
+    as_configured = _decode(
+        sample, bundle, _reading_as(settings, how, topic, configured)
+    )
     tried = {
-        name: _decode(sample, bundle, _with_format(settings, how, topic, name))
+        name: _decode(sample, bundle, _reading_as(settings, how, topic, name))
         for name in by_strictness([*FORMATS])
     }
     formats = records_by_format(tried)
@@ -62,11 +65,14 @@ def _ignore(field: str, partition: Partition, offset: int) -> None:
     """Fields that are no metrics are no concern here."""
 
 
-def _with_format(
+def _reading_as(
     settings: Settings, how: TopicSettings, topic: str, name: str
 ) -> Settings:
-    """The settings, with this format for the topic."""
-    changed = how.model_copy(update={"name": topic, "pattern": "", "format": name})
+    """The settings, with this format for the topic, and with every clock believed: a
+    wrong clock must not hide what the records are.
+    """
+    changes = {"name": topic, "pattern": "", "format": name, "future_seconds": math.inf}
+    changed = how.model_copy(update=changes)
     of_topics = (changed, *settings.kafka.topic_settings)
     kafka = settings.kafka.model_copy(update={"topic_settings": of_topics})
     return settings.model_copy(update={"kafka": kafka})

@@ -1,7 +1,8 @@
 """Which format the records of a sample have: the one that makes points of them.
 
 Formats are tried one after the other, the ones that take little else first. A record
-counts for the first that makes a point of it and does not reject it.
+counts for the first that makes the same points of it as ``auto`` does, which knows what
+a record is by its content. If ``auto`` makes none, any points will do.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from typing import Final
 
 from detector.events import Partition, RecordBatch
 
+_AUTO: Final = "auto"
 #: Formats that take nearly any JSON object, so they are tried last.
-GENERAL: Final = ("json", "auto")
+GENERAL: Final = ("json", _AUTO, "debezium", "fluent_bit")
+
+# the names of the points of each record
+_Points = Mapping[tuple[Partition, int], frozenset[str | bytes]]
 
 
 def by_strictness(names: Sequence[str]) -> list[str]:
@@ -31,16 +36,23 @@ def records_by_format(
     """
     counts: Counter[str] = Counter()
     taken: set[tuple[Partition, int]] = set()
+    by_content = _points(tried.get(_AUTO, ()))
     for name, decoded in tried.items():
-        fitting = _with_points(decoded) - taken
+        points = _points(decoded)
+        fitting = {
+            record
+            for record, names in points.items()
+            if by_content.get(record, names) == names
+        }
+        fitting -= taken
         counts[name] = len(fitting)
         taken |= fitting
     return {name: count for name, count in counts.most_common() if count}
 
 
-def _with_points(decoded: Sequence[RecordBatch]) -> set[tuple[Partition, int]]:
-    return {
-        (batch.partition, offset)
-        for batch in decoded
-        for offset in set(batch.offsets.tolist())
-    }
+def _points(decoded: Sequence[RecordBatch]) -> _Points:
+    found: dict[tuple[Partition, int], set[str | bytes]] = {}
+    for batch in decoded:
+        for offset, name in zip(batch.offsets.tolist(), batch.names, strict=True):
+            found.setdefault((batch.partition, offset), set()).add(name)
+    return {record: frozenset(names) for record, names in found.items()}

@@ -62,7 +62,7 @@ def test_a_keyless_topic_of_telegraf_is_described_with_its_remedy(
     produce(broker, topic, records)
     output = inspect(topic)
     assert "3 partitions, 120 offsets in the log, 120 of" in output
-    assert line(output, "format").startswith("influx; configured is json")
+    assert line(output, "format") == "influx; configured: auto"
     assert line(output, "streams").startswith("4: ")
     assert line(output, "metrics") == "2: bytes_recv (120), free (120)"
     assert line(output, "tags") == "2: host (2), interface (1)"
@@ -73,7 +73,7 @@ def test_a_keyless_topic_of_telegraf_is_described_with_its_remedy(
     assert line(output, "counters") == "1: bytes_recv (only rises in this sample)"
     assert line(output, "rejected") == "none would be"
     settings = tomllib.loads(output.partition("TOML file:")[2])
-    assert settings == {"kafka": {"topics": [{"name": topic, "format": "influx"}]}}
+    assert settings == {"kafka": {"topics": [{"name": topic, "format": "auto"}]}}
 
 
 def test_what_would_be_rejected_is_shown_escaped(
@@ -94,7 +94,10 @@ def test_a_clock_that_is_ahead_is_seen(
 ) -> None:
     value = json.dumps({"timestamp": time.time() + 7200, "cpu": 1}).encode()
     produce(broker, topic, [Record(b"a", value)])
-    assert "in the FUTURE" in line(inspect(topic), "clocks")
+    output = inspect(topic)
+    assert line(output, "format") == "json; configured: auto"
+    assert "in the FUTURE" in line(output, "clocks")
+    assert line(output, "rejected").startswith("1 future: ")
 
 
 def test_tombstones_and_an_empty_topic_are_no_faults(
@@ -159,4 +162,16 @@ def test_check_says_it_in_one_line(
     output = capsys.readouterr().out
     (said,) = [each for each in output.splitlines() if each.startswith("topic ")]
     assert f"topic {topic}: influx; 2 streams of 2 metrics" in said
-    assert "1 of 1 records would be rejected; set its format to influx" in said
+    assert "0 of 1 records would be rejected" in said
+
+
+def test_a_format_that_does_not_fit_is_named_with_the_one_to_set(
+    broker: Broker, topic: str, inspect: Inspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETECTOR_KAFKA__FORMAT", "json")
+    produce(broker, topic, [Record(None, telegraf("web-1", time.time(), 1))])
+    output = inspect(topic)
+    assert line(output, "format").startswith("influx; configured is json")
+    assert "1 malformed: " in line(output, "as json")
+    settings = tomllib.loads(output.partition("TOML file:")[2])
+    assert settings == {"kafka": {"topics": [{"name": topic, "format": "influx"}]}}

@@ -116,6 +116,19 @@ def test_the_formats_that_take_nearly_all_are_tried_last() -> None:
     assert by_strictness(["auto", "json", "influx"]) == ["influx", "json", "auto"]
 
 
+def test_no_record_counts_for_a_format_that_reads_it_otherwise_than_auto() -> None:
+    change = {
+        "before": None,
+        "after": {"cpu": 1},
+        "op": "c",
+        "ts_ms": 1_700_000_000_000,
+    }
+    raw = sample(change)
+    tried = {name: decoded(name, raw) for name in by_strictness([*FORMATS])}
+    assert tried["json"][0].names != tried["auto"][0].names
+    assert records_by_format(tried) == {"auto": 1}
+
+
 def test_what_comes_from_records_is_escaped_and_cut() -> None:
     hostile = {"stream": "a\x1b[2J\n" + "b" * 500, "c\u202ed": 1.0}
     text = report(found(sample(hostile, b"\x1b[2J" + b"x" * 5000)))
