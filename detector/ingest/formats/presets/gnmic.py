@@ -1,8 +1,8 @@
 """gNMIc's events, output format "event".
 
     [{"name": "sub1", "timestamp": 1700000000000000000, "tags": {"source":
-     "10.0.0.1:57400", "interface_name": "ethernet-1/1"}, "values":
-     {"/interface/statistics/in-octets": "123"}}]
+     "10.0.0.1:57400", "subscription-name": "sub1", "interface_name": "ethernet-1/1"},
+     "values": {"/interface/statistics/in-octets": "123"}}]
 
 The device and the subscription name the stream; numbers come as text. An event that
 only deletes holds no point.
@@ -17,7 +17,7 @@ from detector.ingest.preset import ARRAY, NUMBER, OBJECT, TEXT, Preset
 
 _MAPPING = RecordMapping(
     timestamp=("timestamp",),
-    stream=("{tags.source}/{name}", "{name}"),
+    stream=("{tags.source}/{tags.subscription-name}", "{tags.source}/{name}", "{name}"),
     tags=("tags",),
     inside="values",
 )
