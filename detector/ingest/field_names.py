@@ -52,6 +52,12 @@ _SEPARATORS: Final = re.compile(r"[@_\-. ]")
 _CLOCK_END: Final = re.compile(
     r"(?:[_\-.](?:time|timestamp|ts|at|date|epoch|ms)|(?<=[a-z])(?:Time|Timestamp|At|Date))$"
 )
+# names of moments: no metrics if they hold one, and not the time of their record
+_MOMENT_END: Final = re.compile(
+    r"(?:^|[_\-.])(?:start|started|begin|end|ended|seen|changed|updated|modified|created"
+    r"|expires)$|(?<=[a-z])(?:Start|Started|Begin|End|Ended|Seen|Changed|Updated|Modified"
+    r"|Created|Expires)$"
+)
 _ID: Final = re.compile(r"(?:^|[_\-.])(?:id|ids|uuid|guid|uid)$|(?<=[a-z])(?:Id|ID)$")
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?")
 _NUMERIC: Final = re.compile(r"\d+(?:\.\d*)?")
@@ -74,6 +80,15 @@ def clock_rank(name: str) -> int | None:
     if rank is not None:
         return rank
     return len(_TIMES) if _CLOCK_END.search(last) else None
+
+
+@lru_cache(_NAMES)
+def may_be_clock(name: str) -> bool:
+    """Whether a field of this name is a clock, if its value is one: the time of its
+    record, or another moment.
+    """
+    is_moment = _MOMENT_END.search(leaf(name)) is not None
+    return is_moment or clock_rank(name) is not None
 
 
 @lru_cache(_NAMES)

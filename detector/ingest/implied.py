@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from detector.ingest import cells
-from detector.ingest.field_names import STREAM, clock_rank, is_clock, is_id
+from detector.ingest.field_names import (
+    STREAM,
+    clock_rank,
+    is_clock,
+    is_id,
+    may_be_clock,
+)
 from detector.ingest.mapping import RecordMapping
 from detector.ingest.paths import Fields
 
@@ -132,7 +138,7 @@ def _is_value(value: Any) -> bool:
 def _is_metric(name: str, value: Any) -> bool:
     if name in _BESIDE or is_id(name):
         return False
-    if clock_rank(name) is not None and is_clock(value):
+    if may_be_clock(name) and is_clock(value):
         return False
     return type(value) in (int, float)
 
@@ -174,5 +180,7 @@ def _is_tag(name: str, value: Any) -> bool:
     if not isinstance(value, str) or not value or len(value) > _LONGEST_TAG:
         return False
     if name.lower() in _TELL_NOTHING or clock_rank(name) is not None:
+        return False
+    if is_clock(value):  # it changes from record to record
         return False
     return cells.text(value) is None

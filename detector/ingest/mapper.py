@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
-from detector.ingest.field_names import STREAM, TIMESTAMP, leaf, time_field
+from detector.ingest.field_names import STREAM, TIMESTAMP, is_clock, leaf, time_field
 from detector.ingest.format import UnknownFields
 from detector.ingest.mapping import UNITS_A_SECOND, RecordMapping
 from detector.ingest.messages import Messages
@@ -239,7 +239,11 @@ def _of_pairs(path: str, value: Sequence[Any]) -> Iterator[Text]:
 
 def _unnamed(fields: Fields) -> str:
     detail = "it has neither a `stream` field nor a key"
-    texts = [name for name, value in fields.items() if isinstance(value, str)]
+    texts = [
+        name
+        for name, value in fields.items()
+        if isinstance(value, str) and not is_clock(value)
+    ]
     if not texts:
         return f"{detail}: set `stream` in the topic's mapping"
     named = listed([f"`{name}`" for name in texts], _LISTED)

@@ -14,10 +14,10 @@ from detector.ingest import cells, statistics
 from detector.ingest.field_names import (
     STREAM,
     TIMESTAMP,
-    clock_rank,
     is_clock,
     is_id,
     leaf,
+    may_be_clock,
 )
 from detector.ingest.format import UnknownFields
 from detector.ingest.mapping import RecordMapping
@@ -178,7 +178,7 @@ class MetricFields:
 
     def _identifies(self, name: str, value: Any) -> bool:
         """Whether a field is a clock, or an id that nobody calls a metric."""
-        if clock_rank(name) is not None and is_clock(value):
+        if may_be_clock(name) and is_clock(value):
             return True
         is_called_metric = bool(self._mapping.metrics) or name in self._wanted
         return not is_called_metric and type(value) is not bool and is_id(name)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from detector.ingest.field_names import STREAM, TIMESTAMP, clock_rank, is_clock, is_id
+from detector.ingest.field_names import (
+    STREAM,
+    TIMESTAMP,
+    clock_rank,
+    is_clock,
+    is_id,
+    may_be_clock,
+)
 from detector.ingest.metric_fields import NUMBERS
 from detector.ingest.row_builder import Row
 
@@ -65,7 +72,7 @@ def flat_shape(names: Sequence[str]) -> FlatShape | None:
     dropped = {i for i, name in enumerate(names) if is_id(name)}
     dropped |= {place for place in (stream, time) if place is not None}
     is_guessed = time is not None and names[time] != TIMESTAMP
-    suspects = [i for i in clocks if i != time]
+    suspects = [i for i, name in enumerate(names) if may_be_clock(name) and i != time]
     return FlatShape(
         stream=stream,
         time=time,

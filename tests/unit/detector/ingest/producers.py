@@ -367,6 +367,29 @@ CASES: Final[Sequence[Case]] = (
         {"a{core=c1}/load": 3.1},
     ),
     Case(
+        "moments beside the time, as numbers and as texts",
+        {
+            "ts": MS,
+            "host": "a",
+            "check": {"execution_start": T - 1.5, "duration": 1.5},
+            "last_changed": "2020-09-13T12:26:40.123456+00:00",
+            "lastSeen": MS - 900,
+            "offset_end": 17,
+        },
+        {"a/check.duration": 1.5, "a/offset_end": 17},
+    ),
+    Case(
+        "a flat record with another moment",
+        {"ts": MS, "last_seen": T - 5, "load": 3.1},
+        {"k/load": 3.1},
+        key="k",
+    ),
+    Case(
+        "one metric a record, beside a text that is a time",
+        {"entity": "s", "metric": "t", "value": "21.5", "last_changed": ISO, "ts": T},
+        {"s/t": 21.5},
+    ),
+    Case(
         "own record, a number as id", {"ts": MS, "device_id": 17, "t": 20}, {"17/t": 20}
     ),
     Case(

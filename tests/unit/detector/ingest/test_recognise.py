@@ -89,6 +89,7 @@ def test_all_tags_are_labels(value: object, labels: Mapping[str, str]) -> None:
     ("value", "key", "reason"),
     [
         ({"ts": T, "temp": 20.1}, None, "no_stream: .* set `stream`"),
+        ({"id": "s", "time": f"{T}", "t": 1}, None, "no_stream: .*key: if `id` names"),
         ({"a": 1, "message": "hi there"}, None, "no_stream: .*`message` names it"),
         ({"message": "hello", "@timestamp": ISO}, "k", "no_features: "),
         ({"resourceLogs": []}, "k", "no_features: .*resourceLogs"),
