@@ -178,7 +178,7 @@ class Mapper:
         if self._mapping.nanoseconds:
             more = place.find(self._mapping.nanoseconds)
             if isinstance(more, int | float):
-                value = _number(value) + more * _NANOSECONDS
+                value = _number(value) + _number(more) * _NANOSECONDS
         return value  # type: ignore[no-any-return]  # a number or text, by its type
 
     def _time_field(self, place: Place) -> tuple[str, Any]:
