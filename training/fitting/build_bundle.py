@@ -126,7 +126,7 @@ def build(
     history = replace(history, zones=zones_of(settings.timezone))
     splits = history.splits(settings.fit_share, settings.validation_share)
     with staged(out, force) as stage:
-        pretrained = pretrained_for(settings, len(history.features))
+        pretrained = pretrained_for(settings, len(history.features), history.tick)
         model = fit_model(history, settings, report_progress, pretrained)
         data = graph(model.step)
         fit = _Fit(history, settings, splits, model, data)

@@ -12,6 +12,9 @@ built-in bundle are known beforehand. They count as :data:`PRIOR_WEEKS` stream-w
 incidents beside those counted (a gamma prior of a Poisson rate). So a few days of
 history, which show no weekend and no deployment, don't set thresholds by themselves,
 and a month of a fleet does.
+
+The score of many metrics has a lighter prior, of some thousand points
+(:mod:`training.fitting.many_metrics_prior`).
 """
 
 from __future__ import annotations

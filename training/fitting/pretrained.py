@@ -1,5 +1,6 @@
-"""What is known of a single metric before its history is read: what the built-in bundle
-learned from synthetic streams.
+"""What is known of a detector before its history is read.
+
+For a single metric, it is what the built-in bundle learned from synthetic streams.
 
 Theory of operation. One metric's surprises look much the same for every metric while
 nothing is wrong, and so does how often its score reaches a threshold by chance
@@ -8,6 +9,9 @@ from. So a fit on one metric goes on from the built-in weights. It keeps them if
 steps do no better on its validation rows (:mod:`training.fitting.train`). The built-in
 rates are a prior of its own (:class:`training.fitting.calibrate.Prior`). The lean front
 has other channels and other scores: of those nothing is known.
+
+Of the network on many metrics only the rates of its score are known
+(:mod:`training.fitting.many_metrics_prior`).
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from detector.events import F32
 from detector.model.bundle import BUILTIN, load_bundle, sha256
 from training.errors import TrainingError
 from training.fitting.calibrate import Prior
+from training.fitting.many_metrics_prior import many_metrics_prior
 from training.fitting.train import Weights
 from training.models.autoencoder import AutoencoderNetwork
 from training.models.univariate import HIDDEN, MAX_FEATURES
@@ -36,19 +41,24 @@ NETWORK = "network.npz"
 class Pretrained:
     """What a fit goes on from.
 
-    ``weights`` are None if the settings ask for a network of another shape.
+    ``weights`` are None if the network has another shape.
     """
 
     prior: Prior
     weights: Weights | None
 
 
-def pretrained_for(settings: FitSettings, features: int) -> Pretrained | None:
-    """For the full network on one metric; None for any other detector. Raises
-    TrainingError, BundleError.
+def pretrained_for(
+    settings: FitSettings, features: int, tick: float
+) -> Pretrained | None:
+    """For the full network; None for any other detector.
+
+    ``tick`` is the fleet's, in seconds. Raises TrainingError, BundleError.
     """
-    if settings.detector != "lstm" or features > MAX_FEATURES or settings.lean:
+    if settings.detector != "lstm" or settings.lean:
         return None
+    if features > MAX_FEATURES:
+        return Pretrained(many_metrics_prior(tick), None)
     manifest = load_bundle(BUILTIN).manifest
     alike = settings.hidden in (None, HIDDEN)
     return Pretrained(

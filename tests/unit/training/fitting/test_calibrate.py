@@ -11,6 +11,7 @@ from detector.alerting.policy import AlertTuning
 from detector.events import F32
 from detector.model.tail import TailFit
 from training.fitting.calibrate import HeldOut, Prior, calibrate, incidents
+from training.fitting.many_metrics_prior import many_metrics_prior
 
 MINUTE = 60.0
 WEEK_OF_MINUTES = 10_080
@@ -80,3 +81,18 @@ def test_a_short_history_keeps_to_the_prior_and_a_long_one_does_not() -> None:
     short = threshold(200)
     assert known.threshold(1.0) - 1.0 < short <= known.threshold(1.0)
     assert threshold(8_000) < short - 0.5
+
+
+def test_a_few_hundred_points_of_many_metrics_move_no_threshold_far() -> None:
+    prior = many_metrics_prior(MINUTE)
+    known = prior.tail.threshold(1.0)
+    rng = np.random.default_rng(8)
+
+    def threshold(points: int, scale: float) -> float:
+        noise = rng.exponential(scale, size=points).astype(np.float32)
+        held_out = HeldOut([noise], [MINUTE])
+        return calibrate(held_out, AlertTuning(), prior=prior).tail.threshold(1.0)
+
+    short = np.array([threshold(200, scale) for scale in (0.2, 0.4, 0.4, 0.6)])
+    assert np.abs(short - known).max() < 1.0
+    assert threshold(4_000, 1.2) > known + 1.0

@@ -22,9 +22,11 @@ from training.history.history import Split
 from training.models.autoencoder import AutoencoderNetwork
 from training.settings import FitSettings
 
+MINUTE = 60.0
+
 
 def weights() -> dict[str, torch.Tensor]:
-    known = pretrained_for(FitSettings(), 1)
+    known = pretrained_for(FitSettings(), 1, MINUTE)
     assert known is not None
     assert known.weights is not None
     return dict(known.weights)
@@ -43,11 +45,23 @@ def test_the_pretrained_weights_are_those_of_the_built_in_graph() -> None:
     ] == [True]
 
 
-def test_only_the_full_network_on_one_metric_has_a_prior() -> None:
-    assert pretrained_for(FitSettings(lean=True), 1) is None
-    assert pretrained_for(FitSettings(), 2) is None
-    assert pretrained_for(FitSettings(detector="ewma"), 1) is None
-    narrow = pretrained_for(FitSettings(hidden=8), 1)
+def test_the_rates_of_many_metrics_are_known_per_point() -> None:
+    slow = pretrained_for(FitSettings(), 2, MINUTE)
+    fast = pretrained_for(FitSettings(), 2, 1.0)
+    assert slow is not None
+    assert fast is not None
+    assert slow.weights is None
+    assert fast.prior.tail.rate(4.0) == pytest.approx(60 * slow.prior.tail.rate(4.0))
+    scores = np.array([1.0, 4.0])
+    assert fast.prior.incidents_at(scores, 1.0) == pytest.approx(
+        slow.prior.incidents_at(scores, MINUTE)
+    )
+
+
+def test_only_the_full_network_has_a_prior() -> None:
+    assert pretrained_for(FitSettings(lean=True), 1, MINUTE) is None
+    assert pretrained_for(FitSettings(detector="ewma"), 1, MINUTE) is None
+    narrow = pretrained_for(FitSettings(hidden=8), 1, MINUTE)
     assert narrow is not None
     assert narrow.weights is None
 
@@ -118,7 +132,7 @@ def test_damaged_weights_are_named_with_the_remedy(
     monkeypatch.setattr(module, "BUILTIN", tmp_path)
     said = "is not the file that its manifest was made for.*install the package again"
     with pytest.raises(TrainingError, match=rf"{NETWORK} {said}"):
-        pretrained_for(FitSettings(), 1)
+        pretrained_for(FitSettings(), 1, MINUTE)
 
 
 def test_what_is_packed_is_what_a_network_of_that_shape_takes() -> None:
