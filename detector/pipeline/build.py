@@ -68,7 +68,9 @@ def build_pipeline(
         zones.zone_of,
         counter_defaults(bundle),
     )
-    causes = CauseClassifier(probe_engine, policy.score_scale)
+    causes = CauseClassifier(
+        probe_engine, policy.score_scale, bundle.manifest.trend_seconds
+    )
     tick_interval = bundle.manifest.tick_interval
     scorer = BatchScorer(
         table,
