@@ -134,7 +134,7 @@ class Metrics:
         reason=tuple(MissingReason),
     )
     counter_events = _counter(
-        "detector_counter_events",
+        "detector_rate_events",
         "What happened to counters, which are scored as a rate per second. First values"
         " and most resets give no rate.",
         event=tuple(CounterEvent),

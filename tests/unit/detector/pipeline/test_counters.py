@@ -63,7 +63,7 @@ def told(batch: RecordBatch, kind: MetricKind) -> RecordBatch:
 
 
 def events(stage: Stage, event: str) -> float:
-    return stage.value("detector_counter_events_total", event=event)
+    return stage.value("detector_rate_events_total", event=event)
 
 
 def test_a_counter_is_scored_as_a_rate_from_its_second_value_on(stage: Stage) -> None:
