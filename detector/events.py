@@ -349,7 +349,7 @@ class Alert:
     rate_bound: RateBound = RateBound.ABOUT
     repeats: int = 1
     repeats_since: float = -math.inf
-    tags: Labels = field(default_factory=dict)
+    tags: Labels = field(default_factory=dict, hash=False)
 
     @property
     def firing(self) -> bool:

@@ -211,8 +211,8 @@ def test_the_status_shows_bundle_budget_and_thresholds(web: Web) -> None:
     status = json.loads(web.get("/api/v1/status")[1])
     assert status["bundle"]["name"] == "fake"
     assert status["features"] == [
-        {"name": "cpu", "unit": ""},
-        {"name": "mem", "unit": ""},
+        {"name": "cpu", "unit": "", "counter": False},
+        {"name": "mem", "unit": "", "counter": False},
     ]
     assert status["false_alarms_per_week"] == 1.0
     assert status["tick_interval"] == 60
