@@ -7,19 +7,32 @@ back to where they were. The others stay at the new level.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pytest
 
 from detector.alerting.policy import AlertTuning
 from detector.events import F64, Alert, AnomalyKind, Reason, RecordBatch
-from detector.model.bundle import BUILTIN, load_bundle
+from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.replay.chunks import PARTITION
 from detector.replay.offline import offline_pipeline
 from detector.timestamps import HOUR
 from tests.fakes import PipelineRecorder
+from training.fitting.export import graph
+from training.fitting.pretrained import pretrained_for
+from training.models.autoencoder import AutoencoderNetwork
+from training.models.surprise import Front
+from training.models.univariate import (
+    HIDDEN,
+    UnivariateStep,
+    first_row,
+    trend_seconds,
+)
+from training.settings import FitSettings
 
 # A Thursday, so that the leaks are on a Tuesday.
 START = 1_767_225_600.0
@@ -78,10 +91,29 @@ LEAKS = [
 ]
 
 
+def bundle_of_the_step() -> Bundle:
+    """The step as it is in the code, with the package's network and tail."""
+    bundle = load_bundle(BUILTIN)
+    known = pretrained_for(FitSettings(), 1)
+    assert known is not None
+    assert known.weights is not None
+    network = AutoencoderNetwork(Front().inputs, HIDDEN, known.weights["projection"])
+    network.load_state_dict(known.weights)
+    step = UnivariateStep(network.eval(), FitSettings().power, 1, Front()).eval()
+    manifest = msgspec.structs.replace(
+        bundle.manifest,
+        state_size=step.layout.size,
+        trend_seconds=trend_seconds(step),
+    )
+    return dataclasses.replace(
+        bundle, manifest=manifest, graph=graph(step), initial=first_row(step)
+    )
+
+
 @pytest.fixture(scope="module")
 def raised() -> list[Alert]:
     """All alerts, at a budget of one false alarm a week."""
-    bundle = load_bundle(BUILTIN)
+    bundle = bundle_of_the_step()
     engine = OnnxEngine(bundle)
     recorder = PipelineRecorder()
     pipeline = offline_pipeline(
