@@ -303,7 +303,6 @@ class FeatureDeviation:
         observed, expected: in the metric's own unit.
         contribution: its share of the error, 0 to 1.
         is_rate: both are rates per second: the metric is a counter, or a delta.
-        since: when a slow trend began, in epoch seconds; None of any other kind.
     """
 
     name: str
@@ -313,7 +312,6 @@ class FeatureDeviation:
     contribution: float
     kind: AnomalyKind = AnomalyKind.VALUE
     is_rate: bool = False
-    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,16 +24,15 @@ when the score has fallen, the metric tells what happened:
 
 Neither value knows how a daily pattern went on in the meantime. What is expected now
 does, but it is on its way to the metric. So the metric also stayed if it is beyond what
-is expected now by a third of the original distance, on the same side. A slow trend is
-a shift, too. Flatlines and other trends have no value to come back from, and if several
-metrics lead, one of them can't speak for all. Such an incident merely ended too, as
-does one whose metric is missing.
+is expected now by a third of the original distance, on the same side. Flatlines and
+trends have no value to come back from, and if several metrics lead, one of them can't
+speak for all. Such an incident merely ended too, as does one whose metric is missing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,9 +71,6 @@ _BACK_STEPS = 6
 
 # Share of the distance under which what was expected is next to nothing. By judgement.
 _SMALL_SHARE = 0.1
-
-# In place of the number of leading metrics: one that moves away slowly.
-_SLOW = 3
 
 _BEGINS = (Reason.FIRED, Reason.RETURNED)
 
@@ -116,7 +112,6 @@ def follow_values(
     margin = scores[points] - decided.threshold[points]
     is_far = (margin >= policy.far_above) & ~is_told
     _escalate_losses(decided, points[~is_told], x[~is_told], expected[~is_told])
-    _follow_slow_trends(decided, points, x, expected)
     _find_returns(decided, points, is_far, x, expected)
 
 
@@ -135,19 +130,6 @@ def _escalate_losses(decided: Decisions, points: I64, x: F32, expected: F32) -> 
     lost = points[is_warning & is_loss & has_fallen & is_expected]
     decided.reason[lost] = Reason.ESCALATED
     rows["severity"][lost] = Severity.CRITICAL
-
-
-def _follow_slow_trends(decided: Decisions, points: I64, x: F32, expected: F32) -> None:
-    """Keep where a slow trend was farthest: it began near to what is expected."""
-    rows = decided.rows
-    is_slow = rows["shifted"][points] == _SLOW
-    if not is_slow.any():
-        return
-    distance = np.abs(rows["observed"][points] - rows["expected"][points])
-    is_farther = is_slow & (np.abs(x - expected) > distance)
-    farther = points[is_farther]
-    rows["observed"][farther] = x[is_farther]
-    rows["expected"][farther] = expected[is_farther]
 
 
 def _find_returns(
@@ -183,14 +165,12 @@ def record_and_judge(
     points: I64,
     causes: Mapping[int, AnomalyKind],
     values: Values,
-    slow: Collection[int] = (),
 ) -> None:
     """Record what fired; judge how grave incidents are and how they end.
 
     Changes ``decided`` in place, for its ``points`` [k] of a wave of B. ``before``
     (DECISION [B]) is the state before the wave, and ``times`` [B] are event times.
-    ``causes`` maps points whose value is normal to what is not. ``slow`` are the points
-    of trends that lead away slowly.
+    ``causes`` maps points whose value is normal to what is not.
     """
     rows = decided.rows
     reasons = decided.reason
@@ -205,7 +185,6 @@ def record_and_judge(
             rows["departed"][i] = times[i]
             kind = causes.get(i, AnomalyKind.VALUE)
             _record(rows, i, kind, values)
-            rows["shifted"][i] = _SLOW if i in slow else rows["shifted"][i]
             _judge_beginning(rows, before, i, kind, slight)
         elif reason == Reason.ESCALATED:
             reasons[i] = _judge_escalation(rows, before, i, values, slight)
@@ -233,9 +212,7 @@ def _judge_escalation(
         _keep_warning(rows, before, i)
         return Reason.STILL_FIRING
     if _is_further(rows, i, values):
-        was_slow = rows["shifted"][i] == _SLOW
         _record(rows, i, AnomalyKind.VALUE, values)
-        rows["shifted"][i] = _SLOW if was_slow else rows["shifted"][i]
     return Reason.ESCALATED
 
 
@@ -281,7 +258,7 @@ def _end(rows: DecisionState, i: int, values: Values) -> Reason:
     """Why an incident whose score has fallen ended."""
     shift = _Shift.of(rows, i)
     value = float(values.x[i, shift.metric])
-    if rows["shifted"][i] not in (1, _SLOW) or math.isnan(value):
+    if rows["shifted"][i] != 1 or math.isnan(value):
         return Reason.ENDED
     if rows["back_streak"][i] >= _BACK_STEPS:
         return Reason.RECOVERED

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from detector.alerting.incident_rates import FleetRates
 from detector.events import AnomalyKind, FeatureDeviation, Rarity, RateBound
-from detector.timestamps import rfc3339
 
 # Name, article and length in weeks, the longest first.
 _YEAR = 365.25 / 7
@@ -123,18 +122,10 @@ def observed_in_words(deviations: Sequence[FeatureDeviation]) -> str:
 
 def _deviation_in_words(deviation: FeatureDeviation) -> str:
     still = _FLATLINE if deviation.kind is AnomalyKind.FLATLINE else ""
-    trend = _trend_in_words(deviation)
+    trend = _TREND if deviation.kind is AnomalyKind.TREND else ""
     observed = number(deviation, deviation.observed)
     expected = number(deviation, deviation.expected)
     return f"{deviation.name} {still}{observed} (expected {expected}{trend})"
-
-
-def _trend_in_words(deviation: FeatureDeviation) -> str:
-    if deviation.since is not None:
-        rises = deviation.observed > deviation.expected
-        verb = "rises" if rises else "falls"
-        return f"; {verb} slowly since {rfc3339(deviation.since, 0)}"
-    return _TREND if deviation.kind is AnomalyKind.TREND else ""
 
 
 def number(deviation: FeatureDeviation, value: float) -> str:

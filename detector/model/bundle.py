@@ -77,8 +77,6 @@ class Manifest(msgspec.Struct, frozen=True):
             ``<stream>/<metric>``. The one feature is then
             :data:`~detector.events.SINGLE_METRIC`.
         timezone: IANA name of the zone whose local time the streams of training follow.
-        trend_seconds: index in a state row of the seconds for which the metric has
-            moved away slowly, 0 if it does not; None if the graph does not know.
     """
 
     schema: int
@@ -93,7 +91,6 @@ class Manifest(msgspec.Struct, frozen=True):
     provenance: dict[str, Any]
     each_metric: bool = False
     timezone: str = "UTC"
-    trend_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,6 @@ class AlertComposer:
             batch.step.contribution[i],
             batch.kinds.get(i, AnomalyKind.VALUE),
             None if batch.is_rate is None else batch.is_rate[i],
-            batch.slow_trends.get(i),
         )
 
     def deviations(
@@ -148,11 +147,10 @@ class AlertComposer:
         contribution: F32,
         kind: AnomalyKind = AnomalyKind.VALUE,
         is_rate: npt.NDArray[np.bool_] | None = None,
-        since: float | None = None,
     ) -> tuple[FeatureDeviation, ...]:
         """The features, [F] each, that contributed most, largest first, without missing
-        ones. ``kind`` is that of the first, and ``since`` when its slow trend began.
-        ``is_rate`` are those that are rates per second; None: none is.
+        ones. ``kind`` is that of the first. ``is_rate`` are those that are rates per
+        second; None: none is.
         """
         features = self._bundle.features_of(stream)
         if is_rate is None:
@@ -167,7 +165,6 @@ class AlertComposer:
                 contribution=float(contribution[j]),
                 kind=kind if j == top[0] else AnomalyKind.VALUE,
                 is_rate=bool(is_rate[j]),
-                since=since if j == top[0] else None,
             )
             for j in top
             if not np.isnan(observed[j])

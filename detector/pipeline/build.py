@@ -68,9 +68,7 @@ def build_pipeline(
         zones.zone_of,
         counter_defaults(bundle),
     )
-    causes = CauseClassifier(
-        probe_engine, policy.score_scale, bundle.manifest.trend_seconds
-    )
+    causes = CauseClassifier(probe_engine, policy.score_scale)
     tick_interval = bundle.manifest.tick_interval
     scorer = BatchScorer(
         table,

@@ -16,12 +16,11 @@ jump, the jump back is as anomalous.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from detector.events import F32, F64, I64, AnomalyKind
+from detector.events import F32, I64, AnomalyKind
 from detector.model.engine import Engine, StepOutput
 
 # Both in scale units (the score that makes incidents e times as rare), see above.
@@ -41,34 +40,11 @@ class StepInput:
 
 
 class CauseClassifier:
-    """``engine`` is used only for this; without one the cause is always the value.
+    """``engine`` is used only for this; without one the cause is always the value."""
 
-    ``trend_seconds`` is the manifest's.
-    """
-
-    def __init__(
-        self,
-        engine: Engine | None,
-        score_scale: float,
-        trend_seconds: int | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine | None, score_scale: float) -> None:
         self._engine = engine
         self._score_scale = score_scale
-        self._trend_seconds = trend_seconds
-
-    def slow_trends(
-        self, step: StepOutput, times: F64, kinds: Mapping[int, AnomalyKind]
-    ) -> dict[int, float]:
-        """When the slow trends among these kinds began, by index, in epoch seconds.
-
-        ``times`` [B] are event times.
-        """
-        column = self._trend_seconds
-        if column is None:
-            return {}
-        trends = [i for i, kind in kinds.items() if kind is AnomalyKind.TREND]
-        lasted = {i: float(step.next_state[i, column]) for i in trends}
-        return {i: float(times[i]) - s for i, s in lasted.items() if s > 0}
 
     def classify(
         self, given: StepInput, step: StepOutput, thresholds: F32, points: I64

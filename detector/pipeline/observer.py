@@ -37,8 +37,6 @@ class ScoredBatch:
         transitions: int64 [k], indices of the points that raise an alert.
         kinds: by index, the kind of anomaly of the points that begin an incident; VALUE
             if it is absent.
-        slow_trends: by index, when the slow trend began of the points that begin an
-            incident because of one, in epoch seconds.
         restarted: how many streams start again because their score is not a number.
         is_rate: bool [B, F], values of ``x`` that are rates per second; None: none is.
     """
@@ -54,7 +52,6 @@ class ScoredBatch:
     decisions: Decisions
     transitions: I64
     kinds: Mapping[int, AnomalyKind]
-    slow_trends: Mapping[int, float]
     restarted: int
     is_rate: npt.NDArray[np.bool_] | None = None
 

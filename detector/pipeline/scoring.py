@@ -152,8 +152,7 @@ class BatchScorer:
         decisions = scored.decide(self._policy)
         if len(changed):
             end_unfinished(decisions, before, points.times, changed)
-        judged = self._judge(given, step, scored, decisions)
-        transitions, kinds, slow_trends = judged
+        transitions, kinds = self._judge(given, step, scored, decisions)
         self._scatter(points, step, decisions, broken)
         return ScoredBatch(
             partition=points.partition,
@@ -167,7 +166,6 @@ class BatchScorer:
             decisions=decisions,
             transitions=transitions,
             kinds=kinds,
-            slow_trends=slow_trends,
             restarted=int(broken.sum()),
             is_rate=points.is_rate,
         )
@@ -230,18 +228,15 @@ class BatchScorer:
         step: StepOutput,
         scored: _Scored,
         decisions: Decisions,
-    ) -> tuple[I64, Mapping[int, AnomalyKind], Mapping[int, float]]:
-        """Let the values speak: indices that raise an alert in the end, causes, and
-        when slow trends began.
-        """
+    ) -> tuple[I64, Mapping[int, AnomalyKind]]:
+        """Let the values speak: indices that raise an alert in the end, and causes."""
         values = Values(given.x, step.expected, step.contribution)
         follow_values(decisions, scored.scores, values, self._policy)
         changed = np.flatnonzero(_IS_TRANSITION[decisions.reason])
         if not len(changed):
-            return changed, {}, {}
+            return changed, {}
         began = changed[_IS_BEGINNING[decisions.reason[changed]]]
         kinds = self._causes.classify(given, step, decisions.threshold, began)
-        slow_trends = self._causes.slow_trends(step, scored.times, kinds)
         self._drop_negligible(began, kinds, values, scored, decisions)
         record_and_judge(
             decisions,
@@ -250,10 +245,8 @@ class BatchScorer:
             changed,
             kinds,
             values,
-            frozenset(slow_trends),
         )
-        told = changed[_IS_TRANSITION[decisions.reason[changed]]]
-        return told, kinds, slow_trends
+        return changed[_IS_TRANSITION[decisions.reason[changed]]], kinds
 
     def _drop_negligible(
         self,

@@ -41,8 +41,7 @@ DECISION = np.dtype(
         ("severity", "u1"),  # detector.events.Severity
         ("last_severity", "u1"),  # Severity of the last incident that ended
         ("has_calmed", "u1"),  # 1: it has been calm since the incident was last told
-        ("shifted", "u1"),  # leading metrics, at most 2; 3: one that moves away
-        # slowly; 0: a flatline or another trend
+        ("shifted", "u1"),  # leading metrics, at most 2; 0: a flatline or a trend
         ("is_newcomer", "u1"),  # 1: a stream with a single point so far
         ("last_digest", "<u2"),  # of the last point's values, to tell a repetition
     ]

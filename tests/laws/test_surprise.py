@@ -162,8 +162,8 @@ def test_a_spike_scores_highest_and_a_constant_low(one: Stepped) -> None:
 
 
 def test_the_state_of_one_metric_is_small() -> None:
-    assert Stepped(1).step.layout.size <= 556
-    assert Stepped(1, ()).step.layout.size <= 316
+    assert Stepped(1).step.layout.size <= 544
+    assert Stepped(1, ()).step.layout.size <= 304
 
 
 def test_a_missing_value_leaves_the_state_of_its_metric() -> None:

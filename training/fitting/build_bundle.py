@@ -57,7 +57,7 @@ from training.fitting.refused import (
 from training.fitting.train import ReportLoss
 from training.history.history import History, Split
 from training.models.multivariate import Fitted
-from training.models.univariate import MAX_FEATURES, trend_seconds
+from training.models.univariate import MAX_FEATURES
 from training.models.walk import ScoredStreams, score_history, score_streams
 from training.settings import FitSettings
 
@@ -353,7 +353,6 @@ def _manifest(fit: _Fit, found: Calibration, comparison: Comparison | None) -> M
         files={},
         provenance=_provenance(fit, comparison),
         timezone=settings.timezone,
-        trend_seconds=trend_seconds(model.step),
     )
 
 

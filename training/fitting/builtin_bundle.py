@@ -34,18 +34,10 @@ from detector.model.bundle import GRAPH, SCHEMA, STREAMS, Feature, Manifest
 from detector.model.tail import TailFit
 from training.fitting.calibrate import HeldOut, NewStreams, calibrate
 from training.fitting.candidate import fit_model, open_graph
-from training.fitting.export import (
-    AnyStep,
-    archived,
-    graph,
-    staged,
-    verify,
-    write_files,
-)
+from training.fitting.export import archived, graph, staged, verify, write_files
 from training.fitting.pretrained import NETWORK, packed
 from training.fitting.provenance import provenance
 from training.history.history import History
-from training.models.univariate import trend_seconds
 from training.models.walk import score_history
 from training.settings import FitSettings
 from training.synthetic.streams import POINTS, made_history
@@ -123,7 +115,7 @@ def build_builtin(
             "calibration_sha256": strangers.digest,
             "made_by": "python -m training.fitting.builtin_bundle",
         }
-        manifest = _manifest(settings, model.step, tail, origin)
+        manifest = _manifest(settings, size, tail, origin)
         write_files(stage, files, manifest)
         halves = {s.name: len(s) // 2 for s in fleet.series}
         verify(stage, model.step, fleet, halves)
@@ -158,7 +150,7 @@ def _streams(initial: F32) -> bytes:
 
 def _manifest(
     settings: FitSettings,
-    step: AnyStep,
+    size: int,
     tail: TailFit,
     origin: dict[str, object],
 ) -> Manifest:
@@ -168,13 +160,12 @@ def _manifest(
         version=settings.version,
         features=(Feature(SINGLE_METRIC),),
         tick_interval=TICK,
-        state_size=step.layout.size,
+        state_size=size,
         warm_up=settings.warm_up,
         tail=tail,
         files={},
         provenance=origin,
         each_metric=True,
-        trend_seconds=trend_seconds(step),
     )
 
 

@@ -103,8 +103,3 @@ def _weighted_mean(mean: Tensor, of_slots: Tensor, weight: Tensor) -> Tensor:
 def slot_of(second: Tensor) -> Tensor:
     """The slot of the day that a second of the day is in."""
     return torch.floor(second * (SLOTS / _DAY)).clamp(0, SLOTS - 1)
-
-
-def into_slot(second: Tensor) -> Tensor:
-    """The share of the slot that has passed at a second of the day, 0 to 1."""
-    return second * (SLOTS / _DAY) - slot_of(second)

@@ -10,8 +10,7 @@ its gate is always open.
 A change that lasts is accepted by evidence that it is a state. Time counts while the
 metric holds still there, and less while it moves on, as a leak does, or while the
 metric is lost: its value is a fiftieth of what it usually is, or less. After enough of
-it the gate opens, and all is learned at full speed until the stream is calm. While a
-leak goes on (:mod:`training.models.slow_trend`) no time counts at all.
+it the gate opens, and all is learned at full speed until the stream is calm.
 """
 
 from __future__ import annotations
@@ -37,8 +36,6 @@ _STATE_SHARE = 0.1
 # since it flattens in logarithms (docs/limits.md).
 _MOVING = 0.125
 _LOST = 1 / 12
-# Seconds in which the time that counted fades while a leak goes on.
-_MOVES = 10_800.0
 # Seconds in which the time that counted fades once the stream is calm.
 _FADES = 1800.0
 
@@ -57,23 +54,11 @@ class Gate(NamedTuple):
 
 def is_shut(before: Gate, tick: Tensor, age: Tensor) -> Tensor:
     """1 where a hot stream may not learn [1, B]; ``age`` is in points."""
-    return _knows_enough(age) * (1.0 - _is_state(before, tick, age))
-
-
-def is_accepted(before: Gate, tick: Tensor, age: Tensor) -> Tensor:
-    """1 where a hot stream is in a state that is its new normal [1, B]."""
-    return before.is_hot * _knows_enough(age) * _is_state(before, tick, age)
-
-
-def _knows_enough(age: Tensor) -> Tensor:
-    return (age > _KNOWN - 0.5).float()
-
-
-def _is_state(before: Gate, tick: Tensor, age: Tensor) -> Tensor:
-    """1 where enough time counted."""
     enough = torch.clamp(STATE_TICKS * tick, min=STATE_SECONDS)
     enough = torch.minimum(enough, _STATE_SHARE * age * tick)
-    return (before.held >= enough).float()
+    is_state = (before.held >= enough).float()
+    knows_enough = (age > _KNOWN - 0.5).float()
+    return knows_enough * (1.0 - is_state)
 
 
 def after_point(
@@ -82,7 +67,6 @@ def after_point(
     some: Tensor,
     is_still: Tensor,
     is_lost: Tensor,
-    is_moving: Tensor,
     tick: Tensor,
 ) -> Gate:
     """The gate after a point whose evidence has this rank, all [1, B].
@@ -95,10 +79,7 @@ def after_point(
     is_hot = some * is_hot + (1.0 - some) * before.is_hot
     counts = is_still + (1.0 - is_still) * _MOVING
     counts = torch.minimum(counts, 1.0 - (1.0 - _LOST) * is_lost)
-    counts = counts * (1.0 - is_moving)
     faded = before.held * torch.exp(tick * (-1.0 / _FADES))
     faded = faded * (faded > 1.0).float()
-    forgotten = is_moving * (tick * (1.0 / _MOVES)).clamp(max=1.0)
-    kept = before.held * (1.0 - forgotten)
-    held = is_hot * (kept + counts * some * tick) + (1.0 - is_hot) * faded
+    held = is_hot * (before.held + counts * some * tick) + (1.0 - is_hot) * faded
     return Gate(is_hot, held)

@@ -93,17 +93,10 @@ def unexplained(x: Tensor, residual: Tensor, mean: Tensor) -> Tensor:
     return differs * (positive * difference + (1.0 - positive) * residual)
 
 
-def locate(
-    point: Point,
-    left: Tensor,
-    before: LocalLevel,
-    gain: Tensor,
-    has_dropped: Tensor,
-) -> Located:
+def locate(point: Point, left: Tensor, before: LocalLevel, gain: Tensor) -> Located:
     """A point whose hour leaves ``left`` [1, N] unexplained.
 
-    ``gain`` [1, N] is 1 over the points so far, 0 where x is missing. ``has_dropped``
-    [1, N] is 1 where a leak is back at its baseline: the level moves there at once.
+    ``gain`` [1, N] is 1 over the points so far, 0 where x is missing.
     """
     frozen = point.is_hot * point.is_shut
     innovation = left - before.level
@@ -111,10 +104,9 @@ def locate(
     quick_gain = torch.maximum(_QUICK_GAIN * point.present, gain)
     quick = before.quick + quick_gain * (innovation - before.quick)
     is_near = (quick.abs() < _BACK * deviation).float()
-    is_back = point.is_hot * torch.maximum(is_near, has_dropped) * point.present
+    is_back = point.is_hot * is_near * point.present
     is_accepted = point.is_hot * (1.0 - point.is_shut)
     unlimited = torch.maximum((gain > _KNOWS_LITTLE).float(), is_accepted)
-    unlimited = torch.maximum(unlimited, point.is_hot * has_dropped)
     limit = _LEVEL_STEP * deviation + _NO_LIMIT * unlimited
     step = torch.minimum(torch.maximum(innovation, -limit), limit)
     seconds, fewest, most = _LEVEL_SPAN

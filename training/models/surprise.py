@@ -40,7 +40,6 @@ from training.models.layout import StateLayout
 from training.models.local_level import BACK_GAIN, locate, unexplained
 from training.models.shapes import BOOKS, Compared, Shape, ShapePrototypes
 from training.models.sketch import BIG, TINY, Place, Sketch
-from training.models.slow_trend import find_baseline, follow_trend
 from training.models.surprise_state import (
     CENTROIDS,
     Days,
@@ -90,7 +89,6 @@ class Observed(NamedTuple):
         gain: 1 over the points so far, 0 where x is missing, [1, N].
         limited: by how much the value and its residual move their mean, [2, N].
         days: the slots of the day if the point is learned.
-        shift: by how much all slots move, since a new level is accepted, [1, N].
         shape: the point beside the shapes that are known, if there are any.
         values: the point in its channels' sketches.
         settled: 1 where a sketch knows enough to doubt a value, [1, C N].
@@ -102,7 +100,6 @@ class Observed(NamedTuple):
     gain: Tensor
     limited: Tensor
     days: Days
-    shift: Tensor
     shape: Compared | None
     values: Place
     settled: Tensor
@@ -161,12 +158,10 @@ class Front(nn.Module):
             x,
             present,
             slot,
-            0.5 + open_gate,
             day,
             tick,
             is_hot=open_gate,
             is_shut=open_gate,
-            is_accepted=open_gate,
         )
         found, observed = self.observe(point, parts)
         moved = self.learn(observed, torch.ones_like(x))
@@ -202,21 +197,9 @@ class Front(nn.Module):
         state = state._replace(center=state.center + first * present * both)
         z, limited = self._standardise(both, state)
         left = unexplained(x, residual, mean)
-        recent = state.means[:1]
-        deviation = torch.sqrt(state.variance[1:])
-        base = find_baseline(
-            point,
-            recent,
-            deviation,
-            state.points,
-            state.days,
-            state.trend,
-        )
-        has_dropped = base.is_leak * base.is_dropped
-        located = locate(point, left, state.local, gain, has_dropped)
+        located = locate(point, left, state.local, gain)
         means = self._follow(point, state.means, gain, both, located.is_back)
         q = self._of_means(x, last, means)
-        trend = follow_trend(point, base, deviation, mean.abs(), state.trend)
         shape = None
         if self.books is not None:
             novelty, shape = self.books(z, present, state.points, state.shapes)
@@ -227,14 +210,12 @@ class Front(nn.Module):
             one_sided=one_sided,
             signed=signed[: self.inputs],
             flatline=present * still,
-            expected=expected + (trend.total > 0).float() * (base.value - expected),
+            expected=expected,
             is_still=located.is_still,
             is_lost=(x.abs() <= _LOST_SHARE * mean.abs()).float(),
-            trend=trend.total,
-            is_moving=trend.is_moving,
         )
         followed = _remember(state, point, 1.0 - present, runs)._replace(
-            means=means, local=located.after, trend=trend.after
+            means=means, local=located.after
         )
         settled = (state.points > SETTLED - 0.5).float()
         return found, Observed(
@@ -244,7 +225,6 @@ class Front(nn.Module):
             gain=gain,
             limited=limited,
             days=days,
-            shift=trend.shift,
             shape=shape,
             values=place,
             settled=torch.cat([settled] * self.channels, dim=1),
@@ -265,8 +245,6 @@ class Front(nn.Module):
             before + gate * (after - before)
             for before, after in zip(state.days, seen.days, strict=True)
         ]
-        working = days[0] + seen.shift
-        days = [working, *days[1:]]
         shapes = state.shapes
         if self.books is not None and seen.shape is not None:
             shapes = self.books.learn(seen.shape, gate)

@@ -24,23 +24,19 @@ class Point(NamedTuple):
         x: the value, finite, [1, N].
         present: 1, or 0 if the value is missing, [1, N].
         slot: the slot of the day, see :func:`slot_of`, [1, N].
-        into_slot: the share of the slot that has passed, [1, N].
         day: the day of the week, 0 Monday, [1, N].
         tick: the stream's tick interval in seconds, [1, N].
         is_hot: 1 if the stream was in an incident before the point, [1, N].
         is_shut: 1 if it may not learn while it is hot, [1, N].
-        is_accepted: 1 in an incident that is the new normal, [1, N].
     """
 
     x: Tensor
     present: Tensor
     slot: Tensor
-    into_slot: Tensor
     day: Tensor
     tick: Tensor
     is_hot: Tensor
     is_shut: Tensor
-    is_accepted: Tensor
 
 
 class Surprises(NamedTuple):
@@ -53,8 +49,6 @@ class Surprises(NamedTuple):
         expected: the value that is usual in this slot, [1, N].
         is_still: 1 where the metric holds still at where it went, [1, N].
         is_lost: 1 where it is all but nothing, and usually is not, [1, N].
-        trend: how long and far it leaks, 0 where it does not, [1, N].
-        is_moving: 1 where a leak goes on, [1, N].
     """
 
     one_sided: Tensor
@@ -63,39 +57,6 @@ class Surprises(NamedTuple):
     expected: Tensor
     is_still: Tensor
     is_lost: Tensor
-    trend: Tensor
-    is_moving: Tensor
-
-
-class TrendState(NamedTuple):
-    """A metric beside yesterday, see :mod:`training.models.slow_trend`, each [1, N].
-
-    Attributes:
-        slot: the slot of the last point.
-        visited, previous: what this slot and the one before held before this day.
-        ordinary, turned: seconds that the two widths rest on.
-        mean, slow: running means of the distance to the baseline.
-        width, turn_width: squares of what ``mean`` usually is, on ordinary days and
-            from Saturday to Monday.
-        total: the cumulative sum.
-        since: seconds since ``mean`` was last within its width.
-        lasts: seconds of the incident, 0 outside of one.
-        leaks_for: ``since`` while it leaks, else 0.
-    """
-
-    slot: Tensor
-    visited: Tensor
-    previous: Tensor
-    ordinary: Tensor
-    turned: Tensor
-    mean: Tensor
-    slow: Tensor
-    width: Tensor
-    turn_width: Tensor
-    total: Tensor
-    since: Tensor
-    lasts: Tensor
-    leaks_for: Tensor
 
 
 class LocalLevel(NamedTuple):
@@ -133,7 +94,6 @@ class FrontState(NamedTuple):
     points: Tensor
     means: Tensor
     local: LocalLevel
-    trend: TrendState
     center: Tensor
     variance: Tensor
     runs: Tensor
@@ -144,15 +104,14 @@ class FrontState(NamedTuple):
     @classmethod
     def named(cls, parts: Sequence[Tensor]) -> FrontState:
         days, rest = parts[:4], parts[4:]
-        levels, points, means, local, trend, center, variance, runs, *others = rest
+        levels, points, means, local, center, variance, runs, *others = rest
         *shapes, values, weights = others
         return cls(
             days=Days(*days),
             levels=levels,
             points=points,
             means=means,
-            local=LocalLevel(*local.chunk(len(LocalLevel._fields))),
-            trend=TrendState(*trend.chunk(len(TrendState._fields))),
+            local=LocalLevel(*local.chunk(4)),
             center=center,
             variance=variance,
             runs=runs,
@@ -163,11 +122,9 @@ class FrontState(NamedTuple):
 
     def parts(self) -> list[Tensor]:
         local = torch.cat(self.local)
-        trend = torch.cat(self.trend)
-        head = [*self.days, self.levels, self.points, self.means, local, trend]
+        head = [self.levels, self.points, self.means, local, self.center, self.variance]
         sketches = [self.values, self.weights]
-        scales = [self.center, self.variance]
-        return [*head, *scales, self.runs, *self.shapes, *sketches]
+        return [*self.days, *head, self.runs, *self.shapes, *sketches]
 
 
 def state_parts(channels: int, shapes: Sequence[int]) -> tuple[tuple[str, int], ...]:
@@ -180,8 +137,7 @@ def state_parts(channels: int, shapes: Sequence[int]) -> tuple[tuple[str, int], 
         ("levels", 2),  # running mean, previous value
         ("points", 1),
         ("means", 3),  # fast, slow, unexplained by the slot
-        ("local", len(LocalLevel._fields)),
-        ("trend", len(TrendState._fields)),
+        ("local", 4),  # see LocalLevel
         ("center", 2),  # mean of the value and of the unexplained
         ("variance", 2),
         ("runs", RUNS),

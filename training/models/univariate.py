@@ -12,7 +12,6 @@ over three points, so that a single odd reading must be twice as odd. Then
 
     score = 2 F + R - 0.8 log10(age / 1000) + 4
 
-or what a leak scores (:mod:`training.models.slow_trend`), if that is more,
 with R the surprise of F itself in the stream's own past. Part of the score says how
 rare the point is, in decimal places that mean the same for every stream. Part says how
 rare it is for this stream. A new stream, whose past is short, scores a little higher.
@@ -20,6 +19,8 @@ The 4 keeps the score positive.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,25 +37,12 @@ from training.models.autoencoder import (
     reconstruction_only,
 )
 from training.models.columns import as_row, as_rows, columns, total
-from training.models.day_profile import into_slot, slot_of
+from training.models.day_profile import slot_of
 from training.models.layout import StateLayout
-from training.models.learning_gate import (
-    HOT,
-    Gate,
-    after_point,
-    is_accepted,
-    is_shut,
-)
+from training.models.learning_gate import Gate, after_point, is_shut
 from training.models.sketch import BIG, Place, Sketch
-from training.models.slow_trend import LEAKS
 from training.models.surprise import LARGEST, SETTLED, Front
-from training.models.surprise_state import Point, Surprises, TrendState
-from training.models.univariate_state import (
-    RANKED,
-    NetworkState,
-    StreamState,
-    state_layout,
-)
+from training.models.surprise_state import Point, Surprises
 
 # Metrics that this step takes. From two on, what moves together is told better from
 # each other than from each one's own past: VUS-PR on made hosts of two, three and four
@@ -63,7 +51,8 @@ from training.models.univariate_state import (
 MAX_FEATURES = 1
 # Width of both LSTMs.
 HIDDEN = 16
-# Memory of the sketch of F for each point: some 5,000 points.
+# Centroids of the sketch of F, and its memory for each point: some 5,000 points.
+_RANKED = 15
 _RANK_MEMORY = 0.9998
 # Gains of the running means of the error, three points, and of F, two.
 _QUICK = 0.5
@@ -74,10 +63,6 @@ _POWER = 1.5
 # Least evidence, as a share of the mean surprise of the channels that answer to one
 # point; those are the value, its change and the quick residual.
 _AT_ONCE = 0.7
-# Score of a metric that just leaks, and what each step of its total adds
-# (docs/experiments/leaks.md).
-_LEAK_SCORE = 10.2
-_LEAK_RISE = 0.3
 # Keeps the logarithm of the evidence finite.
 _LEAST_EVIDENCE = 1e-9
 # Keeps the logarithm of the error finite.
@@ -89,6 +74,55 @@ _AGE_WEIGHT = 0.8
 _SHIFT = 4.0
 # Least gain of a stream's tick interval: a memory of 50 points.
 _TICK_GAIN = 0.02
+
+
+def state_layout(features: int, hidden: int, front: Front) -> StateLayout:
+    """The row of a stream of F features with H hidden units."""
+    channels = front.inputs * features
+    return StateLayout(
+        features,
+        (
+            ("encoder_h", hidden),
+            ("encoder_c", hidden),
+            ("decoder_h", hidden),
+            ("decoder_c", hidden),
+            ("bias", 2 * channels),
+            ("energy", 2 * channels),
+            ("error", 1),
+            ("fused", 1),
+            ("tick", 1),
+            ("hot", 1),  # 1 in an incident
+            ("held", 1),  # seconds that counted towards acceptance
+            ("ranked", _RANKED),
+            ("ranks", _RANKED),
+            ("front", front.size * features),
+        ),
+    )
+
+
+# The first six parts of a stream's state.
+_NetworkState = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class _StreamState(NamedTuple):
+    """What the step keeps of each stream beside the front's part, each [width, B].
+
+    The names and their order are those of :func:`state_layout`.
+    """
+
+    encoder_h: Tensor
+    encoder_c: Tensor
+    decoder_h: Tensor
+    decoder_c: Tensor
+    bias: Tensor
+    energy: Tensor
+    error: Tensor
+    fused: Tensor
+    tick: Tensor
+    hot: Tensor
+    held: Tensor
+    ranked: Tensor
+    ranks: Tensor
 
 
 class UnivariateStep(nn.Module):
@@ -104,7 +138,7 @@ class UnivariateStep(nn.Module):
         super().__init__()
         self.layout = state_layout(features, network.hidden, front)
         self.front = front
-        self.sketch = Sketch(RANKED, _RANK_MEMORY)
+        self.sketch = Sketch(_RANKED, _RANK_MEMORY)
         self.encoder = Cell(network.encoder)
         self.decoder = Cell(network.decoder)
         self.bottleneck = network.bottleneck
@@ -138,8 +172,7 @@ class UnivariateStep(nn.Module):
         tick = track_interval(before.tick, since, age)
         gate = Gate(before.hot, before.held)
         shut = is_shut(gate, tick, age)
-        accepted = is_accepted(gate, tick, age)
-        point = self._point(filled, present, second, day, tick, gate, shut, accepted)
+        point = self._point(filled, present, second, day, tick, gate.is_hot, shut)
         found, seen = self.front.observe(point, metrics)
         frozen = 1.0 - shut * gate.is_hot
         errors, network = self._reconstruct(found, present, before, age, frozen)
@@ -151,17 +184,19 @@ class UnivariateStep(nn.Module):
         evidence = torch.sqrt(square / count)
         fused = self._fuse(before.fused, evidence, error, age, some)
         score, rank, place, settled = self._score(fused, before, age)
-        leak = self._each_stream(found.trend).amax(dim=0, keepdim=True)
-        is_leak = (leak > 0).float()
-        of_leak = is_leak * (_LEAK_SCORE + _LEAK_RISE * (leak - LEAKS))
-        score = torch.maximum(score, of_leak)
-        rank = torch.maximum(rank, HOT * is_leak)
-        gate = self._follow_gate(gate, rank, found, some, tick)
+        gate = after_point(
+            gate,
+            rank,
+            some,
+            self._each_stream(found.is_still).amin(dim=0, keepdim=True),
+            self._each_stream(found.is_lost).amax(dim=0, keepdim=True),
+            tick,
+        )
         learns = 1.0 - gate.is_hot * shut
         ranked, ranks = self.sketch.learn(place, some * learns, settled, shut)
         metrics = self.front.learn(seen, as_row(learns, self.layout.features))
         share = squares / square.clamp(min=1e-12)
-        after = StreamState(*network, error, fused, tick, *gate, ranked, ranks)
+        after = _StreamState(*network, error, fused, tick, *gate, ranked, ranks)
         row = torch.cat([*after, *map(self._each_stream, metrics)])
         return (
             score.reshape(-1),
@@ -170,32 +205,11 @@ class UnivariateStep(nn.Module):
             as_rows(row),
         )
 
-    def _follow_gate(
-        self,
-        before: Gate,
-        rank: Tensor,
-        found: Surprises,
-        some: Tensor,
-        tick: Tensor,
-    ) -> Gate:
-        """The gate after a point of this rank [1, B]; a stream is still if all its
-        metrics are.
-        """
-        return after_point(
-            before,
-            rank,
-            some,
-            self._each_stream(found.is_still).amin(dim=0, keepdim=True),
-            self._each_stream(found.is_lost).amax(dim=0, keepdim=True),
-            self._each_stream(found.is_moving).amax(dim=0, keepdim=True),
-            tick,
-        )
-
-    def _split(self, state: Tensor) -> tuple[StreamState, list[Tensor]]:
+    def _split(self, state: Tensor) -> tuple[_StreamState, list[Tensor]]:
         """Rows [B, S] as the streams' own state and the front's parts [width, F B]."""
         parts = columns(state, self._widths)
-        own = len(StreamState._fields)
-        return StreamState(*parts[:own]), self._each_metric(parts[own:])
+        own = len(_StreamState._fields)
+        return _StreamState(*parts[:own]), self._each_metric(parts[own:])
 
     def _point(
         self,
@@ -204,9 +218,8 @@ class UnivariateStep(nn.Module):
         second: Tensor,
         day: Tensor,
         tick: Tensor,
-        gate: Gate,
+        is_hot: Tensor,
         is_shut: Tensor,
-        is_accepted: Tensor,
     ) -> Point:
         """A column for each metric, of x and present [F, B] and the rest [1, B]."""
         features = self.layout.features
@@ -214,22 +227,20 @@ class UnivariateStep(nn.Module):
             x=as_row(x),
             present=as_row(present),
             slot=as_row(slot_of(second), features),
-            into_slot=as_row(into_slot(second), features),
             day=as_row(day, features),
             tick=as_row(tick, features),
-            is_hot=as_row(gate.is_hot, features),
+            is_hot=as_row(is_hot, features),
             is_shut=as_row(is_shut, features),
-            is_accepted=as_row(is_accepted, features),
         )
 
     def _reconstruct(
         self,
         found: Surprises,
         present: Tensor,
-        before: StreamState,
+        before: _StreamState,
         age: Tensor,
         gate: Tensor,
-    ) -> tuple[Tensor, NetworkState]:
+    ) -> tuple[Tensor, _NetworkState]:
         """The network's error of each channel [C F, B], and the network's part of the
         next state, in its order.
         """
@@ -306,7 +317,7 @@ class UnivariateStep(nn.Module):
     def _score(
         self,
         fused: Tensor,
-        before: StreamState,
+        before: _StreamState,
         age: Tensor,
     ) -> tuple[Tensor, Tensor, Place, Tensor]:
         """The score and the rank of F [1, B], its place in its sketch, and whether that
@@ -354,18 +365,6 @@ def track_interval(tick: Tensor, since: Tensor, age: Tensor) -> Tensor:
     is_second = age < 1.5
     gain = (1.0 / (age + 1.0)).clamp(min=_TICK_GAIN)
     return torch.where(is_second, since, tick + gain * (step - tick))
-
-
-def trend_seconds(step: nn.Module) -> int | None:
-    """Place in a row of the seconds for which a single metric has leaked; None of
-    several metrics.
-    """
-    if not isinstance(step, UnivariateStep) or step.layout.features > 1:
-        return None
-    front = step.layout.slices()["front"].start
-    trend = step.front.layout.slices()["trend"].start
-    place = TrendState._fields.index("leaks_for")
-    return int(front + trend + place)
 
 
 def first_row(step: UnivariateStep) -> F32:

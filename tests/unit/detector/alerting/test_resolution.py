@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
 
 import numpy as np
 import pytest
@@ -29,7 +28,6 @@ def judged(
     cause: AnomalyKind = AnomalyKind.VALUE,
     before: DecisionState | None = None,
     lasted: float = 6 * HOUR,
-    slow: Collection[int] = (),
 ) -> Reason:
     parts = (x, expected, contribution)
     if reason is Reason.RECOVERED:
@@ -45,8 +43,7 @@ def judged(
     values = Values(*(np.array([part], np.float32) for part in parts))
     before = fresh_decisions(1) if before is None else before
     times = np.zeros(1)
-    points = np.zeros(1, np.int64)
-    record_and_judge(decided, before, times, points, {0: cause}, values, slow)
+    record_and_judge(decided, before, times, np.zeros(1, np.int64), {0: cause}, values)
     return Reason(decided.reason[0])
 
 
@@ -92,32 +89,6 @@ def test_how_a_flatline_or_a_trend_ended_is_not_told(kind: AnomalyKind) -> None:
     judged(rows, Reason.FIRED, [10.0], [4.0], [1.0], kind)
     for value in (4.0, 10.0):
         assert judged(rows, Reason.RECOVERED, [value], [value], [1.0]) is Reason.ENDED
-
-
-def slow_trend(*values: float) -> DecisionState:
-    """The row of a trend that is told at 10 in place of 4, and moves on."""
-    rows = fresh_decisions(1)
-    judged(rows, Reason.FIRED, [10.0], [4.0], [1.0], AnomalyKind.TREND, slow={0})
-    for value in values:
-        decided = Decisions(
-            np.array([Phase.FIRING], np.uint8),
-            np.array([Reason.STILL_FIRING], np.uint8),
-            np.zeros(1, np.float32),
-            rows,
-        )
-        parts = ([value], [4.0], [1.0])
-        given = Values(*(np.array([part], np.float32) for part in parts))
-        follow_values(decided, np.zeros(1, np.float32), given, POLICY)
-    return rows
-
-
-def test_a_slow_trend_ends_as_a_shift_does_from_where_it_was_farthest() -> None:
-    back = slow_trend(20.0, *[4.5] * 6)
-    assert judged(back, Reason.RECOVERED, [4.5], [4.0], [1.0]) is Reason.RECOVERED
-    stayed = slow_trend(20.0, 19.0, 20.0)
-    # what is expected has come to the metric
-    assert judged(stayed, Reason.RECOVERED, [20.0], [19.0], [1.0]) is Reason.ACCEPTED
-    assert stayed["observed"] == 20.0
 
 
 def test_one_of_several_leading_metrics_does_not_speak_for_all() -> None:

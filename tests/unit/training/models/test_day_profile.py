@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from detector.timestamps import DAY
-from training.models.day_profile import DayProfile, into_slot, slot_of
+from training.models.day_profile import DayProfile, slot_of
 from training.models.reference_surprise import DailyPattern
 from training.models.surprise_state import SLOTS, Days, Point
 
@@ -36,12 +36,10 @@ class Profile:
             x=one(x),
             present=one(present),
             slot=slot_of(one(time % DAY)),
-            into_slot=into_slot(one(time % DAY)),
             day=one((time // DAY + 3) % 7),
             tick=one(TICK),
             is_hot=one(0.0),
             is_shut=one(0.0),
-            is_accepted=one(0.0),
         )
         usual, residual, self.days = self.profile(point, one(mean), self.days)
         assert float(residual) == pytest.approx(x - float(usual), rel=1e-5, abs=1e-3)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.models import baselines, multivariate, univariate_state
+from training.models import baselines, multivariate, univariate
 from training.models.layout import StateLayout
 from training.models.surprise import Front
 
 LAYOUTS = {
     "baseline": baselines.state_layout(4),
     "multivariate": multivariate.state_layout(5, 6, 2),
-    "univariate": univariate_state.state_layout(1, 16, Front()),
+    "univariate": univariate.state_layout(1, 16, Front()),
 }
 
 

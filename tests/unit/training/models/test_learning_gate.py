@@ -32,12 +32,7 @@ class Held:
         self.age = age
 
     def see(
-        self,
-        rank: float,
-        still: float = 1.0,
-        lost: float = 0.0,
-        some: float = 1.0,
-        moves: float = 0.0,
+        self, rank: float, still: float = 1.0, lost: float = 0.0, some: float = 1.0
     ) -> bool:
         """Whether the stream learns the point."""
         shut = is_shut(self.gate, one(self.tick), one(self.age))
@@ -47,7 +42,6 @@ class Held:
             one(some),
             one(still),
             one(lost),
-            one(moves),
             one(self.tick),
         )
         return not bool(shut * self.gate.is_hot)
@@ -126,14 +120,3 @@ def test_a_missing_value_neither_opens_nor_counts() -> None:
     held.see(0.0, some=0.0)
     assert torch.equal(held.gate.is_hot, before.is_hot)
     assert torch.equal(held.gate.held, before.held)
-
-
-def test_no_time_counts_while_a_leak_goes_on() -> None:
-    held = Held()
-    held.see(HOT)
-    for _ in range(int(5 * HOUR / TICK)):
-        held.see(HOT)
-    before = float(held.gate.held)
-    for _ in range(int(3 * HOUR / TICK)):
-        assert not held.see(HOT, moves=1.0)
-    assert float(held.gate.held) < 0.5 * before

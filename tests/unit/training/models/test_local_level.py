@@ -26,26 +26,19 @@ class Level:
         self.points = 0
 
     def see(
-        self,
-        left: float,
-        hot: float = 0.0,
-        shut: float = 1.0,
-        present: float = 1.0,
-        dropped: float = 0.0,
+        self, left: float, hot: float = 0.0, shut: float = 1.0, present: float = 1.0
     ) -> Located:
         point = Point(
             x=one(0.0),
             present=one(present),
             slot=one(0.0),
-            into_slot=one(0.5),
             day=one(0.0),
             tick=one(self.tick),
             is_hot=one(hot),
             is_shut=one(shut),
-            is_accepted=one(0.0),
         )
         gain = one(present / (self.points + 1))
-        found = locate(point, one(left), self.state, gain, one(dropped))
+        found = locate(point, one(left), self.state, gain)
         self.state = found.after
         self.points += int(present)
         return found
@@ -141,16 +134,3 @@ def test_a_positive_metric_is_compared_in_logarithms() -> None:
     below = unexplained(one(-50.0), one(-40.0), one(-10.0))
     assert float(below) == -40.0
     assert float(unexplained(one(7.0), one(0.0), mean)) == 0.0
-
-
-def test_in_an_incident_it_returns_at_once_where_a_leak_dropped_back() -> None:
-    level = wandered()
-    for _ in range(5):
-        stays = level.see(-20.0, hot=1.0)
-    assert not bool(stays.is_back)
-    frozen = float(level.state.level)
-    for _ in range(8):
-        back = level.see(-20.0, hot=1.0, dropped=1.0)
-    assert bool(back.is_back)
-    assert frozen > -2
-    assert float(level.state.level) < -15
