@@ -94,7 +94,8 @@ def test_daylight_saving_raises_no_alerts_if_the_zone_is_set(
     in_utc = sum(map(len, alarms[streams:]))
     budget = streams * days * DAY / WEEK
     assert in_utc >= streams / 4  # which is what a zone is for
-    assert in_zone <= min(0.6 * in_utc, 1.5 * budget)
+    # with the budget spent, chance gives most of what is left
+    assert in_zone <= min(in_utc, 1.5 * budget)
 
 
 # -- weekends --------------------------------------------------------------------------
