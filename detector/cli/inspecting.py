@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from detector.clock import SystemClock
 from detector.compose import make_decoder, open_bundle
+from detector.errors import ConfigError
 from detector.events import Partition, RecordBatch
 from detector.ingest.formats.registry import FORMATS
 from detector.inspection.findings import by_reason, find
@@ -32,10 +34,11 @@ def inspect_topic(
     as_configured = _decode(
         sample, bundle, _reading_as(settings, how, topic, configured)
     )
-    tried = {
-        name: _decode(sample, bundle, _reading_as(settings, how, topic, name))
-        for name in by_strictness([*FORMATS])
-    }
+    tried = {}
+    for name in by_strictness([*FORMATS]):
+        reading = _reading_as(settings, how, topic, name)
+        with contextlib.suppress(ConfigError):  # it takes no such mapping
+            tried[name] = _decode(sample, bundle, reading)
     formats = records_by_format(tried)
     now = SystemClock().wall()
     by_bundle = _decode(sample, open_bundle(settings), settings)

@@ -19,7 +19,8 @@ import pyarrow.csv
 _SEPARATORS = ",;\t|"
 _SAMPLE = 1 << 16  # bytes that tell separator and decimal mark
 _EXCEL = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
-_WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
+# `1,234` may be a thousand: it tells nothing.
+_WITH_COMMA = re.compile(r"[+-]?\d+,(?!\d{3}$)\d+")
 _WITH_POINT = re.compile(r"[+-]?\d+\.\d+")
 _MISSING = ["", "NaN", "nan", "NA", "N/A", "null", "NULL", "None", "undefined", "-"]
 _BOM = "\ufeff"

@@ -27,9 +27,8 @@ from detector.metrics import Metrics
 from detector.notify.outbox import DeliveryAttempt, Outbox
 from detector.notify.payload import OutgoingPost
 from detector.notify.receiver import Receiver
-from detector.phrases import listed
+from detector.phrases import duration, listed
 from detector.ports import DeadLetters
-from detector.timestamps import MINUTE
 
 _POLL = 1.0  # seconds until an idle thread looks for repeats
 _SHORTEST_PAUSE = 0.05  # seconds, whatever the jitter
@@ -175,13 +174,13 @@ class Delivery:
         )
 
     def _log_refusal(self, post: OutgoingPost, fault: Permanent) -> None:
-        minutes = self._retry.refusals / MINUTE
         self._log.warning(
             "notification_refused",
             receiver=post.receiver,
             cause=str(fault),
             notifications=len(post.alerts),
-            note=f"it is tried again for {minutes:g} minutes, then dead-lettered",
+            note=f"it is tried again for {duration(self._retry.refusals)}, then"
+            " dead-lettered",
         )
 
     def _log_fault(self, post: OutgoingPost, fault: Exception) -> None:

@@ -6,6 +6,7 @@ import json
 import time
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
@@ -98,6 +99,22 @@ def test_a_clock_that_is_ahead_is_seen(
     assert line(output, "format") == "json; configured: auto"
     assert "in the FUTURE" in line(output, "clocks")
     assert line(output, "rejected").startswith("1 future: ")
+
+
+def test_a_topic_is_described_through_its_mapping(
+    broker: Broker, topic: str, inspect: Inspect, tmp_path: Path
+) -> None:
+    """Other formats that are tried may take no such mapping."""
+    record = {"when": time.time(), "site": "north", "room": {"temp": 20.5, "id": 7}}
+    produce(broker, topic, [Record(None, json.dumps(record).encode())])
+    config = tmp_path / "streamwarden.toml"
+    config.write_text(
+        f'[[kafka.topics]]\nname = "{topic}"\n[kafka.topics.mapping]\n'
+        'timestamp = "when"\nstream = "{site}"\nexclude = ["room.id"]\n'
+    )
+    output = inspect(topic, "--config", str(config))
+    assert line(output, "metrics") == "1: room.temp (1)"
+    assert line(output, "rejected") == "none would be"
 
 
 def test_tombstones_and_an_empty_topic_are_no_faults(

@@ -157,6 +157,15 @@ def test_parquet_may_hold_any_kind_of_text(tmp_path: Path, streams: pa.Array) ->
     assert points(*read_tables(tmp_path)) == {("a", 60): 1, ("b", 120): 2}
 
 
+def test_thousands_are_no_decimals_whatever_the_separator(tmp_path: Path) -> None:
+    text = "timestamp\thost\trps\n60\ta\t1,008\n120\ta\t991\n180\ta\t1,006\n"
+    assert list(metrics(tmp_path, text).values()) == [1008, 991, 1006]
+    text = "timestamp;host;cpu;rps\n60;a;50.12%;1,204\n120;a;49%;998\n"
+    found = metrics(tmp_path, text)
+    assert found["a/rps", 60] == 1204
+    assert found["a/cpu", 60] == 50.12
+
+
 def test_a_packed_file_is_read_and_named_without_its_suffixes(tmp_path: Path) -> None:
     packed = gzip.compress(b"timestamp,cpu\n60,1\n")
     (tmp_path / "web-1.csv.gz").write_bytes(packed)
