@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import datetime
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from io import BytesIO
 from typing import Any, Final
@@ -55,6 +55,9 @@ _UNUSABLE: Final = (
     AttributeError,
     RecursionError,
 )
+_NAMED: Final = ("record", "error", "fixed", "enum")
+# where an array and a map say what is in them; an entry of a map has a key too
+_ELEMENTS: Final = {"array": "items", "map": "values"}
 
 
 class AvroPayload:
@@ -65,12 +68,15 @@ class AvroPayload:
     ) -> None:
         """Raises ValueError if the schema can't be used, and as the registry does."""
         self._schema_id = schema_id
-        self._schema = _parsed(schema, registry, {}, set())
+        named: dict[str, Any] = {}
+        self._schema = _parsed(schema, registry, named, set())
+        _check(self._schema, named)
 
     def read(self, payload: bytes, index: bytes | None) -> Value:
         source = BytesIO(payload)
         try:
             found = fastavro.schemaless_reader(source, self._schema, None)
+            plain = _plain(found)
         except _UNREADABLE as error:
             detail = f"it does not fit its schema {self._schema_id} ({error})"
             raise BadRecord(RejectReason.SCHEMA, detail) from None
@@ -78,10 +84,9 @@ class AvroPayload:
         if left:
             detail = f"{left} bytes follow its record of schema {self._schema_id}"
             raise BadRecord(RejectReason.SCHEMA, detail)
-        if not isinstance(found, dict):
+        if not isinstance(plain, dict):
             detail = f"its schema {self._schema_id} is not that of a record"
             raise BadRecord(RejectReason.SCHEMA, detail)
-        plain: Mapping[str, Any] = _plain(found)
         return plain
 
 
@@ -102,6 +107,69 @@ def _parsed(
         return fastavro.parse_schema(text, named)
     except _UNUSABLE as error:
         raise ValueError(f"it is not an Avro schema ({error})") from None
+
+
+def _check(schema: Any, named: dict[str, Any]) -> None:
+    """Refuse a schema with which a small payload could take any memory or stack.
+
+    Raises ValueError.
+    """
+    try:
+        _least_bytes(schema, named, {})
+    except RecursionError:
+        raise ValueError("its schema is nested too deeply") from None
+
+
+def _least_bytes(
+    schema: Any, named: dict[str, Any], known: dict[str, int | None]
+) -> int:
+    """Bytes that a value of a parsed schema takes at least.
+
+    Args:
+        schema: as fastavro gives it, with full names.
+        named: the named types that it refers to.
+        known: what the named types so far take; None: it is not known yet.
+
+    Raises ValueError for a schema that is to be refused.
+    """
+    if isinstance(schema, list):
+        members = (_least_bytes(each, named, known) for each in schema)
+        return 1 + min(members, default=0)
+    if isinstance(schema, str):
+        if schema == "null" or schema not in named:
+            return int(schema != "null")
+        schema = named[schema]
+    kind = schema["type"]
+    if kind in _NAMED:
+        return _least_of_named(schema, named, known)
+    if kind in _ELEMENTS:
+        elements = schema[_ELEMENTS[kind]]
+        least = _least_bytes(elements, named, known)
+        if kind == "array" and not least:
+            raise ValueError("the items of an array take no bytes")
+        return 1
+    return int(kind != "null")
+
+
+def _least_of_named(
+    schema: Any, named: dict[str, Any], known: dict[str, int | None]
+) -> int:
+    """As :func:`_least_bytes`, of a record, an error, a fixed or an enum."""
+    name = schema["name"]
+    if name not in known:
+        known[name] = None
+        if schema["type"] == "fixed":
+            known[name] = int(schema["size"])
+        elif schema["type"] == "enum":
+            known[name] = 1
+        else:
+            types = [field["type"] for field in schema["fields"]]
+            known[name] = sum(_least_bytes(each, named, known) for each in types)
+    least = known[name]
+    if least is None:
+        # fastavro follows it in C without a limit, and would end the process
+        raise ValueError(f"its type {name} is recursive")
+    return least
 
 
 def _plain(value: Any) -> Any:

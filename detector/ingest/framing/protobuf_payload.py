@@ -31,6 +31,7 @@ from google.protobuf import (
     wrappers_pb2,
 )
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
@@ -50,7 +51,16 @@ _WELL_KNOWN: Final = (
 # what Confluent's tools import without a reference: options, which readers don't need
 _OPTIONS: Final = "confluent/meta.proto"
 _FILE: Final = "payload.proto"
-_UNREADABLE: Final = (DecodeError, LookupError, TypeError, ValueError, RecursionError)
+_UNREADABLE: Final = (
+    DecodeError,
+    JsonError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RecursionError,
+)
+# bits that the last byte of a number may be shifted by: protobuf's have 64 bits
+_LARGEST_SHIFT: Final = 63
 
 
 class ProtobufPayload:
@@ -142,10 +152,15 @@ def _message_path(payload: bytes) -> tuple[tuple[int, ...], bytes]:
 
 
 def _varints(data: bytes) -> Iterator[tuple[int, int]]:
-    """Numbers in zigzag encoding, and the end of each. Raises ValueError at the end."""
+    """Numbers in zigzag encoding, and the end of each.
+
+    Raises ValueError at the end, and for a number of more than 64 bits.
+    """
     number = 0
     shift = 0
     for end, byte in enumerate(data, 1):
+        if shift > _LARGEST_SHIFT:
+            raise ValueError("a number of its message index is too long")
         number |= (byte & 0x7F) << shift
         shift += 7
         if not byte & 0x80:

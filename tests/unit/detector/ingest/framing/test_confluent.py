@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Sum
 
@@ -63,6 +66,33 @@ READ = {
     "load": 0.5,
     "price": 12.34,
 }
+
+
+def _record(name: str, field: str) -> str:
+    """An Avro schema of a record with one field, whose type is JSON."""
+    fields = f'[{{"name": "f", "type": {field}}}]'
+    return f'{{"type": "record", "name": "{name}", "fields": {fields}}}'
+
+
+LINKED = _record("Node", '["null", "Node"]')
+_EMPTY = '{"type": "record", "name": "Empty", "fields": []}'
+NOTHINGS = _record("R", f'{{"type": "array", "items": {_EMPTY}}}')
+DEEP = _record("D", '{"type": "array", "items": ' * 600 + '"int"' + "}" * 600)
+_TIME_FILE = FileDescriptorProto(
+    name="t.proto",
+    syntax="proto3",
+    dependency=["google/protobuf/timestamp.proto"],
+)
+_TIME_FILE.message_type.add(name="M").field.add(
+    name="at",
+    number=1,
+    type="TYPE_MESSAGE",
+    label="LABEL_OPTIONAL",
+    type_name=".google.protobuf.Timestamp",
+)
+TIME = base64.b64encode(_TIME_FILE.SerializeToString()).decode()
+_SECONDS = Timestamp(seconds=10**15).SerializeToString()
+YEAR_9999 = b"\x0a" + bytes([len(_SECONDS)]) + _SECONDS  # and later
 
 
 class MovableClock:
@@ -322,6 +352,11 @@ def test_credentials_are_sent(
         ({"schema": "syntax", "schemaType": "PROTOBUF"}, b"\0", "descriptor"),
         ({"schema": "", "schemaType": "PROTOBUF"}, b"\0", "does not fit"),
         ({"schema": "", "schemaType": "PROTOBUF"}, b"", "does not fit"),
+        ({"schema": "", "schemaType": "PROTOBUF"}, b"\xff" * 20, "too long"),
+        ({"schema": TIME, "schemaType": "PROTOBUF"}, b"\0" + YEAR_9999, "not fit"),
+        ({"schema": DEEP}, b"\x02" * 600 + b"\0" * 601, "does not fit"),
+        ({"schema": LINKED}, b"\x02\0", "its type Node is recursive"),
+        ({"schema": NOTHINGS}, b"\xfe\xff\x7f\0", "take no bytes"),
         ({"schema": "{}", "schemaType": "THRIFT"}, b"", "THRIFT"),
     ],
 )
