@@ -38,7 +38,8 @@ class Poller:
             polled = [self._decode(raw) for raw in fetched]
         except Transient:
             for raw in fetched:
-                source.seek(raw.partition, raw.offsets[0])
+                if len(raw):  # else there was nothing to read but markers
+                    source.seek(raw.partition, raw.offsets[0])
             raise
         self._adapt(polled)
         return polled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,15 @@ def test_records_that_can_not_be_decoded_now_are_read_again() -> None:
         poller.poll(source)
     assert source.seeks == [(P, fetched.offsets[0])]
     assert len(poller.poll(source)) == 1
+
+
+def test_a_batch_without_records_is_not_read_again() -> None:
+    def decode(raw: RawBatch) -> RecordBatch:
+        raise Transient("the schema registry can't be reached")
+
+    fetched = poll()[0]
+    markers = replace(fetched.take([]), end=7)
+    source = ScriptedSource([markers, fetched])
+    with pytest.raises(Transient):
+        Poller(decode, max_points=500).poll(source)
+    assert source.seeks == [(P, fetched.offsets[0])]
