@@ -63,6 +63,7 @@ class RejectedRecord:
         stream: of the point that is the fault, if it is one point; else "".
         key, value, headers: the record's own.
         timestamp: the record's own, in epoch milliseconds; None if it is not known.
+        is_whole: whether key, value and headers are all that the record has.
     """
 
     partition: Partition
@@ -74,6 +75,7 @@ class RejectedRecord:
     headers: Headers = ()
     timestamp: int | None = None
     stream: str = ""
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def report(outcome: Outcome, place: str, dry_run: bool) -> Iterator[str]:
         yield f"{count:,} of reason {escaped(reason)} not selected"
     if outcome.not_whole:
         yield (
-            f"{outcome.not_whole:,} are not whole: the file has their first bytes, and"
+            f"{outcome.not_whole:,} are not whole: the letter has their first bytes, and"
             " the topic has the record no more"
         )
     for cause, count in sorted(outcome.failed.items()):

@@ -29,6 +29,8 @@ _PARTITION: Final = PREFIX + "partition"
 _OFFSET: Final = PREFIX + "offset"
 _TIMESTAMP: Final = PREFIX + "timestamp"
 _STREAM: Final = PREFIX + "stream"
+_WHOLE: Final = PREFIX + "whole"  # only of a letter that is not
+_NOT_WHOLE: Final = "false"
 
 
 class NotALetter(ValueError):
@@ -44,7 +46,7 @@ class Letter:
         reason: why, a :class:`~detector.errors.RejectReason` of some version.
         headers: the record's own.
         timestamp: the record's own, in epoch milliseconds; None if it is not known.
-        is_whole: whether key and value are all that the record has.
+        is_whole: whether key, value and headers are all that the record has.
         stream: of the point that was rejected, if it is one point; else "".
     """
 
@@ -80,6 +82,7 @@ def letter_of(record: RejectedRecord) -> Letter:
         value=record.value,
         headers=record.headers,
         timestamp=record.timestamp,
+        is_whole=record.is_whole,
         stream=record.stream,
     )
 
@@ -99,6 +102,8 @@ def to_headers(letter: Letter) -> list[tuple[str, bytes]]:
         _TIMESTAMP: timestamp,
         _STREAM: letter.stream,
     }
+    if not letter.is_whole:
+        about[_WHOLE] = _NOT_WHOLE
     ours = [(name, text.encode()) for name, text in about.items()]
     return [*own_headers(letter.headers), *ours]
 
@@ -130,6 +135,7 @@ def from_record(key: bytes | None, value: bytes | None, headers: Headers) -> Let
             value=value,
             headers=own_headers(headers),
             timestamp=int(timestamp) if timestamp else None,
+            is_whole=about.get(_WHOLE) != _NOT_WHOLE,
             stream=about.get(_STREAM, ""),
         )
     except (KeyError, ValueError) as error:
@@ -153,7 +159,7 @@ def to_line(letter: Letter) -> dict[str, Any]:
         "key": _base64(letter.key),
         "value": _base64(letter.value),
         "headers": [[name, _base64(value)] for name, value in letter.headers],
-        "whole": _fits(letter.key) and _fits(letter.value),
+        "whole": letter.is_whole and _fits(letter.key) and _fits(letter.value),
     }
 
 

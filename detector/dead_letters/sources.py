@@ -81,10 +81,17 @@ class TopicLetters:
             )
 
     def letters(self) -> Iterator[Letter]:
+        """Those that are not whole come last: one scan ends before another begins."""
+        not_whole: list[Letter] = []
         for record in self._records():
             # notes, and what others write into the topic
             with contextlib.suppress(NotALetter):
-                yield from_record(record.key, record.value, record.headers)
+                letter = from_record(record.key, record.value, record.headers)
+                if letter.is_whole:
+                    yield letter
+                else:
+                    not_whole.append(letter)
+        yield from not_whole
 
     def done(self) -> set[str]:
         self._places = self._scanner.bounds(self._partitions)
@@ -94,8 +101,9 @@ class TopicLetters:
                 names.update((record.value or b"").decode().splitlines())
         return names
 
-    def whole(self, letter: Letter) -> Letter:
-        return letter
+    def whole(self, letter: Letter) -> Letter | None:
+        """From the log of its topic if the letter has its first bytes only."""
+        return _whole(self._scanner, letter)
 
     def begin(self, letters: Sequence[Letter]) -> None:
         """The transaction notes it."""
@@ -149,21 +157,7 @@ class FileLetters:
 
     def whole(self, letter: Letter) -> Letter | None:
         """From the log of its topic if the file has its first bytes only."""
-        if letter.is_whole:
-            return letter
-        record = self._scanner.record(letter.partition, letter.offset)
-        if record is None or (letter.value or b"") != (record.value or b"")[:KEPT]:
-            return None
-        return Letter(
-            partition=letter.partition,
-            offset=letter.offset,
-            reason=letter.reason,
-            detail=letter.detail,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-            timestamp=record.timestamp,
-        )
+        return _whole(self._scanner, letter)
 
     def begin(self, letters: Sequence[Letter]) -> None:
         partitions = sorted({letter.partition for letter in letters})
@@ -211,6 +205,25 @@ class FileLetters:
                 f"{self._ledger} can't be written ({error.strerror}): it notes what was"
                 " put back, so make its directory writable"
             ) from None
+
+
+def _whole(scanner: Scanner, letter: Letter) -> Letter | None:
+    """The letter, from its topic's log if it is not whole; None if it is gone there."""
+    if letter.is_whole:
+        return letter
+    record = scanner.record(letter.partition, letter.offset)
+    if record is None or (letter.value or b"") != (record.value or b"")[:KEPT]:
+        return None
+    return Letter(
+        partition=letter.partition,
+        offset=letter.offset,
+        reason=letter.reason,
+        detail=letter.detail,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+        timestamp=record.timestamp,
+    )
 
 
 def _lines(path: Path) -> Iterable[Mapping[str, Any]]:

@@ -245,6 +245,7 @@ class OrderStage:
             key=held.key,
             value=held.value,
             stream=name,
+            is_whole=False,  # a held point keeps no headers, and first bytes only
         )
 
     def _turn_back(self, slot: int, time: float) -> None:

@@ -52,6 +52,13 @@ def test_a_line_of_a_longer_record_is_not_whole_and_keeps_its_name() -> None:
     assert found.name == long.name
 
 
+def test_a_letter_that_is_not_whole_says_so_in_a_record_and_in_a_line() -> None:
+    held = letter_of(replace(REJECTED, is_whole=False))
+    assert not held.is_whole
+    assert not from_line(to_line(held)).is_whole
+    assert not from_record(held.key, held.value, to_headers(held)).is_whole
+
+
 def test_the_same_place_of_another_log_is_another_letter() -> None:
     assert replace(LETTER, value=b"other").name != LETTER.name
     assert replace(LETTER, reason="late").name == LETTER.name

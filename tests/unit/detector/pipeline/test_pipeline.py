@@ -20,9 +20,10 @@ from detector.events import (
     Severity,
 )
 from detector.model.bundle import Bundle
+from detector.record_clock import ClockBounds, without_log
 from detector.recovery.snapshot import Restored
 from detector.state.row_memory import PAGE
-from tests.fakes import columns, fake_bundle
+from tests.fakes import columns, fake_bundle, raw_batch
 from tests.unit.detector.pipeline.stage import (
     BreakingEngine,
     P,
@@ -254,3 +255,15 @@ def test_a_stream_on_two_partitions_of_a_topic_is_reported(
             )
     assert stage.value("detector_split_streams_total") == 1
     assert stage.value("detector_streams") == 3
+
+
+def test_a_held_point_from_the_future_is_rejected_as_not_whole(stage: Stage) -> None:
+    names = ["a"] * 4
+    times = [60.0, 120.0, 90_000.0, 180.0]
+    batch = columns(names, times, [[1, 1]] * 4)
+    raw = raw_batch([b"{}"] * 4)
+    clock = without_log(4, ClockBounds())
+    stage.pipeline.process([replace(batch, raw=raw, clock=clock)])
+    (rejected,) = stage.recorder.rejects
+    assert rejected.reason is RejectReason.FUTURE
+    assert not rejected.is_whole
