@@ -14,7 +14,8 @@ next point shows which it is. It is then scored before that one, or rejected.
   one point.
 - *A return*: two points that were ahead are believed. A point that comes later from
   between the jump and its origin shows that the clock was ahead all the time: the
-  stream goes on from there. The log's time refutes it, where it says that the later
+  stream goes on from there, and a point that it holds was ahead too. The log's time
+  refutes it, where it says that the later
   time was right.
 
 All this follows from the stream's own points and stamps, one by one. So polls, kills
@@ -96,7 +97,9 @@ def arrange(
     ``is_repeated``: its values are those of the point that has the same time.
     """
     if stream.held is None or time <= stream.last:
-        return _without_held(time, clock, stream, is_repeated), HeldAction.KEEP
+        action = _without_held(time, clock, stream, is_repeated)
+        is_ahead = stream.held is not None and action is Action.RETURN
+        return action, HeldAction.REJECT if is_ahead else HeldAction.KEEP
     if time > stream.held or (time == stream.held and not is_repeated):
         following = stream.after_held()
         return _without_held(

@@ -112,6 +112,14 @@ def test_a_clock_that_was_ahead_goes_on_from_where_it_is_right_again() -> None:
     assert action(8500.0, ahead) is Action.LATE  # merely late
 
 
+def test_a_return_rejects_the_point_that_the_wrong_clock_left_behind() -> None:
+    ahead = StreamClock(last=9000.0, tick=60.0, origin=1000.0, held=9120.0)
+    returned = arrange(1060.0, FILE, ahead, False)
+    late = arrange(8900.0, FILE, ahead, False)
+    assert returned == (Action.RETURN, HeldAction.REJECT)
+    assert late == (Action.LATE, HeldAction.KEEP)
+
+
 def test_the_logs_time_tells_a_backfill_from_a_clock_that_was_ahead() -> None:
     ahead = StreamClock(last=9000.0, tick=60.0, origin=1000.0)
     for log_time, expected in ((9010.0, Action.LATE), (1070.0, Action.RETURN)):
