@@ -189,6 +189,18 @@ def test_a_stream_goes_on_with_its_first_right_record(bundle: Bundle) -> None:
     assert len(life.recorder.scores) == 300
 
 
+def test_a_stream_with_a_hole_goes_on_when_its_clock_is_corrected(
+    bundle: Bundle,
+) -> None:
+    times = [T0 + 30 * k for k in range(300)]
+    ahead = [t + 3600 for t in times[100:160]]
+    behind_a_hole = ahead[-1] + 60
+    series = Series([*times[:100], *ahead, behind_a_hole, *times[160:]])
+    life = replayed(bundle, series)
+    assert life.reasons() == [(160, "future")]
+    assert len(life.recorder.scores) == 300
+
+
 def test_swapped_neighbours_score_like_the_sorted_series(bundle: Bundle) -> None:
     series = neighbours_swapped()
     life = replayed(bundle, series)
