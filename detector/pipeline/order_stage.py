@@ -255,7 +255,9 @@ class OrderStage:
         """
         rows = self._table.decisions
         tick = float(rows["tick"][slot])
-        self._table.times[slot] = time - tick
+        before = time - tick
+        self._table.times[slot] = before
+        self._table.counters.turn_back(slot, before)
         for name in ("ended", "last_above", "departed", "repeats_since"):
             rows[name][slot] = min(float(rows[name][slot]), time)
         if rows["phase"][slot] != Phase.FIRING:

@@ -83,6 +83,14 @@ class CounterColumn:
         opaque_counters(self.rows)[slots] = opaque_counters(rows)
         self.is_tracked[slots] = _are_tracked(rows)
 
+    def turn_back(self, slot: int, time: float) -> None:
+        """The clock of a row's stream was ahead: its runs began by event ``time``.
+
+        The time of the last value stays, so that the next one gives no rate.
+        """
+        began = self.rows["run_time"]
+        began[slot] = np.minimum(began[slot], time)
+
     def pass_idle(self, slots: I64, values: F64, times: F64) -> npt.NDArray[np.bool_]:
         """bool [n]: single metrics that have not changed since their first value.
 

@@ -170,7 +170,8 @@ class Change:
     """How N values differ from those before, whatever their kind.
 
     Attributes:
-        seconds: float64 [N], since the value before; infinite at the first.
+        seconds: float64 [N], since the value before; infinite at the first. NaN where
+            a corrected clock is not past it: there is no rate.
         growth: float64 [N], NaN at the first.
         has_past: bool [N], it is not the first.
         is_fall: bool [N].
@@ -184,8 +185,9 @@ class Change:
     @classmethod
     def of(cls, rows: CounterRows, readings: Readings) -> Change:
         growth = readings.values - rows["value"]
+        seconds = readings.times - rows["time"]
         return cls(
-            seconds=readings.times - rows["time"],
+            seconds=np.where(seconds > 0, seconds, np.nan),
             growth=growth,
             has_past=~np.isnan(growth),
             is_fall=growth < 0,
@@ -222,7 +224,7 @@ def counter_rates(
     """The rates of N counters; ``rows`` [N] are before these readings."""
     seconds = change.seconds
     rates = change.growth / seconds
-    room = np.maximum(_START_MOVES, _START_SHARE * seconds)
+    room = np.fmax(_START_MOVES, _START_SHARE * seconds)
     moved = readings.starts - rows["start"]
     is_restart = change.has_past & (
         (moved > room) | (np.isnan(moved) & (readings.starts > rows["time"]))

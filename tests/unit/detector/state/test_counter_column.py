@@ -35,6 +35,15 @@ def test_a_constant_is_passed_as_it_would_be_stepped(column: CounterColumn) -> N
     assert column.rows[0, 0].tobytes() == after.row[0].tobytes()
 
 
+def test_a_run_that_began_ahead_of_a_corrected_clock_begins_by_then(
+    column: CounterColumn,
+) -> None:
+    column.rows["run_time"][:2, 0] = (START + 3600.0, START)
+    for slot in (0, 1):
+        column.turn_back(slot, START + 60.0)
+    assert column.rows["run_time"][:2, 0].tolist() == [START + 60.0, START]
+
+
 @pytest.mark.parametrize("values", [[7.0, 8.0], [7.0, 7.0, 9.0, 9.0]])
 def test_what_has_changed_is_not_passed(
     column: CounterColumn, values: list[float]

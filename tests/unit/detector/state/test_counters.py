@@ -33,6 +33,21 @@ def test_an_interval_counts_as_long_as_it_is() -> None:
     assert_rates(found.values, [NAN, 1, 2])
 
 
+@pytest.mark.parametrize("kind", [COUNTER, DELTA])
+def test_a_corrected_clock_gives_no_rate_once(kind: MetricKind) -> None:
+    values = [60, 120, 180, 240] if kind is COUNTER else [60, 60, 60, 60]
+    found = stepped(values, kind=kind, times=[0, 3600, 120, 180])
+    assert np.isnan(found.values[2])
+    assert found.values[3] == 1
+    assert found.is_reset == [False] * 4
+
+
+def test_a_corrected_clock_leaves_no_negative_rate_of_an_unknown_kind() -> None:
+    found = stepped([60, 120, 180], times=[0, 3600, 120])
+    assert found.row["rises"] == 2
+    assert np.isnan(found.row["rate"])
+
+
 def test_small_growth_of_a_large_counter_keeps_its_digits() -> None:
     found = stepped([1e15, 1e15 + 3, 1e15 + 9], kind=COUNTER, tick=1)
     assert_rates(found.values, [NAN, 3, 6])
