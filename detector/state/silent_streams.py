@@ -80,18 +80,20 @@ class SilentStreams:
         """Full pages of copies of idle rows, with new numbers, stamped with ``offset``.
 
         Idle rows have had no point since monotonic ``before``. Rows in an incident do
-        not count, since their next point may end it. Nor do the rows of pages that are
-        ahead of ``offset``.
+        not count, since their next point may end it. Nor do newcomers, whose number is
+        bounded in memory alone, and the rows of pages that are ahead of ``offset``.
         """
         owned = self._rows.owned[partition]
         in_use = slots_in_use(self._rows.memory, owned, offset)
-        slots = in_use[are_idle(self._rows.memory, in_use, before)]
+        memory = self._rows.memory
+        is_known = memory.decisions["is_newcomer"][in_use] == 0
+        slots = in_use[are_idle(memory, in_use, before) & is_known]
         pages = min(len(slots) // PAGE, _MAX_IDLE_PAGES)
         full = slots[: pages * PAGE].reshape(pages, PAGE)
         copies = []
         for rows in full:
             number = owned.new_number()
-            copies.append(self._rows.memory.copy(number, offset, rows))
+            copies.append(memory.copy(number, offset, rows))
         return copies
 
     def evict(self, partition: Partition, rows: PageRows) -> None:

@@ -201,15 +201,17 @@ def test_memory_follows_the_active_streams(bundle: Bundle) -> None:
 def test_streams_of_a_lost_page_are_cold_starts_and_are_counted(bundle: Bundle) -> None:
     life = Life(bundle, MemoryStore(), set(), IDLE)
     names = [f"s{i}" for i in range(PAGE)]
-    life.read(columns(names, [60.0] * PAGE, [[1.0, 1.0]] * PAGE), 0.0)
-    life.read(columns(["other"], [120.0], [[1.0, 1.0]], first=PAGE), 10.0)
+    for time in (60.0, 120.0):  # with a single point they would stay in memory
+        first = 0 if time == 60.0 else PAGE
+        life.read(columns(names, [time] * PAGE, [[1.0, 1.0]] * PAGE, first), 0.0)
+    life.read(columns(["other"], [120.0], [[1.0, 1.0]], first=2 * PAGE), 10.0)
     assert life.pipeline.table.silent.evicted == PAGE
     ((partition, number),) = life.pipeline.pages.missing_pages(
-        [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)]
+        [columns(["s3"], [180.0], [[1.0, 1.0]], first=2 * PAGE + 1)]
     )
     life.pipeline.pages.add_page(partition, number, None)
     life.pipeline.process(
-        [columns(["s3"], [180.0], [[1.0, 1.0]], first=PAGE + 1)], 11.0
+        [columns(["s3"], [180.0], [[1.0, 1.0]], first=2 * PAGE + 1)], 11.0
     )
     assert (
         life.metrics.registry.get_sample_value(

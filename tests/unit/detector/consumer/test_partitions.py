@@ -58,22 +58,27 @@ def test_records_of_an_evicted_stream_wait_until_its_page_can_be_read(
     rig.stop.set()  # the pause between tries ends at once
     rig.assign(P)
     names = [f"s{i}" for i in range(PAGE)]
-    source = ScriptedSource([raw_points(names, [60.0] * PAGE, [[1, 1]] * PAGE)])
-    rig.turn(source)
+    values = [[1.0, 1.0]] * PAGE
+    first = raw_points(names, [60.0] * PAGE, values)
+    # with a single point they would stay in memory
+    second = raw_points(names, [120.0] * PAGE, values, first=PAGE)
+    source = ScriptedSource([first], [second])
+    for _ in range(2):
+        rig.turn(source)
     for _ in range(2):
         rig.clock.now += 100  # more than the stream may be silent
         rig.checkpoint(source)
     assert rig.value("detector_streams_evicted") == PAGE
     rig.store.failing = True
-    point = [raw_points(["s3"], [120.0], [[1, 1]], first=PAGE)]
+    point = [raw_points(["s3"], [180.0], [[1, 1]], first=2 * PAGE)]
     source.polls = [point, point]
     rig.turn(source)
-    assert source.seeks == [(P, PAGE)]
+    assert source.seeks == [(P, 2 * PAGE)]
     assert "no space" in rig.health.restore_fault
-    assert rig.value("detector_scored_total") == PAGE
+    assert rig.value("detector_scored_total") == 2 * PAGE
     rig.store.failing = False
     rig.turn(source)
-    assert rig.value("detector_scored_total") == PAGE + 1
+    assert rig.value("detector_scored_total") == 2 * PAGE + 1
     assert rig.value("detector_streams") == 1
     assert rig.health.restore_fault == ""
 

@@ -35,6 +35,7 @@ def table() -> StreamTable:
     slots = made.slots(P, NAMES)
     made.states[slots] = np.arange(PAGE)[:, None]
     made.touched[slots] = 0.0
+    made.decisions["is_newcomer"][slots] = 0
     made.set_labels(slots, [{"name": name} for name in NAMES])
     return made
 

@@ -23,6 +23,7 @@ def table() -> StreamTable:
     made = StreamTable(states, TableLimits(expire_after=WEEK))
     made.assign(P)
     give_point(made, OLD, time=0.0, now=0.0)
+    made.newcomers.admit(P, made.slots(P, OLD))
     return made
 
 
@@ -53,6 +54,14 @@ def test_one_clock_that_is_ahead_makes_no_stream_expire() -> None:
     give_point(made, ["liar"], time=100 * WEEK, now=50.0)
     expire(made, before=10.0)
     assert made.streams == PAGE + 3
+
+
+def test_names_that_came_once_do_not_move_to_the_store() -> None:
+    made = table()
+    once = [f"once{i}" for i in range(PAGE)]
+    give_point(made, once, time=0.0, now=0.0)
+    (idle,) = made.silent.idle(P, before=10.0, offset=0)
+    assert set(idle.names) == set(OLD)
 
 
 def test_a_page_in_the_store_expires_as_a_whole() -> None:
