@@ -120,14 +120,22 @@ def _of_another_bundle(
     width: int,
     takeover: Takeover | None,
 ) -> Restored:
-    """A partition that another bundle wrote last."""
-    streams = sum(len(page.names) for page in pages)
-    if takeover is not None and takeover.fits(head, pages):
-        taken = _taken_over(bundle, head, pages, width, takeover)
+    """A partition that another bundle wrote last.
+
+    A bundle before that one may have left pages. Of these only the alerts count.
+    """
+    recent = [page for page in pages if page.bundle in (head.bundle, bundle)]
+    streams = sum(len(page.names) for page in recent)
+    if takeover is not None and takeover.fits(head, recent):
+        found = _alerts(pages)
+        taken = _taken_over(bundle, head, recent, found, width, takeover)
         return replace(taken, resets=_counted(ResetCause.TAKEN_OVER, streams))
     resets = _counted(ResetCause.OTHER_BUNDLE, streams)
     alerts = [alert for _, alert in _alerts(pages)]
-    alerts += ends(pages)
+    order = max((alert.order for alert in alerts), default=0)
+    stored = {page.number: page for page in recent}
+    decoded = [to_rows(page) for page in recent]
+    alerts += ends(recent, _without_duplicates(decoded, stored), order)
     if not alerts:
         return Restored((), (), head.offset, resets=resets)
     # the alerts need a page to be kept in
@@ -144,6 +152,7 @@ def _taken_over(
     bundle: str,
     head: Head,
     pages: Sequence[Page],
+    alerts: _Alerts,
     width: int,
     takeover: Takeover,
 ) -> Restored:
@@ -151,7 +160,7 @@ def _taken_over(
 
     A checkpoint of the new bundle that was cut off has left pages of its own.
     """
-    restored = _of_this_bundle(head, pages, _alerts(pages), width)
+    restored = _of_this_bundle(head, pages, alerts, width)
     own = {page.number for page in pages if page.bundle == bundle}
     rows = [r if r.number in own else takeover.rows(r) for r in restored.pages]
     return replace(restored, pages=tuple(rows), stamps={}, cold=frozenset())

@@ -26,7 +26,7 @@ from detector.events import (
     Reason,
     Severity,
 )
-from detector.recovery.snapshot import Head, Page, to_rows
+from detector.recovery.snapshot import Head, Page
 from detector.state.counters import no_counters
 from detector.state.decisions import DecisionState
 from detector.state.initial_state import InitialStates
@@ -109,17 +109,19 @@ def _kept(before: DecisionState, fresh: DecisionState) -> DecisionState:
     return row
 
 
-def ends(pages: Sequence[Page]) -> Iterator[PendingNotification]:
+def ends(
+    pages: Sequence[Page], rows_of: Sequence[PageRows], order: int
+) -> Iterator[PendingNotification]:
     """The end of each open incident, for the receivers that got its beginning.
+
+    ``rows_of`` has the rows of each of the ``pages``, each stream in one of them only.
+    ``order`` is that of the last notification before these.
 
     Without receivers that get incidents again, the pages do not say who got it: the
     routes do.
     """
-    orders = [pending.order for page in pages for pending in page.alerts]
-    order = max(orders, default=0)
-    for page in pages:
+    for page, rows in zip(pages, rows_of, strict=True):
         told = {incident.stream: incident for incident in page.open}
-        rows = to_rows(page)
         for i in np.flatnonzero(rows.decisions["phase"] == Phase.FIRING).tolist():
             order += 1
             incident = told.get(rows.names[i])

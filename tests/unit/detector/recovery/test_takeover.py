@@ -132,6 +132,29 @@ def test_a_page_that_the_new_bundle_wrote_already_stays_as_it_is() -> None:
     assert found.pages[1].decisions["steps"].tolist() == [500, 500]
 
 
+def test_pages_that_an_older_bundle_left_behind_are_not_taken_over() -> None:
+    older = msgspec.structs.replace(page(1, "older"), names=("c", "d"))
+    stamps = {0: Stamp(100, WRITER)}
+    for features in (FEATURES, ()):
+        head = Head(SCHEMA, "old", P, 100, stamps, features=features)
+        found = restore("new", head, [page(0), older], WIDTH, takeover())
+        assert found.resets == {ResetCause.TAKEN_OVER: 2}
+        assert [rows.names for rows in found.pages] == [("a/cpu", "b/cpu")]
+        assert len(found.open) == 1
+        assert [number for number, _ in found.alerts] == [0, 1]
+
+
+def test_a_stream_in_two_pages_ends_once_as_the_later_one_has_it() -> None:
+    earlier = msgspec.structs.replace(page(0), stamp=Stamp(90, WRITER), alerts=())
+    later = msgspec.structs.replace(page(1), alerts=())
+    (end,) = restored(("cpu", "mem"), earlier, later).alerts
+    assert end[1].alert.reason is Reason.REPLACED
+    calm = fresh_decisions(2)
+    calm["phase"] = Phase.OK
+    closed = msgspec.structs.replace(later, decisions=calm.tobytes(), open=())
+    assert restored(("cpu", "mem"), earlier, closed).alerts == ()
+
+
 def test_with_other_features_each_incident_ends_where_it_was_told() -> None:
     found = restored(("cpu", "mem"), page())
     assert found.resets == {ResetCause.OTHER_BUNDLE: 2}
