@@ -81,6 +81,21 @@ def bounded_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {_cut(name): _cut(tags[name]) for name in kept}
 
 
+def short_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """As much of the tags as :func:`bounded_tags` needs, which makes the same of both.
+
+    They are not escaped yet, but UTF-8 can hold them.
+    """
+    kept = sorted(tags)[:MOST_TAGS]
+    return {_short(name): _short(tags[name]) for name in kept}
+
+
+def _short(text: str) -> str:
+    """One character more than a tag has, and two that tell whether ``%`` is escaped."""
+    beginning = text[: LONGEST_TAG + 3]
+    return beginning.encode(errors="backslashreplace").decode()
+
+
 def _cut(text: str) -> str:
     whole = encoded(text)
     return whole if len(whole) <= LONGEST_TAG else f"{whole[: LONGEST_TAG - 1]}…"

@@ -77,7 +77,7 @@ def letter_of(record: RejectedRecord) -> Letter:
         partition=record.partition,
         offset=record.offset,
         reason=record.reason.value,
-        detail=record.detail[:_LONGEST_DETAIL],
+        detail=_encodable(record.detail[:_LONGEST_DETAIL]),
         key=record.key,
         value=record.value,
         headers=record.headers,
@@ -85,6 +85,14 @@ def letter_of(record: RejectedRecord) -> Letter:
         is_whole=record.is_whole,
         stream=record.stream,
     )
+
+
+def _encodable(text: str) -> str:
+    """The text with half of any surrogate pair, which UTF-8 can't hold, as an escape.
+
+    A detail quotes what producers write.
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 # -- as a record of a topic ------------------------------------------------------------

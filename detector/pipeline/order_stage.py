@@ -24,6 +24,7 @@ from detector.events import (
     RecordBatch,
     RejectedRecord,
 )
+from detector.names import short_tags
 from detector.phrases import duration
 from detector.record_clock import RecordClock
 from detector.state.held_points import KEPT, HeldPoint, StreamPast
@@ -314,7 +315,7 @@ def _held(batch: RecordBatch, record: int, is_jump: bool) -> HeldPoint:
         is_jump=is_jump,
         kinds=tuple(kinds),
         starts=tuple(starts),
-        labels=dict(labels or {}),
+        labels=short_tags(labels or {}),
         key=key,
         value=value,
     )

@@ -14,6 +14,7 @@ from detector.names import (
     encoded_metric,
     metric_stream,
     prefix,
+    short_tags,
 )
 
 CLOSE = st.text("a/%25F\n\x00", max_size=6)
@@ -87,3 +88,13 @@ def test_tags_are_bounded_in_number_and_size() -> None:
     assert list(kept) == [f"tag-{i:03d}" for i in range(MOST_TAGS)]
     assert {len(value) for value in kept.values()} == {LONGEST_TAG}
     assert kept["tag-000"].endswith("…")
+
+
+@pytest.mark.parametrize("end", ["%", "%4", "%4A", "\n", "%4AB", "x"])
+@pytest.mark.parametrize("length", range(LONGEST_TAG - 4, LONGEST_TAG + 5))
+def test_short_tags_are_bounded_like_whole_ones(length: int, end: str) -> None:
+    tags = {f"{n}{'a' * 600}": f"{'v' * length}{end * 200}" for n in range(40)}
+    short = short_tags(tags)
+    assert len(short) == MOST_TAGS
+    assert max(map(len, short.values())) < LONGEST_TAG + 4
+    assert bounded_tags(short) == bounded_tags(tags)

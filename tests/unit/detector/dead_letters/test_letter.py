@@ -96,3 +96,9 @@ def test_another_record_is_no_letter(headers: list[tuple[str, bytes]]) -> None:
 def test_another_line_is_no_letter(changes: dict[str, object]) -> None:
     with pytest.raises(NotALetter):
         from_line(to_line(LETTER) | changes)
+
+
+def test_a_detail_with_half_of_a_surrogate_pair_can_be_written() -> None:
+    letter = letter_of(replace(REJECTED, detail="`a\ud800` names it"))
+    assert letter.detail == "`a\\ud800` names it"
+    assert from_record(letter.key, letter.value, to_headers(letter)) == letter
