@@ -2,13 +2,15 @@
 
 msgspec reads what the standard says. What it refuses is read once more by Python's
 reader, which knows ``NaN``, ``Infinity`` and numbers of any length, as Python, Java and
-Go write them. So a bad number costs itself and not its record.
+Go write them. So a bad number costs itself and not its record. Half of a surrogate
+pair, as text has that was cut in UTF-16, becomes the replacement character.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from typing import Any, Final
 
@@ -19,6 +21,18 @@ from detector.ingest.framing.lines import lines_of
 
 UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _LONGEST_INTEGER: Final = 400  # digits; no float holds more
+
+#: Why a record is rejected whose objects can't be walked.
+TOO_DEEP: Final = "it is nested too deep"
+
+# An escape of JSON (RFC 8259, section 7), a whole surrogate pair first; the group is
+# half of a pair.
+_ESCAPE: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_REPLACEMENT: Final = r"\ufffd"
 
 decode: Final = msgspec.json.Decoder().decode
 
@@ -58,10 +72,19 @@ def _by_python(value: bytes, error: Exception) -> Any:
     except UnicodeDecodeError:
         raise BadRecord(RejectReason.ENCODING, "it is not UTF-8") from None
     try:
-        return json.loads(text, parse_int=_integer, parse_float=_float)
+        return json.loads(_without_halves(text), parse_int=_integer, parse_float=_float)
     except (ValueError, RecursionError):
         detail = f"it is not one JSON object ({error})"
         raise BadRecord(RejectReason.MALFORMED, detail) from None
+
+
+def _without_halves(text: str) -> str:
+    """The text of a document without half of any surrogate pair."""
+    return _ESCAPE.sub(_whole, text) if "\\ud" in text.lower() else text
+
+
+def _whole(escape: re.Match[str]) -> str:
+    return escape[0] if escape[1] is None else _REPLACEMENT
 
 
 def _integer(digits: str) -> float:

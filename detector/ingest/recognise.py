@@ -18,7 +18,7 @@ from detector.ingest.cells import is_utf8, is_utf_16
 from detector.ingest.change_events import Row, unwrap
 from detector.ingest.format import UnknownFields
 from detector.ingest.implied import IMPLYING, keyless, one_metric
-from detector.ingest.json_text import tolerant
+from detector.ingest.json_text import TOO_DEEP, tolerant
 from detector.ingest.mapper import Mapper
 from detector.ingest.mapping import GENERIC, RecordMapping
 from detector.ingest.messages import Messages
@@ -37,6 +37,7 @@ _OTLP: Final = ("resourceMetrics", "resource_metrics")
 _OTLP_OTHERS: Final = ("resourceLogs", "resourceSpans", "resourceProfiles")
 _FOREIGN: Final = frozenset((*_OTLP, *_OTLP_OTHERS, "dsnames"))
 _CLOUD_EVENT: Final = ("specversion", "data")
+_DEEPEST_EVENT: Final = 8  # events around a record; by judgement, one is usual
 
 #: Fields that say that an object is no flat JSON, beside the presets' own.
 SIGNS: Final = frozenset(
@@ -54,14 +55,16 @@ SIGNS: Final = frozenset(
     )
 )
 
-_CSV: Final = re.compile(rb"[^\n{}\[\]<>=]*[,;][^\n{}\[\]<>=]*(?:\r?\n|$)")
+# No two neighbouring parts of these patterns can match the same bytes, so that the time
+# to match is linear in a record's length.
+_CSV: Final = re.compile(rb"[^\n{}\[\]<>=,;]*[,;][^\n{}\[\]<>=]*(?:\r?\n|$)")
 _SEND_JSON: Final = "send JSON, or lines of InfluxDB's line protocol"
 _INFLUX_LINE: Final = re.compile(
     rb"(?:#[^\n]*\n|\s)*(?:\\.|[^\s\\#{\[<])(?:\\.|[^\s\\])*[ ]+"
     rb"(?:\\.|[^\s\\=,])+=(?:\"|[+-]?[.\d]|[tTfF])"
 )
 _GRAPHITE_LINE: Final = re.compile(
-    rb"\s*[^\s={}]+(?:;[^\s=]+=[^\s;]+)*[ \t]+[+-]?[\d.]+(?:[eE][+-]?\d+)?(?:[ \t]+-?\d+)?"
+    rb"\s*[^\s={};]+(?:;[^\s=;]+=[^\s;]+)*[ \t]+[+-]?[\d.]+(?:[eE][+-]?\d+)?(?:[ \t]+-?\d+)?"
     rb"\s*(?:[\r\n]|$)"
 )
 _PUTVAL: Final = re.compile(rb"\s*PUTVAL\s", re.IGNORECASE)
@@ -101,9 +104,17 @@ class Recogniser:
         self._names_streams = "stream" in self._given or "tags" in self._given
 
     def add(
-        self, built: RowBuilder, messages: Messages, message: int, fields: Fields
+        self,
+        built: RowBuilder,
+        messages: Messages,
+        message: int,
+        fields: Fields,
+        around: int = 0,
     ) -> None:
-        """The rows of an object. Raises BadRecord before any is added."""
+        """The rows of an object. Raises BadRecord before any is added.
+
+        ``around``: how many CloudEvents the object is in.
+        """
         if not self._markers.isdisjoint(fields):
             for preset, mapper in self._presets:
                 if preset.fits(fields):
@@ -121,7 +132,9 @@ class Recogniser:
         elif all(name in fields for name in _CLOUD_EVENT) and isinstance(
             fields["data"], dict
         ):
-            self.add(built, messages, message, fields["data"])
+            if around == _DEEPEST_EVENT:
+                raise BadRecord(RejectReason.MALFORMED, TOO_DEEP)
+            self.add(built, messages, message, fields["data"], around + 1)
         else:
             self._add_own(built, messages, message, fields)
 

@@ -38,6 +38,9 @@ from detector.ingest.rows import NamedValues, Rows
 
 _UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _COMMAND: Final = b"PUTVAL"
+# characters; by judgement: collectd's own are far shorter, and to split a longer one
+# takes time with its square
+_LONGEST_COMMAND: Final = 8192
 _NOW: Final = "N"
 _UNKNOWN: Final = "U"
 _GAUGE: Final = "gauge"
@@ -175,6 +178,9 @@ def _commands(value: bytes) -> list[_ValueList]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
+        if len(line) > _LONGEST_COMMAND:
+            detail = f"line {number} is longer than {_LONGEST_COMMAND} characters"
+            raise BadRecord(RejectReason.MALFORMED, detail)
         try:
             found.extend(_command(line))
         except ValueError as error:

@@ -20,7 +20,7 @@ from detector.ingest.formats.flat_shape import (
     flat_shape,
     without_nulls,
 )
-from detector.ingest.json_text import UNDECODABLE, decode, documents
+from detector.ingest.json_text import TOO_DEEP, UNDECODABLE, decode, documents
 from detector.ingest.messages import Messages, as_bytes
 from detector.ingest.metric_fields import NUMBERS
 from detector.ingest.paths import Fields
@@ -84,6 +84,8 @@ class JsonRecords:
                     self._add_whole(built, messages, i, document)
             except BadRecord as fault:
                 built.reject(i, fault)
+            except RecursionError:
+                built.reject(i, BadRecord(RejectReason.MALFORMED, TOO_DEEP))
             except UNDECODABLE:
                 self._add_undecodable(built, messages, i, as_bytes(value))
         return built.rows()
@@ -173,3 +175,5 @@ class JsonRecords:
                 self._add_one(built, messages, message, document)
         except BadRecord as fault:
             built.reject(message, fault)
+        except RecursionError:
+            built.reject(message, BadRecord(RejectReason.MALFORMED, TOO_DEEP))
