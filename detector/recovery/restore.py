@@ -60,7 +60,7 @@ def restore(
     if head.bundle != bundle:
         return _of_another_bundle(bundle, head, pages, width, takeover)
     own = [page for page in pages if page.bundle == bundle]
-    return _of_this_bundle(head, own, _alerts(pages), width)
+    return _of_this_bundle(head, own, _alerts(own), width)
 
 
 def _without_stamps(page: Page) -> Head:

@@ -220,3 +220,12 @@ def test_what_can_not_be_used_is_counted() -> None:
     assert whole.resets == {}
     assert torn.resets == {ResetCause.PAGE_UNREADABLE: 2}
     assert other.resets == {ResetCause.OTHER_BUNDLE: 2}
+
+
+def test_a_page_that_an_older_bundle_left_tells_nothing_again() -> None:
+    """Its notifications are in a page of the bundle that took over."""
+    own = page(0, 5, alerts=(ALERT,))
+    left = page(1, 3, "old", alerts=(ALERT,))
+    restored = restore("bundle", head(5, {0: 5}), [own, left], WIDTH)
+    assert restored.alerts == ((0, ALERT),)
+    assert restored.offset == 5
