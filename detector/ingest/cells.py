@@ -38,7 +38,7 @@ _WORDS: Final = {
     "unknown": MissingReason.TEXT,
 }
 # ASCII in two bytes each, big end first; at four characters a schema's id would be over
-# 10^8, and no registry has given out so many
+# 10^8, and no registry has given out that many
 _UTF_16: Final = re.compile(rb"(?:\0[\t-~]){4}")
 _LONGEST_WORD: Final = 12  # characters, with a sign
 

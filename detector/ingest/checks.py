@@ -62,7 +62,9 @@ class Admitted:
 def admit(raw: RawBatch, max_bytes: int) -> Admitted:
     """The records that a format may read: with a value of at most ``max_bytes``."""
     values = raw.values
-    if all(values) and max(map(len, values), default=0) <= max_bytes:  # type: ignore[arg-type]  # none is None
+    present = [value for value in values if value]
+    longest = max(map(len, present), default=0)
+    if len(present) == len(values) and longest <= max_bytes:
         return Admitted(raw, [])
     kept = []
     rejected = []

@@ -72,7 +72,7 @@ class _Sorted:
     Attributes:
         first, after: slots and held points to score before and after the others.
         now: places in the wave of the points that are scored now.
-        dropped: indices of the records of late and repeated ones, and why.
+        dropped: indices of records that are late or repeated, and why.
         rejected: records of held points that were from the future.
     """
 
@@ -89,7 +89,7 @@ class Ordered:
 
     Attributes:
         runs: to be scored, one after the other.
-        dropped: indices of the records of late and repeated points, and why.
+        dropped: indices of records whose points are late or repeated, and why.
         rejected: records of points that were held and from the future.
     """
 

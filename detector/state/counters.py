@@ -81,7 +81,7 @@ _LEAST_SINCE = 0.5
 
 # A fall that leaves more than this share of the value is no restart from zero.
 _SLIP_SHARE = 0.5
-# So many of them undo what a name or a past told, unless so many rises lie between.
+# Slips that undo what a name or the past says, and the rises that forgive them.
 _MAX_SLIPS = 3
 _RISES_BETWEEN = 64
 

@@ -44,17 +44,17 @@ _HINTED_RISES = 16
 # Least share of the points that are rises.
 _LEAST_RISING = 0.75
 
-# A run began at nearly nothing if its first value is at most so many mean growths.
+# A run began at nearly nothing if its first value is at most this many mean growths.
 _LOW_STEPS = 4.0
 
-# A fall is a reset if it comes after so many rises, and leaves at most this share.
+# A fall is a reset after at least this many rises, if it leaves at most this share.
 _RISES_BEFORE_RESET = 16
 _LOW_SHARE = 0.25
 
 # Seconds: longer than the half of a day in which a daily rhythm rises.
 _LONG_RISE = 14 * HOUR
 
-# Values of so many mean growths leave float32, of 24 bits, sixteen steps for each.
+# A value of this many mean growths leaves float32, of 24 bits, sixteen steps each.
 _HUGE_STEPS = 2.0**20
 
 # Ratio of squared differences two points apart to those of neighbours: 1 is noise of

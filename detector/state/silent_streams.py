@@ -8,7 +8,7 @@ rule looks at the stream's own times alone, so a replay follows it too
 
 So rows that are gone may be deleted at any moment, in memory and in the store, and
 nothing changes by it. The moment is a checkpoint, and the time is the partition's: the
-median of the streams that had a point of late. No single clock moves it.
+median of the streams that had a point lately. No single clock moves it.
 """
 
 from __future__ import annotations

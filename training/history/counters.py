@@ -28,8 +28,8 @@ from detector.state.counters import (
 #: stream -> event times float64 [n], rising, and values float64 [n, F], NaN missing
 RawRows = Mapping[str, tuple[F64, F64]]
 
-# A counter rises so many times at least, and seldom falls: what else there is need not
-# be stepped through.
+# A counter rises at least this often, and seldom falls. Any other metric need not be
+# stepped through.
 _LEAST_RISES = 16
 _RISES_PER_FALL = 16
 
