@@ -16,10 +16,10 @@ import msgspec
 from detector.ingest.format import Format, UnknownFields
 from detector.ingest.formats.json_records import JsonRecords
 from detector.ingest.formats.presets.registry import PRESETS, may_fit
+from detector.ingest.json_objects.paths import Fields
+from detector.ingest.json_objects.recognise import Recogniser, foreign, text_format
 from detector.ingest.merge_rows import Part, merged
 from detector.ingest.messages import Messages, Value
-from detector.ingest.paths import Fields
-from detector.ingest.recognise import Recogniser, foreign, text_format
 from detector.ingest.row_builder import RowBuilder
 from detector.ingest.rows import NamedValues, Rows
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from detector.ingest.field_names import (
+from detector.ingest.json_objects.field_names import (
     STREAM,
     TIMESTAMP,
     clock_rank,
@@ -14,7 +14,7 @@ from detector.ingest.field_names import (
     is_id,
     may_be_clock,
 )
-from detector.ingest.metric_fields import NUMBERS
+from detector.ingest.json_objects.metric_fields import NUMBERS
 from detector.ingest.row_builder import Row
 
 #: Types of a time.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from detector.errors import BadRecord, RejectReason
-from detector.ingest.mapper import Mapper
+from detector.ingest.json_objects.mapper import Mapper
+from detector.ingest.json_objects.paths import Fields
+from detector.ingest.json_objects.recognise import Recogniser, foreign, text_format
 from detector.ingest.messages import Messages
-from detector.ingest.paths import Fields
-from detector.ingest.recognise import Recogniser, foreign, text_format
 from detector.ingest.row_builder import RowBuilder
 
 

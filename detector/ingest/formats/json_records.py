@@ -20,10 +20,15 @@ from detector.ingest.formats.flat_shape import (
     flat_shape,
     without_nulls,
 )
-from detector.ingest.json_text import TOO_DEEP, UNDECODABLE, decode, documents
+from detector.ingest.json_objects.json_text import (
+    TOO_DEEP,
+    UNDECODABLE,
+    decode,
+    documents,
+)
+from detector.ingest.json_objects.metric_fields import NUMBERS
+from detector.ingest.json_objects.paths import Fields
 from detector.ingest.messages import Messages, as_bytes
-from detector.ingest.metric_fields import NUMBERS
-from detector.ingest.paths import Fields
 from detector.ingest.row_builder import Row, RowBuilder
 from detector.ingest.rows import NamedValues, Rows
 

@@ -25,9 +25,9 @@ import msgspec
 import numpy as np
 
 from detector.events import F64, I64
-from detector.ingest.field_names import STREAM, TIMESTAMP, clock_rank
 from detector.ingest.format import MAX_UNKNOWN, Format, UnknownFields
-from detector.ingest.json_text import UNDECODABLE
+from detector.ingest.json_objects.field_names import STREAM, TIMESTAMP, clock_rank
+from detector.ingest.json_objects.json_text import UNDECODABLE
 from detector.ingest.merge_rows import merged
 from detector.ingest.messages import Messages
 from detector.ingest.rows import FeatureValues, Rows

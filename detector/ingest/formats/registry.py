@@ -17,11 +17,11 @@ from detector.ingest.formats.json_wide import JsonWide
 from detector.ingest.formats.otlp import OtlpMetrics
 from detector.ingest.formats.presets.registry import MARKERS, by_name
 from detector.ingest.formats.prometheus_remote_write import PrometheusRemoteWrite
-from detector.ingest.mapper import Mapper
-from detector.ingest.mapping import GENERIC
+from detector.ingest.json_objects.mapper import Mapper
+from detector.ingest.json_objects.mapping import GENERIC
+from detector.ingest.json_objects.preset import Preset
+from detector.ingest.json_objects.recognise import SIGNS, Recogniser
 from detector.ingest.pick_features import PickFeatures
-from detector.ingest.preset import Preset
-from detector.ingest.recognise import SIGNS, Recogniser
 from detector.ingest.rows import FeatureValues, NamedValues
 
 AUTO: Final = "auto"

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import ARRAY, TEXT, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import ARRAY, TEXT, Preset
 
 _MAPPING = RecordMapping(
     timestamp=("time",),

@@ -12,8 +12,8 @@ Source: Amazon CloudWatch user guide, "metric stream output in JSON format".
 
 from __future__ import annotations
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import TEXT, TEXT_OR_NUMBER, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import TEXT, TEXT_OR_NUMBER, Preset
 
 PRESETS = (
     Preset(

@@ -12,8 +12,8 @@ Source: gNMIc documentation, "Event format".
 
 from __future__ import annotations
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import ARRAY, NUMBER, OBJECT, TEXT, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import ARRAY, NUMBER, OBJECT, TEXT, Preset
 
 _MAPPING = RecordMapping(
     timestamp=("timestamp",),

@@ -12,8 +12,8 @@ Source: Kepware IoT Gateway manual, "Standard template data format".
 
 from __future__ import annotations
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import ANY, ARRAY, TEXT, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import ANY, ARRAY, TEXT, Preset
 
 PRESETS = (
     Preset(

@@ -13,8 +13,8 @@ Source: Metricbeat reference, exported fields.
 
 from __future__ import annotations
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import OBJECT, TEXT_OR_NUMBER, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import OBJECT, TEXT_OR_NUMBER, Preset
 
 # fields of the event, the agent and the machine, and not of the module
 _AROUND = (

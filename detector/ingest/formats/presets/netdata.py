@@ -11,8 +11,8 @@ Source: Netdata's exporting/json connector.
 
 from __future__ import annotations
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import TEXT, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import TEXT, Preset
 
 PRESETS = (
     Preset(

@@ -11,8 +11,8 @@ Source: README of prometheus-kafka-adapter, serialization format "json".
 
 from __future__ import annotations
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import TEXT, TEXT_OR_NUMBER, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import TEXT, TEXT_OR_NUMBER, Preset
 
 PRESETS = (
     Preset(

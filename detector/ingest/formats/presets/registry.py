@@ -18,7 +18,7 @@ from detector.ingest.formats.presets import (
     vector,
     zabbix,
 )
-from detector.ingest.preset import Preset, markers
+from detector.ingest.json_objects.preset import Preset, markers
 
 PRESETS: Final[Sequence[Preset]] = (
     *telegraf_json.PRESETS,

@@ -9,8 +9,8 @@ Source: ThingsBoard documentation, "Telemetry upload API".
 
 from __future__ import annotations
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import OBJECT, TEXT_OR_NUMBER, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import OBJECT, TEXT_OR_NUMBER, Preset
 
 PRESETS = (
     Preset(

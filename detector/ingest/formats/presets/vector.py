@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from detector.events import MetricKind
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import TEXT, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import TEXT, Preset
 
 _NAME = ("{namespace}.{name}", "{name}")
 _NAMED = RecordMapping(

@@ -13,8 +13,13 @@ Source: Zabbix manual, appendix "Newline-delimited JSON export protocol".
 
 from __future__ import annotations
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.preset import NUMBER, TEXT_OR_NUMBER, TEXT_OR_OBJECT, Preset
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.preset import (
+    NUMBER,
+    TEXT_OR_NUMBER,
+    TEXT_OR_OBJECT,
+    Preset,
+)
 
 _ITEM = RecordMapping(
     timestamp=("clock",),

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from detector.errors import MissingReason, RejectReason
 from detector.events import Partition, RawBatch, RecordBatch
 from detector.ingest.decoder import metric_decoder
-from detector.ingest.field_names import is_id, may_be_clock
 from detector.ingest.format import MAX_UNKNOWN
 from detector.ingest.formats.registry import FORMATS
+from detector.ingest.json_objects.field_names import is_id, may_be_clock
 from detector.names import metric_stream
 from tests.fakes import raw_batch
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from detector.errors import MissingReason
 from detector.ingest.cells import Cell, cell
-from detector.ingest.mapping import AVERAGE
+from detector.ingest.json_objects.mapping import AVERAGE
 
 _ALIASES: Final[Mapping[str, Sequence[str]]] = {
     AVERAGE: ("average", "avg", "mean", "Average"),

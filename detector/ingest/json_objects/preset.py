@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.paths import NOTHING, Fields, lookup
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.paths import NOTHING, Fields, lookup
 
 TEXT: Final = (str,)
 NUMBER: Final = (int, float)

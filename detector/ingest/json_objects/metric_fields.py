@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from detector.errors import MissingReason
 from detector.events import Labels
-from detector.ingest import cells, statistics
-from detector.ingest.field_names import (
+from detector.ingest import cells
+from detector.ingest.format import UnknownFields
+from detector.ingest.json_objects import statistics
+from detector.ingest.json_objects.field_names import (
     STREAM,
     TIMESTAMP,
     is_clock,
@@ -19,9 +21,8 @@ from detector.ingest.field_names import (
     leaf,
     may_be_clock,
 )
-from detector.ingest.format import UnknownFields
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.paths import NOTHING, Place, as_text
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.paths import NOTHING, Place, as_text
 from detector.ingest.row_builder import RowBuilder
 
 NUMBERS: Final = frozenset((int, float))

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from detector.events import Labels
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.metric_fields import NUMBERS
-from detector.ingest.paths import Fields, template
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.metric_fields import NUMBERS
+from detector.ingest.json_objects.paths import Fields, template
 from detector.ingest.row_builder import Row
 
 _REMEMBERED: Final = 1024  # sequences of names

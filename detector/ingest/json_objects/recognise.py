@@ -15,15 +15,15 @@ from typing import Any, Final
 
 from detector.errors import BadRecord, RejectReason
 from detector.ingest.cells import is_utf8, is_utf_16
-from detector.ingest.change_events import Row, unwrap
 from detector.ingest.format import UnknownFields
-from detector.ingest.implied import IMPLYING, keyless, one_metric
-from detector.ingest.json_text import TOO_DEEP, tolerant
-from detector.ingest.mapper import Mapper
-from detector.ingest.mapping import GENERIC, RecordMapping
+from detector.ingest.json_objects.change_events import Row, unwrap
+from detector.ingest.json_objects.implied import IMPLYING, keyless, one_metric
+from detector.ingest.json_objects.json_text import TOO_DEEP, tolerant
+from detector.ingest.json_objects.mapper import Mapper
+from detector.ingest.json_objects.mapping import GENERIC, RecordMapping
+from detector.ingest.json_objects.paths import Fields
+from detector.ingest.json_objects.preset import Preset, markers
 from detector.ingest.messages import Messages
-from detector.ingest.paths import Fields
-from detector.ingest.preset import Preset, markers
 from detector.ingest.row_builder import RowBuilder
 
 #: Names of the formats that read bytes of their own.

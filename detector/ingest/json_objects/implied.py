@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from detector.ingest import cells
-from detector.ingest.field_names import (
+from detector.ingest.json_objects.field_names import (
     STREAM,
     clock_rank,
     is_clock,
     is_id,
     may_be_clock,
 )
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.paths import Fields
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.paths import Fields
 
 _METRIC_NAMES: Final = (
     "metric",

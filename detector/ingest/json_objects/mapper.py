@@ -13,14 +13,20 @@ from typing import Any, Final
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
-from detector.ingest.field_names import STREAM, TIMESTAMP, is_clock, leaf, time_field
 from detector.ingest.format import UnknownFields
-from detector.ingest.mapping import UNITS_A_SECOND, RecordMapping
+from detector.ingest.json_objects.field_names import (
+    STREAM,
+    TIMESTAMP,
+    is_clock,
+    leaf,
+    time_field,
+)
+from detector.ingest.json_objects.mapping import UNITS_A_SECOND, RecordMapping
+from detector.ingest.json_objects.metric_fields import MetricFields, Numbers
+from detector.ingest.json_objects.one_metric import OneMetric
+from detector.ingest.json_objects.paths import NOTHING, Fields, Place, as_text, template
+from detector.ingest.json_objects.plain_fields import plain_fields
 from detector.ingest.messages import Messages
-from detector.ingest.metric_fields import MetricFields, Numbers
-from detector.ingest.one_metric import OneMetric
-from detector.ingest.paths import NOTHING, Fields, Place, as_text, template
-from detector.ingest.plain_fields import plain_fields
 from detector.ingest.row_builder import RowBuilder
 from detector.phrases import listed
 from detector.timestamps import seconds

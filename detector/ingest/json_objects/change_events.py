@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from detector.ingest.paths import Fields
+from detector.ingest.json_objects.paths import Fields
 
 _ENVELOPE: Final = frozenset(("schema", "payload"))
 _DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"

@@ -9,10 +9,11 @@ from typing import Any
 
 from detector.errors import BadRecord, MissingReason, RejectReason
 from detector.events import MetricKind
-from detector.ingest import cells, statistics
-from detector.ingest.mapping import RecordMapping
-from detector.ingest.metric_fields import Numbers, is_good
-from detector.ingest.paths import NOTHING, Place, template
+from detector.ingest import cells
+from detector.ingest.json_objects import statistics
+from detector.ingest.json_objects.mapping import RecordMapping
+from detector.ingest.json_objects.metric_fields import Numbers, is_good
+from detector.ingest.json_objects.paths import NOTHING, Place, template
 
 _MILLISECONDS = 1000.0
 
