@@ -2,8 +2,10 @@
 
 A state belongs to the network that computed it. All else belongs to the stream: its
 time, its tick, its incidents and their rate, labels, counters, and the incident that is
-open. With the same features these go on, and the network warms up beside them. Scores
-of two networks are not comparable, so what is measured in scores starts anew.
+open. With the same features these go on. Scores of two networks are not comparable, so
+the network's state and what is measured in scores are the new bundle's own: those that
+it has computed itself, in the past or as it warmed up, else those that streams start
+from.
 
 With other features the streams are others. Their open incidents end, and each receiver
 that got the beginning gets the end, with the reason ``replaced``.
@@ -11,13 +13,14 @@ that got the beginning gets the end, with the reason ``replaced``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
 from detector.events import (
+    F32,
     SINGLE_METRIC,
     Alert,
     OpenIncident,
@@ -28,7 +31,7 @@ from detector.events import (
 )
 from detector.recovery.snapshot import Head, Page
 from detector.state.counters import no_counters
-from detector.state.decisions import DecisionState
+from detector.state.decisions import DecisionState, fresh_decisions
 from detector.state.initial_state import InitialStates
 from detector.state.page_rows import PageRows
 
@@ -82,31 +85,71 @@ class Takeover:
         names = [name for page in pages for name in page.names]
         return all(("/" in name) == is_single for name in names)
 
-    def rows(self, before: PageRows) -> PageRows:
-        """A page's rows with the states that this bundle's streams start from."""
-        width = len(self.initial.unknown)
-        states = np.empty((len(before.names), width), np.float32)
-        decisions = before.decisions.copy()
-        for i, name in enumerate(before.names):
-            states[i], fresh = self.initial.start(name)
-            decisions[i : i + 1] = _kept(before.decisions[i : i + 1], fresh)
+    def rows(self, before: PageRows, own: OwnRows | None = None) -> PageRows:
+        """A page of the bundle before, as this bundle goes on with it.
+
+        ``own`` has what this bundle has computed of the same streams.
+        """
+        states, decisions = self._own_columns(before.names, own or OwnRows(()))
+        _keep(before.decisions, decisions)
         is_single = self.features == (SINGLE_METRIC,)
         nothing = no_counters(len(before.names))
         counters = before.counters if is_single else nothing
         return replace(before, states=states, decisions=decisions, counters=counters)
 
+    def _own_columns(
+        self, names: Sequence[str], own: OwnRows
+    ) -> tuple[F32, DecisionState]:
+        """States float32 [n, S] and decision rows [n] of streams under this bundle."""
+        initial = self.initial
+        states = np.tile(initial.unknown, (len(names), 1))
+        decisions = fresh_decisions(len(names))
+        decisions["is_newcomer"] = 1
+        for i, name in enumerate(names):
+            if name in own.places:
+                rows, place = own.places[name]
+                states[i] = rows.states[place]
+                decisions[i] = rows.decisions[place]
+            elif name in initial.rows:
+                states[i], (decisions[i],) = initial.start(name)
+        return states, decisions
 
-def _kept(before: DecisionState, fresh: DecisionState) -> DecisionState:
-    """One decision row: what is the stream's own of ``before``, the rest ``fresh``."""
-    row = fresh.copy()
+
+class OwnRows:
+    """What a bundle has computed of streams, by name.
+
+    Attributes:
+        places: stream -> its page, and its place there.
+    """
+
+    def __init__(self, pages: Iterable[PageRows]) -> None:
+        self.places: dict[str, tuple[PageRows, int]] = {}
+        for rows in pages:
+            for place, name in enumerate(rows.names):
+                self.places[name] = rows, place
+
+
+def without_incidents(rows: PageRows) -> PageRows:
+    """The same, with no incident open: nobody was told of those that are.
+
+    A stream that is still over its threshold begins one at its next point.
+    """
+    decisions = rows.decisions.copy()
+    is_firing = decisions["phase"] == Phase.FIRING
+    decisions["phase"][is_firing] = Phase.WARMING
+    decisions["severity"][is_firing] = 0
+    return replace(rows, decisions=decisions)
+
+
+def _keep(before: DecisionState, own: DecisionState) -> None:
+    """Write what is the streams' own of ``before`` into ``own``, DECISION [n] both."""
+    is_firing = before["phase"] == Phase.FIRING
     for name in _KEPT:
-        row[name] = before[name]
-    if before["phase"][0] != Phase.FIRING:
-        row["phase"] = Phase.WARMING
-        row["severity"] = 0
-        for name in _KEPT_BY_FIRING:
-            row[name] = fresh[name]
-    return row
+        kept = before[name]
+        is_of_incident = name in _KEPT_BY_FIRING
+        own[name] = np.where(is_firing, kept, own[name]) if is_of_incident else kept
+    own["phase"] = np.where(is_firing, Phase.FIRING, Phase.WARMING)
+    own["severity"] = np.where(is_firing, own["severity"], 0)
 
 
 def ends(
