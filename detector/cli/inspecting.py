@@ -12,8 +12,10 @@ from detector.compose import make_decoder, open_bundle
 from detector.errors import ConfigError
 from detector.events import Partition, RecordBatch
 from detector.ingest.formats.registry import FORMATS
+from detector.ingest.messages import Messages
 from detector.inspection.findings import by_reason, find
-from detector.inspection.formats import by_strictness, records_by_format
+from detector.inspection.formats import GENERAL, by_strictness, records_by_format
+from detector.inspection.merged import Merged, merged_streams
 from detector.inspection.report import Inspected
 from detector.inspection.sample import Sample, take_sample
 from detector.kafka.scan import Scanner
@@ -43,9 +45,14 @@ def inspect_topic(
     now = SystemClock().wall()
     by_bundle = _decode(sample, open_bundle(settings), settings)
     findings = replace(find(as_configured, now), rejected=by_reason(by_bundle))
-    best = find(tried[next(iter(formats))], now) if formats else findings
+    named = next(iter(formats), configured)
+    read = tried[named] if formats else as_configured
+    best = find(read, now)
     if best.points <= findings.points:
-        best = findings
+        read, best = as_configured, findings
+    merged: Merged | None = None
+    if named in GENERAL:
+        merged = merged_streams(_messages(sample, bundle, settings), read)
     return Inspected(
         topic=topic,
         held=sample.held,
@@ -54,7 +61,14 @@ def inspect_topic(
         configured=configured,
         findings=findings,
         best=best,
+        merged=merged,
+        tags=how.mapping.given().get("tags", ()),
     )
+
+
+def _messages(sample: Sample, bundle: Bundle, settings: Settings) -> Sequence[Messages]:
+    decoder = make_decoder(bundle, settings, _ignore)
+    return [decoder.messages(raw) for raw in sample.batches]
 
 
 def _decode(

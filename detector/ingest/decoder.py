@@ -55,6 +55,10 @@ class Decoder(Generic[_NumbersT]):
         self._keying = keying
         self._max_bytes = max_bytes
 
+    def messages(self, raw: RawBatch) -> Messages:
+        """What the framing finds in the records that have a value of a right length."""
+        return self._framing.messages(admit(raw, self._max_bytes).raw)
+
     def decode(self, raw: RawBatch) -> RecordBatch:
         """The points of a batch, and its rejected records by offset."""
         admitted = admit(raw, self._max_bytes)
@@ -100,11 +104,17 @@ class TopicDecoders:
 
     def decode(self, raw: RawBatch) -> RecordBatch:
         """The points of a batch, and its rejected records by offset."""
-        topic = raw.partition.topic
+        return self._of(raw.partition.topic).decode(raw)
+
+    def messages(self, raw: RawBatch) -> Messages:
+        """As of Decoder."""
+        return self._of(raw.partition.topic).messages(raw)
+
+    def _of(self, topic: str) -> Decoder[Any]:
         decoder = self._decoders.get(topic)
         if decoder is None:
             decoder = self._decoders[topic] = self._make(topic)
-        return decoder.decode(raw)
+        return decoder
 
 
 def feature_decoder(

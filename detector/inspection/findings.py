@@ -21,11 +21,13 @@ from detector.events import (
     TimestampType,
 )
 from detector.names import metric_of
+from detector.state.counter_names import is_named_counter
 
 #: Points of a stream from which one that only rises looks like a counter.
 LEAST_RISING: Final = 8
 _KINDS: Final = (MetricKind.COUNTER, MetricKind.DELTA)
-_STATED: Final = "as its format says"
+_STATED: Final = "as its format or a setting says"
+_NAMED: Final = "by its name"
 _RISING: Final = "only rises in this sample"
 
 
@@ -225,15 +227,22 @@ def _split(series: Mapping[str, _Series]) -> Mapping[str, Sequence[int]]:
 
 
 def _counters(series: Mapping[str, _Series]) -> Mapping[str, str]:
-    """By metric: a format says so, or each of its streams only rises."""
+    """By metric, as the daemon tells a counter: by a format or a setting, by its name,
+    or because each of its streams only rises.
+    """
     stated: set[str] = set()
+    named: set[str] = set()
     rising: dict[str, bool] = {}
     for name, of in series.items():
         metric = metric_of(name)
         if not of.kinds.isdisjoint(_KINDS):
             stated.add(metric)
-        rising[metric] = rising.get(metric, True) and _only_rises(of)
+        elif of.kinds <= {MetricKind.UNKNOWN}:  # no gauge is one, whatever it does
+            rising[metric] = rising.get(metric, True) and _only_rises(of)
+            if is_named_counter(name):
+                named.add(metric)
     found = {metric: _RISING for metric, rises in sorted(rising.items()) if rises}
+    found |= dict.fromkeys(sorted(named), _NAMED)
     return found | dict.fromkeys(sorted(stated), _STATED)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from detector.events import Partition
 from detector.inspection.findings import Clocks, Findings
+from detector.inspection.merged import Merged
 from detector.phrases import duration, escaped, listed
 
 _NAMED: Final = 6  # names that a line lists
@@ -36,6 +37,8 @@ class Inspected:
         configured: the format that the settings name.
         findings: of the records as the settings read them.
         best: of the records as the best format reads them.
+        merged: streams that hold points of several sources.
+        tags: of the mapping that the settings name.
     """
 
     topic: str
@@ -45,6 +48,8 @@ class Inspected:
     configured: str
     findings: Findings
     best: Findings
+    merged: Merged | None = None
+    tags: Sequence[str] = ()
 
     @property
     def suggested(self) -> str:
@@ -84,7 +89,10 @@ def in_one_line(found: Inspected) -> str:
         parts.append(f"{len(best.split):,} streams are on several partitions")
     if found.suggested != found.configured:
         parts.append(f"set its format to {found.suggested}")
-    if rejected or best.split or found.suggested != found.configured:
+    if found.merged is not None:
+        parts.append(_merged_in_short(found.merged))
+    is_odd = rejected or best.split or found.merged is not None
+    if is_odd or found.suggested != found.configured:
         parts.append(f"see `streamwarden inspect --topic {found.topic}`")
     return f"topic {found.topic}: {'; '.join(parts)}"
 
@@ -94,6 +102,11 @@ def toml(found: Inspected) -> Iterator[str]:
     yield "[[kafka.topics]]"
     yield f"name = {json.dumps(found.topic)}"
     yield f"format = {json.dumps(found.suggested)}"
+    if found.merged is not None:
+        tags = [*found.tags, *found.merged.fields]
+        yield ""
+        yield "[kafka.topics.mapping]"
+        yield f"tags = {json.dumps(tags)}"
 
 
 def _log_lines(found: Inspected) -> Iterator[str]:
@@ -121,6 +134,8 @@ def _rows(found: Inspected) -> Iterator[tuple[str, str]]:
     yield "keys", _keys(best)
     if best.split:
         yield "split", _split(best)
+    if found.merged is not None:
+        yield "merged", _merged(found.merged)
     if best.headers:
         yield "headers", _counted(best.headers)
     yield "counters", _counters(best)
@@ -196,6 +211,22 @@ def _split(best: Findings) -> str:
         f"{_plural(len(best.split), 'stream')} on several partitions, where their points"
         f" have no order: {text}. Remedy: {_KEY_BY}"
     )
+
+
+def _merged(merged: Merged) -> str:
+    examples = [
+        f"{_shown(name)} has {count:,}" for name, count in merged.streams.items()
+    ]
+    return (
+        f"{_merged_in_short(merged)}: {listed(examples, 2)}. Remedy: name the fields in"
+        " `tags` of the mapping, as below, and each source is a stream"
+    )
+
+
+def _merged_in_short(merged: Merged) -> str:
+    fields = listed([f"`{_shown(path)}`" for path in merged.fields], _NAMED)
+    streams = _plural(len(merged.streams), "stream")
+    return f"several sources in {streams}, told apart by {fields}"
 
 
 def _counters(best: Findings) -> str:

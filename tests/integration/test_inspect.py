@@ -117,6 +117,25 @@ def test_a_topic_is_described_through_its_mapping(
     assert line(output, "rejected") == "none would be"
 
 
+def test_several_sources_under_one_key_are_told_with_the_tags_to_set(
+    broker: Broker, topic: str, inspect: Inspect, tmp_path: Path
+) -> None:
+    began = time.time() - TICK * 100
+    records = [
+        {"ts": began + TICK * n, "host": host, "x": n % 3}
+        for n in range(6)
+        for host in ("a", "b")
+    ]
+    produce(broker, topic, [Record(b"plant", json.dumps(r).encode()) for r in records])
+    output = inspect(topic)
+    assert line(output, "merged").startswith("several sources in 1 stream, told apart")
+    config = tmp_path / "streamwarden.toml"
+    config.write_text(output.partition("TOML file:")[2])
+    output = inspect(topic, "--config", str(config))
+    assert line(output, "streams").startswith("2: a/plant/x (6)")
+    assert "merged" not in output
+
+
 def test_tombstones_and_an_empty_topic_are_no_faults(
     broker: Broker, topic: str, inspect: Inspect
 ) -> None:

@@ -7,7 +7,7 @@ where it comes from. Text that changes from record to record identifies nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from detector.ingest import cells
@@ -16,6 +16,7 @@ from detector.ingest.json_objects.field_names import (
     clock_rank,
     is_clock,
     is_id,
+    leaf,
     may_be_clock,
 )
 from detector.ingest.json_objects.mapping import RecordMapping
@@ -92,6 +93,7 @@ _TELL_NOTHING: Final = frozenset(
 # numbers that stand beside a value and are no metrics
 _BESIDE: Final = frozenset(("interval", "period", "step", "quality", "q", "ttl", "ns"))
 _LONGEST_TAG: Final = 128  # characters; a longer text is prose
+_DEEPEST_TAG: Final = 4  # objects around a field that is looked at; by judgement
 
 
 def one_metric(fields: Fields, has_key: bool) -> RecordMapping | None:
@@ -129,6 +131,21 @@ def keyless(fields: Fields) -> RecordMapping | None:
     stream = "" if host is None else _template(fields, host)
     labels = () if host is None else (host,)
     return RecordMapping(stream=(stream,), tags=tags, labels=labels)
+
+
+def names_a_source(path: str) -> bool:
+    """Whether the last part of a path names a machine, a device or a place."""
+    return leaf(path) in _HOSTS
+
+
+def telling(fields: Fields, depth: int = _DEEPEST_TAG) -> Iterator[tuple[str, str]]:
+    """The path and the text of each field that may tell where a record comes from."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            inner = telling(value, depth - 1) if depth else ()
+            yield from ((f"{name}.{path}", text) for path, text in inner)
+        elif _is_tag(name, value) or (type(value) is int and is_id(name)):
+            yield name, str(value)
 
 
 def _is_value(value: Any) -> bool:

@@ -188,6 +188,16 @@ class Recogniser:
         return Mapper(whole, self._unknown, self._wanted)
 
 
+def unwrapped(fields: Fields) -> Fields:
+    """What is in the envelope of an object; the object itself if it is none."""
+    row = unwrap(fields)
+    if row is not None:
+        return row.fields or {}
+    data = fields.get("data")
+    is_event = all(name in fields for name in _CLOUD_EVENT)
+    return data if is_event and isinstance(data, dict) else fields
+
+
 def foreign(fields: Fields) -> str | None:
     """The format that reads the bytes of a JSON object itself, if one does.
 

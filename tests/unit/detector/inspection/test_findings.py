@@ -12,6 +12,7 @@ import pytest
 from detector.events import Partition, RawBatch, RecordBatch, TimestampType
 from detector.ingest.decoder import metric_decoder
 from detector.ingest.formats.registry import FORMATS
+from detector.ingest.stated_kinds import StatedKinds, with_kinds
 from detector.inspection.findings import Findings, find
 from detector.inspection.formats import by_strictness, records_by_format
 from detector.inspection.report import Inspected, in_one_line, lines, toml
@@ -79,6 +80,21 @@ def test_a_metric_that_only_rises_looks_like_a_counter() -> None:
     wave = [n % 3 for n in range(9)]
     findings = found(sample(*points(9, total=range(9), load=wave, flat=[1] * 9)))
     assert findings.counters == {"total": "only rises in this sample"}
+
+
+def test_what_tells_a_counter_is_what_the_daemon_goes_by() -> None:
+    """In the daemon's order: a setting, the name, its own past."""
+    rises = points(
+        9, hits_total=range(9), mem_total=[8] * 9, seen=range(9), level=range(9)
+    )
+    kind = with_kinds(FORMATS["json"], StatedKinds(("seen",), ("level",)))
+    counters = find([metric_decoder(kind).decode(sample(*rises))], AT).counters
+    assert counters == {
+        "seen": "as its format or a setting says",
+        "hits_total": "by its name",
+    }
+    few = points(2, hits_total=[1, 2], level=[1, 2])
+    assert found(sample(*few)).counters == {"hits_total": "by its name"}
 
 
 def test_a_few_points_make_no_counter() -> None:
