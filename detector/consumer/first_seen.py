@@ -17,12 +17,12 @@ _MISSING: Final = 64  # metrics and reasons that are logged, each once
 
 class FirstOccurrenceLog(NullObserver):
     """The first rejected record of each reason, the first missing value of each metric
-    and reason, the first split stream, and each unknown field that the decoder reports.
-    Implements Observer.
+    and reason, the first split stream of each topic, and each unknown field that the
+    decoder reports. Implements Observer.
     """
 
     def __init__(self) -> None:
-        self._has_split = False
+        self._split: set[str] = set()
         self._seen: set[RejectReason] = set()
         self._missing: set[tuple[str, MissingReason]] = set()
         self._log = structlog.get_logger("ingest")
@@ -57,15 +57,17 @@ class FirstOccurrenceLog(NullObserver):
         )
 
     def split(self, stream: str, one: Partition, other: Partition) -> None:
-        if self._has_split:
+        if one.topic in self._split:
             return
-        self._has_split = True
+        self._split.add(one.topic)
         self._log.warning(
             "stream_on_two_partitions",
             stream=stream[:_LONGEST_NAME],
             partitions=f"{one},{other}",
-            note="each partition keeps its own state of the stream",
-            remedy="key records by stream",
+            note="each partition keeps its own state of the stream; the first of its"
+            " topic, others are in detector_split_streams_total",
+            remedy=f"key records by stream; `streamwarden inspect --topic {one.topic}`"
+            " names the streams, and the setting of common agents",
         )
 
     def unknown_field(self, field: str, partition: Partition, offset: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from deploy.harness.broker import Broker
+from deploy.harness.processes import start_process
 from detector.cli.main import main
 from tests.integration.conftest import Start
 from tests.integration.stage import (
@@ -210,6 +212,36 @@ def test_late_points_stay_unless_they_are_asked_for(
     assert "1 of reason duplicate not selected" in redrive(place).output
     assert "1 put back" in redrive(place, "--reason", "duplicate").output
     assert read_all(broker, topic)[2].value == value
+
+
+def test_a_run_that_is_killed_put_nothing_back_twice(
+    broker: Broker, topic: str, letters: str, redrive: Redrive, tmp_path: Path
+) -> None:
+    count = 4000  # eight transactions
+    broker.create_topic(letters)
+    about = {"topic": topic, "partition": "0", "reason": "type"}
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, linger_ms=20)
+    for n in range(count):
+        of_letter = [*about.items(), ("offset", str(n))]
+        headers = [(f"streamwarden.{k}", v.encode()) for k, v in of_letter]
+        producer.send(letters, b"%d" % n, headers=headers)
+    producer.close()
+    command = [sys.executable, "-m", "detector", "redrive", f"--from=kafka:{letters}"]
+    killed = start_process(command, tmp_path / "killed.log")
+    eventually(lambda: _end(broker, topic) > 0, "it has begun")
+    killed.kill()
+    killed.wait()
+    redrive(f"--from=kafka:{letters}")
+    values = [int(record.value) for record in read_all(broker, topic)]
+    assert sorted(values) == list(range(count))
+
+
+def _end(broker: Broker, topic: str) -> int:
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap)
+    tp = TopicPartition(topic, 0)
+    end = int(consumer.end_offsets([tp])[tp])
+    consumer.close()
+    return end
 
 
 def test_a_letter_of_a_partition_that_is_gone_fails_alone(

@@ -44,9 +44,11 @@ def test_only_the_first_rejection_of_each_reason_is_logged() -> None:
     ]
 
 
-def test_only_the_first_split_stream_is_logged() -> None:
+def test_only_the_first_split_stream_of_each_topic_is_logged() -> None:
     log = FirstOccurrenceLog()
     with structlog.testing.capture_logs() as lines:
         log.split("a", P, Partition("metrics", 4))
         log.split("b", P, Partition("metrics", 4))
-    assert [line["stream"] for line in lines] == ["a"]
+        log.split("c", Partition("other", 0), Partition("other", 1))
+    assert [line["stream"] for line in lines] == ["a", "c"]
+    assert "inspect --topic other" in lines[1]["remedy"]

@@ -60,3 +60,13 @@ def test_a_topic_has_a_possible_name_or_a_pattern(
 ) -> None:
     with pytest.raises(ValidationError, match=message):
         kafka(topic)
+
+
+def test_a_topic_may_say_itself_whether_unreadable_batches_are_skipped() -> None:
+    settings = kafka(
+        {"name": "a", "skip_unreadable": False},
+        {"name": "b"},
+        skip_unreadable=True,
+    )
+    assert [settings.may_skip(topic) for topic in "ab"] == [False, True]
+    assert not kafka("a").may_skip("a")
