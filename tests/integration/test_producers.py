@@ -84,7 +84,7 @@ def streams_of(broker: Broker, topic: str, format_: str) -> set[str]:
 def test_collectd(
     broker: Broker, topic: str, daemon_of: Any, tmp_path: Path, form: str
 ) -> None:
-    daemon = daemon_of("collectd")
+    daemon = daemon_of("auto")
     try:
         collectd = producers.collectd(tmp_path, broker.bootstrap, topic, form)
     except ProgramNotAvailable as missing:
@@ -98,7 +98,7 @@ def test_collectd(
 
 
 def test_rsyslog(broker: Broker, topic: str, daemon_of: Any, tmp_path: Path) -> None:
-    daemon = daemon_of("graphite")
+    daemon = daemon_of("auto")
     file = tmp_path / "metrics.log"
     lines = [f"web-1.cpu.idle {i} {1_700_000_000 + i}\n" for i in range(SAMPLES)]
     file.write_text("".join(lines))
@@ -113,7 +113,7 @@ def test_rsyslog(broker: Broker, topic: str, daemon_of: Any, tmp_path: Path) -> 
 
 
 def test_kcat(broker: Broker, topic: str, daemon_of: Any) -> None:
-    daemon = daemon_of("json")
+    daemon = daemon_of("auto")
     records = (
         {"timestamp": 1_700_000_000 + i, "load": i, "free": 2 * i}
         for i in range(SAMPLES)
@@ -129,7 +129,7 @@ def test_kcat(broker: Broker, topic: str, daemon_of: Any) -> None:
 
 
 def test_opentelemetrys_sdk(broker: Broker, topic: str, daemon_of: Any) -> None:
-    daemon = daemon_of("otlp")
+    daemon = daemon_of("auto")
     reader = InMemoryMetricReader()
     resource = Resource({"service.name": "api", "host.name": "web-1"})
     provider = MeterProvider([reader], resource=resource)
@@ -168,7 +168,7 @@ def test_avro_waits_for_its_registry_and_loses_nothing(
         producer.flush()
     registry.failing = 503
     table = json.dumps({"url": registry.url})
-    daemon = daemon_of("json", KAFKA__SCHEMA_REGISTRY=table)
+    daemon = daemon_of("auto", KAFKA__SCHEMA_REGISTRY=table)
     eventually(lambda: "schema registry" in daemon.log_text(), "the log says why")
     assert daemon.value("detector_scored_total") == 0
     registry.failing = None

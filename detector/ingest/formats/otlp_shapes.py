@@ -23,21 +23,19 @@ import numpy.typing as npt
 from detector.events import F64
 from detector.ingest.formats.grouped_rows import BuiltRows, GroupedRows, Stream
 from detector.ingest.formats.otlp_streams import Resource
+from detector.ingest.protobuf_wire import BLOCK, FIXED, BrokenWire, fields, varint
 
 # Tags of fields: the field's number, then how it is written.
-_BLOCK: Final = 2  # a length and bytes
-_FIXED: Final = 1  # 8 bytes
-_VARINT: Final = 0
-_RESOURCE: Final = 1 << 3 | _BLOCK
-_SCOPE_METRICS: Final = 2 << 3 | _BLOCK
-_METRICS: Final = 2 << 3 | _BLOCK
-_NUMBERS: Final = (5 << 3 | _BLOCK, 7 << 3 | _BLOCK)  # a gauge, a sum
-_OTHERS: Final = tuple(number << 3 | _BLOCK for number in (9, 10, 11))  # histograms
-_DATA_POINTS: Final = 1 << 3 | _BLOCK
-START: Final = 2 << 3 | _FIXED
-TIME: Final = 3 << 3 | _FIXED
-DOUBLE: Final = 4 << 3 | _FIXED
-INT: Final = 6 << 3 | _FIXED
+_RESOURCE: Final = 1 << 3 | BLOCK
+_SCOPE_METRICS: Final = 2 << 3 | BLOCK
+_METRICS: Final = 2 << 3 | BLOCK
+_NUMBERS: Final = (5 << 3 | BLOCK, 7 << 3 | BLOCK)  # a gauge, a sum
+_OTHERS: Final = tuple(number << 3 | BLOCK for number in (9, 10, 11))  # histograms
+_DATA_POINTS: Final = 1 << 3 | BLOCK
+START: Final = 2 << 3 | FIXED
+TIME: Final = 3 << 3 | FIXED
+DOUBLE: Final = 4 << 3 | FIXED
+INT: Final = 6 << 3 | FIXED
 _FIELD: Final = 9  # bytes of such a field, its tag included
 
 # Points of a block from which rows are cheaper than points one by one, by
@@ -52,10 +50,6 @@ _ONES: Final = 0xFF
 _NANOSECONDS: Final = 1_000_000_000  # of a second
 _Key = tuple[int, bytes]
 _Span = tuple[int, int]
-
-
-class NotPlain(Exception):
-    """A block has more than plain numbers, or another form than exporters write."""
 
 
 class _Place(NamedTuple):
@@ -212,7 +206,7 @@ class Shapes:
         streams = rows.points.streams[first:]
         try:
             places = _places(block, streams, resource)
-        except (NotPlain, IndexError):
+        except (BrokenWire, IndexError):
             return
         shape = Shape(block, places, streams, *rows.names_from(first))
         shapes = self._shapes.setdefault(key, [])
@@ -231,60 +225,29 @@ def key_of(block: bytes) -> _Key:
     """Its length, and the resource, with which exporters begin it."""
     if block[:1] != bytes([_RESOURCE]):
         return len(block), b""
-    length, start = _varint(block, 1) if len(block) > 2 else (0, 0)
+    length, start = varint(block, 1) if len(block) > 2 else (0, 0)
     return len(block), block[: start + length]
 
 
 def _points(block: bytes) -> Iterator[_Span]:
-    """The data points of gauges and sums. Raises NotPlain or IndexError."""
-    for tag, *scope in _fields(block, 0, len(block)):
+    """The data points of gauges and sums. Raises BrokenWire or IndexError."""
+    for tag, *scope in fields(block, 0, len(block)):
         if tag != _SCOPE_METRICS:
             continue
-        for scope_tag, *metric in _fields(block, *scope):
+        for scope_tag, *metric in fields(block, *scope):
             if scope_tag == _METRICS:
                 yield from _points_of_metric(block, *metric)
 
 
 def _points_of_metric(block: bytes, start: int, end: int) -> Iterator[_Span]:
-    for tag, *data in _fields(block, start, end):
+    for tag, *data in fields(block, start, end):
         if tag in _OTHERS:
-            raise NotPlain
+            raise BrokenWire
         if tag not in _NUMBERS:
             continue
-        for data_tag, *point in _fields(block, *data):
+        for data_tag, *point in fields(block, *data):
             if data_tag == _DATA_POINTS:
                 yield point[0], point[1]
-
-
-def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Tag, begin and end of each field of a message. Raises NotPlain or IndexError."""
-    at = start
-    while at < end:
-        tag, at = _varint(data, at)
-        kind = tag & 7
-        if kind == _BLOCK:
-            length, at = _varint(data, at)
-        elif kind == _FIXED:
-            length = 8
-        elif kind == _VARINT:
-            length = _varint(data, at)[1] - at
-        else:
-            raise NotPlain
-        yield tag, at, at + length
-        at += length
-    if at != end:
-        raise NotPlain
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number and where it ends. Raises IndexError if it is cut off."""
-    number = 0
-    shift = 0
-    while data[at] & 0x80:
-        number |= (data[at] & 0x7F) << shift
-        shift += 7
-        at += 1
-    return number | data[at] << shift, at + 1
 
 
 def _places(
@@ -293,26 +256,26 @@ def _places(
     """The places of the points that became those of these streams.
 
     What follows a point's value must be its attributes alone: they name its stream.
-    Raises NotPlain or IndexError.
+    Raises BrokenWire or IndexError.
     """
     spans = list(_points(block))
     if not spans or len(spans) != len(streams):
-        raise NotPlain
+        raise BrokenWire
     places = []
     for (first, end), stream in zip(spans, streams, strict=True):
         place = _place(block, first, end)
         attributes = block[place.value + 8 : end]
         if resource.known.get(attributes) is not stream:
-            raise NotPlain
+            raise BrokenWire
         places.append(place)
     return places
 
 
 def _place(block: bytes, first: int, end: int) -> _Place:
-    """Raises NotPlain, or IndexError, if the point begins in another way."""
+    """Raises BrokenWire, or IndexError, if the point begins in another way."""
     time = first + _FIELD if block[first] == START else first
     value = time + _FIELD
     kind = block[value]
     if block[time] != TIME or kind not in (DOUBLE, INT) or value + _FIELD > end:
-        raise NotPlain
+        raise BrokenWire
     return _Place(time + 1, value + 1, first + 1, kind == INT)

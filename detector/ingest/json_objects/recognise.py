@@ -24,6 +24,7 @@ from detector.ingest.json_objects.mapping import GENERIC, RecordMapping
 from detector.ingest.json_objects.paths import Fields
 from detector.ingest.json_objects.preset import Preset, markers
 from detector.ingest.messages import Messages
+from detector.ingest.protobuf_wire import binary_format
 from detector.ingest.row_builder import RowBuilder
 
 #: Names of the formats that read bytes of their own.
@@ -230,6 +231,9 @@ def text_format(value: bytes) -> str:
             ' set framing = "confluent" and the registry of the topic'
         )
         raise BadRecord(RejectReason.MALFORMED, detail)
+    binary = binary_format(value)
+    if binary is not None:
+        return binary
     if _PUTVAL.match(value):
         return COLLECTD
     if _INFLUX_LINE.match(value):
