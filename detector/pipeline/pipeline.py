@@ -80,6 +80,9 @@ class Pipeline:
         self.pages.assign(partition, restored)
         self._metrics.firing.set(self.table.firing())
         self._observer.assigned(partition, restored)
+        for alert in restored.ended:
+            self._count(alert)
+            self._observer.alerted(alert)
 
     def revoke(self, partition: Partition) -> None:
         """Let go of a partition; nothing if it is not owned."""
@@ -237,15 +240,18 @@ class Pipeline:
             self._raise(alert, page)
 
     def _raise(self, alert: Alert, page: int) -> None:
-        reason = alert.reason
-        self._metrics.decisions.labels(reason.label).inc()
-        self._metrics.alerts.labels(_STATUS[reason], alert.severity.label).inc()
-        if reason is Reason.FIRED:
+        self._count(alert)
+        if alert.reason is Reason.FIRED:
             self._metrics.firing.inc()
-        elif reason in ENDS:
+        elif alert.reason in ENDS:
             self._metrics.firing.dec()
         self._observer.alerted(alert)
         self._outbox.put((alert.partition, page), alert)
+
+    def _count(self, alert: Alert) -> None:
+        reason = alert.reason
+        self._metrics.decisions.labels(reason.label).inc()
+        self._metrics.alerts.labels(_STATUS[reason], alert.severity.label).inc()
 
     def _drop(
         self, batch: RecordBatch, i: int, reason: RejectReason, detail: str

@@ -135,7 +135,8 @@ def _of_another_bundle(
     order = max((alert.order for alert in alerts), default=0)
     stored = {page.number: page for page in recent}
     decoded = [to_rows(page) for page in recent]
-    alerts += ends(recent, _without_duplicates(decoded, stored), order)
+    ended = list(ends(recent, _without_duplicates(decoded, stored), order))
+    alerts += ended
     if not alerts:
         return Restored((), (), head.offset, resets=resets)
     # the alerts need a page to be kept in
@@ -145,6 +146,7 @@ def _of_another_bundle(
         alerts=tuple((0, alert) for alert in alerts),
         offset=head.offset,
         resets=resets,
+        ended=tuple(pending.alert for pending in ended),
     )
 
 

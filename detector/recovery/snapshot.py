@@ -157,6 +157,7 @@ class Restored:
         segments: names of the partition's segments.
         resets: what of the stored state can't be used, counted as
             :class:`ResetCause` says.
+        ended: incidents that end with this start; ``alerts`` has them too.
     """
 
     pages: tuple[PageRows, ...]
@@ -167,6 +168,7 @@ class Restored:
     open: tuple[tuple[int, OpenIncident], ...] = ()
     segments: tuple[str, ...] = ()
     resets: Mapping[ResetCause, int] = field(default_factory=dict)
+    ended: tuple[Alert, ...] = ()
 
 
 def to_page(

@@ -24,7 +24,9 @@ from detector.record_clock import ClockBounds, without_log
 from detector.recovery.snapshot import Restored
 from detector.state.row_memory import PAGE
 from tests.fakes import columns, fake_bundle, raw_batch
+from tests.unit.detector.notify.alerts import fired
 from tests.unit.detector.pipeline.stage import (
+    NEW,
     BreakingEngine,
     P,
     Q,
@@ -267,3 +269,18 @@ def test_a_held_point_from_the_future_is_rejected_as_not_whole(stage: Stage) -> 
     (rejected,) = stage.recorder.rejects
     assert rejected.reason is RejectReason.FUTURE
     assert not rejected.is_whole
+
+
+def test_incidents_that_end_with_a_start_are_counted_and_reported(
+    bundle: Bundle,
+) -> None:
+    stage = Stage(bundle)
+    end = replace(fired("a"), reason=Reason.REPLACED, ends_at=60.0)
+    stage.pipeline.assign(Q, replace(NEW, ended=(end,)))
+    assert stage.recorder.alerts == [end]
+    assert stage.value("detector_decisions_total", reason="replaced") == 1
+    severity = end.severity.label
+    ended = {"status": "resolved", "severity": severity}
+    assert stage.value("detector_alerts_total", **ended) == 1
+    # it was no incident of this bundle
+    assert stage.value("detector_streams_firing") == 0

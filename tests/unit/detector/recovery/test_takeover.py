@@ -165,6 +165,11 @@ def test_with_other_features_each_incident_ends_where_it_was_told() -> None:
     assert end.pending_receivers == ("pager",)
     ended = replace(FIRED, reason=Reason.REPLACED, ends_at=600.0, at=600.0)
     assert end.alert == ended
+    assert found.ended == (ended,)
+
+
+def test_nothing_ends_where_streams_go_on() -> None:
+    assert restored(FEATURES, page()).ended == ()
 
 
 def test_an_incident_whose_receivers_nobody_kept_ends_where_routes_lead() -> None:
