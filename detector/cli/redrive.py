@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 
 import click
 
 from detector.cli.options import config_option
+from detector.clock import SystemClock
+from detector.compose import make_decoder, open_bundle
 from detector.dead_letters.file import FILE_NAME
+from detector.dead_letters.letter import Letter
 from detector.dead_letters.put_back import sender
-from detector.dead_letters.redrive import Outcome, Selection
+from detector.dead_letters.redrive import MOST_REDRIVES, Outcome, Selection
 from detector.dead_letters.redrive import redrive as put_back_all
 from detector.dead_letters.sources import FileLetters, LetterSource, TopicLetters
-from detector.errors import RejectReason
+from detector.errors import ConfigError, RejectReason
+from detector.events import Partition, RawBatch, TimestampType
 from detector.kafka.scan import Scanner, scanner
-from detector.phrases import escaped
+from detector.phrases import escaped, listed
 from detector.settings.load import Settings, load
 
 _IN_KAFKA = "kafka:"
+_LISTED = 10  # topics that a sentence names
 
 
 @click.command()
@@ -40,12 +46,18 @@ _IN_KAFKA = "kafka:"
     type=click.Choice([reason.value for reason in RejectReason]),
     help="Only letters of this reason.  [default: all but late and duplicate]",
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also what would be rejected again, or came back too often.",
+)
 @click.option("--dry-run", is_flag=True, help="Send nothing, and say what would be.")
 @config_option
 def redrive(
     place: str | None,
     topics: tuple[str, ...],
     reasons: tuple[str, ...],
+    force: bool,
     dry_run: bool,
     config: Path | None,
 ) -> int:
@@ -53,8 +65,10 @@ def redrive(
 
     Do it after the cause is corrected: the daemon then reads them as new records. Each
     goes to the partition it came from, with its key, bytes, headers and timestamp. A
-    second run leaves out what was put back before. Late and duplicate points would be
-    rejected again, so they stay unless --reason names them.
+    second run leaves out what was put back before. Each record is first read as the
+    daemon would read it with these settings: what would be rejected again stays, and so
+    does a record that came back three times. Late and duplicate points stay unless
+    --reason names them.
 
     \b
     Examples:
@@ -63,10 +77,12 @@ def redrive(
       streamwarden redrive --from state/dead-letters.ndjson --reason malformed
     """
     settings = load(config)
-    selection = Selection(frozenset(topics), frozenset(reasons))
+    most = math.inf if force else MOST_REDRIVES
+    selection = Selection(frozenset(topics), frozenset(reasons), most)
+    fault = _no_fault if force else Trial(settings).fault
     with scanner(settings.kafka) as scan:
         source = _source(settings, scan, place)
-        outcome = _run(settings, scan, source, selection, dry_run)
+        outcome = _run(settings, scan, source, selection, fault, dry_run)
     for line in report(outcome, source.name, dry_run):
         click.echo(line)
     return 0
@@ -89,6 +105,7 @@ def _run(
     scan: Scanner,
     source: LetterSource,
     selection: Selection,
+    fault: Callable[[Letter], str | None],
     dry_run: bool,
 ) -> Outcome:
     with contextlib.ExitStack() as stack:
@@ -97,7 +114,66 @@ def _run(
         if not dry_run:
             put = stack.enter_context(sender(settings.kafka, scan, source))
         done = source.done()
-        return put_back_all(source.letters(), done, selection, source.whole, put)
+        if selection.topics:
+            came_from = {letter.partition.topic for letter in source.letters()}
+            _check_topics(selection.topics, came_from, scan.topics())
+        return put_back_all(
+            source.letters(),
+            done,
+            selection,
+            source.whole,
+            fault,
+            put,
+        )
+
+
+class Trial:
+    """Reads records as the daemon would with these settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigError, and BundleError."""
+        self._decoder = make_decoder(open_bundle(settings), settings, _ignore)
+        self._now = SystemClock().wall()
+
+    def fault(self, letter: Letter) -> str | None:
+        """Why the record would be rejected; None if it would not be.
+
+        Raises Transient if a schema registry can't tell.
+        """
+        stamp = letter.timestamp
+        raw = RawBatch(
+            partition=letter.partition,
+            offsets=[letter.offset],
+            timestamps=[int(self._now * 1000) if stamp is None else stamp],
+            timestamp_types=[TimestampType.CREATE_TIME],
+            keys=[letter.key],
+            values=[letter.value],
+            headers=[letter.headers],
+        )
+        rejected = self._decoder.decode(raw).rejected
+        return rejected[0].reason.value if rejected else None
+
+
+def _no_fault(letter: Letter) -> str | None:
+    return None
+
+
+def _ignore(field: str, partition: Partition, offset: int) -> None:
+    """Fields that are no metrics are no concern here."""
+
+
+def _check_topics(
+    selected: Set[str], came_from: Set[str], present: Iterable[str]
+) -> None:
+    """Raises ConfigError if no letter can have come from a topic that is selected."""
+    unknown = selected - came_from - set(present)
+    if unknown:
+        named = listed(sorted(map(escaped, unknown)), _LISTED)
+        known = listed(sorted(map(escaped, came_from)), _LISTED) or "no topic"
+        raise ConfigError(
+            f"--topic: there is no topic {named}, and no letter came from it:"
+            f" letters came from {known}"
+        )
 
 
 def report(outcome: Outcome, place: str, dry_run: bool) -> Iterator[str]:
@@ -120,6 +196,16 @@ def report(outcome: Outcome, place: str, dry_run: bool) -> Iterator[str]:
         yield (
             f"{outcome.not_whole:,} are not whole: the letter has their first bytes, and"
             " the topic has the record no more"
+        )
+    for reason, count in sorted(outcome.again.items()):
+        yield (
+            f"{count:,} would be rejected again as {escaped(reason)}: correct the cause,"
+            " or use --force"
+        )
+    if outcome.too_often:
+        yield (
+            f"{outcome.too_often:,} came back {MOST_REDRIVES} times: look at them, or use"
+            " --force"
         )
     for cause, count in sorted(outcome.failed.items()):
         yield f"{count:,} failed: {escaped(cause)}"

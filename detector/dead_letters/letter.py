@@ -21,6 +21,8 @@ KEPT: Final = 4096
 PREFIX: Final = "streamwarden."
 #: Of a record that was put back: the letter that it came from.
 REDRIVEN: Final = PREFIX + "redriven"
+#: Of a record that was put back: how many times it was.
+REDRIVES: Final = PREFIX + "redrives"
 _LONGEST_DETAIL: Final = 500  # characters
 _REASON: Final = PREFIX + "reason"
 _DETAIL: Final = PREFIX + "detail"
@@ -69,6 +71,14 @@ class Letter:
         """
         sum_of_bytes = zlib.crc32((self.value or b"")[:KEPT])
         return f"{self.partition}/{self.offset}/{sum_of_bytes:08x}"
+
+    @property
+    def redrives(self) -> int:
+        """How many times the record was put back before it was rejected again."""
+        for name, text in self.headers:
+            if name == REDRIVES and (text or b"").isdigit():
+                return int(text or b"")
+        return 0
 
 
 def letter_of(record: RejectedRecord) -> Letter:
@@ -124,7 +134,7 @@ def own_headers(headers: Headers) -> list[tuple[str, bytes]]:
     return [
         (name, value or b"")
         for name, value in headers
-        if not name.startswith(PREFIX) or name == REDRIVEN
+        if not name.startswith(PREFIX) or name in (REDRIVEN, REDRIVES)
     ]
 
 

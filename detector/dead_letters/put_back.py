@@ -9,7 +9,7 @@ from typing import Final
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from detector.dead_letters.letter import REDRIVEN, Letter, own_headers
+from detector.dead_letters.letter import REDRIVEN, REDRIVES, Letter, own_headers
 from detector.dead_letters.sources import LetterSource
 from detector.dead_letters.topic import LARGEST
 from detector.errors import ConfigError, Permanent, Transient
@@ -122,7 +122,8 @@ def sender(
 
 
 def _headers(letter: Letter) -> list[tuple[str, bytes]]:
-    """The record's own, and the letter that it comes from now."""
-    own = [(name, text) for name, text in own_headers(letter.headers)]
-    others = [(name, text) for name, text in own if name != REDRIVEN]
-    return [*others, (REDRIVEN, letter.name.encode())]
+    """The record's own, the letter that it comes from now, and the number of times."""
+    own = own_headers(letter.headers)
+    others = [pair for pair in own if pair[0] not in (REDRIVEN, REDRIVES)]
+    times = str(letter.redrives + 1)
+    return [*others, (REDRIVEN, letter.name.encode()), (REDRIVES, times.encode())]

@@ -5,6 +5,10 @@ or not at all. What was put back is noted by name in a ledger: in the topic of t
 letters the note is part of the same transaction. A file can't be, so it notes what is
 about to be sent and where the logs end. A run that finds such a note without an end
 looks behind those places for what was sent.
+
+A record whose cause lasts would be rejected again, and its new letter put back again.
+So each is first read as the daemon would read it now. What only the daemon can tell,
+such as a stream that has gone on, is bounded: a record says how often it came back.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from detector.errors import Permanent, RejectReason
 
 #: Letters in one transaction.
 BATCH = 500
+#: Times that one record is put back: by then somebody must look; by judgement.
+MOST_REDRIVES = 3
 #: Points that would be rejected again: their streams have gone on.
 LATE = frozenset({RejectReason.LATE.value, RejectReason.DUPLICATE.value})
 
@@ -49,10 +55,12 @@ class Selection:
     Attributes:
         topics: that they came from; empty: all.
         reasons: that they were rejected for; empty: all but those of :data:`LATE`.
+        most: times that one record is put back.
     """
 
     topics: Set[str] = frozenset()
     reasons: Set[str] = frozenset()
+    most: float = MOST_REDRIVES
 
     def takes(self, letter: Letter) -> bool:
         if self.topics and letter.partition.topic not in self.topics:
@@ -73,6 +81,8 @@ class Outcome:
         repeated: letters about a record that has another one; a restart repeats them.
         left_out: not selected, by reason.
         not_whole: bytes are missing and the log has the record no more.
+        again: would be rejected again, by the reason.
+        too_often: came back from being put back, too many times.
         failed: can't be put back, with the cause of each kind.
     """
 
@@ -82,6 +92,8 @@ class Outcome:
     repeated: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     not_whole: int = 0
+    again: Counter[str] = field(default_factory=Counter)
+    too_often: int = 0
     failed: Counter[str] = field(default_factory=Counter)
 
 
@@ -90,6 +102,7 @@ def redrive(
     done: Set[str],
     selection: Selection,
     whole: Callable[[Letter], Letter | None],
+    fault: Callable[[Letter], str | None],
     sender: Sender | None,
 ) -> Outcome:
     """Put letters back.
@@ -99,11 +112,13 @@ def redrive(
         done: names of those that an earlier run put back.
         selection: which of them.
         whole: the letter with all its bytes; None if they are gone.
+        fault: the reason for which its record would be rejected now, if it would be.
         sender: puts them back; None for a dry run.
     """
     outcome = Outcome()
-    chosen = _chosen(letters, done, selection, whole, outcome)
-    for batch in _batches(chosen):
+    chosen = _chosen(letters, done, selection, outcome)
+    acceptable = _acceptable(chosen, selection.most, whole, fault, outcome)
+    for batch in _batches(acceptable):
         if sender is None:
             outcome.put_back.update(letter.partition.topic for letter in batch)
         else:
@@ -115,10 +130,9 @@ def _chosen(
     letters: Iterable[Letter],
     done: Set[str],
     selection: Selection,
-    whole: Callable[[Letter], Letter | None],
     outcome: Outcome,
 ) -> Iterator[Letter]:
-    """The letters to put back; counts the others."""
+    """The letters that are selected; counts the others."""
     seen: set[str] = set()
     for letter in letters:
         outcome.read += 1
@@ -130,8 +144,26 @@ def _chosen(
             outcome.before += 1
         elif not selection.takes(letter):
             outcome.left_out[letter.reason] += 1
-        elif (complete := whole(letter)) is None:
+        else:
+            yield letter
+
+
+def _acceptable(
+    letters: Iterable[Letter],
+    most: float,
+    whole: Callable[[Letter], Letter | None],
+    fault: Callable[[Letter], str | None],
+    outcome: Outcome,
+) -> Iterator[Letter]:
+    """The whole letters whose cause is gone; counts the others."""
+    for letter in letters:
+        complete = whole(letter)
+        if complete is None:
             outcome.not_whole += 1
+        elif complete.redrives >= most:
+            outcome.too_often += 1
+        elif (reason := fault(complete)) is not None:
+            outcome.again[reason] += 1
         else:
             yield complete
 

@@ -132,10 +132,16 @@ def test_redrive_puts_each_record_back_once(
     await_letters(daemon, 2)
     daemon.stop()
     place = f"--from=kafka:{letters}"
-    assert f"2 would be put back: 2 to {topic}" in redrive(place, "--dry-run").output
+    # their cause lasts: they would come back for ever
+    outcome = redrive(place).output
+    assert "0 put back" in outcome
+    assert "2 would be rejected again as malformed" in outcome
+    everything = (place, "--force")
+    dry = redrive(*everything, "--dry-run").output
+    assert f"2 would be put back: 2 to {topic}" in dry
     assert len(read_all(broker, topic)) == 2
-    assert f"2 put back: 2 to {topic}" in redrive(place).output
-    again = redrive(place)
+    assert f"2 put back: 2 to {topic}" in redrive(*everything).output
+    again = redrive(*everything)
     assert again.status == 0
     assert "0 put back" in again.output
     assert "2 were put back before" in again.output
@@ -144,6 +150,7 @@ def test_redrive_puts_each_record_back_once(
     assert (third.key, third.timestamp) == (b"k\xff", AT)
     assert list(third.headers[:2]) == HEADERS
     assert third.headers[2][0] == "streamwarden.redriven"
+    assert third.headers[3] == ("streamwarden.redrives", b"1")
     assert len(read_all(broker, topic)) == 4
 
 
@@ -158,15 +165,15 @@ def test_a_letter_that_a_restart_repeats_is_put_back_once(
     produce_bad(broker, topic, [b"one"])
     await_letters(before, 1)
     place = f"--from=kafka:{letters}"
-    assert "1 put back" in redrive(place).output
+    assert "1 put back" in redrive(place, "--force").output
     before.kill()  # without a checkpoint: the record is read and rejected again
     after = start(**settings)
     await_letters(after, 2)  # the record, and the one that was put back
     after.kill()
-    outcome = redrive(place).output
+    outcome = redrive(place, "--force").output
     assert "1 put back" in outcome
     assert [r.value for r in read_all(broker, topic)] == [b"one"] * 3
-    assert "0 put back" in redrive(place).output
+    assert "0 put back" in redrive(place, "--force").output
 
 
 def test_redrive_takes_letters_from_the_file_and_the_rest_from_the_log(
@@ -178,8 +185,8 @@ def test_redrive_takes_letters_from_the_file_and_the_rest_from_the_log(
     daemon.await_value("detector_rejected_total", 2)
     daemon.stop()
     file = str(tmp_path / "a" / "dead-letters.ndjson")
-    assert "2 put back" in redrive("--from", file).output
-    assert "2 were put back before" in redrive("--from", file).output
+    assert "2 put back" in redrive("--from", file, "--force").output
+    assert "2 were put back before" in redrive("--from", file, "--force").output
     *_, third, fourth = read_all(broker, topic)
     assert (third.value, fourth.value) == (b"short", long)
     assert list(third.headers[:2]) == HEADERS
@@ -193,11 +200,11 @@ def test_a_run_that_died_before_its_note_put_nothing_back_twice(
     daemon.await_value("detector_rejected_total", 2)
     daemon.stop()
     file = tmp_path / "a" / "dead-letters.ndjson"
-    redrive("--from", str(file))
+    redrive("--from", str(file), "--force")
     ledger = file.with_name("dead-letters.redriven.ndjson")
     begun = [line for line in ledger.read_text().splitlines() if "begun" in line]
     ledger.write_text("\n".join(begun) + "\n")
-    assert "2 were put back before" in redrive("--from", str(file)).output
+    assert "2 were put back before" in redrive("--from", str(file), "--force").output
     assert len(read_all(broker, topic)) == 4
 
 
@@ -255,7 +262,7 @@ def test_a_letter_of_a_partition_that_is_gone_fails_alone(
         producer.send(letters, b"{}", headers=headers)
     producer.send(letters, b"not a letter")
     producer.close()
-    outcome = redrive(f"--from=kafka:{letters}")
+    outcome = redrive(f"--from=kafka:{letters}", "--force")
     assert "2 dead letters" in outcome.output
     assert "1 put back" in outcome.output
     assert f"1 failed: {topic}/7 does not exist any more" in outcome.output
@@ -290,3 +297,17 @@ def test_letters_are_in_the_topic_before_the_offset_is_committed(
     again.stop()
     kept = {dict(r.headers)["streamwarden.offset"] for r in read_all(broker, letters)}
     assert len(kept) == count
+
+
+def test_letters_of_a_topic_that_nobody_knows_are_refused(
+    broker: Broker, topic: str, letters: str, start: Start, redrive: Redrive
+) -> None:
+    daemon = start(RECOVERY__DEAD_LETTERS=f"kafka:{letters}")
+    produce_bad(broker, topic, [b"one"])
+    await_letters(daemon, 1)
+    refused = redrive(f"--from=kafka:{letters}", "--topic", "metrcis")
+    assert refused.status == 2
+    assert (
+        f"no topic metrcis, and no letter came from it: letters came from {topic}"
+        in (refused.output)
+    )

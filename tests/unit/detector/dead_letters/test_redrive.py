@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from detector.dead_letters.letter import Letter
-from detector.dead_letters.redrive import BATCH, Outcome, Selection, redrive
+from detector.dead_letters.letter import REDRIVES, Letter
+from detector.dead_letters.redrive import (
+    BATCH,
+    MOST_REDRIVES,
+    Outcome,
+    Selection,
+    redrive,
+)
 from detector.errors import Permanent
 from detector.events import Partition
 
@@ -36,8 +44,16 @@ def run(
     box: Box | None = None,
     done: frozenset[str] = frozenset(),
     selection: Selection | None = None,
+    fault: Callable[[Letter], str | None] | None = None,
 ) -> Outcome:
-    return redrive(letters, done, selection or Selection(), lambda whole: whole, box)
+    return redrive(
+        letters,
+        done,
+        selection or Selection(),
+        lambda whole: whole,
+        fault or (lambda whole: None),
+        box,
+    )
 
 
 def test_letters_go_back_in_their_order_and_in_batches() -> None:
@@ -91,6 +107,32 @@ def test_a_dry_run_counts_and_sends_nothing() -> None:
 
 
 def test_a_letter_whose_bytes_are_gone_is_counted() -> None:
-    outcome = redrive([letter(1)], set(), Selection(), lambda whole: None, Box())
+    outcome = redrive(
+        [letter(1)],
+        set(),
+        Selection(),
+        lambda whole: None,
+        lambda whole: None,
+        Box(),
+    )
     assert outcome.not_whole == 1
     assert not outcome.put_back
+
+
+def test_a_record_that_would_be_rejected_again_stays() -> None:
+    box = Box()
+    faults = {1: "malformed", 2: None, 3: "malformed", 4: "schema"}
+    outcome = run([letter(n) for n in faults], box, fault=lambda it: faults[it.offset])
+    assert box.batches == [[2]]
+    assert outcome.again == {"malformed": 2, "schema": 1}
+
+
+def test_a_record_that_came_back_too_often_stays_unless_all_are_forced() -> None:
+    letters = [
+        replace(letter(n), headers=((REDRIVES, str(n).encode()),))
+        for n in range(1, MOST_REDRIVES + 2)
+    ]
+    box = Box()
+    assert run(letters, box).too_often == 2
+    assert box.batches == [[1, 2]]
+    assert not run(letters, Box(), selection=Selection(most=math.inf)).too_often
