@@ -42,6 +42,7 @@ from detector.pipeline.alert_log import AlertLog
 from detector.pipeline.build import alert_composer, build_pipeline
 from detector.pipeline.observer import Observer, Observers
 from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.shadow import Beside
 from detector.recovery.store import Store
 from detector.recovery.store_thread import StoreWorker
 from detector.settings.load import Settings
@@ -101,7 +102,8 @@ def _assemble(
     outbox = Outbox(settings.alerting.routing(), clock, spill)
     first_seen = FirstOccurrenceLog()
     incidents = _make_incident_log(settings, bundle)
-    observer = Observers(dead_letters, first_seen, AlertLog(), incidents)
+    beside = Beside(metrics, clock)
+    observer = Observers(dead_letters, first_seen, AlertLog(), incidents, beside)
     pipeline = _make_pipeline(settings, bundle, outbox, metrics, observer, writer)
     loop = build_loop(
         bundle,
@@ -111,6 +113,7 @@ def _assemble(
         metrics,
         clock,
         _loop_settings(settings),
+        beside,
     )
     retry = settings.alerting.retry()
     delivery = Delivery(outbox, receivers, dead_letters, retry, metrics)

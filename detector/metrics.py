@@ -38,6 +38,15 @@ class RecoveryPhase(enum.StrEnum):
     REREAD = "reread"  # until the records since the last checkpoint are read again
 
 
+class ControlCommand(enum.StrEnum):
+    """What can be asked of a running daemon: metric label and path of the API."""
+
+    RELOAD = "reload"  # read the settings and the bundle again
+    SHADOW = "shadow"  # let another bundle score beside the one in force, or end that
+    PROMOTE = "promote"  # put the bundle in shadow in force
+    ROLLBACK = "rollback"  # go back to what was in force before
+
+
 class CounterEvent(enum.StrEnum):
     """What happened to a counter: metric label."""
 
@@ -290,6 +299,25 @@ class Metrics:
         " is page_unreadable, and partitions if it is no_checkpoint.",
         cause=tuple(ResetCause),
     )
+    reloads = _counter(
+        "detector_reloads",
+        "Changes of the configuration or of the bundle without a restart, by what was"
+        " asked for and what became of it. What is refused leaves all as it was.",
+        command=tuple(command.value for command in ControlCommand),
+        result=("applied", "refused"),
+    )
+    last_reload = _gauge(
+        "detector_last_reload_successful",
+        "1 unless the last change without a restart was refused.",
+    )
+    shadow_running = _gauge(
+        "detector_shadow_running", "1 while a second bundle scores beside the first."
+    )
+    shadow_alerts = _counter(
+        "detector_shadow_alerts",
+        "Alerts of the bundle in shadow, which are counted and not sent.",
+        status=("firing", "resolved"),
+    )
     checkpoints = _counter(
         "detector_checkpoints",
         "Checkpoints, by outcome.",
@@ -313,6 +341,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         for attribute, declared in _declarations():
             setattr(self, attribute, declared.make(self.registry, receivers))
+        self.last_reload.set(1)
         self.lag.set(math.nan)  # nothing is read yet
         self.fleet_streams.set(math.nan)
 

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from detector.clock import Clock
+from detector.consumer.boundary import Boundary
 from detector.consumer.checkpoints import Checkpoints, CheckpointSchedule
 from detector.consumer.health import Health
 from detector.consumer.loop import Loop
@@ -15,6 +16,7 @@ from detector.consumer.starts import StartFinder
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
 from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.shadow import Beside
 from detector.recovery.store_thread import StateReader, StoreWorker
 from detector.recovery.takeover import Takeover
 
@@ -40,8 +42,9 @@ def build_loop(
     metrics: Metrics,
     clock: Clock,
     settings: LoopSettings,
+    beside: Beside | None = None,
 ) -> Loop:
-    """A loop without partitions."""
+    """A loop without partitions. ``beside`` is one of the pipeline's observers."""
     lock = threading.Lock()
     health = Health(clock.monotonic())
     checkpoints = Checkpoints(
@@ -67,12 +70,22 @@ def build_loop(
         clock,
         health,
     )
-    return Loop(
+    poller = Poller(decode, settings.max_points)
+    boundary = Boundary(
         pipeline,
-        Poller(decode, settings.max_points),
+        poller,
         partitions,
         checkpoints,
         lock,
+        beside or Beside(metrics, clock),
+        clock,
+    )
+    return Loop(
+        pipeline,
+        poller,
+        partitions,
+        checkpoints,
+        boundary,
         metrics,
         clock,
     )

@@ -132,7 +132,7 @@ class Checkpoints:
         self._metrics = metrics
         self._clock = clock
         self._health = health
-        self._schedule = schedule
+        self.schedule = schedule
         self._under_way: _UnderWay | None = None
         self._durable: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
@@ -179,6 +179,25 @@ class Checkpoints:
         uncommitted = self._uncommitted()
         return {p: uncommitted[p] for p in partitions if p in uncommitted}
 
+    def settle(self, timeout: float) -> None:
+        """Wait for the checkpoint under way. Raises StoreError if it takes longer."""
+        self._await_settled(self._clock.monotonic() + timeout)
+        if self._under_way is not None:
+            raise StoreError("the store hangs: a checkpoint is still being written")
+
+    def disown(self) -> None:
+        """The copies under way are of rows that are not there any more."""
+        if self._under_way is not None:
+            self._under_way.forgotten.update(self._pipeline.table.partitions())
+
+    def write_all(self, timeout: float) -> None:
+        """Steps 1 to 3 for all that is owned, now. Raises StoreError."""
+        self.settle(timeout)
+        self._begin(self._pipeline.table.partitions())
+        self.settle(timeout)
+        if self._health.store_fault:
+            raise StoreError(self._health.store_fault)
+
     def forget(self, partitions: Sequence[Partition]) -> None:
         """They are not ours any more: commit nothing for them."""
         for partition in partitions:
@@ -192,7 +211,7 @@ class Checkpoints:
         return self._clock.monotonic() - self._succeeded
 
     def _is_due(self) -> bool:
-        return self._clock.monotonic() - self._tried >= self._schedule.interval
+        return self._clock.monotonic() - self._tried >= self.schedule.interval
 
     # -- steps 1 to 3 ------------------------------------------------------------------
 
@@ -211,7 +230,7 @@ class Checkpoints:
 
     def _copy(self, partitions: Sequence[Partition]) -> list[CheckpointData]:
         """Of each partition that changed since its last checkpoint."""
-        idle_before = self._tried - self._schedule.evict_after
+        idle_before = self._tried - self.schedule.evict_after
         copies = []
         for partition in partitions:
             data = self._pipeline.pages.capture(partition, idle_before)

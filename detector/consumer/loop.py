@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 
 from detector.clock import Clock
+from detector.consumer.boundary import Boundary
 from detector.consumer.checkpoints import Checkpoints
 from detector.consumer.partitions import Partitions
 from detector.consumer.poller import Poller
@@ -40,6 +41,7 @@ class Loop:
 
     Attributes:
         partitions: tells the loop which partitions come and go.
+        boundary: changes what is in force, between two polls.
         health: what the loop says of its health.
     """
 
@@ -49,7 +51,7 @@ class Loop:
         poller: Poller,
         partitions: Partitions,
         checkpoints: Checkpoints,
-        lock: threading.Lock,
+        boundary: Boundary,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -57,7 +59,8 @@ class Loop:
         self._poller = poller
         self.partitions = partitions
         self.checkpoints = checkpoints
-        self._lock = lock
+        self.boundary = boundary
+        self._lock = boundary.lock
         self._metrics = metrics
         self._clock = clock
         self.health = partitions.health
@@ -81,6 +84,7 @@ class Loop:
         """One poll, and a checkpoint if one is due."""
         self.health.last_turn = self._clock.monotonic()
         self._recovery.turn(self.health, math.nan)  # there is a source
+        self.boundary.turn()
         try:
             self.partitions.start_restored(source)
             generation = self.partitions.generation
@@ -118,13 +122,19 @@ class Loop:
             is_current = generation == self.partitions.generation
             has_pages = is_current and self.partitions.add_missing_pages(polled)
             if has_pages:
-                with self._metrics.poll_seconds.time():
-                    self._pipeline.process(polled, self._clock.monotonic())
+                self._score(polled)
             else:
                 again = self._unapplied(polled)
         for partition, offset in again.items():
             source.seek(partition, offset)
         return has_pages or not is_current
+
+    def _score(self, polled: Sequence[RecordBatch]) -> None:
+        began = self._clock.monotonic()
+        with self._metrics.poll_seconds.time():
+            self._pipeline.process(polled, began)
+        seconds = self._clock.monotonic() - began
+        self.boundary.beside.follow(polled, began, seconds)
 
     def _unapplied(self, polled: Sequence[RecordBatch]) -> dict[Partition, int]:
         """The offset to read each owned partition from, so that nothing is skipped."""

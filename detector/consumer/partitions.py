@@ -26,6 +26,7 @@ from detector.consumer.health import Health
 from detector.consumer.starts import Start, StartFinder
 from detector.errors import StoreError
 from detector.events import Partition, RecordBatch
+from detector.pipeline.parts import Setup
 from detector.pipeline.pipeline import Pipeline
 from detector.ports import Source
 from detector.recovery.snapshot import Restored
@@ -165,6 +166,29 @@ class Partitions:
             streams=sum(len(rows.names) for rows in start.restored.pages),
             undelivered=len(start.restored.alerts),
         )
+
+    # -- another bundle ----------------------------------------------------------------
+
+    def read_for(self, setup: Setup) -> None:
+        """Restore partitions for this bundle from now on, also those that wait for
+        their pages. The caller holds the lock.
+        """
+        bundle = setup.bundle
+        size = bundle.manifest.state_size
+        self._states = self._states.another(bundle.digest, size, setup.takeover)
+        for partition in self._restoring:
+            self._restoring[partition] = _Restoring(self._states.load(partition))
+
+    def bring_back_cold(self) -> None:
+        """Bring all streams that are only in the store into memory. The caller holds
+        the lock. Raises StoreError; nothing is lost then.
+        """
+        pages = self._pipeline.pages
+        for partition in self._pipeline.table.partitions():
+            for number in sorted(self._pipeline.table.silent.cold(partition)):
+                rows = self._states.page(partition, number)
+                pages.add_page(partition, number, rows)
+            self._pipeline.table.open_cold(partition)
 
     # -- pages of idle streams ---------------------------------------------------------
 

@@ -28,6 +28,12 @@ class Poller:
         self._max_points = max_points
         self._records = min(max_points, FIRST_POLL)
 
+    def use(self, decode: Decode, max_points: int) -> None:
+        """Decode otherwise from the next poll on."""
+        self._decode = decode
+        self._max_points = max_points
+        self._records = min(max_points, self._records)
+
     def poll(self, source: Source) -> Sequence[RecordBatch]:
         """Raises Transient; the records that were fetched are then read again.
 

@@ -22,7 +22,7 @@ from detector.recovery.snapshot import (
     Restored,
     Stamp,
 )
-from detector.state.page_rows import PageRows
+from detector.state.page_rows import PageRows, empty_rows
 from detector.state.table import StreamTable
 
 
@@ -76,6 +76,43 @@ class PageCopier:
         self.applied.pop(partition, None)
         self._stamps.pop(partition, None)
         self.report()
+
+    def rows(self, partition: Partition) -> tuple[PageRows, ...]:
+        """Copies of all rows in memory, in order of their pages' numbers. Pages without
+        rows in memory are empty.
+        """
+        offset = self.applied.get(partition, 0)
+        table = self._table
+        copies = []
+        in_memory = dict(table.pages(partition))
+        for number in range(table.page_count(partition)):
+            if number in in_memory:
+                applied = int(table.page_applied[in_memory[number]])
+                rows = table.copy_page(partition, number, max(offset, applied))
+            else:
+                rows = empty_rows(number, offset, table.states.shape[1])
+            copies.append(rows)
+        return tuple(copies)
+
+    def as_restored(self, partition: Partition) -> Restored:
+        """What a restart would start from now, but for pages in the store."""
+        rows = self.rows(partition)
+        keys = [(partition, page.number) for page in rows]
+        return Restored(
+            pages=rows,
+            alerts=tuple(
+                (key[1], alert) for key in keys for alert in self._outbox.waiting(key)
+            ),
+            offset=self.applied.get(partition),
+            open=tuple(
+                (key[1], opened) for key in keys for opened in self._outbox.opened(key)
+            ),
+        )
+
+    def touch_all(self) -> None:
+        """Write all pages again at the next checkpoint."""
+        for stamps in self._stamps.values():
+            stamps.clear()
 
     def advance(self, partition: Partition, next_offset: int) -> None:
         """All records before ``next_offset`` are applied."""

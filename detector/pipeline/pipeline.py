@@ -10,7 +10,7 @@ into the outbox, under its stream's page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -27,15 +27,13 @@ from detector.events import (
 )
 from detector.metrics import Metrics
 from detector.notify.outbox import Outbox
-from detector.pipeline.alerts import AlertComposer
 from detector.pipeline.observer import Observer, ScoredBatch
 from detector.pipeline.order_stage import Ordered, OrderStage, Run
-from detector.pipeline.page_copies import PageCopier
-from detector.pipeline.scoring import BATCH, BatchScorer, Points
+from detector.pipeline.parts import BundleParts, PartsMaker, Setup
+from detector.pipeline.scoring import BATCH, Points
 from detector.recovery.snapshot import Restored
 from detector.state.partition_pages import CROWDED, NO_SLOT
 from detector.state.row_memory import PAGE_BITS, Slots
-from detector.state.table import StreamTable
 from detector.state.waves import waves
 
 _STATUS = {
@@ -55,22 +53,64 @@ class Pipeline:
 
     def __init__(
         self,
-        table: StreamTable,
-        scorer: BatchScorer,
-        alerts: AlertComposer,
-        pages: PageCopier,
+        setup: Setup,
+        maker: PartsMaker,
         outbox: Outbox,
         metrics: Metrics,
         observer: Observer,
     ) -> None:
-        self.table = table
-        self.alerts = alerts
-        self.pages = pages
-        self._scorer = scorer
+        self._maker = maker
         self._outbox = outbox
         self._metrics = metrics
         self._observer = observer
-        self._order = OrderStage(table)
+        self._use(maker.make(setup))
+
+    def _use(self, parts: BundleParts) -> None:
+        self.parts = parts
+        self.table = parts.table
+        self.alerts = parts.alerts
+        self.pages = parts.pages
+        self._scorer = parts.scorer
+        self._order = OrderStage(parts.table)
+
+    # -- another setup, between two polls ----------------------------------------------
+
+    def retune(self, setup: Setup) -> None:
+        """Go on with the same bundle under other settings."""
+        self._use(self._maker.retuned(self.parts, setup))
+
+    def replace(
+        self, setup: Setup, carried: Mapping[Partition, Restored], now: float
+    ) -> BundleParts:
+        """Go on with another bundle, in the states that it takes over, at monotonic
+        ``now``. Gives the parts of before, which nothing changes any more.
+
+        Notifications stay where they are: pages keep their numbers.
+        """
+        before = self.parts
+        after = self._maker.make(setup)
+        after.table.now = now
+        for partition, restored in carried.items():
+            after.pages.assign(partition, restored)
+        self._use(after)
+        self._report_replaced()
+        return before
+
+    def take_back(self, before: BundleParts) -> None:
+        """Undo :meth:`replace`. All pages are written again: the store may hold some of
+        the other bundle.
+        """
+        self._use(before)
+        self.pages.touch_all()
+        self._report_replaced()
+
+    def _report_replaced(self) -> None:
+        self._metrics.firing.set(self.table.firing())
+        self.pages.report()
+        for partition in self.table.partitions():
+            self._observer.assigned(partition, self.pages.as_restored(partition))
+
+    # -- partitions --------------------------------------------------------------------
 
     def assign(
         self, partition: Partition, restored: Restored, now: float = 0.0

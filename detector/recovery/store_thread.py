@@ -151,6 +151,12 @@ class StateReader:
         self._width = width
         self._takeover = takeover
 
+    def another(
+        self, bundle: str, width: int, takeover: Takeover | None = None
+    ) -> StateReader:
+        """Reads the same store for another bundle."""
+        return StateReader(self._worker, bundle, width, takeover)
+
     def load(self, partition: Partition) -> Future[Restored]:
         """A partition as it is stored. The future raises StoreError or ConfigError."""
 

@@ -34,7 +34,7 @@ class Newcomers:
 
     def __init__(self, rows: TableRows, bound: int) -> None:
         self._rows = rows
-        self._bound = bound
+        self.bound = bound
 
     def __len__(self) -> int:
         owned = list(self._rows.owned.values())
@@ -42,7 +42,7 @@ class Newcomers:
 
     def are_crowded(self, owned: PartitionPages) -> bool:
         """Whether some must leave before another one comes."""
-        return len(owned.newcomers) >= self._bound
+        return len(owned.newcomers) >= self.bound
 
     def make_room(self, partition: Partition) -> int:
         """Forget the oldest newcomers. Gives how many.
@@ -50,7 +50,7 @@ class Newcomers:
         Those in an incident stay, and are known from now on.
         """
         owned = self._rows.owned[partition]
-        most = min(self._bound, len(owned.newcomers))
+        most = min(self.bound, len(owned.newcomers))
         count = max(1, most // _LEAVE)
         oldest = list(islice(owned.newcomers, count))
         forgotten = []

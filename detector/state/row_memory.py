@@ -53,7 +53,7 @@ class RowMemory:
         max_rows: int,
         new_counters: CounterDefaults = NO_COUNTERS,
     ) -> None:
-        self._max_pages = -(-max_rows // PAGE)
+        self.limit(max_rows)
         self._free: list[int] = []
         self.names: list[str] = []
         self.states: F32 = np.empty((0, state_size), np.float32)
@@ -66,6 +66,10 @@ class RowMemory:
         self.pasts = Pasts()
         self.page_applied: I64 = np.empty(0, np.int64)
         self.page_dirty: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
+
+    def limit(self, max_rows: int) -> None:
+        """How many rows it may grow to."""
+        self._max_pages = -(-max_rows // PAGE)
 
     def new_page(self, force: bool = False) -> int | None:
         """The index of a page for use; None if the memory is full.

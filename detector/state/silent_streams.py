@@ -33,12 +33,13 @@ class SilentStreams:
     """The idle and the cold streams of a table; ``expire_after`` is in seconds.
 
     Attributes:
+        expire_after: as given.
         expired: streams that were forgotten; whoever counts them sets it to 0.
     """
 
     def __init__(self, rows: TableRows, expire_after: float) -> None:
         self._rows = rows
-        self._expire_after = expire_after
+        self.expire_after = expire_after
         self.expired = 0
 
     def missing_pages(
@@ -133,12 +134,12 @@ class SilentStreams:
         Gives the cold pages that have no stream any more, without rows: each is to be
         written like those of :meth:`idle`.
         """
-        if math.isinf(self._expire_after):
+        if math.isinf(self.expire_after):
             return []
         owned = self._rows.owned[partition]
         in_use = slots_in_use(self._rows.memory, owned, offset)
         now = partition_time(self._rows.memory, in_use, before)
-        oldest = now - self._expire_after
+        oldest = now - self.expire_after
         is_gone = are_idle(self._rows.memory, in_use, before) & (
             self._rows.memory.times[in_use] < oldest
         )

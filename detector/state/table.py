@@ -74,6 +74,23 @@ class StreamTable:
         self.now = 0.0
         self.split: list[tuple[str, Partition, Partition]] = []
 
+    def retune(
+        self,
+        initial_states: InitialStates,
+        limits: TableLimits,
+        zone_of: Callable[[str], int],
+    ) -> None:
+        """Go on under other settings. The streams stay, and follow their new zones."""
+        self.initial_states = initial_states
+        self._zone_of = zone_of
+        self._expire_after = limits.expire_after
+        self._rows.memory.limit(limits.max_streams)
+        self.newcomers.bound = limits.max_newcomers
+        self.silent.expire_after = limits.expire_after
+        for partition in self.partitions():
+            for slot in self.slots_of(partition):
+                self.zones[slot] = zone_of(self.names[slot])
+
     @property
     def streams(self) -> int:
         """How many are in memory."""
@@ -162,6 +179,21 @@ class StreamTable:
     def slots_of(self, partition: Partition) -> set[int]:
         """The rows of all streams of a partition."""
         return set(self._rows.owned[partition].index.values())
+
+    def slot_of(self, partition: Partition, name: str) -> int | None:
+        """The row of a stream; None if it has none in memory."""
+        owned = self._rows.owned.get(partition)
+        return None if owned is None else owned.index.get(name)
+
+    def open_cold(self, partition: Partition) -> None:
+        """Bring back all streams from the store, whose pages were added before."""
+        held = self._rows.owned[partition].cold.held
+        self.slots(partition, list(held))
+        self.silent.clear_pages(partition)
+
+    def page_count(self, partition: Partition) -> int:
+        """How many numbers its pages have, with those of pages in the store."""
+        return len(self._rows.owned[partition].pages)
 
     def page_of(self, partition: Partition, slot: int) -> int:
         """The number, within its partition, of the page that holds ``slot``."""

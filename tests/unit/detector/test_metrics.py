@@ -52,12 +52,14 @@ def test_no_label_names_a_stream_a_partition_or_a_host() -> None:
     labels = {label for metric in declared_metrics() for label in metric.labels}
     assert labels == {
         "cause",
+        "command",
         "event",
         "outcome",
         "place",
         "phase",
         "prefix",  # at most ten
         "reason",
+        "result",
         "receiver",
         "severity",
         "status",

@@ -15,8 +15,16 @@ from detector.ingest.formats.registry import FORMATS
 from detector.metrics import Metrics
 from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
+from detector.pipeline.observer import Observers
+from detector.pipeline.shadow import Beside
 from detector.recovery.store_thread import StoreWorker
-from tests.fakes import FakeClock, MemoryStore, fake_bundle, raw_points
+from tests.fakes import (
+    FakeClock,
+    MemoryStore,
+    PipelineRecorder,
+    fake_bundle,
+    raw_points,
+)
 
 P = Partition("metrics", 0)
 Q = Partition("metrics", 1)
@@ -101,9 +109,14 @@ class Rig:
         self.metrics = Metrics()
         self.store = MemoryStore()
         self.clock = FakeClock()
-        engine = OnnxEngine(self.bundle)
+        self.alerts = PipelineRecorder()
+        self.beside = Beside(self.metrics, self.clock)
         self.pipeline = build_pipeline(
-            self.bundle, engine, AlertTuning(), metrics=self.metrics
+            self.bundle,
+            OnnxEngine(self.bundle),
+            AlertTuning(),
+            metrics=self.metrics,
+            observer=Observers(self.alerts, self.beside),
         )
         self.worker = StoreWorker(self.store)
         self.loop = build_loop(
@@ -115,6 +128,7 @@ class Rig:
             self.metrics,
             self.clock,
             LoopSettings(MAX_POINTS, CheckpointSchedule(INTERVAL, EVICT_AFTER)),
+            self.beside,
         )
         self.partitions = self.loop.partitions
         self.health = self.loop.health

@@ -1,0 +1,222 @@
+"""Between two polls: where another bundle, or other settings, come in force.
+
+Theory of operation. Another bundle of the same features takes over what the streams
+are, see :mod:`detector.recovery.takeover`. It happens in memory and in this order:
+
+1. the checkpoint under way ends, and streams that are only in the store come back;
+2. their rows are carried over into a new table, beside the old one;
+3. the new table is used, and written whole;
+4. once it is durable, the next poll is scored by the new bundle.
+
+Anything that fails in 1 to 3 leaves the old table in use: no record was scored since.
+A crash in between finds pages of the old bundle, or of the new one, as of the same
+offsets. So each record is scored by the one or by the other, and by one of them alone.
+
+The same bundle under other settings keeps its table, and nothing needs to be written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from detector.clock import Clock
+from detector.consumer.changes import Changes
+from detector.consumer.checkpoints import Checkpoints, CheckpointSchedule
+from detector.consumer.partitions import Partitions
+from detector.consumer.poller import Decode, Poller
+from detector.errors import ConfigError
+from detector.events import Partition
+from detector.pipeline.parts import BundleParts, Setup
+from detector.pipeline.pipeline import Pipeline
+from detector.pipeline.shadow import Beside, Shadow
+from detector.recovery.snapshot import Restored
+
+#: Seconds that the store may hold up another bundle: below the session timeout, after
+#: which other members take the partitions over.
+STORE_TIMEOUT: Final = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a reload puts in force.
+
+    Attributes:
+        setup: the bundle as it is run.
+        decode: of records.
+        max_points: polled at once, about.
+        schedule: of checkpoints.
+    """
+
+    setup: Setup
+    decode: Decode
+    max_points: int
+    schedule: CheckpointSchedule
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What became of the streams.
+
+    Attributes:
+        streams: that the bundle took over.
+        cold: those whose network warms up now.
+        seconds: for which no record was scored.
+    """
+
+    streams: int = 0
+    cold: int = 0
+    seconds: float = 0.0
+
+
+class Boundary:
+    """Puts changes in force. The loop calls :meth:`turn` between two polls; the other
+    methods are for jobs that it runs.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        poller: Poller,
+        partitions: Partitions,
+        checkpoints: Checkpoints,
+        lock: threading.Lock,
+        beside: Beside,
+        clock: Clock,
+    ) -> None:
+        self._pipeline = pipeline
+        self._poller = poller
+        self._partitions = partitions
+        self._checkpoints = checkpoints
+        self.lock = lock
+        self.beside = beside
+        self._clock = clock
+        self.changes = Changes()
+
+    def turn(self) -> None:
+        """Run the changes that wait."""
+        self.changes.run()
+
+    def configure(self, wanted: Configuration) -> Exchanged:
+        """Put a configuration in force.
+
+        Raises ConfigError or StoreError; all is as before then.
+        """
+        before = self._pipeline.parts.setup
+        if wanted.setup.bundle.digest == before.bundle.digest:
+            with self.lock:
+                self._pipeline.retune(wanted.setup)
+            exchanged = Exchanged()
+        else:
+            if self.beside.shadow is not None:
+                raise ConfigError(
+                    "another bundle runs in shadow: end it (`streamwarden shadow --off`)"
+                    " or promote it, then reload"
+                )
+            exchanged = self._exchange(wanted.setup)
+        self._poller.use(wanted.decode, wanted.max_points)
+        self._checkpoints.schedule = wanted.schedule
+        return exchanged
+
+    def shadow(self, setup: Setup) -> int:
+        """Let a bundle score beside the one in force. Gives its streams.
+
+        Raises ConfigError.
+        """
+        self._check(setup)
+        with self.lock:
+            shadow = self.beside.new(setup, self._pipeline.parts.setup)
+            pages = self._pipeline.pages
+            for partition in self._pipeline.table.partitions():
+                offset = pages.applied.get(partition, 0)
+                shadow.take_over(partition, pages.rows(partition), offset)
+            self.beside.begin(shadow)
+            return shadow.streams
+
+    def promote(self) -> Exchanged:
+        """Put the shadow in force with the states it has. The other bundle goes on in
+        shadow. Raises ConfigError or StoreError; all is as before then.
+        """
+        shadow = self.beside.shadow
+        if shadow is None:
+            raise ConfigError(
+                "no bundle runs in shadow: begin with `streamwarden shadow BUNDLE`"
+            )
+        self.beside.end()
+        try:
+            return self._exchange(shadow.setup, shadow)
+        except BaseException:
+            self.beside.begin(shadow)
+            raise
+
+    # -- one bundle for another --------------------------------------------------------
+
+    def _check(self, setup: Setup) -> None:
+        """Raises ConfigError unless it may score the streams of the bundle in force."""
+        now = self._pipeline.parts.setup.bundle
+        wanted = setup.bundle
+        if wanted.digest == now.digest:
+            raise ConfigError(f"bundle {wanted.path} is the one in force: name another")
+        is_same_kind = wanted.manifest.each_metric == now.manifest.each_metric
+        if wanted.feature_names != now.feature_names or not is_same_kind:
+            raise ConfigError(
+                f"bundle {wanted.path} has other features than the one in force, so its"
+                " streams are others: restart the daemon with it"
+            )
+
+    def _exchange(self, setup: Setup, warm: Shadow | None = None) -> Exchanged:
+        self._check(setup)
+        began = self._clock.monotonic()
+        with self.lock:
+            self._checkpoints.settle(STORE_TIMEOUT)
+            self._partitions.bring_back_cold()
+            carried = self._carried(setup, warm)
+            before = self._pipeline.replace(setup, carried, began)
+            try:
+                self._checkpoints.write_all(STORE_TIMEOUT)
+            except BaseException:
+                self._checkpoints.disown()
+                self._pipeline.take_back(before)
+                raise
+            self._partitions.read_for(setup)
+            if warm is not None:
+                self._keep_in_shadow(before)
+        seconds = self._clock.monotonic() - began
+        return _exchanged(setup, carried, seconds)
+
+    def _carried(self, setup: Setup, warm: Shadow | None) -> dict[Partition, Restored]:
+        """The streams of each partition under another setup."""
+        pages = self._pipeline.pages
+        takeover = setup.takeover
+        carried = {}
+        for partition in self._pipeline.table.partitions():
+            states = None if warm is None else warm.states_of(partition)
+            rows = [takeover.rows(page, states) for page in pages.rows(partition)]
+            offset = pages.applied.get(partition)
+            carried[partition] = Restored(tuple(rows), (), offset)
+        return carried
+
+    def _keep_in_shadow(self, before: BundleParts) -> None:
+        """The bundle of before scores on, so that a roll back finds it warm."""
+        shadow = self.beside.new(before.setup, self._pipeline.parts.setup)
+        for partition in before.table.partitions():
+            offset = before.pages.applied.get(partition, 0)
+            shadow.assign(partition, before.pages.rows(partition), offset)
+        self.beside.begin(shadow)
+
+
+def _exchanged(
+    setup: Setup, carried: Mapping[Partition, Restored], seconds: float
+) -> Exchanged:
+    pages = [rows for restored in carried.values() for rows in restored.pages]
+    steps = [rows.decisions["steps"] for rows in pages]
+    warm_up = setup.policy.warm_up
+    return Exchanged(
+        streams=sum(len(rows.names) for rows in pages),
+        cold=sum(int(np.count_nonzero(of_page < warm_up)) for of_page in steps),
+        seconds=seconds,
+    )

@@ -1,0 +1,181 @@
+"""A second bundle scores beside the one in force. Its alerts are counted, not sent.
+
+Theory of operation. The shadow is a pipeline of its own, on the same polls, after the
+pipeline in force. It has its own table, outbox without receivers, and metrics. So
+nothing that it does reaches a receiver, a page or an offset. A fault in it ends the
+shadow and nothing else.
+
+It begins with what the streams are: their times, ticks, counters and open incidents,
+and with states that warm up. Its states are in memory only: a restart begins them anew.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+
+import structlog
+from prometheus_client import Counter
+
+from detector.clock import Clock
+from detector.events import ENDS, F32, Alert, Partition, RecordBatch
+from detector.metrics import Metrics
+from detector.pipeline.build import pipeline_of
+from detector.pipeline.comparison import Comparison, Side
+from detector.pipeline.observer import NullObserver, ScoredBatch
+from detector.pipeline.parts import Setup
+from detector.recovery.snapshot import Restored
+from detector.recovery.takeover import Warm
+from detector.state.decisions import DecisionState
+from detector.state.page_rows import PageRows
+
+
+class _ShadowSide(NullObserver):
+    """Reports what the shadow scores and tells. Implements Observer."""
+
+    def __init__(self, comparison: Comparison, counted: Counter) -> None:
+        self._comparison = comparison
+        self._counted = counted
+
+    def scored(self, batch: ScoredBatch) -> None:
+        self._comparison.scored(Side.SHADOW, batch)
+
+    def alerted(self, alert: Alert) -> None:
+        self._comparison.told(Side.SHADOW, alert)
+        status = "resolved" if alert.reason in ENDS else "firing"
+        self._counted.labels(status).inc()
+
+
+class Shadow:
+    """A bundle beside the one in force. It belongs to the loop's thread.
+
+    Attributes:
+        setup: its bundle as it is run.
+        live: that of the bundle in force.
+        comparison: what the two made of the same points.
+        since: epoch seconds at which it began.
+    """
+
+    def __init__(
+        self, setup: Setup, live: Setup, clock: Clock, counted: Counter
+    ) -> None:
+        """``counted`` is the metric of its alerts."""
+        self.setup = setup
+        self.live = live
+        self.since = clock.wall()
+        self.comparison = Comparison(live.bundle.manifest.tick_interval)
+        self._clock = clock
+        self._pipeline = pipeline_of(setup, _ShadowSide(self.comparison, counted))
+
+    @property
+    def streams(self) -> int:
+        """How many it holds."""
+        return self._pipeline.table.streams
+
+    def assign(
+        self, partition: Partition, rows: Sequence[PageRows], offset: int
+    ) -> None:
+        """Score a partition from ``offset`` on; ``rows`` are its pages, with states of
+        this bundle.
+        """
+        restored = Restored(tuple(rows), (), offset)
+        self._pipeline.assign(partition, restored, self._clock.monotonic())
+
+    def take_over(
+        self, partition: Partition, rows: Sequence[PageRows], offset: int
+    ) -> None:
+        """The same; ``rows`` are those of the bundle in force."""
+        takeover = self.setup.takeover
+        self.assign(partition, [takeover.rows(page) for page in rows], offset)
+
+    def revoke(self, partition: Partition) -> None:
+        self._pipeline.revoke(partition)
+
+    def process(self, polled: Sequence[RecordBatch], now: float, live: float) -> None:
+        """Score what the bundle in force has scored, in ``live`` seconds."""
+        began = self._clock.monotonic()
+        self._pipeline.process(polled, now)
+        seconds = self._clock.monotonic() - began
+        points = sum(len(batch.names) for batch in polled)
+        self.comparison.took(Side.LIVE, live, points)
+        self.comparison.took(Side.SHADOW, seconds, points)
+
+    def states_of(self, partition: Partition) -> Warm:
+        """What it measured of the streams of a partition."""
+        table = self._pipeline.table
+
+        def measured(name: str) -> tuple[F32, DecisionState] | None:
+            slot = table.slot_of(partition, name)
+            if slot is None:
+                return None
+            return table.states[slot], table.decisions[slot : slot + 1]
+
+        return measured
+
+
+class Beside(NullObserver):
+    """The place of a shadow beside a pipeline, which it observes. Implements Observer.
+
+    Attributes:
+        shadow: the one that runs; None: none does.
+        fault: why the last one ended by itself, or "".
+    """
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self.shadow: Shadow | None = None
+        self.fault = ""
+        self._log = structlog.get_logger("shadow")
+
+    def new(self, setup: Setup, live: Setup) -> Shadow:
+        """A shadow without partitions, which :meth:`begin` puts here."""
+        return Shadow(setup, live, self._clock, self._metrics.shadow_alerts)
+
+    def begin(self, shadow: Shadow) -> None:
+        """In place of the one that runs."""
+        self.shadow = shadow
+        self.fault = ""
+        self._metrics.shadow_running.set(1)
+
+    def end(self) -> None:
+        self.shadow = None
+        self._metrics.shadow_running.set(0)
+
+    def follow(self, polled: Sequence[RecordBatch], now: float, seconds: float) -> None:
+        """The pipeline has processed a poll, at monotonic ``now``, in ``seconds``."""
+        self._guard(lambda shadow: shadow.process(polled, now, seconds))
+
+    # -- Observer ----------------------------------------------------------------------
+
+    def assigned(self, partition: Partition, restored: Restored) -> None:
+        offset = restored.offset or 0
+        self._guard(lambda shadow: shadow.take_over(partition, restored.pages, offset))
+
+    def revoked(self, partition: Partition) -> None:
+        self._guard(lambda shadow: shadow.revoke(partition))
+
+    def scored(self, batch: ScoredBatch) -> None:
+        self._guard(lambda shadow: shadow.comparison.scored(Side.LIVE, batch))
+
+    def alerted(self, alert: Alert) -> None:
+        self._guard(lambda shadow: shadow.comparison.told(Side.LIVE, alert))
+
+    def _guard(self, step: Callable[[Shadow], None]) -> None:
+        """A step of the shadow, if there is one. A fault in it ends the shadow."""
+        shadow = self.shadow
+        if shadow is None:
+            return
+        try:
+            step(shadow)
+        # The top of the shadow: nothing that fails in it may stop the bundle in force.
+        except Exception as error:  # noqa: BLE001
+            self.end()
+            self.fault = f"{type(error).__name__}: {error}"
+            self._log.error(
+                "shadow_ended",
+                bundle=str(shadow.setup.bundle.path),
+                cause=self.fault,
+                trace="".join(traceback.format_tb(error.__traceback__)),
+                note="the bundle in force is not affected; please report it",
+            )
