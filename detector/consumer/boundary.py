@@ -194,8 +194,8 @@ class Boundary:
         takeover = setup.takeover
         carried = {}
         for partition in self._pipeline.table.partitions():
-            states = None if warm is None else warm.states_of(partition)
-            rows = [takeover.rows(page, states) for page in pages.rows(partition)]
+            own = None if warm is None else warm.own_rows(partition)
+            rows = [takeover.rows(page, own) for page in pages.rows(partition)]
             offset = pages.applied.get(partition)
             carried[partition] = Restored(tuple(rows), (), offset)
         return carried

@@ -18,15 +18,14 @@ import structlog
 from prometheus_client import Counter
 
 from detector.clock import Clock
-from detector.events import ENDS, F32, Alert, Partition, RecordBatch
+from detector.events import ENDS, Alert, Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.pipeline.build import pipeline_of
 from detector.pipeline.comparison import Comparison, Side
 from detector.pipeline.observer import NullObserver, ScoredBatch
 from detector.pipeline.parts import Setup
 from detector.recovery.snapshot import Restored
-from detector.recovery.takeover import Warm
-from detector.state.decisions import DecisionState
+from detector.recovery.takeover import OwnRows
 from detector.state.page_rows import PageRows
 
 
@@ -100,17 +99,11 @@ class Shadow:
         self.comparison.took(Side.LIVE, live, points)
         self.comparison.took(Side.SHADOW, seconds, points)
 
-    def states_of(self, partition: Partition) -> Warm:
-        """What it measured of the streams of a partition."""
-        table = self._pipeline.table
-
-        def measured(name: str) -> tuple[F32, DecisionState] | None:
-            slot = table.slot_of(partition, name)
-            if slot is None:
-                return None
-            return table.states[slot], table.decisions[slot : slot + 1]
-
-        return measured
+    def own_rows(self, partition: Partition) -> OwnRows:
+        """What it has computed of the streams of a partition."""
+        if not self._pipeline.table.owns(partition):
+            return OwnRows(())
+        return OwnRows(self._pipeline.pages.rows(partition))
 
 
 class Beside(NullObserver):

@@ -13,11 +13,7 @@ that got the beginning gets the end, with the reason ``replaced``.
 
 from __future__ import annotations
 
-<<<<<<< Updated upstream
 from collections.abc import Iterable, Iterator, Sequence
-=======
-from collections.abc import Callable, Iterator, Sequence
->>>>>>> Stashed changes
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -38,9 +34,6 @@ from detector.state.counters import no_counters
 from detector.state.decisions import DecisionState, fresh_decisions
 from detector.state.initial_state import InitialStates
 from detector.state.page_rows import PageRows
-
-#: State [S] and decision row [1] of a stream under the new bundle; None: it has none.
-Warm = Callable[[str], tuple[F32, DecisionState] | None]
 
 _alerts = msgspec.msgpack.Decoder(Alert)
 # Columns of a decision row that are the stream's own. The others are in units of the
@@ -92,7 +85,6 @@ class Takeover:
         names = [name for page in pages for name in page.names]
         return all(("/" in name) == is_single for name in names)
 
-<<<<<<< Updated upstream
     def rows(self, before: PageRows, own: OwnRows | None = None) -> PageRows:
         """A page of the bundle before, as this bundle goes on with it.
 
@@ -100,26 +92,6 @@ class Takeover:
         """
         states, decisions = self._own_columns(before.names, own or OwnRows(()))
         _keep(before.decisions, decisions)
-=======
-    def rows(self, before: PageRows, warm: Warm | None = None) -> PageRows:
-        """A page's rows with the states that this bundle's streams start from.
-
-        ``warm`` has streams that this bundle scored beside the one before. They go on
-        with what it measured.
-        """
-        width = len(self.initial.unknown)
-        states = np.empty((len(before.names), width), np.float32)
-        decisions = before.decisions.copy()
-        for i, name in enumerate(before.names):
-            row = before.decisions[i : i + 1]
-            measured = None if warm is None else warm(name)
-            if measured is not None:
-                states[i] = measured[0]
-                decisions[i : i + 1] = _kept_warm(row, measured[1])
-                continue
-            states[i], fresh = self.initial.start(name)
-            decisions[i : i + 1] = _kept(row, fresh)
->>>>>>> Stashed changes
         is_single = self.features == (SINGLE_METRIC,)
         nothing = no_counters(len(before.names))
         counters = before.counters if is_single else nothing
@@ -178,25 +150,6 @@ def _keep(before: DecisionState, own: DecisionState) -> None:
         own[name] = np.where(is_firing, kept, own[name]) if is_of_incident else kept
     own["phase"] = np.where(is_firing, Phase.FIRING, Phase.WARMING)
     own["severity"] = np.where(is_firing, own["severity"], 0)
-
-
-def _kept_warm(before: DecisionState, warm: DecisionState) -> DecisionState:
-    """One decision row: what receivers and people know of ``before``, and what the new
-    network measured.
-
-    An incident that only the new network found was not told. Its stream is as before
-    it, so that its next points tell it.
-    """
-    row = warm.copy()
-    for name in _KEPT:
-        row[name] = before[name]
-    if before["phase"][0] == Phase.FIRING:
-        return row
-    row["severity"] = 0
-    row["phase"] = min(int(warm["phase"][0]), Phase.OK)
-    row["breach_streak"] = 0
-    row["critical_streak"] = 0
-    return row
 
 
 def ends(

@@ -252,7 +252,7 @@ def test_an_incident_that_only_the_shadow_found_is_told_after_it_is_promoted(
     end = feed(rig, end, 2.4, 4.8)
     assert firings(rig) == []
     between_polls(rig, Boundary.promote).result(0)
-    assert phase(rig) is Phase.OK
+    assert phase(rig) is not Phase.FIRING
     feed(rig, end, 8.0, 11.0)
     assert firings(rig) == ["fired"]
 
