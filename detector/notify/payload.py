@@ -20,24 +20,16 @@ import msgspec
 from detector.alerting.wording import digits, how_rare, observed_in_words
 from detector.events import Alert, FeatureDeviation, RateBound, Reason
 from detector.notify.labels import ALERT_NAME, Labelling
+from detector.notify.title import repeats_in_words, title
 from detector.phrases import duration
 from detector.timestamps import rfc3339
 
 RECEIVER = "streamwarden"
 _NEVER = "0001-01-01T00:00:00Z"
 
-# What the summary says of an incident that ended.
-_ENDINGS = {
-    Reason.RECOVERED: "is back: close to its own recent past again",
-    Reason.ACCEPTED: "stays as it is: accepted as the new normal",
-    Reason.ENDED: "no longer stands out: its score is back to normal",
-    Reason.REPLACED: "is no longer watched in this form: another bundle took over",
-    Reason.EXPIRED: "has been anomalous for so long that it is no longer reported",
-}
-
 #: What each annotation is, for the reference.
 ANNOTATIONS = {
-    "summary": "one sentence for a person",
+    "summary": "a title for a person: what happened where",
     "description": "observed and expected values, score, threshold, and how rare it is",
     "reason": "why this notification is sent, see below",
     "score": "the reconstruction error that the threshold applies to",
@@ -150,7 +142,7 @@ def annotations_of(alert: Alert) -> dict[str, str]:
     """A sentence for a person, then the numbers behind it."""
     top = [d for d in alert.deviations if d.contribution > 0]
     annotations = {
-        "summary": f"{alert.stream} {_state(alert)}",
+        "summary": title(alert),
         "description": _description(alert, top),
         "reason": alert.reason.label,
         "score": f"{alert.score:.6g}",
@@ -169,7 +161,7 @@ def annotations_of(alert: Alert) -> dict[str, str]:
     if alert.ends_at is not None:
         annotations["duration"] = duration(alert.ends_at - alert.starts_at)
     if alert.repeats > 1:
-        annotations["repeats"] = _repeats(alert)
+        annotations["repeats"] = repeats_in_words(alert)
     return annotations
 
 
@@ -183,19 +175,6 @@ def _description(alert: Alert, deviations: Sequence[FeatureDeviation]) -> str:
     if alert.confidence < 1:
         sentences.append(f"The stream is new: confidence {alert.confidence:.0%}")
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
-
-
-def _state(alert: Alert) -> str:
-    if not alert.firing:
-        return _ENDINGS[alert.reason]
-    if alert.repeats > 1:
-        return f"does not behave as it did in its history, {_repeats(alert)}"
-    return "does not behave as it did in its history"
-
-
-def _repeats(alert: Alert) -> str:
-    since = rfc3339(alert.repeats_since, digits=0)
-    return f"{alert.repeats} times since {since}"
 
 
 def fingerprint(stream: str) -> str:
