@@ -21,7 +21,7 @@ import numpy as np
 import onnx.parser
 
 from detector.alerting.thresholds import FEEDBACK
-from detector.errors import StoreError
+from detector.errors import Permanent, StoreError
 from detector.events import (
     F64,
     SINGLE_METRIC,
@@ -385,6 +385,20 @@ class ScriptedReceiver:
     @property
     def delivered(self) -> list[Alert]:
         return [alert for post in self.posts for alert in post.alerts]
+
+
+@dataclass
+class PickyReceiver:
+    """Refuses any post with an alert of one stream. Implements Receiver."""
+
+    stream: str
+    refusal: Permanent
+    posts: list[OutgoingPost] = field(default_factory=list)
+
+    def deliver(self, post: OutgoingPost) -> None:
+        if any(alert.stream == self.stream for alert in post.alerts):
+            raise self.refusal
+        self.posts.append(post)
 
 
 @dataclass

@@ -6,10 +6,11 @@ acknowledged it, or refused it for good. A fault that may pass is retried with
 exponential backoff and full jitter
 (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), never
 sooner than the receiver asked for. A refusal that may pass is retried too, for an hour:
-until then the post steps aside for others. What is refused for good is dead-lettered,
-each notification with the reason. The loop only ever appends to the outbox, and no
-receiver's thread waits for another's, so a dead receiver slows neither scoring nor its
-neighbours.
+until then the post steps aside for others. One refused notification must not keep
+others of its post back, so a post of several is halved with each refusal. What is
+refused for good is alone by then, and is dead-lettered with the reason. The loop only
+ever appends to the outbox, and no receiver's thread waits for another's, so a dead
+receiver slows neither scoring nor its neighbours.
 """
 
 from __future__ import annotations
@@ -128,6 +129,9 @@ class Delivery:
         except Permanent as fault:
             if self._may_pass(attempt, fault):
                 return self._step_aside(attempt, failed, fault)
+            if len(post.alerts) > 1:
+                self._try_in_parts(attempt)
+                return None
             self._dead_letter(post, fault)
         # The top of a receiver's thread: a fault of ours in one post must not end it,
         # or this receiver would get nothing until a restart. The post is tried again.
@@ -154,6 +158,11 @@ class Delivery:
         own_pause = self._pause(attempt.batch.refusals)
         self._outbox.put_off(attempt, own_pause)
         return self._put_off(attempt.post, failed)
+
+    def _try_in_parts(self, attempt: DeliveryAttempt) -> None:
+        """It is refused for good as a whole; each notification may be accepted."""
+        self._outbox.put_off(attempt, 0.0)
+        self._count(attempt.post, "retried", 1)
 
     def _put_off(self, post: OutgoingPost, failed: int, at_least: float = 0.0) -> float:
         """Seconds until the next attempt, after ``failed`` others and this one."""

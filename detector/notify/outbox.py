@@ -289,7 +289,7 @@ class Outbox:
             self._lock.notify_all()
 
     def put_off(self, attempt: DeliveryAttempt, pause: float) -> None:
-        """Its receiver refused it, and gets it again in ``pause`` seconds."""
+        """Its receiver refused it, and gets it, or its halves, in ``pause`` seconds."""
         with self._lock:
             now = self._clock.monotonic()
             queue = self._queues[attempt.post.receiver]

@@ -5,7 +5,8 @@ many as its target allows. It is due when the first of them has waited for the r
 ``group_wait``, or at once when it is full. One batch at a time is taken, and does not
 change until it is settled, so a retry has the same content under the same key. What
 arrives meanwhile gathers in the next batches. A batch that the receiver refuses is put
-off: it steps aside for the others until it is due again.
+off: it steps aside for the others until it is due again. One of several notifications
+is halved as well, and again, until what is refused is alone.
 
 Notifications of one stream must not overtake one another, even in different groups: an
 incident that became critical may match another route. A batch that takes in a stream's
@@ -79,18 +80,25 @@ class Batch:
     Attributes:
         due: when it leaves, on the monotonic clock, in seconds; -inf: it is full.
         after: batches that must leave before it.
+        floor: batches that began before it have at most this number, so that parts of
+            it find room for theirs.
         refused_at: when the receiver first refused it, on the same clock; None: never.
         refusals: how often.
     """
 
-    number: int
+    number: float
     group: Group
     due: float
     entries: list[Entry] = field(default_factory=list)
     after: list[Batch] = field(default_factory=list)
     settled: bool = False
+    floor: float = 0.0
     refused_at: float | None = None
     refusals: int = 0
+
+    @property
+    def streams(self) -> set[StreamKey]:
+        return {entry.stream for entry in self.entries}
 
     def refused_for(self, now: float) -> float:
         """Seconds since the receiver first refused it; 0 if it did not."""
@@ -116,7 +124,7 @@ class ReceiverQueue:
         self._taken: Batch | None = None
         self._begun = 0
         self._open: dict[Group, Batch] = {}
-        self._due: list[tuple[float, int, Batch]] = []
+        self._due: list[tuple[float, float, Batch]] = []
         self._last: dict[StreamKey, Batch] = {}
 
     def add(self, entry: Entry, target: Target, now: float) -> None:
@@ -159,11 +167,15 @@ class ReceiverQueue:
     def put_off(self, batch: Batch, now: float, due: float) -> None:
         """The receiver refuses the batch that is under way, and may take it later.
 
-        Others go on, but for those that hold later notifications of its streams.
+        Others go on, but for those that hold later notifications of its streams. If it
+        has several notifications, one of them may be what is refused: its halves are
+        two batches from now on.
         """
         if batch.refused_at is None:
             batch.refused_at = now
         batch.refusals += 1
+        if len(batch.entries) > 1:
+            self._set_due(self._split_off(batch), due)
         self._set_due(batch, due)
         self._taken = None
 
@@ -200,9 +212,47 @@ class ReceiverQueue:
         for batch in batches:
             self.discard(batch, lambda entry: entry.page[0] == partition)
 
+    def _split_off(self, batch: Batch) -> Batch:
+        """The first half of a batch, as one of its own that leaves before the rest."""
+        half = len(batch.entries) // 2
+        first = Batch(
+            number=(batch.floor + batch.number) / 2,
+            group=batch.group,
+            due=batch.due,
+            entries=batch.entries[:half],
+            after=list(batch.after),
+            floor=batch.floor,
+            refused_at=batch.refused_at,
+            refusals=batch.refusals,
+        )
+        batch.floor = first.number
+        batch.entries = batch.entries[half:]
+        self._put_in_order(first, batch)
+        return first
+
+    def _put_in_order(self, first: Batch, rest: Batch) -> None:
+        """What waits for the whole batch waits for its streams' part of the two."""
+        of_first = first.streams
+        of_rest = rest.streams
+        for stream in of_first - of_rest:
+            if self._last.get(stream) is rest:
+                self._last[stream] = first
+        for later in {batch for _, _, batch in self._due if rest in batch.after}:
+            streams = later.streams
+            later.after.remove(rest)
+            parts = ((first, of_first), (rest, of_rest))
+            later.after += [part for part, of_part in parts if streams & of_part]
+        if of_first & of_rest:
+            rest.after.append(first)
+
     def _begin(self, target: Target, now: float) -> Batch:
         self._begun += 1
-        batch = Batch(self._begun, target.group, now + target.wait)
+        batch = Batch(
+            number=self._begun,
+            group=target.group,
+            due=now + target.wait,
+            floor=self._begun - 1,
+        )
         self._open[target.group] = batch
         self._set_due(batch, batch.due)
         return batch
@@ -221,7 +271,7 @@ class ReceiverQueue:
             del self._last[entry.stream]
 
 
-def _is_stale(due: float, number: int, batch: Batch) -> bool:
+def _is_stale(due: float, number: float, batch: Batch) -> bool:
     """Whether an entry of the heap says what no longer holds of its batch."""
     return batch.settled or batch.due != due
 

@@ -247,7 +247,8 @@ STEPS = {"escalate": escalated, "resolve": resolved}
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 4), st.sampled_from(["fire", *STEPS, "deliver", "wait"])
+            st.integers(0, 4),
+            st.sampled_from(["fire", *STEPS, "deliver", "refuse", "wait"]),
         ),
         max_size=60,
     )
@@ -266,6 +267,10 @@ def test_whatever_the_groups_each_stream_keeps_its_order(
     for number, (stream, step) in enumerate(steps):
         if step == "wait":
             clock.now += 3
+        elif step == "refuse":
+            attempt = outbox.take("hook", 0)
+            if attempt is not None:
+                outbox.put_off(attempt, stream)
         elif step == "deliver":
             attempt = outbox.take("hook", 0)
             if attempt is not None:
@@ -277,8 +282,10 @@ def test_whatever_the_groups_each_stream_keeps_its_order(
             alert = new if step == "fire" else STEPS[step](new)
             raised[alert.stream].append(alert)
             outbox.put((P, 0), alert)
+    clock.now += 60
     outbox.drain(0)
     for post in delivered(outbox):
         for one in post.alerts:
             arrived[one.stream].append(one)
     assert arrived == raised
+    assert len(outbox) == 0
