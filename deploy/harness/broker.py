@@ -18,13 +18,15 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
+import fcntl
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -102,9 +104,19 @@ class BrokerError(ProcessError):
 
 def jars() -> list[Path]:
     """Kafka's jars, fetched at the first call on a machine."""
-    # One by one: together, jgo settles on other versions of Kafka's own parts.
-    artifacts = [*jgo.resolve(KAFKA), *jgo.resolve(LOGGER)]
-    return list(dict.fromkeys(Path(artifact.resolve()) for artifact in artifacts))
+    with _only_process():
+        # One by one: together, jgo settles on other versions of Kafka's own parts.
+        artifacts = [*jgo.resolve(KAFKA), *jgo.resolve(LOGGER)]
+        return list(dict.fromkeys(Path(artifact.resolve()) for artifact in artifacts))
+
+
+@contextlib.contextmanager
+def _only_process() -> Iterator[None]:
+    """Of this user's, that fetches jars: another one would find half a jar."""
+    lock = Path(tempfile.gettempdir()) / f"streamwarden-jars-{os.getuid()}.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Broker:
