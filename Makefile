@@ -42,8 +42,9 @@ check: setup  ## ruff, mypy (strict) and import-linter
 test: check  ## everything that CI checks
 	$(BIN)/python -m pytest
 
-benchmark: setup  ## drain rate, engine, window recomputation, bytes a stream: ratios in one run
-	$(BIN)/python -m tests.benchmarks --out benchmark.json
+ROUNDS ?= 5
+benchmark: setup  ## speed, memory and recovery, each ROUNDS=5 times: a table, and benchmark.json
+	$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) --out benchmark.json
 
 docs: setup  ## docs/reference, from the code
 	$(BIN)/python -m deploy.reference

@@ -19,7 +19,9 @@ from tests.benchmarks.members import members
 from tests.benchmarks.memory import memory
 from tests.benchmarks.receivers import receivers
 from tests.benchmarks.recovery import recovery
+from tests.benchmarks.restarts import restarts
 from tests.benchmarks.rounds import Row
+from tests.benchmarks.takeovers import takeovers
 from tests.benchmarks.window import window
 
 Measure = Callable[[int], list[Row]]  # given the number of rounds
@@ -31,6 +33,8 @@ ALL: tuple[Measure, ...] = (
     decode,
     drain,
     recovery,
+    restarts,
+    takeovers,
     members,
     receivers,
 )
@@ -41,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--only", choices=MEASURES, action="append")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of each measure")
     chosen = parser.parse_args()
     console = Console(width=120)
     found = dict[str, list[Row]]()
@@ -63,6 +67,8 @@ def _table(name: str, rows: list[Row]) -> Table:
 def _cell(value: float | str) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
