@@ -39,8 +39,11 @@ check: setup  ## ruff, mypy (strict) and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## everything that CI checks
-	$(BIN)/python -m pytest
+# Half of the tests' time is waiting for real processes, so two workers share two cores
+# well. Torch would start a thread for each core in each of them.
+WORKERS ?= 2
+test: check  ## everything that CI checks, in WORKERS=2 processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 ROUNDS ?= 5
 benchmark: setup  ## speed, memory and recovery, each ROUNDS=5 times: a table, and benchmark.json

@@ -1,4 +1,4 @@
-"""What several rooms of the tests share: one real Kafka for the whole run."""
+"""What several rooms of the tests share: one real Kafka for each worker of a run."""
 
 from __future__ import annotations
 
