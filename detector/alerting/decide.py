@@ -109,13 +109,15 @@ def decide(
     scores: F32,
     policy: AlertPolicy,
     negligible: Bools | None = None,
+    lost: Bools | None = None,
 ) -> Decisions:
     """One point of each of B streams.
 
     Pure: ``rows`` (DECISION [B]) is the state before the point and does not change.
     ``times`` [B] are event times, ``since`` [B] the seconds since the previous point,
     and ``scores`` [B] those of the graph. Points that are ``negligible`` [B] begin no
-    incident; by default none is.
+    incident. At those that are ``lost`` [B] none recovers or returns. By default none
+    is either.
     """
     steps = np.ascontiguousarray(rows["steps"])
     tick = track_interval(rows["tick"], steps, since)
@@ -134,15 +136,18 @@ def decide(
         threshold=threshold,
         is_above=scores >= threshold - np.float32(policy.hysteresis),
         is_warming=steps < policy.warm_up,
-        is_negligible=np.zeros(len(steps), np.bool_)
-        if negligible is None
-        else negligible,
+        is_negligible=_none(steps) if negligible is None else negligible,
+        is_lost=_none(steps) if lost is None else lost,
     )
     after = _quiet_rows(points, steps, penalty)
     _learn(after, points, policy)
     phase, reason, is_expired = _step_active(after, points, policy)
     _follow_plateaus(after, points, is_expired, base_threshold, policy)
     return Decisions(phase, reason, threshold, after)
+
+
+def _none(steps: U32) -> Bools:
+    return np.zeros(len(steps), np.bool_)
 
 
 def _quiet_rows(points: Points, steps: U32, penalty: F32) -> DecisionState:

@@ -36,6 +36,7 @@ class Points:
         is_above: bool [B], the score is at or over the clearing threshold.
         is_warming: bool [B], the stream may not alert yet.
         is_negligible: bool [B], the values differ too little for an incident.
+        is_lost: bool [B], the incident is a loss that goes on, whatever the score says.
     """
 
     before: DecisionState
@@ -47,6 +48,7 @@ class Points:
     is_above: Bools
     is_warming: Bools
     is_negligible: Bools
+    is_lost: Bools
 
     def at(self, places: npt.NDArray[np.intp]) -> Points:
         """Copies of some of them."""
@@ -60,6 +62,7 @@ class Points:
             is_above=self.is_above[places],
             is_warming=self.is_warming[places],
             is_negligible=self.is_negligible[places],
+            is_lost=self.is_lost[places],
         )
 
 

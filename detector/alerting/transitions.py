@@ -111,7 +111,8 @@ def _count_streaks(
     is_breach = (points.scores >= points.threshold) & is_warm
     is_critical = (points.scores >= critical) & is_warm
     was_firing = before["phase"] == FIRING
-    is_clearing = was_firing & ~points.is_above & is_warm
+    is_over = ~points.is_above & ~points.is_lost
+    is_clearing = was_firing & is_over & is_warm
 
     breach_streak = run_length(before["breach_streak"], is_breach)
     critical_streak = run_length(before["critical_streak"], is_critical)
@@ -159,13 +160,14 @@ def _transitions(
     can_worsen = fires | (goes_on & (before["severity"] == Severity.WARNING))
     becomes_critical = can_worsen & (scored.is_critical | is_grave(points, scored))
     is_grown = has_grown(after, points, scored, policy) & ~becomes_critical
+    may_return = goes_on & may_tell & ~points.is_lost
     return _Transitions(
         is_held_back=is_new_breach & is_cooling,
         is_habit=is_habit,
         is_negligible=is_due & ~may_tell,
         begins=begins,
         fires=fires,
-        returns=goes_on & may_tell & (has_returned(points, scored) | is_grown),
+        returns=may_return & (has_returned(points, scored) | is_grown),
         recovers=recovers,
         is_expired=is_expired,
         ends=ends,

@@ -16,6 +16,7 @@ from detector.alerting.deviations import are_negligible
 from detector.alerting.policy import AlertPolicy
 from detector.alerting.resolution import Values, follow_values, record_and_judge
 from detector.alerting.unfinished import end_unfinished
+from detector.alerting.young_losses import go_on_as_losses
 from detector.events import (
     F32,
     F64,
@@ -41,6 +42,7 @@ BATCH = 2048
 # Seconds between two points that have one time: the graph's own least interval.
 _SHORTEST = 1e-3
 _IS_TRANSITION = np.isin(np.arange(len(Reason)), TRANSITIONS)
+_IS_IN_DOUBT = np.isin(np.arange(len(Reason)), (Reason.RECOVERED, Reason.RETURNED))
 _IS_BEGINNING = np.isin(np.arange(len(Reason)), (Reason.FIRED, Reason.RETURNED))
 
 
@@ -103,13 +105,20 @@ class _Scored:
 
     def decide_negligible(self, points: I64, policy: AlertPolicy) -> Decisions:
         """The same for some of them, which may not begin an incident."""
-        return decide(
+        negligible = np.ones(len(points), np.bool_)
+        return decide(*self._of(points), policy, negligible)
+
+    def decide_lost(self, points: I64, policy: AlertPolicy) -> Decisions:
+        """The same for some of them, whose incident may not recover."""
+        lost = np.ones(len(points), np.bool_)
+        return decide(*self._of(points), policy, lost=lost)
+
+    def _of(self, points: I64) -> tuple[DecisionState, F64, F64, F32]:
+        return (
             self.before[points],
             self.times[points],
             self.since[points],
             self.scores[points],
-            policy,
-            np.ones(len(points), np.bool_),
         )
 
 
@@ -231,6 +240,7 @@ class BatchScorer:
     ) -> tuple[I64, Mapping[int, AnomalyKind]]:
         """Let the values speak: indices that raise an alert in the end, and causes."""
         values = Values(given.x, step.expected, step.contribution)
+        self._keep_losses(given.x, scored, decisions)
         follow_values(decisions, scored.scores, values, self._policy)
         changed = np.flatnonzero(_IS_TRANSITION[decisions.reason])
         if not len(changed):
@@ -247,6 +257,19 @@ class BatchScorer:
             values,
         )
         return changed[_IS_TRANSITION[decisions.reason[changed]]], kinds
+
+    def _keep_losses(self, x: F32, scored: _Scored, decisions: Decisions) -> None:
+        """Decide again about incidents that would recover or return: those that are
+        losses of young streams, and go on, do neither.
+        """
+        points = np.flatnonzero(_IS_IN_DOUBT[decisions.reason])
+        if not len(points):
+            return
+        rows = scored.before[points]
+        goes_on = go_on_as_losses(rows, scored.times[points], x[points])
+        kept = points[goes_on]
+        if len(kept):
+            _replace(decisions, kept, scored.decide_lost(kept, self._policy))
 
     def _drop_negligible(
         self,
@@ -272,12 +295,9 @@ class BatchScorer:
             self._policy.min_relative_deviation,
         )
         dropped = candidates[is_negligible]
-        if not len(dropped):
-            return
-        again = scored.decide_negligible(dropped, self._policy)
-        decisions.phase[dropped] = again.phase
-        decisions.reason[dropped] = again.reason
-        decisions.rows[dropped] = again.rows
+        if len(dropped):
+            again = scored.decide_negligible(dropped, self._policy)
+            _replace(decisions, dropped, again)
 
     def _scatter(
         self,
@@ -295,3 +315,10 @@ class BatchScorer:
         table.page_dirty[slots >> PAGE_BITS] = True
         if broken.any():
             table.restart(slots[broken])
+
+
+def _replace(decisions: Decisions, points: I64, again: Decisions) -> None:
+    """Take the decisions about these points from ``again``, in place."""
+    decisions.phase[points] = again.phase
+    decisions.reason[points] = again.reason
+    decisions.rows[points] = again.rows

@@ -224,6 +224,26 @@ def test_a_negligible_breach_begins_no_incident_and_can_become_one() -> None:
     assert decide(held.rows, *later, RULES).reason[0] == Reason.FIRED
 
 
+def test_a_loss_that_goes_on_is_not_clearing_and_does_not_recover() -> None:
+    scores = [0, 0, 9, 9, *CALM]
+    assert Reason.RECOVERED in walk(scores)[1]
+    assert set(reasons_while_lost(scores)[4:]) == {Reason.STILL_FIRING}
+
+
+def reasons_while_lost(scores: list[float]) -> list[Reason]:
+    """Of points ten seconds apart that are a loss once an incident is open."""
+    rows = fresh_decisions(1)
+    since = np.array([10.0])
+    reasons = []
+    for t, score in enumerate(scores):
+        lost = rows["phase"] == Phase.FIRING
+        given = t * since, since, np.array([score], np.float32)
+        decided = decide(rows, *given, RULES, lost=lost)
+        rows = decided.rows
+        reasons.append(Reason(decided.reason[0]))
+    return reasons
+
+
 SCORES = st.lists(st.floats(0, 10, width=32), min_size=1, max_size=60)
 
 
