@@ -22,7 +22,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from detector.cli.main import streamwarden
+from detector.cli.main import TRAINING, streamwarden
 from detector.errors import RejectReason
 from detector.events import AnomalyKind, Phase, Reason
 from detector.metrics import declared_metrics
@@ -260,7 +260,11 @@ def cli_page() -> Iterator[str]:
     yield "# Commands"
     yield ""
     yield "`streamwarden` is installed with the package."
-    yield "`python -m detector` and `python -m training` run the same commands."
+    training = ", ".join(f"`{name}`" for name in TRAINING)
+    yield (
+        f"From a checkout, `python -m training` runs {training},"
+        " and `python -m detector` the others."
+    )
     root = click.Context(streamwarden, info_name="streamwarden")
     yield from _help(streamwarden, root, "streamwarden")
     for name in streamwarden.list_commands(root):

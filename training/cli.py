@@ -16,7 +16,7 @@ import click
 
 from detector.cli.broken_pipe import exit_on_broken_pipe
 from detector.cli.command_group import invoke
-from detector.cli.main import TRAINING, group
+from detector.cli.main import group
 from detector.cli.options import (
     A_BUNDLE,
     FILE,
@@ -391,5 +391,5 @@ def _print_lines(lines: Iterable[str]) -> None:
 @exit_on_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m training``. Returns the exit status."""
-    commands = group({"Train and judge": TRAINING})
+    commands = group("Train and judge")
     return invoke(commands, arguments, "python -m training")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -57,12 +57,20 @@ Section = Mapping[str, LazyCommand]
 class CommandGroup(click.Group):
     """Commands in titled sections, each imported at its first use."""
 
-    def __init__(self, sections: Mapping[str, Section], text: str, epilog: str) -> None:
+    def __init__(
+        self,
+        sections: Mapping[str, Section],
+        text: str,
+        epilog: str,
+        others: Collection[str] = (),
+    ) -> None:
+        """``others``: commands that only ``streamwarden`` itself has."""
         super().__init__(
             help=text,
             epilog=epilog,
             context_settings={"show_default": True, "max_content_width": 88},
         )
+        self._others = others
         self._sections = sections
         self._entries = {
             name: entry
@@ -89,9 +97,13 @@ class CommandGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
+            name = error.command_name
+            if name in self._others:
+                text = f"{ctx.info_name} has no {name}: run `streamwarden {name}`"
+                raise click.UsageError(text, ctx) from None
             # click suggests from the commands that are loaded, and none is
             raise click.NoSuchCommand(
-                error.command_name, possibilities=list(self._entries), ctx=ctx
+                name, possibilities=list(self._entries), ctx=ctx
             ) from None
 
     def invoke(self, ctx: click.Context) -> object:

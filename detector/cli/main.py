@@ -68,20 +68,29 @@ Shell completion, for bash (or zsh, fish):
 """
 
 
-def group(sections: dict[str, Section]) -> CommandGroup:
+#: All commands, by the sections of the help.
+SECTIONS = {
+    "Run the daemon": DAEMON,
+    "Look back": LOOK_BACK,
+    "Train and judge": TRAINING,
+}
+
+
+def group(*titles: str) -> CommandGroup:
     """A group of these sections, with the options and the help of the program."""
-    made = CommandGroup(sections, SUMMARY, EXIT_STATUSES)
+    sections = {title: SECTIONS[title] for title in titles}
+    others = [
+        name
+        for title, section in SECTIONS.items()
+        for name in section
+        if title not in sections
+    ]
+    made = CommandGroup(sections, SUMMARY, EXIT_STATUSES, others)
     version = click.version_option(__version__, message="%(prog)s %(version)s")
     return version(made)
 
 
-streamwarden = group(
-    {
-        "Run the daemon": DAEMON,
-        "Look back": LOOK_BACK,
-        "Train and judge": TRAINING,
-    }
-)
+streamwarden = group(*SECTIONS)
 
 
 @exit_on_broken_pipe
@@ -93,5 +102,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @exit_on_broken_pipe
 def main_of_module(arguments: Sequence[str] | None = None) -> int:
     """``python -m detector``: the commands of the daemon's own package."""
-    commands = group({"Run the daemon": DAEMON, "Look back": LOOK_BACK})
+    commands = group("Run the daemon", "Look back")
     return invoke(commands, arguments, "python -m detector")
