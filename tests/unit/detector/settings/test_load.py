@@ -196,6 +196,28 @@ def test_the_case_of_a_word_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> 
     assert kafka.auto_offset_reset == "latest"
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('[kafka]\ntopics = ["a"]\n[[kafka.topics]]\nname = "a"', "kafka.topics"),
+        ('[[kafka.topics]]\nname = "a"\n[kafka]\ntopics = "a"', "kafka.topics"),
+        ('kafka.topics = ["a"]\n[[kafka.topics]]\nname = "a"', "kafka.topics"),
+        (
+            "[alerting]\nreceivers = []\n[[alerting.receivers]]\nname = 'a'",
+            "alerting.receivers",
+        ),
+    ],
+)
+def test_a_list_and_tables_of_one_name_are_refused_with_the_remedy(
+    tmp_path: Path, text: str, name: str
+) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert f"it has both `{name}` = … and [[{name}]]: give each" in str(caught.value)
+
+
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[kafka")
     with pytest.raises(ConfigError, match=r"s\.toml"):
