@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import re
+from typing import Final
 
 # Spans of time, in seconds.
 MINUTE = 60.0
@@ -18,6 +20,20 @@ LATEST = 4_102_444_800.0
 # that was never set (1970), a date as a number (20231114), a day of a spreadsheet
 # (45000), or ticks of another epoch.
 PLAUSIBLE = 946_684_800.0
+
+# A date in numbers, and a time of day. Day and month may be in either order.
+_DATE: Final = re.compile(
+    r"(?:(?P<year>\d{4})(?P<a>[./-])\d\d?(?P=a)\d\d?"
+    r"|(?P<one>\d\d?)(?P<b>[./-])(?P<other>\d\d?)(?P=b)\d{4})"
+    r"(?:(?P<gap>[ T]|, )(?P<hour>\d\d?):\d\d(?P<second>:\d\d)?(?P<part>\.\d{1,6})?"
+    r"(?P<half> [AaPp][Mm])?)?"
+)
+_EIGHT_DIGITS: Final = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])[0-3]\d")
+
+#: The setting of a topic that reads any date.
+TIME_FORMAT: Final = "`time_format` in the topic's mapping"
+_AN_EXAMPLE: Final = "%d.%m.%Y %H:%M:%S"
+_MONTHS: Final = 12
 
 # How many times a factor of 1000 each unit is of a second.
 _UNITS = ((1, "milliseconds"), (2, "microseconds"), (3, "nanoseconds"))
@@ -35,6 +51,64 @@ def seconds(stamp: float | str) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     return moment.timestamp()
+
+
+def seconds_written(text: str, form: str) -> float:
+    """Epoch seconds of text in the notation of ``strptime``.
+
+    Text without an offset is UTC. Raises ValueError for any other text.
+    """
+    moment = datetime.datetime.strptime(text, form)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp()
+
+
+def check_form(form: str) -> None:
+    """Raises ValueError if ``strptime`` can't read a date written so."""
+    day = datetime.datetime(2025, 12, 31, 13, 59, 58, tzinfo=datetime.UTC)
+    found = datetime.datetime.strptime(day.strftime(form), form)
+    if (found.year, found.month, found.day) != (2025, 12, 31):
+        raise ValueError("it has no year, month and day, such as %d.%m.%Y")
+
+
+def likely_forms(text: str) -> list[str]:
+    """How a text that is not ISO 8601 may be written, in the notation of ``strptime``.
+
+    Two where day and month can't be told apart; none if it is no date in numbers.
+    """
+    if _EIGHT_DIGITS.fullmatch(text):
+        return ["%Y%m%d"]
+    found = _DATE.fullmatch(text)
+    if found is None:
+        return []
+    clock = ""
+    if found["gap"]:
+        hour = "%I" if found["half"] else "%H"
+        second = ":%S" if found["second"] else ""
+        part = ".%f" if found["part"] else ""
+        half = " %p" if found["half"] else ""
+        clock = f"{found['gap']}{hour}:%M{second}{part}{half}"
+    if found["year"]:
+        return [f"%Y{found['a']}%m{found['a']}%d{clock}"]
+    mark = found["b"]
+    orders = [("%d", "%m"), ("%m", "%d")]
+    if int(found["one"]) > _MONTHS or mark == ".":  # points are between day and month
+        orders = orders[:1]
+    elif int(found["other"]) > _MONTHS:
+        orders = orders[1:]
+    return [f"{one}{mark}{other}{mark}%Y{clock}" for one, other in orders]
+
+
+def unreadable(stamp: object, setting: str) -> str:
+    """What is said of a time that can't be read, and the setting that reads it."""
+    forms = likely_forms(str(stamp).strip())
+    quoted = " or ".join(f'"{form}"' for form in forms or [_AN_EXAMPLE])
+    such_as = " to" if forms else ", such as"
+    return (
+        f"timestamp {stamp!r} is neither epoch seconds nor ISO 8601: if it is a time,"
+        f" set {setting}{such_as} {quoted}"
+    )
 
 
 def seconds_of_any_unit(number: int) -> float:

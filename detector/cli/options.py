@@ -13,6 +13,7 @@ import click
 
 from detector.data.read_options import ReadOptions
 from detector.model.bundle import BUILTIN, bundle_path
+from detector.timestamps import check_form
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -62,6 +63,17 @@ config_option = click.option(
     metavar="FILE",
     help="TOML file of settings; the environment overrides it.",
 )
+
+
+def _check_form(context: click.Context, option: click.Parameter, form: str) -> str:
+    try:
+        if form:
+            check_form(form)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return form
+
+
 _data_option = click.option(
     "--data",
     type=FILE,
@@ -87,6 +99,13 @@ _reading_options = (
         help="Zone of times that name no offset, as Europe/Berlin.  [default: UTC]",
     ),
     click.option(
+        "--time-format",
+        default="",
+        callback=_check_form,
+        metavar="FORMAT",
+        help="How times are written, as %d.%m.%Y %H:%M.  [default: numbers, ISO 8601]",
+    ),
+    click.option(
         "--format",
         "record_format",
         metavar="NAME",
@@ -109,11 +128,17 @@ def data_options(command: _Command) -> _Command:
         time_column: str | None,
         stream_column: str | None,
         times_in: tzinfo | None,
+        time_format: str,
         record_format: str,
         **kwargs: Any,
     ) -> Any:
         reading = ReadOptions(
-            time_column, stream_column, times_in or UTC, record_format, _print_note
+            time_column=time_column,
+            stream_column=stream_column,
+            zone=times_in or UTC,
+            time_format=time_format,
+            record_format=record_format,
+            report=_print_note,
         )
         return command(*args, reading=reading, **kwargs)
 

@@ -1,8 +1,9 @@
 """Which column is the time, which the stream, and which names a metric.
 
 A file whose columns are called ``timestamp`` and ``stream`` needs no guess. In other
-files the usual names are taken, in the order of the lists below, and the user is told
-which. An option that names a column is obeyed.
+files the usual names are taken, and the user is told which: of a time as in records of
+a topic, of others in the order of the lists below. An option that names a column is
+obeyed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from detector.data.times import is_time
+from detector.ingest.json_objects.field_names import (
+    clock_rank,
+    is_clock,
+    is_plain_time,
+)
 
 TIMESTAMP: Final = "timestamp"
 STREAM: Final = "stream"
@@ -23,22 +29,6 @@ METRIC: Final = "feature"  # of a narrow file: the name of the metric
 VALUE: Final = "value"  # of a narrow file: its number
 
 # Names in lower case, the most telling first.
-_TIMES: Final = (
-    TIMESTAMP,
-    "time",
-    "_time",
-    "@timestamp",
-    "datetime",
-    "date_time",
-    "date time",
-    "ts",
-    "event_time",
-    "eventtime",
-    "timestamp_ms",
-    "time_stamp",
-    "clock",
-    "date",
-)
 _STREAMS: Final = (
     STREAM,
     "series",
@@ -103,15 +93,22 @@ class Roles:
         return {column: role for role, column in roles.items() if column is not None}
 
 
-def find_time(raw: pa.Table, chosen: str | None, taken: Collection[str]) -> str | None:
-    """The column of times, which is not one of ``taken``; None if there is none."""
+def find_time(
+    raw: pa.Table, chosen: str | None, taken: Collection[str], form: str = ""
+) -> str | None:
+    """The column of times, which is not one of ``taken``; None if there is none.
+
+    A name tells as it does in a record of a topic. ``form``: how times are written, in
+    the notation of ``strptime``.
+    """
     if chosen is not None:
         return chosen if chosen in raw.column_names else None
-    free = [name for name in raw.column_names if name not in taken]
-    named = _first_named(free, _TIMES)
-    if named is not None:
-        return named
-    with_times = [name for name in free if _holds_times(raw[name])]
+    free: list[str] = [name for name in raw.column_names if name not in taken]
+    named = [name for name in free if clock_rank(name) is not None]
+    for name in sorted(named, key=lambda name: (clock_rank(name), name != TIMESTAMP)):
+        if is_plain_time(name) or _holds_times(raw[name], form):
+            return name
+    with_times = [name for name in free if _holds_dates(raw[name], form)]
     return with_times[0] if len(with_times) == 1 else None
 
 
@@ -138,9 +135,10 @@ def find_metric(
     numbers, or there is no other column of numbers to be named.
     """
     free = [name for name in raw.column_names if name not in taken]
-    value = _first_named(free, _VALUES)
-    if value is None:
+    values = _all_named(free, _VALUES)
+    if not values:
         return None, None
+    value = values[0]
     for name in _all_named(free, _METRICS):
         is_named = is_text(raw[name].type) and not _holds_numbers(raw[name])
         if name != value and (is_named or set(free) == {METRIC, VALUE}):
@@ -161,11 +159,6 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _first_named(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    found = _all_named(columns, names)
-    return found[0] if found else None
-
-
 def _all_named(columns: Sequence[str], names: Sequence[str]) -> list[str]:
     """The columns with one of these names in any case, in the order of the names."""
     by_name: dict[str, str] = {}
@@ -174,11 +167,21 @@ def _all_named(columns: Sequence[str], names: Sequence[str]) -> list[str]:
     return [by_name[name] for name in names if name in by_name]
 
 
-def _holds_times(column: pa.ChunkedArray) -> bool:
+def _holds_times(column: pa.ChunkedArray, form: str) -> bool:
+    """Dates, or numbers of a clock's magnitude."""
+    if _holds_dates(column, form):
+        return True
+    cells = _some_cells(column)
+    return bool(cells) and all(map(is_clock, cells))
+
+
+def _holds_dates(column: pa.ChunkedArray, form: str) -> bool:
     if pa.types.is_timestamp(column.type):
         return True
     cells = _some_cells(column)
-    return bool(cells) and is_text(column.type) and all(map(is_time, cells))
+    if not cells or not is_text(column.type):
+        return False
+    return all(is_time(cell, form) for cell in cells)
 
 
 def _holds_numbers(column: pa.ChunkedArray) -> bool:

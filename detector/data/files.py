@@ -124,7 +124,8 @@ def _roles(
 ) -> Roles:
     """Raises DataError if there is no column of times."""
     taken = {LABEL, *features}
-    time = find_time(raw, options.time_column, {*taken, *folders})
+    form = options.time_format
+    time = find_time(raw, options.time_column, {*taken, *folders}, form)
     if time is None:
         raise DataError(
             f"{path} has no `timestamp` column (it has {', '.join(raw.column_names)}):"

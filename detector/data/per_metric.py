@@ -10,13 +10,14 @@ number. Other columns (a unit, a region) are ignored.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from detector.data.cells import read_cells
+from detector.data.cells import read_cells, unknown_units
 from detector.data.columns import is_text
 from detector.data.files import Opened, data_files, open_file
 from detector.data.narrow import Narrow
@@ -28,7 +29,9 @@ from detector.errors import DataError
 from detector.events import F64
 from detector.events import SINGLE_METRIC as VALUE
 from detector.names import metric_stream
+from detector.phrases import listed
 
+_LISTED = 3  # words that a sentence names
 _DEFAULT = ReadOptions()
 
 
@@ -52,13 +55,28 @@ def _metrics(opened: Opened, options: ReadOptions) -> Table:
     raw = opened.raw
     columns = [c for c in raw.column_names if c not in RESERVED]
     features = tuple(c for c in columns if _has_numbers(raw[c], opened.decimal))
+    notes = _unknown_units(opened, [c for c in columns if c not in features])
     if not features:
         beside = ", ".join(c for c in raw.column_names if c in RESERVED)
         raise DataError(
             f"{opened.path} has no column of numbers beside {beside}"
             f"{_example(raw, columns)}: there is no metric in it"
+            f"{''.join(f'; {note}' for note in notes)}"
         )
+    opened = replace(opened, notes=(*opened.notes, *notes))
     return _apart(wide(opened, features, options))
+
+
+def _unknown_units(opened: Opened, columns: Sequence[str]) -> list[str]:
+    """What is said of columns of numbers with words that are no unit."""
+    notes = []
+    for name in columns:
+        column = opened.raw[name]
+        words = unknown_units(column, opened.decimal) if is_text(column.type) else ()
+        if words:
+            quoted = listed([f"`{word}`" for word in words], _LISTED)
+            notes.append(f"`{name}` is no metric: {quoted} is no known unit")
+    return notes
 
 
 def _example(raw: pa.Table, columns: list[str]) -> str:

@@ -17,6 +17,8 @@ class ReadOptions:
 
     Attributes:
         time_column, stream_column: their names; None: the usual names are taken.
+        time_format: how times are written, in the notation of ``strptime``; empty: as
+            numbers, or in ISO 8601.
         zone: of times that name no offset.
         record_format: of files of records.
         report: is given what was guessed of the files, a line each.
@@ -25,5 +27,6 @@ class ReadOptions:
     time_column: str | None = None
     stream_column: str | None = None
     zone: tzinfo = UTC
+    time_format: str = ""
     record_format: str = "auto"
     report: Callable[[str], None] = _say_nothing

@@ -1,8 +1,8 @@
 """A column of times as epoch seconds, whatever its unit, notation and time zone.
 
 Numbers are seconds, milli-, micro- or nanoseconds: the magnitude of the column tells.
-Text is ISO 8601, or numbers. A date or time without an offset is in the zone that the
-options name, else in UTC.
+Text is ISO 8601, or numbers, or written as the options say. A date or time without an
+offset is in the zone that the options name, else in UTC.
 
 In an hour that a zone's clocks go through twice, the order of a stream's rows tells the
 two passages apart: where the time falls back, the second one begins.
@@ -22,7 +22,14 @@ import pyarrow.compute as pc
 
 from detector.errors import DataError
 from detector.events import F64
-from detector.timestamps import EARLIEST, HOUR, LATEST, seconds
+from detector.timestamps import (
+    EARLIEST,
+    HOUR,
+    LATEST,
+    seconds,
+    seconds_written,
+    unreadable,
+)
 
 # The end of an ISO 8601 time of day that names its offset, or Z.
 _OFFSET = re.compile(r".{10}.*([zZ]|[+-]\d\d(:?\d\d){0,2})", re.DOTALL)
@@ -54,13 +61,17 @@ def read_times(
     stream: npt.NDArray[np.int32],
     zone: tzinfo,
     path: Path,
+    form: str = "",
 ) -> Times:
     """The times of n rows; ``stream`` [n] is the stream of each.
 
-    Raises DataError that names the row.
+    ``form``: how they are written, in the notation of ``strptime``; empty: as numbers
+    or in ISO 8601. Raises DataError that names the row.
     """
     unit = ""
-    if pa.types.is_timestamp(column.type):
+    if form and not pa.types.is_temporal(column.type):
+        times, is_local = _as_written(column.cast(pa.string()), form, path)
+    elif pa.types.is_timestamp(column.type):
         times = _of_timestamps(column)
         is_local = np.full(len(times), column.type.tz is None)
     elif pa.types.is_date(column.type):
@@ -80,13 +91,17 @@ def read_times(
     return Times(times, int(is_local.sum()), unit)
 
 
-def is_time(text: str) -> bool:
-    """Whether a cell of text is a date, or a date and a time."""
+def is_time(text: str, form: str = "") -> bool:
+    """Whether a cell of text is a date, or a date and a time; ``form`` says how."""
+    text = text.strip()
     try:
-        datetime.fromisoformat(text.strip())
+        if form:
+            seconds_written(text, form)
+        else:
+            datetime.fromisoformat(text)
     except ValueError:
         return False
-    return not text.strip().isdigit()
+    return bool(form) or not text.isdigit()
 
 
 def _of_timestamps(column: pa.ChunkedArray) -> F64:
@@ -127,10 +142,22 @@ def _iso(text: str, cell: str | None, path: Path, row: int) -> float:
     try:
         return seconds(text)
     except ValueError:
-        raise DataError(
-            f"{path}, row {row}: timestamp {cell!r} is neither epoch seconds"
-            " nor ISO 8601"
-        ) from None
+        detail = unreadable(cell, "--time-format")
+        raise DataError(f"{path}, row {row}: {detail}") from None
+
+
+def _as_written(column: pa.ChunkedArray, form: str, path: Path) -> tuple[F64, _Flags]:
+    """As :func:`_of_text`, of text in this notation."""
+    times = np.empty(len(column))
+    for i, cell in enumerate(column.to_pylist()):
+        try:
+            times[i] = seconds_written((cell or "").strip(), form)
+        except ValueError:
+            raise DataError(
+                f"{path}, row {i + 1}: timestamp {cell!r} is not written as"
+                f" --time-format says: {form}"
+            ) from None
+    return times, np.full(len(column), "%z" not in form and "%Z" not in form)
 
 
 def _in_seconds(numbers: F64) -> tuple[F64, str]:
@@ -164,7 +191,7 @@ def _refuse_dates(numbers: F64, path: Path) -> None:
     if _DATES[0] <= low and high <= _DATES[1] and not (known % 1).any():
         raise DataError(
             f"{path}: times such as {low:.0f} are dates of eight digits:"
-            " write them as 2026-03-01"
+            ' write them as 2026-03-01, or set --time-format to "%Y%m%d"'
         )
     if _EXCEL_DAYS[0] <= low and high <= _EXCEL_DAYS[1]:
         raise DataError(

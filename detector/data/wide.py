@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from detector.data.cells import read_cells
+from detector.data.cells import read_cells, unknown_units
 from detector.data.columns import METRIC, VALUE, is_number, is_text
 from detector.data.files import Opened, data_files, open_file
 from detector.data.narrow import Narrow, pivoted
@@ -29,9 +29,11 @@ from detector.data.times import Times, read_times
 from detector.errors import DataError
 from detector.events import F64, I64
 from detector.names import encoded
+from detector.phrases import listed
 
 # Distinct texts of a column that may tell streams apart: a column with more is prose.
 _MAX_TAGS = 10_000
+_LISTED = 3  # words that a sentence names
 _DEFAULT = ReadOptions()
 
 
@@ -145,7 +147,13 @@ class _Keys:
 def _keys(opened: Opened, options: ReadOptions, features: Collection[str]) -> _Keys:
     raw = opened.raw
     streams, stream = _streams(raw, opened.path)
-    times = read_times(raw["timestamp"], stream, options.zone, opened.path)
+    times = read_times(
+        raw["timestamp"],
+        stream,
+        options.zone,
+        opened.path,
+        options.time_format,
+    )
     notes = [f"times in {times.unit}"] if times.unit else []
     if times.local and options.zone is not _DEFAULT.zone:
         notes.append(f"times without an offset taken as {options.zone}")
@@ -235,13 +243,17 @@ def _numbers(opened: Opened, name: str, notes: list[str]) -> F64:
     cells = read_cells(column, opened.decimal) if is_text(kind) else None
     if cells is None:
         row, cell = _first_text(column)
+        words = unknown_units(column, opened.decimal) if is_text(kind) else ()
+        what = f"and {_quoted(words)} is no known unit" if words else "no number"
         raise DataError(
-            f"{opened.path}, row {row}: column `{name}` holds {cell!r}, which is not a"
-            " number; correct it, leave it empty, or drop the column"
+            f"{opened.path}, row {row}: column `{name}` holds {cell!r}, {what};"
+            " write a number, leave it empty, or drop the column"
         )
     if cells.units:
         read_as = f" as {cells.base}" if cells.base not in cells.units else ""
         notes.append(f"`{name}` has units ({', '.join(cells.units)}), read{read_as}")
+    if cells.unknown:
+        notes.append(f"`{name}`: {_quoted(cells.unknown)} is no known unit")
     if cells.first_bad is not None:
         row, text = cells.first_bad
         notes.append(
@@ -249,6 +261,10 @@ def _numbers(opened: Opened, name: str, notes: list[str]) -> F64:
             f" (the first: row {row}, {text!r})"
         )
     return cells.values
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return listed([f"`{word}`" for word in words], _LISTED)
 
 
 def _bad_cells(count: int) -> str:

@@ -17,7 +17,15 @@ from detector.events import F64, RawBatch, TimestampType
 from detector.ingest.rows import Flags, Numbers, Rows
 from detector.phrases import duration
 from detector.record_clock import ClockBounds, RecordClock
-from detector.timestamps import LATEST, PLAUSIBLE, rfc3339, seconds
+from detector.timestamps import (
+    LATEST,
+    PLAUSIBLE,
+    TIME_FORMAT,
+    likely_forms,
+    rfc3339,
+    seconds,
+    unreadable,
+)
 
 Faults = dict[int, BadRecord]  # by row, the first of each
 _THOUSAND = 1000.0
@@ -98,7 +106,7 @@ def _numbers(stamps: Sequence[float | str | None], faults: Faults) -> F64:
         except OverflowError:
             numbers[row] = np.inf
         except ValueError:
-            detail = f"timestamp {stamp!r} is neither epoch seconds nor ISO 8601"
+            detail = unreadable(stamp, TIME_FORMAT)
             faults[row] = BadRecord(RejectReason.TIMESTAMP, detail)
             numbers[row] = 0.0
     return numbers
@@ -107,7 +115,10 @@ def _numbers(stamps: Sequence[float | str | None], faults: Faults) -> F64:
 def _not_a_time(time: float, bounds: ClockBounds) -> BadRecord:
     first = rfc3339(bounds.earliest, digits=0)
     detail = f"timestamp {time:.17g} is no time from {first} to 2100"
-    if 0 <= time < bounds.earliest:
+    forms = likely_forms(f"{time:.17g}")
+    if forms:
+        detail += f'; if it is a date, set {TIME_FORMAT} to "{forms[0]}"'
+    elif 0 <= time < bounds.earliest:
         detail += "; if it is one, set `earliest` of the topic"
     return BadRecord(RejectReason.TIMESTAMP, detail)
 

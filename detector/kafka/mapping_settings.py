@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from detector.setting_types import Listed
+from detector.timestamps import check_form
 
 
 class MappingSettings(BaseModel):
@@ -20,6 +21,11 @@ class MappingSettings(BaseModel):
     )
     unit: Literal["auto", "s", "ms", "us", "ns"] = Field(
         "auto", description="unit of a time that is a number; auto: by its magnitude"
+    )
+    time_format: str = Field(
+        "",
+        description="how a time is written that is no number and not ISO 8601, such as"
+        " %d.%m.%Y %H:%M:%S; UTC without %z",
     )
     nanoseconds: str = Field(
         "", description="field of nanoseconds to add to a time in seconds"
@@ -59,6 +65,13 @@ class MappingSettings(BaseModel):
         False, description="numbers in text have a decimal comma"
     )
     booleans: bool = Field(False, description="booleans are metrics, as 0 and 1")
+
+    @field_validator("time_format")
+    @classmethod
+    def _reads_dates(cls, form: str) -> str:
+        if form:
+            check_form(form)
+        return form
 
     def given(self) -> dict[str, Any]:
         """The parts that are set, by name."""

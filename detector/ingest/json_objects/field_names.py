@@ -76,10 +76,20 @@ def clock_rank(name: str) -> int | None:
     None if the name is not that of a clock.
     """
     last = leaf(name)
-    rank = _RANK.get(_SEPARATORS.sub("", last.lower()))
+    rank = _RANK.get(_joined(last))
     if rank is not None:
         return rank
     return len(_TIMES) if _CLOCK_END.search(last) else None
+
+
+def is_plain_time(name: str) -> bool:
+    """Whether a field of this name is a time, whatever it holds."""
+    return _joined(name) in _PLAIN_TIMES
+
+
+def _joined(name: str) -> str:
+    """A name in lower case without its separators: ``date_time`` is ``datetime``."""
+    return _SEPARATORS.sub("", name.strip().lower())
 
 
 @lru_cache(_NAMES)
@@ -127,7 +137,7 @@ def is_time(name: str, value: object) -> bool:
         return True
     if not isinstance(value, str) or not any(map(str.isdigit, value)):
         return False
-    return _SEPARATORS.sub("", name.lower()) in _PLAIN_TIMES
+    return is_plain_time(name)
 
 
 def time_field(fields: Iterable[tuple[str, object]]) -> str | None:

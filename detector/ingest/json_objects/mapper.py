@@ -29,7 +29,7 @@ from detector.ingest.json_objects.plain_fields import plain_fields
 from detector.ingest.messages import Messages
 from detector.ingest.row_builder import RowBuilder
 from detector.phrases import listed
-from detector.timestamps import seconds
+from detector.timestamps import TIME_FORMAT, seconds, seconds_written, unreadable
 
 _NANOSECONDS: Final = 1e-9
 _TAG_LISTS: Final = (("tag", "value"), ("key", "value"), ("name", "value"))
@@ -179,6 +179,8 @@ class Mapper:
             return None
         if type(value) in _KINDS:
             raise wrong_type(name, value, "a number or text")
+        if self._mapping.time_format:
+            return _written(value, self._mapping.time_format)
         if self._mapping.unit != "auto":
             value = _number(value) / UNITS_A_SECOND[self._mapping.unit]
         if self._mapping.nanoseconds:
@@ -261,5 +263,14 @@ def _number(value: float | str) -> float:
     try:
         return seconds(value)
     except (ValueError, OverflowError):
-        detail = f"timestamp {value!r} is neither a number nor ISO 8601"
+        detail = unreadable(value, TIME_FORMAT)
+        raise BadRecord(RejectReason.TIMESTAMP, detail) from None
+
+
+def _written(value: object, form: str) -> float:
+    """A time in the notation of ``strptime``. Raises BadRecord."""
+    try:
+        return seconds_written(as_text(value) or "", form)
+    except (ValueError, OverflowError):
+        detail = f"timestamp {value!r} is not written as `time_format` says: {form}"
         raise BadRecord(RejectReason.TIMESTAMP, detail) from None

@@ -32,6 +32,8 @@ class RecordMapping:
         timestamp: paths of the time, the first that is there counts; empty: the field
             that is plainly a clock. Without any, the record's own time counts.
         unit: of a time that is a number; ``auto``: its magnitude tells it.
+        time_format: how a time is written, in the notation of ``strptime``; empty: it
+            is a number or ISO 8601.
         nanoseconds: path of nanoseconds to add to a time in seconds.
         stream: templates of the stream's name, the first whose fields are all there
             counts; empty: the field ``stream``. Without any, the record's key counts.
@@ -60,6 +62,7 @@ class RecordMapping:
     records: str = ""
     timestamp: Sequence[str] = ()
     unit: TimeUnit = "auto"
+    time_format: str = ""
     nanoseconds: str = ""
     stream: Sequence[str] = ()
     tags: Sequence[str] = ()

@@ -78,6 +78,7 @@ def plain_fields(mapping: RecordMapping) -> PlainFields | None:
     asks_more = (
         mapping.records,
         mapping.nanoseconds,
+        mapping.time_format,
         mapping.labels,
         mapping.metrics,
         mapping.exclude,

@@ -6,9 +6,12 @@ import pytest
 
 from detector.timestamps import (
     LATEST,
+    check_form,
+    likely_forms,
     rfc3339,
     seconds,
     seconds_of_any_unit,
+    seconds_written,
     unit_hint,
 )
 
@@ -61,3 +64,37 @@ def test_a_possible_time_gets_no_hint() -> None:
 )
 def test_the_magnitude_tells_the_unit(number: int, time: float) -> None:
     assert seconds_of_any_unit(number) == time
+
+
+@pytest.mark.parametrize(
+    ("text", "forms"),
+    [
+        ("31.12.2025", ["%d.%m.%Y"]),
+        ("1.2.2025 7:05", ["%d.%m.%Y %H:%M"]),
+        ("31.12.2025, 13:59:58", ["%d.%m.%Y, %H:%M:%S"]),
+        ("31/12/2025", ["%d/%m/%Y"]),
+        ("12/31/2025", ["%m/%d/%Y"]),
+        ("1/2/2025 01:05:06 pm", ["%d/%m/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p"]),
+        ("2025/12/31 13:59:58.123", ["%Y/%m/%d %H:%M:%S.%f"]),
+        ("20251231", ["%Y%m%d"]),
+        ("12345678", []),
+        ("noon", []),
+    ],
+)
+def test_how_a_date_may_be_written_is_told(text: str, forms: list[str]) -> None:
+    assert likely_forms(text) == forms
+    for form in forms:
+        seconds_written(text, form)
+        check_form(form)
+
+
+def test_text_without_an_offset_is_utc_and_with_one_is_not() -> None:
+    assert seconds_written("31.12.2025 13:00", "%d.%m.%Y %H:%M") == 1_767_186_000
+    written = seconds_written("31.12.2025 13:00 +0100", "%d.%m.%Y %H:%M %z")
+    assert written == 1_767_186_000 - 3600
+
+
+@pytest.mark.parametrize("form", ["%H:%M", "%d.%m.", "today", "%Q"])
+def test_a_notation_without_a_whole_date_is_refused(form: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        check_form(form)

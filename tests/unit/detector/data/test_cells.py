@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from detector.data.cells import Cells, read_cells
+from detector.data.cells import Cells, read_cells, unknown_units
 
 
 def read(*cells: str | None, decimal: str = ".") -> Cells:
@@ -28,6 +28,11 @@ def read(*cells: str | None, decimal: str = ".") -> Cells:
         (("4 K", "3.5 Mil", "7"), [4_000, 3.5e6, 7]),
         (("20 °C", "21 °C"), [20, 21]),
         (("12 req/s",), [12]),
+        (("1.2 kW", "850 W", "3 mW"), [1200, 850, 0.003]),
+        (("230 V", "0.4 kV"), [230, 400]),
+        (("1013 hPa", "101.3 kPa"), [101_300, 101_300]),
+        (("12 Requests", "7 requests"), [12, 7]),
+        (("45 m/s", "50 m/s"), [45, 50]),
         (("1,234.5", "12,000"), [1234.5, 12_000]),
         (("1'234.5",), [1234.5]),
         (("1\u202f234",), [1234]),
@@ -72,3 +77,20 @@ def test_a_cell_in_another_unit_than_the_column_is_no_number() -> None:
 )
 def test_a_column_of_mostly_text_is_no_metric(cells: tuple[str, ...]) -> None:
     assert read_cells(pa.chunked_array([list(cells)])) is None
+
+
+@pytest.mark.parametrize("cell", ["12 apples", "3 Main Street", "7a", "0 ff", "9 mb"])
+def test_a_word_that_is_no_unit_is_reported_and_makes_no_number(cell: str) -> None:
+    word = cell.lstrip("0123456789 ")
+    column = pa.chunked_array([[cell, cell, "n/a"]])
+    assert read_cells(column) is None
+    assert unknown_units(column) == (word,)
+    found = read(cell, "5", "6 %")
+    assert (found.unknown, found.bad, found.first_bad) == ((word,), 1, (1, cell))
+    assert found.units == ("%",)
+
+
+def test_text_that_is_no_number_has_no_unit() -> None:
+    column = pa.chunked_array([["web-1", "web-2", "12 apples"]])
+    assert unknown_units(column) == ()
+    assert unknown_units(pa.chunked_array([["1 %", "2 %"]])) == ()

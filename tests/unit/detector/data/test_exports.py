@@ -226,3 +226,77 @@ def test_what_was_guessed_is_told_once_for_all_files(tmp_path: Path) -> None:
 def test_a_plain_file_is_told_nothing_of(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("timestamp,stream,cpu\n60,a,1\n120,a,2\n")
     assert list(file_notes(read_tables(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "suggested"),
+    [
+        ("31.12.2025 13:00", "%d.%m.%Y %H:%M", '"%d.%m.%Y %H:%M"'),
+        ("31/12/2025 13:00:00", "%d/%m/%Y %H:%M:%S", '"%d/%m/%Y %H:%M:%S"'),
+        ("12/31/2025 01:00 PM", "%m/%d/%Y %I:%M %p", '"%m/%d/%Y %I:%M %p"'),
+        ("2025/12/31 13:00:00", "%Y/%m/%d %H:%M:%S", '"%Y/%m/%d %H:%M:%S"'),
+        ("Wed Dec 31 13:00:00 2025", "%a %b %d %H:%M:%S %Y", "such as"),
+    ],
+)
+def test_dates_of_any_notation_are_refused_with_the_option_that_reads_them(
+    tmp_path: Path, text: str, form: str, suggested: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"date;cpu\n{text};1,5\n")
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert "row 1" in str(caught.value)
+    assert f"set --time-format{'' if suggested == 'such as' else ' to'}" in (
+        str(caught.value).replace(", such as", "")
+    )
+    assert suggested in str(caught.value)
+    moment = 1_767_186_000.0  # 2025-12-31T13:00:00Z
+    assert points(read_table(path, options=ReadOptions(time_format=form))) == {
+        ("a", moment): 1.5
+    }
+    local = ReadOptions(time_format=form, zone=BERLIN)
+    assert points(read_table(path, options=local)) == {("a", moment - 3600): 1.5}
+
+
+def test_a_column_of_any_name_is_found_by_the_notation_of_its_times(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Datum;cpu\n31.12.2025;1\n")
+    options = ReadOptions(time_format="%d.%m.%Y")
+    assert points(read_table(path, options=options)) == {("a", 1_767_139_200.0): 1}
+    path.write_text("Datum;cpu\n31.12.25;1\n")
+    with pytest.raises(DataError, match="--time-column"):
+        read_table(path, options=options)
+
+
+def test_a_time_that_is_not_written_as_the_option_says_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("date,cpu\n31.12.2025,1\n2026-01-01,2\n")
+    with pytest.raises(DataError, match=r"row 2: .*'2026-01-01' is not written as"):
+        read_table(path, options=ReadOptions(time_format="%d.%m.%Y"))
+
+
+@pytest.mark.parametrize(
+    "name", ["eventTime", "unix_timestamp", "datetime-utc", "epoch"]
+)
+def test_the_names_of_times_are_those_of_records(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{name},cpu\n{MOMENT:.0f},1\n")
+    assert points(read_table(path)) == {("a", MOMENT): 1}
+    # a metric may be called so
+    path.write_text(f"timestamp,{name}\n{MOMENT:.0f},7\n")
+    assert points(read_table(path)) == {("a", MOMENT): 7}
+
+
+def test_words_that_are_no_unit_are_told(tmp_path: Path) -> None:
+    rows = "\n".join(f"2026-03-01T12:00:0{n}Z,{n},{n} apples" for n in range(3))
+    (tmp_path / "a.csv").write_text(f"time,cpu,fruit\n{rows}\n")
+    (table,) = read_metrics(tmp_path)
+    assert table.streams == ("a/cpu",)
+    (note,) = file_notes([table])
+    assert "`fruit` is no metric: `apples` is no known unit" in note
+    with pytest.raises(DataError, match="'0 apples', and `apples` is no known unit"):
+        read_table(tmp_path / "a.csv", ["cpu", "fruit"])
