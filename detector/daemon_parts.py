@@ -106,7 +106,6 @@ def _assemble(
     observer = Observers(dead_letters, first_seen, AlertLog(), incidents, beside)
     pipeline = _make_pipeline(settings, bundle, outbox, metrics, observer, writer)
     loop = build_loop(
-        bundle,
         pipeline,
         make_decoder(bundle, settings, first_seen.unknown_field, clock).decode,
         worker,
@@ -191,7 +190,12 @@ def _limits(settings: Settings) -> TableLimits:
 def _loop_settings(settings: Settings) -> LoopSettings:
     interval = settings.recovery.interval
     schedule = CheckpointSchedule(interval, settings.model.evict_after)
-    return LoopSettings(settings.kafka.max_poll_records, schedule)
+    return LoopSettings(
+        settings.kafka.max_poll_records,
+        schedule,
+        settings.recovery.keep,
+        settings.recovery.warm_up,
+    )
 
 
 def _refresher(

@@ -161,6 +161,11 @@ class Metrics:
         "detector_skipped",
         "Records read again after a restart that the restored state already includes.",
     )
+    warm_up_records = _counter(
+        "detector_warm_up_records",
+        "Records read again so that streams warm up, after a change of the bundle or"
+        " without a checkpoint. Nothing is told of them, and nothing else counts them.",
+    )
     lost_records = _counter(
         "detector_lost_records",
         "Records that retention deleted before they were read.",

@@ -80,6 +80,15 @@ class RecordClock:
     is_brokers: _Bools
     in_order: _Bools
 
+    def first(self, count: int) -> RecordClock:
+        """Those of the first ``count`` points."""
+        return RecordClock(
+            self.bounds,
+            self.log_times[:count],
+            self.is_brokers[:count],
+            self.in_order[:count],
+        )
+
     def of(self, point: int) -> PointClock:
         """That of one point."""
         return PointClock(

@@ -48,6 +48,7 @@ from detector.model.tail import TailFit
 from detector.notify.payload import OutgoingPost
 from detector.pipeline.observer import NullObserver, ScoredBatch
 from detector.ports import Assignments
+from detector.recovery.editions import Edition, edition_of
 from detector.recovery.snapshot import Head, Page
 
 GRAPH_TEXT = """
@@ -178,34 +179,71 @@ def _open() -> threading.Event:
 class MemoryStore:
     """Keeps what was written; ``failing`` makes it a full disk, a cleared ``gate`` one
     that hangs. Implements Store.
+
+    ``heads`` and ``pages`` are of the edition that was written last, ``others`` has
+    the rest.
     """
 
     heads: dict[Partition, Head] = field(default_factory=dict)
     pages: dict[Partition, dict[int, Page]] = field(default_factory=dict)
     segments: dict[Partition, dict[str, bytes]] = field(default_factory=dict)
+    others: dict[tuple[Partition, str], Edition] = field(default_factory=dict)
     failing: bool = False
     gate: threading.Event = field(default_factory=_open)
 
-    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
+    def editions(self, partition: Partition) -> Sequence[Edition]:
         if self.failing:
             raise StoreError("no space left")
-        return self.heads.get(partition), list(self.pages.get(partition, {}).values())
+        others = [e for (owner, _), e in self.others.items() if owner == partition]
+        current = self._current(partition)
+        return others if current is None else [*others, current]
 
-    def page(self, partition: Partition, number: int) -> Page | None:
+    def page(self, partition: Partition, edition: str, number: int) -> Page | None:
         if self.failing:
             raise StoreError("no space left")
-        return self.pages.get(partition, {}).get(number)
+        every = {e.name: e for e in self.editions(partition)}
+        pages = every[edition].read() if edition in every else ()
+        return next((page for page in pages if page.number == number), None)
 
     def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
         self.gate.wait(timeout=30)
         if self.failing:
             raise StoreError("no space left")
-        self.pages.setdefault(partition, {}).update({p.number: p for p in pages})
+        for page in pages:
+            self._turn_to(partition, edition_of(page))
+            self.pages.setdefault(partition, {})[page.number] = page
 
     def write_head(self, head: Head) -> None:
         if self.failing:
             raise StoreError("no space left")
+        self._turn_to(head.partition, edition_of(head))
         self.heads[head.partition] = head
+
+    def remove(self, partition: Partition, edition: str) -> None:
+        self.others.pop((partition, edition), None)
+
+    def _current(self, partition: Partition) -> Edition | None:
+        head = self.heads.get(partition)
+        pages = tuple(self.pages.get(partition, {}).values())
+        if head is None and not pages:
+            return None
+        name = edition_of(pages[0] if head is None else head)
+        written = 0.0 if head is None else head.written
+        return Edition(name, head, written, lambda: pages)
+
+    def _turn_to(self, partition: Partition, edition: str) -> None:
+        """Put the edition that was written so far aside, if this is another one."""
+        current = self._current(partition)
+        if current is None or current.name == edition:
+            return
+        self.others[partition, current.name] = current
+        self.heads.pop(partition, None)
+        self.pages.pop(partition, None)
+        again = self.others.pop((partition, edition), None)
+        if again is not None:
+            self.pages[partition] = {page.number: page for page in again.read()}
+        if again is not None and again.head is not None:
+            self.heads[partition] = again.head
 
     def put(self, partition: Partition, name: str, data: bytes) -> None:
         if self.failing:

@@ -10,15 +10,15 @@ from detector.consumer.boundary import Boundary
 from detector.consumer.checkpoints import Checkpoints, CheckpointSchedule
 from detector.consumer.health import Health
 from detector.consumer.loop import Loop
-from detector.consumer.partitions import Partitions
+from detector.consumer.partitions import Partitions, reading_bundle
 from detector.consumer.poller import Decode, Poller
-from detector.consumer.starts import StartFinder
+from detector.consumer.starts import WARM_UP_RECORDS, StartFinder
+from detector.consumer.warm_ups import WarmUps
 from detector.metrics import Metrics
-from detector.model.bundle import Bundle
 from detector.pipeline.pipeline import Pipeline
 from detector.pipeline.shadow import Beside
-from detector.recovery.store_thread import StateReader, StoreWorker
-from detector.recovery.takeover import Takeover
+from detector.recovery.state_reader import KEEP, StateReader
+from detector.recovery.store_thread import StoreWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,18 @@ class LoopSettings:
     Attributes:
         max_points: polled at once, about.
         schedule: of checkpoints.
+        keep: seconds that states of other bundles and versions are kept.
+        warm_up: records of each partition that are read again, at most, so that its
+            streams warm up.
     """
 
     max_points: int
     schedule: CheckpointSchedule
+    keep: float = KEEP
+    warm_up: int = WARM_UP_RECORDS
 
 
 def build_loop(
-    bundle: Bundle,
     pipeline: Pipeline,
     decode: Decode,
     worker: StoreWorker,
@@ -56,36 +60,17 @@ def build_loop(
         health,
         settings.schedule,
     )
+    reading = reading_bundle(pipeline.parts.setup)
     partitions = Partitions(
         pipeline,
-        StateReader(
-            worker,
-            bundle.digest,
-            bundle.manifest.state_size,
-            Takeover(bundle.feature_names, pipeline.table.initial_states),
-        ),
-        StartFinder(metrics),
+        StateReader(worker, reading, settings.keep, clock),
+        StartFinder(metrics, settings.warm_up),
+        WarmUps(pipeline, metrics, clock),
         checkpoints,
-        lock,
         clock,
         health,
     )
     poller = Poller(decode, settings.max_points)
-    boundary = Boundary(
-        pipeline,
-        poller,
-        partitions,
-        checkpoints,
-        lock,
-        beside or Beside(metrics, clock),
-        clock,
-    )
-    return Loop(
-        pipeline,
-        poller,
-        partitions,
-        checkpoints,
-        boundary,
-        metrics,
-        clock,
-    )
+    beside = beside or Beside(metrics, clock)
+    boundary = Boundary(pipeline, poller, partitions, checkpoints, lock, beside, clock)
+    return Loop(pipeline, poller, partitions, checkpoints, boundary, metrics, clock)

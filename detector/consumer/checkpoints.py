@@ -19,13 +19,15 @@ checkpoint.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import msgspec
 import structlog
 
 from detector.clock import Clock
@@ -128,13 +130,14 @@ class Checkpoints:
     ) -> None:
         self._pipeline = pipeline
         self._worker = worker
-        self._lock = lock
+        self.lock = lock
         self._metrics = metrics
         self._clock = clock
         self._health = health
         self.schedule = schedule
         self._under_way: _UnderWay | None = None
         self._durable: dict[Partition, int] = {}
+        self._written: dict[Partition, float] = {}
         self._committed: dict[Partition, int] = {}
         self._tried = clock.monotonic()
         self._succeeded = clock.monotonic()
@@ -144,7 +147,7 @@ class Checkpoints:
 
     def turn(self, source: Source) -> None:
         """Settle a checkpoint that is done, begin one that is due, commit."""
-        with self._lock:
+        with self.lock:
             if self._under_way is not None and self._under_way.result.done():
                 self._settle(self._under_way)
             if self._under_way is None and self._is_due():
@@ -158,7 +161,7 @@ class Checkpoints:
         Returns after ``timeout`` seconds at the latest, plus the wait for the commit.
         """
         ends = self._clock.monotonic() + timeout
-        with self._lock:
+        with self.lock:
             self._await_settled(ends)
             self._begin(self._pipeline.table.partitions())
             self._await_settled(ends)
@@ -198,6 +201,13 @@ class Checkpoints:
         if self._health.store_fault:
             raise StoreError(self._health.store_fault)
 
+    def follow(self, partition: Partition, written: float) -> None:
+        """Heads of the partition are written after one of this wall-clock time.
+
+        Which edition was written last is told by these times, on any machine.
+        """
+        self._written[partition] = written
+
     def forget(self, partitions: Sequence[Partition]) -> None:
         """They are not ours any more: commit nothing for them."""
         for partition in partitions:
@@ -235,8 +245,16 @@ class Checkpoints:
         for partition in partitions:
             data = self._pipeline.pages.capture(partition, idle_before)
             if data is not None and self._has_changes(data):
-                copies.append(data)
+                copies.append(self._dated(data))
         return copies
+
+    def _dated(self, data: CheckpointData) -> CheckpointData:
+        partition = data.head.partition
+        latest = self._written.get(partition, 0.0)
+        written = max(self._clock.wall(), math.nextafter(latest, math.inf))
+        self._written[partition] = written
+        head = msgspec.structs.replace(data.head, written=written)
+        return replace(data, head=head)
 
     def _has_changes(self, data: CheckpointData) -> bool:
         moved = data.head.offset != self._durable.get(data.head.partition)
@@ -290,7 +308,7 @@ class Checkpoints:
 
     def _commit(self, source: Source, wait: float = 0.0) -> None:
         """Step 4, for all that became durable since the last time."""
-        with self._lock:
+        with self.lock:
             offsets = self._uncommitted()
             self._committed.update(offsets)
         if not offsets:

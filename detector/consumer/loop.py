@@ -97,6 +97,7 @@ class Loop:
         self.health.held_fault = source.fault()
         if not self._process(source, polled, generation):
             stop.wait(RETRY)
+        self.partitions.start_warm(source)
         lag = self._report_lag(source)
         self._recovery.turn(self.health, lag)
         self.checkpoints.turn(source)
@@ -132,18 +133,20 @@ class Loop:
     def _score(self, polled: Sequence[RecordBatch]) -> None:
         began = self._clock.monotonic()
         with self._metrics.poll_seconds.time():
-            self._pipeline.process(polled, began)
+            live = self.partitions.warm_ups.process(polled)
+            self._pipeline.process(live, began)
         seconds = self._clock.monotonic() - began
-        self.boundary.beside.follow(polled, began, seconds)
+        self.boundary.beside.follow(live, began, seconds)
 
     def _unapplied(self, polled: Sequence[RecordBatch]) -> dict[Partition, int]:
         """The offset to read each owned partition from, so that nothing is skipped."""
         applied = self._pipeline.pages.applied
-        return {
+        owned = {
             batch.partition: applied.get(batch.partition, _first_offset(batch))
             for batch in polled
             if self._pipeline.table.owns(batch.partition)
         }
+        return owned | self.partitions.warm_ups.positions(polled)
 
     # -- reports -----------------------------------------------------------------------
 

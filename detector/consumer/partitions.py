@@ -2,7 +2,8 @@
 
 Theory of operation. An assigned partition gives no records at first. The store's thread
 reads its pages, and then the log must hold the records that follow them. If
-pages can't be read, the partition waits: starting without them loses state.
+pages can't be read, the partition waits: starting without them loses state. Streams
+that have to warm up do so before their partition goes on.
 
 The source assigns and revokes partitions on a thread of its own, at any moment. It
 takes the lock, so it never does so while records are processed. Every such change
@@ -12,7 +13,6 @@ are thrown away and read again.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -24,13 +24,14 @@ from detector.clock import Clock
 from detector.consumer.checkpoints import Checkpoints
 from detector.consumer.health import Health
 from detector.consumer.starts import Start, StartFinder
+from detector.consumer.warm_ups import WarmUps
 from detector.errors import StoreError
 from detector.events import Partition, RecordBatch
 from detector.pipeline.parts import Setup
 from detector.pipeline.pipeline import Pipeline
 from detector.ports import Source
 from detector.recovery.snapshot import Restored
-from detector.recovery.store_thread import StateReader
+from detector.recovery.state_reader import ReadingBundle, StateReader
 
 #: Seconds after a failed read of the store until the next one.
 RETRY: Final = 1.0
@@ -51,11 +52,17 @@ class _Restoring:
     retry_at: float | None = None
 
 
+def reading_bundle(setup: Setup) -> ReadingBundle:
+    """What the reader of the store has to know of a bundle."""
+    bundle = setup.bundle
+    return ReadingBundle(bundle.digest, bundle.manifest.state_size, setup.takeover)
+
+
 class Partitions:
     """What is assigned to this member. Implements Assignments.
 
-    ``lock`` guards the pipeline; the methods of Assignments and :meth:`start_restored`
-    take it.
+    The lock of ``checkpoints`` guards the pipeline; the methods of Assignments,
+    :meth:`start_restored` and :meth:`start_warm` take it.
     """
 
     def __init__(
@@ -63,16 +70,17 @@ class Partitions:
         pipeline: Pipeline,
         states: StateReader,
         starts: StartFinder,
+        warm_ups: WarmUps,
         checkpoints: Checkpoints,
-        lock: threading.Lock,
         clock: Clock,
         health: Health,
     ) -> None:
         self._pipeline = pipeline
         self._states = states
         self._checkpoints = checkpoints
-        self._lock = lock
+        self._lock = checkpoints.lock
         self._starts = starts
+        self.warm_ups = warm_ups
         self._clock = clock
         self.health = health
         self._restoring: dict[Partition, _Restoring] = {}
@@ -110,13 +118,15 @@ class Partitions:
         for partition in partitions:
             self._restoring.pop(partition, None)
             self._pipeline.revoke(partition)
+        self.warm_ups.forget(partitions)
         self._checkpoints.forget(partitions)
         self._report_ready()
 
     def _report_ready(self) -> None:
         owned = bool(self._pipeline.table.partitions())
-        self.health.ready = owned and not self._restoring
-        self.health.restoring = len(self._restoring)
+        waiting = len(self._restoring) + len(self.warm_ups)
+        self.health.ready = owned and not waiting
+        self.health.restoring = waiting
 
     # -- restoring ---------------------------------------------------------------------
 
@@ -152,11 +162,29 @@ class Partitions:
             if self._restoring.get(partition) is not restoring:
                 return  # revoked a moment ago
             del self._restoring[partition]
-            self._pipeline.assign(partition, start.restored, self._clock.monotonic())
+            if start.warm_from < start.offset:
+                self.warm_ups.begin(partition, start)
+            else:
+                self._begin(partition, start)
             self.health.restore_fault = ""
             self._report_ready()
+        source.start(partition, start.warm_from)
+
+    def start_warm(self, source: Source) -> None:
+        """Let the partitions whose streams are warm go on at their offsets."""
+        with self._lock:
+            finished = self.warm_ups.take_finished()
+            for partition, start in finished:
+                self.generation += 1  # what was polled beyond the offset is read again
+                self._begin(partition, start)
+            self._report_ready()
+        for partition, start in finished:
+            source.seek(partition, start.offset)
+
+    def _begin(self, partition: Partition, start: Start) -> None:
+        self._pipeline.assign(partition, start.restored, self._clock.monotonic())
+        self._checkpoints.follow(partition, start.restored.written)
         self._log_started(partition, start)
-        source.start(partition, start.offset)
 
     def _log_started(self, partition: Partition, start: Start) -> None:
         self._log.info(
@@ -171,12 +199,12 @@ class Partitions:
 
     def read_for(self, setup: Setup) -> None:
         """Restore partitions for this bundle from now on, also those that wait for
-        their pages. The caller holds the lock.
+        their pages or warm up. The caller holds the lock.
         """
-        bundle = setup.bundle
-        size = bundle.manifest.state_size
-        self._states = self._states.another(bundle.digest, size, setup.takeover)
-        for partition in self._restoring:
+        self._states = self._states.another(reading_bundle(setup))
+        warming = self.warm_ups.partitions()
+        self.warm_ups.forget(warming)
+        for partition in (*self._restoring, *warming):
             self._restoring[partition] = _Restoring(self._states.load(partition))
 
     def bring_back_cold(self) -> None:

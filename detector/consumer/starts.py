@@ -7,7 +7,8 @@ lost is logged with its remedy and counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
@@ -16,7 +17,7 @@ from detector.events import Partition
 from detector.metrics import Metrics
 from detector.ports import Source
 from detector.recovery.restore import clamp
-from detector.recovery.snapshot import Restored
+from detector.recovery.snapshot import Restored, WarmUp
 
 _REMEDIES = {
     ResetCause.OTHER_BUNDLE: "set the bundle of before, or let streams learn anew",
@@ -29,19 +30,34 @@ _REMEDIES = {
 }
 
 
+#: Records of a partition that are read again at most, so that its streams warm up. By
+#: judgement: it takes seconds, and a hundred streams have a thousand points each.
+WARM_UP_RECORDS: Final = 100_000
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A partition's states, and the offset from which its records are read."""
+    """A partition's states, and the offset from which its records are read.
+
+    Attributes:
+        warm_from: the offset from which they are read before, silently; ``offset`` if
+            nothing has to warm up.
+    """
 
     restored: Restored
     offset: int
+    warm_from: int
 
 
 class StartFinder:
-    """Fits what the store holds to what the log holds."""
+    """Fits what the store holds to what the log holds.
 
-    def __init__(self, metrics: Metrics) -> None:
+    ``warm_up`` is how many records of a partition may be read again, silently.
+    """
+
+    def __init__(self, metrics: Metrics, warm_up: int = WARM_UP_RECORDS) -> None:
         self._metrics = metrics
+        self._warm_up = warm_up
         self._log = structlog.get_logger("partitions")
 
     def find(self, source: Source, partition: Partition, restored: Restored) -> Start:
@@ -57,16 +73,28 @@ class StartFinder:
             self._report_lost(partition, restored.offset, first)
         for cause, count in restored.resets.items():
             self._report_reset(partition, cause, count)
-        return Start(clamped, offset)
+        return Start(clamped, offset, self._warm_from(restored.warm_up, first, offset))
+
+    def _warm_from(self, warm_up: WarmUp | None, first: int, offset: int) -> int:
+        if warm_up is None:
+            return offset
+        furthest = max(first, offset - self._warm_up)
+        left = warm_up.offset
+        begin = furthest if left is None else max(furthest, left)
+        return min(begin, offset)
 
     def _find_new(
         self, source: Source, partition: Partition, restored: Restored
     ) -> Start:
         """The store knows nothing of it: the group's offset counts, if there is one."""
         offset = source.first_offset(partition)
-        if source.committed(partition):
-            self._report_reset(partition, ResetCause.NO_CHECKPOINT, 1)
-        return Start(restored, offset)
+        if not source.committed(partition):
+            return Start(restored, offset, offset)
+        self._report_reset(partition, ResetCause.NO_CHECKPOINT, 1)
+        first, _ = source.bounds(partition)
+        warm_up = WarmUp()
+        warm_from = self._warm_from(warm_up, first, offset)
+        return Start(replace(restored, warm_up=warm_up), offset, warm_from)
 
     def _report_recreated(self, partition: Partition, applied: int, end: int) -> None:
         self._log.error(

@@ -9,6 +9,7 @@ from detector.dead_letters.file import DeadLetterFile
 from detector.dead_letters.topic import DeadLetterTopic
 from detector.events import Alert, Partition, RejectedRecord
 from detector.pipeline.observer import NullObserver
+from detector.recovery.editions import Edition
 from detector.recovery.snapshot import Head, Page
 from detector.recovery.store import Store
 
@@ -61,11 +62,14 @@ class LettersFirst:
         self._letters.sync()
         self._store.write_pages(partition, pages)
 
-    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
-        return self._store.load(partition)
+    def editions(self, partition: Partition) -> Sequence[Edition]:
+        return self._store.editions(partition)
 
-    def page(self, partition: Partition, number: int) -> Page | None:
-        return self._store.page(partition, number)
+    def page(self, partition: Partition, edition: str, number: int) -> Page | None:
+        return self._store.page(partition, edition, number)
+
+    def remove(self, partition: Partition, edition: str) -> None:
+        self._store.remove(partition, edition)
 
     def write_head(self, head: Head) -> None:
         self._store.write_head(head)

@@ -17,6 +17,8 @@ from detector.recovery.snapshot import SCHEMA, Head, Page, Segment
 #: The first bytes of everything stored, whatever its schema.
 MAGIC = b"SWP1"
 _DIGEST = 32  # bytes
+#: The schemas that :func:`decode` reads.
+READABLE = (schema_8.SCHEMA, schema_9.SCHEMA, SCHEMA)
 
 Stored = TypeVar("Stored", Page, Head, Segment)
 
@@ -54,7 +56,7 @@ def decode(data: bytes, kind: type[Stored]) -> Stored:
     except msgspec.DecodeError as error:
         raise DamagedPage(f"its content can't be read: {error}") from None
     raise UnknownSchema(
-        f"it has schema {schema}; this version reads {schema_8.SCHEMA} to {SCHEMA}"
+        f"it has schema {schema}; this version reads {READABLE[0]} to {SCHEMA}"
     )
 
 

@@ -20,15 +20,15 @@ do, since a clock that was ahead may be right again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
 
 from detector.errors import ResetCause
-from detector.events import OpenIncident, PendingNotification
-from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, to_rows
-from detector.recovery.takeover import Takeover, ends
+from detector.events import I64, OpenIncident, PendingNotification
+from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, WarmUp, to_rows
+from detector.recovery.takeover import OwnRows, Takeover, ends, without_incidents
 from detector.state.page_rows import PageRows, empty_rows
 
 _Alerts = tuple[tuple[int, PendingNotification], ...]  # with their pages' numbers
@@ -42,6 +42,7 @@ def restore(
     pages: Sequence[Page],
     width: int,
     takeover: Takeover | None = None,
+    own: Restored | None = None,
 ) -> Restored:
     """Put a partition together again; ``width`` is the bundle's state size.
 
@@ -51,16 +52,16 @@ def restore(
     may be missing that nobody knows of.
 
     Of another bundle's pages ``takeover`` keeps what it can. Without it they give their
-    alerts and offset alone.
+    alerts and offset alone. ``own`` is what this bundle left, some time before.
     """
     if head is None and not pages:
         return Restored((), (), None)
     if head is None:
         head = _without_stamps(pages[0])
     if head.bundle != bundle:
-        return _of_another_bundle(bundle, head, pages, width, takeover)
-    own = [page for page in pages if page.bundle == bundle]
-    return _of_this_bundle(head, own, _alerts(own), width)
+        return _of_another_bundle(bundle, head, pages, width, takeover, own)
+    ours = [page for page in pages if page.bundle == bundle]
+    return _of_this_bundle(head, ours, _alerts(ours), width)
 
 
 def _without_stamps(page: Page) -> Head:
@@ -95,6 +96,7 @@ def _of_this_bundle(
     alerts: _Alerts,
     width: int,
 ) -> Restored:
+    pages = [page for page in pages if not _is_left_over(page, head)]
     found = {page.number: page for page in pages}
     last = max([*head.stamps, *found], default=-1)
     # a page's number is its place
@@ -113,12 +115,21 @@ def _of_this_bundle(
     )
 
 
+def _is_left_over(page: Page, head: Head) -> bool:
+    """Whether it is of a time before another bundle, or version, took over.
+
+    A page that is newer than its head is stamped with no earlier offset.
+    """
+    return page.number not in head.stamps and page.stamp.offset < head.offset
+
+
 def _of_another_bundle(
     bundle: str,
     head: Head,
     pages: Sequence[Page],
     width: int,
     takeover: Takeover | None,
+    own: Restored | None,
 ) -> Restored:
     """A partition that another bundle wrote last.
 
@@ -128,7 +139,7 @@ def _of_another_bundle(
     streams = sum(len(page.names) for page in recent)
     if takeover is not None and takeover.fits(head, recent):
         found = _alerts(pages)
-        taken = _taken_over(bundle, head, recent, found, width, takeover)
+        taken = _taken_over(bundle, head, recent, found, width, takeover, own)
         return replace(taken, resets=_counted(ResetCause.TAKEN_OVER, streams))
     resets = _counted(ResetCause.OTHER_BUNDLE, streams)
     alerts = [alert for _, alert in _alerts(pages)]
@@ -137,16 +148,33 @@ def _of_another_bundle(
     decoded = [to_rows(page) for page in recent]
     ended = list(ends(recent, _without_duplicates(decoded, stored), order))
     alerts += ended
+    restored = _as_left(own, head.offset, resets)
+    restored = replace(restored, ended=tuple(pending.alert for pending in ended))
     if not alerts:
-        return Restored((), (), head.offset, resets=resets)
+        return restored
     # the alerts need a page to be kept in
-    page = empty_rows(0, head.offset, width)
+    rows = restored.pages or (empty_rows(0, head.offset, width),)
+    waiting = tuple((0, alert) for alert in alerts)
+    return replace(restored, pages=rows, alerts=waiting)
+
+
+def _as_left(
+    own: Restored | None, offset: int, resets: Mapping[ResetCause, int]
+) -> Restored:
+    """What the bundle itself left some time before, at ``offset``.
+
+    Its incidents of then have ended at their receivers.
+    """
+    if own is None:
+        return Restored((), (), offset, resets=resets, warm_up=WarmUp())
+    pages = [replace(without_incidents(rows), offset=offset) for rows in own.pages]
     return Restored(
-        pages=(page,),
-        alerts=tuple((0, alert) for alert in alerts),
-        offset=head.offset,
+        pages=tuple(pages),
+        alerts=(),
+        offset=offset,
+        cold=own.cold,
         resets=resets,
-        ended=tuple(pending.alert for pending in ended),
+        warm_up=WarmUp(own.pages, own.offset, is_whole=True),
     )
 
 
@@ -157,15 +185,39 @@ def _taken_over(
     alerts: _Alerts,
     width: int,
     takeover: Takeover,
+    own: Restored | None,
 ) -> Restored:
     """The streams go on under the new bundle. All pages are written again.
 
     A checkpoint of the new bundle that was cut off has left pages of its own.
     """
     restored = _of_this_bundle(head, pages, alerts, width)
-    own = {page.number for page in pages if page.bundle == bundle}
-    rows = [r if r.number in own else takeover.rows(r) for r in restored.pages]
-    return replace(restored, pages=tuple(rows), stamps={}, cold=frozenset())
+    written = {page.number for page in pages if page.bundle == bundle}
+    known = OwnRows(own.pages if own else ())
+    rows = [
+        rows if rows.number in written else takeover.rows(rows, known)
+        for rows in restored.pages
+    ]
+    warm_up = _to_warm_up(restored, own)
+    return replace(restored, pages=tuple(rows), stamps={}, warm_up=warm_up)
+
+
+def _to_warm_up(restored: Restored, own: Restored | None) -> WarmUp:
+    """What the bundle left of the streams that have to be in memory."""
+    if own is None:
+        return WarmUp()
+    hot: set[str] = set()
+    for rows in restored.pages:
+        if rows.number not in restored.cold:
+            hot.update(rows.names)
+    pages = [rows.take(_places(rows, hot)) for rows in own.pages]
+    return WarmUp(tuple(pages), own.offset)
+
+
+def _places(rows: PageRows, names: Set[str]) -> I64:
+    """Where the streams are that have one of these names."""
+    is_named = [name in names for name in rows.names]
+    return np.flatnonzero(np.array(is_named, np.bool_))
 
 
 def _counted(cause: ResetCause, count: int) -> dict[ResetCause, int]:
@@ -258,19 +310,4 @@ def _best_places(
 def _chosen(rows: PageRows, best: dict[str, _Place]) -> PageRows:
     """The rows of streams whose best place is in this page."""
     numbers = [best[name][-1] for name in rows.names]
-    chosen = np.flatnonzero(np.equal(numbers, rows.number))
-    names = [rows.names[i] for i in chosen.tolist()]
-    return replace(
-        rows,
-        names=tuple(names),
-        states=rows.states[chosen],
-        decisions=rows.decisions[chosen],
-        times=rows.times[chosen],
-        labels=tuple(rows.labels[i] for i in chosen.tolist()) if rows.labels else (),
-        counters=rows.counters[chosen] if rows.counters.size else rows.counters,
-        pasts={
-            place: rows.pasts[i]
-            for place, i in enumerate(chosen.tolist())
-            if i in rows.pasts
-        },
-    )
+    return rows.take(np.flatnonzero(np.equal(numbers, rows.number)))

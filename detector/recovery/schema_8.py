@@ -4,9 +4,9 @@ Schema 9 has more columns in the decision rows, and more fields in alerts, which
 defaults. What schema 10 added has defaults too (:mod:`detector.recovery.schema_9`). All
 else keeps its layout.
 
-Every page is written in the new form once a record changes it. A page of idle streams
-stays in schema 8 until one of them gets a record. When no supported upgrade starts
-from schema 8 any more, delete this module, its test and its test data.
+A start writes all of them anew, in an edition of this schema
+(:mod:`detector.recovery.editions`), and leaves them where they are. When no supported
+upgrade starts from schema 8 any more, delete this module, its test and its test data.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Schema 10 has each stream's labels and the rows of its counters. A page of schem
 comes back without labels, and with streams that are not known to be counters. All else
 keeps its layout.
 
-Every page is written in the new form once a record changes it. When no supported
+A start writes all of them anew, in an edition of this schema
+(:mod:`detector.recovery.editions`), and leaves them where they are. When no supported
 upgrade starts from schema 9 any more, delete this module, its test and its test data.
 """
 

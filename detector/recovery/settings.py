@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from detector.timestamps import DAY
+
 _IN_KAFKA = "kafka:"
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -22,6 +24,19 @@ class RecoverySettings(BaseModel):
         " of a group share",
     )
     interval: float = Field(10.0, gt=0, description="seconds between checkpoints")
+    keep: float = Field(
+        7 * DAY,
+        ge=0,
+        description="seconds that states which another bundle or another version wrote"
+        " are kept, so that going back finds them",
+    )
+    warm_up: int = Field(
+        100_000,
+        ge=0,
+        description="records of each partition that are read again at most, silently, so"
+        " that streams warm up: after a change of the bundle, or without a checkpoint"
+        " behind the group's offset",
+    )
     dead_letters: str = Field(
         "",
         description="directory for dead letters; without it the store's own, or `state`"

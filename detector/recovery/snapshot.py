@@ -81,6 +81,8 @@ class Head(msgspec.Struct, frozen=True):
         stamps: page number -> the stamp of the page at that moment.
         cold: numbers of the pages whose rows are in the store alone.
         features: the bundle's; empty in heads of schemas before 10.
+        written: when, in epoch seconds. It rises from head to head of a partition,
+            whatever the clock does; 0 in heads of versions without editions.
     """
 
     schema: int
@@ -90,6 +92,7 @@ class Head(msgspec.Struct, frozen=True):
     stamps: dict[int, Stamp]
     cold: tuple[int, ...] = ()
     features: tuple[str, ...] = ()
+    written: float = 0.0
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -143,6 +146,23 @@ class CheckpointData:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What a bundle computes on, silently, before it goes on with a partition.
+
+    Attributes:
+        pages: its rows of the partition's streams, in order of number, each applied to
+            its own offset. Streams without a row start anew.
+        offset: where to read from; None: as far back as the settings say.
+        is_whole: its rows replace those that were restored, which are older; else they
+            give what belongs to the network.
+    """
+
+    pages: tuple[PageRows, ...] = ()
+    offset: int | None = None
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """What a partition starts from.
 
@@ -158,6 +178,8 @@ class Restored:
         resets: what of the stored state can't be used, counted as
             :class:`ResetCause` says.
         ended: incidents that end with this start; ``alerts`` has them too.
+        written: when the head was written, as it says.
+        warm_up: what is to be computed first; None: nothing, or it is done.
     """
 
     pages: tuple[PageRows, ...]
@@ -169,6 +191,8 @@ class Restored:
     segments: tuple[str, ...] = ()
     resets: Mapping[ResetCause, int] = field(default_factory=dict)
     ended: tuple[Alert, ...] = ()
+    written: float = 0.0
+    warm_up: WarmUp | None = None
 
 
 def to_page(

@@ -6,24 +6,33 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from detector.events import Partition
+from detector.recovery.editions import Edition, last_written
 from detector.recovery.snapshot import Head, Page
 
 
 class Store(Protocol):
     """Keeps pages, heads and segments. One thread uses it.
 
-    Every method raises StoreError.
+    Every method raises StoreError. What a page and a head belong to is their edition
+    (:func:`~detector.recovery.editions.edition_of`). Segments belong to the partition.
 
     :mod:`detector.consumer.checkpoints` calls :meth:`write_pages` before
     :meth:`write_head`: a head vouches for its pages.
     """
 
-    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
-        """What is there and whole; the rest is logged."""
+    def editions(self, partition: Partition) -> Sequence[Edition]:
+        """Those that are there and that this version reads.
+
+        What is damaged is logged, and left out.
+        """
         ...
 
-    def page(self, partition: Partition, number: int) -> Page | None:
+    def page(self, partition: Partition, edition: str, number: int) -> Page | None:
         """One page as it was last written; None if none is there and whole."""
+        ...
+
+    def remove(self, partition: Partition, edition: str) -> None:
+        """Remove an edition's head and pages; nothing if it is gone."""
         ...
 
     def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
@@ -51,3 +60,9 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def load_last(store: Store, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
+    """Head and pages of the edition that was written last. Raises StoreError."""
+    last = last_written(store.editions(partition))
+    return (None, []) if last is None else (last.head, last.read())

@@ -2,7 +2,8 @@
 
 Theory of operation. The topic is a changelog, as Kafka Streams keeps one. The pages of
 an input partition are in the changelog's partition of the same number, one record a
-page, and the head after them. The key names the input partition and the page.
+page, and the head after them. The key names the input partition, the edition and the
+page.
 
 One partition is one log. The producer is idempotent (KIP-98) and waits for all in-sync
 replicas, so a head that is there means that its pages are there before it. A member
@@ -31,6 +32,7 @@ from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
 from detector.recovery.changelog_topic import LARGEST, TIMEOUT_MS, ChangelogTopic
 from detector.recovery.codec import DamagedPage, Stored, decode, encode
+from detector.recovery.editions import UNNAMED, Edition, edition_of, is_readable
 from detector.recovery.snapshot import Head, Page
 
 _DELIVERY_MS: Final = 30_000  # for one record to be acknowledged
@@ -39,7 +41,13 @@ _POLL_MS: Final = 500
 #: Records sent and not yet acknowledged: a bound on what the producer holds.
 _MAX_IN_FLIGHT: Final = 32
 
+_HEAD: Final = "head"
+_PAGE: Final = "page/"
+_EDITION: Final = "edition/"
+
 _Sent = tuple[bytes, Any]  # a record's key, and the producer's future
+# key -> its last value, and when that was written, in epoch seconds
+_Found = dict[bytes, tuple[bytes, float]]
 
 
 class KafkaStore:
@@ -59,8 +67,8 @@ class KafkaStore:
         """Whether an existing topic can serve. Raises StoreError or ConfigError."""
         self._topic.examine()
 
-    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
-        """What is there and whole.
+    def editions(self, partition: Partition) -> Sequence[Edition]:
+        """Those that are there and that this version reads.
 
         Raises StoreError, or ConfigError if the topic can't serve as a changelog.
         """
@@ -70,15 +78,13 @@ class KafkaStore:
         except KafkaError as error:
             self._disconnect()
             raise self._unreadable(error) from error
-        head_key = _key(partition, "head")
-        head = self._decoded(found.get(head_key), Head)
-        prefix = _key(partition, "page/")
-        keys = [key for key in sorted(found) if key.startswith(prefix)]
-        pages = [self._decoded(found[key], Page) for key in keys]
-        return head, [page for page in pages if page is not None]
+        names = {_edition_in(key, partition) for key in found}
+        readable = sorted(name for name in names if is_readable(name))
+        every = [self._edition(partition, name, found) for name in readable]
+        return [edition for edition in every if edition is not None]
 
-    def page(self, partition: Partition, number: int) -> Page | None:
-        value = self._fetch(partition, _page_name(number))
+    def page(self, partition: Partition, edition: str, number: int) -> Page | None:
+        value = self._fetch(partition, _in_edition(edition, _page_name(number)))
         return self._decoded(value, Page)
 
     def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
@@ -86,7 +92,7 @@ class KafkaStore:
         in_flight: deque[_Sent] = deque()
         try:
             for page in pages:
-                name = _page_name(page.number)
+                name = _in_edition(edition_of(page), _page_name(page.number))
                 sent = self._send(partition, name, encode(page))
                 in_flight.append(sent)
                 if len(in_flight) == _MAX_IN_FLIGHT:
@@ -97,7 +103,16 @@ class KafkaStore:
             raise self._unwritable(error) from error
 
     def write_head(self, head: Head) -> None:
-        self._write_one(head.partition, "head", encode(head))
+        name = _in_edition(edition_of(head), _HEAD)
+        self._write_one(head.partition, name, encode(head))
+
+    def remove(self, partition: Partition, edition: str) -> None:
+        """Write tombstones, as :meth:`drop` does: the head's first."""
+        for kind in (_HEAD, _PAGE):
+            prefix = _key(partition, _in_edition(edition, kind))
+            for key in [key for key in self._offsets if key.startswith(prefix)]:
+                self._write_one(partition, _name_in(key, partition), None)
+                del self._offsets[key]
 
     def put(self, partition: Partition, name: str, data: bytes) -> None:
         self._write_one(partition, _segment_name(name), data)
@@ -124,7 +139,27 @@ class KafkaStore:
 
     # -- reading -----------------------------------------------------------------------
 
-    def _read(self, partition: Partition) -> dict[bytes, bytes]:
+    def _edition(
+        self, partition: Partition, name: str, found: _Found
+    ) -> Edition | None:
+        """None if it has neither a head nor a page."""
+        value, changed = found.get(
+            _key(partition, _in_edition(name, _HEAD)), (None, 0.0)
+        )
+        head = self._decoded(value, Head)
+        prefix = _key(partition, _in_edition(name, _PAGE))
+        keys = [key for key in sorted(found) if key.startswith(prefix)]
+        if head is None and not keys:
+            return None
+        written = 0.0 if head is None else head.written or changed
+        values = [found[key][0] for key in keys]
+        return Edition(name, head, written, lambda: self._pages(values))
+
+    def _pages(self, values: Sequence[bytes]) -> Sequence[Page]:
+        pages = [self._decoded(value, Page) for value in values]
+        return [page for page in pages if page is not None]
+
+    def _read(self, partition: Partition) -> _Found:
         """The last value of each key of the changelog's partition, without segments.
 
         There may be many segments. Each is read when its turn comes. Raises StoreError
@@ -134,7 +169,7 @@ class KafkaStore:
         consumer = self._assigned(tp)
         end = consumer.end_offsets([tp], timeout_ms=TIMEOUT_MS)[tp]
         consumer.seek_to_beginning(tp)
-        found: dict[bytes, bytes] = {}
+        found: _Found = {}
         segments = _key(partition, _segment_name(""))
         moved_at = self._clock.monotonic()
         furthest = -1
@@ -156,7 +191,7 @@ class KafkaStore:
 
     def _note(
         self,
-        found: dict[bytes, bytes],
+        found: _Found,
         record: Any,
         segments: bytes,
     ) -> None:
@@ -167,7 +202,7 @@ class KafkaStore:
             return
         self._offsets[record.key] = record.offset
         if not record.key.startswith(segments):
-            found[record.key] = record.value
+            found[record.key] = record.value, record.timestamp / 1000
 
     def _fetch(self, partition: Partition, name: str) -> bytes | None:
         """One record, by the offset at which it was last seen. Raises StoreError.
@@ -299,8 +334,26 @@ def _key(partition: Partition, name: str) -> bytes:
     return f"{partition.topic}/{partition.number}/{name}".encode()
 
 
+def _name_in(key: bytes, partition: Partition) -> str:
+    """What :func:`_key` was made from."""
+    return key.removeprefix(_key(partition, "")).decode()
+
+
+def _in_edition(edition: str, name: str) -> str:
+    return name if edition == UNNAMED else f"{_EDITION}{edition}/{name}"
+
+
+def _edition_in(key: bytes, partition: Partition) -> str:
+    """The edition that a key names."""
+    name = _name_in(key, partition)
+    if not name.startswith(_EDITION):
+        return UNNAMED
+    edition, _, _ = name.removeprefix(_EDITION).partition("/")
+    return edition
+
+
 def _page_name(number: int) -> str:
-    return f"page/{number:06d}"
+    return f"{_PAGE}{number:06d}"
 
 
 def _segment_name(name: str) -> str:

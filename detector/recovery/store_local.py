@@ -1,5 +1,8 @@
 """Pages in a local directory.
 
+Each partition has a folder, and each edition a folder in it. The edition without a name
+is in the partition's own folder, and so are segments.
+
 A file is written whole or not at all: to a temporary file, then fsync, rename, and
 fsync of the directory.
 
@@ -22,6 +25,7 @@ import structlog
 from detector.errors import ConfigError, StoreError
 from detector.events import Partition
 from detector.recovery.codec import DamagedPage, Stored, UnknownSchema, decode, encode
+from detector.recovery.editions import UNNAMED, Edition, edition_of, is_readable
 from detector.recovery.snapshot import Head, Page
 
 _HEAD = "head.swp"
@@ -42,45 +46,64 @@ class LocalStore:
             raise _unusable(directory, str(error.strerror)) from None
         _take_lock(self._lock, directory)
 
-    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
-        """What is there and whole.
+    def editions(self, partition: Partition) -> Sequence[Edition]:
+        """Those that are there and that this version reads.
 
         A damaged file, or one of an unknown schema, is set aside and named in the log.
         It costs a longer replay.
         """
-        folder = self._folder(partition)
+        home = self._folder(partition)
         try:
-            files = sorted(folder.iterdir()) if folder.is_dir() else []
-            head_file = folder / _HEAD
-            head = self._read(head_file, Head) if head_file in files else None
-            pages = [self._read(path, Page) for path in files if _is_page(path)]
+            folders = [path for path in home.iterdir() if path.is_dir()]
+        except FileNotFoundError:
+            return []
         except OSError as error:
-            raise _unreadable(folder, error) from error
-        return head, [page for page in pages if page is not None]
+            raise _unreadable(home, error) from error
+        names = [path.name for path in folders if is_readable(path.name)]
+        found = [self._edition(partition, name) for name in (UNNAMED, *sorted(names))]
+        return [edition for edition in found if edition is not None]
 
-    def page(self, partition: Partition, number: int) -> Page | None:
-        path = self._folder(partition) / _page_name(number)
+    def page(self, partition: Partition, edition: str, number: int) -> Page | None:
+        path = self._folder(partition, edition) / _page_name(number)
         try:
             return self._read(path, Page) if path.exists() else None
         except OSError as error:
             raise _unreadable(path, error) from error
 
     def write_pages(self, partition: Partition, pages: Iterable[Page]) -> None:
-        folder = self._folder(partition)
+        home = self._folder(partition)
+        written: set[Path] = set()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             for page in pages:
-                name = _page_name(page.number)
-                self._replace(folder, name, encode(page))
-            _sync_directory(folder)
+                folder = self._folder(partition, edition_of(page))
+                folder.mkdir(parents=True, exist_ok=True)
+                self._replace(folder, _page_name(page.number), encode(page))
+                written.add(folder)
+            for folder in written:
+                _sync_directory(folder)
+                _sync_directory(home)  # the folder may be new
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise _unwritable(home, error) from error
 
     def write_head(self, head: Head) -> None:
-        self._write_one(head.partition, _HEAD, encode(head))
+        folder = self._folder(head.partition, edition_of(head))
+        self._write_one(folder, _HEAD, encode(head))
+
+    def remove(self, partition: Partition, edition: str) -> None:
+        folder = self._folder(partition, edition)
+        try:
+            (folder / _HEAD).unlink(missing_ok=True)  # first: it vouches for the pages
+            for path in folder.glob("page-*"):
+                path.unlink()
+            if edition != UNNAMED and not any(folder.iterdir()):
+                folder.rmdir()  # else it has files that were set aside
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"{folder} can't be removed ({error.strerror})") from error
 
     def put(self, partition: Partition, name: str, data: bytes) -> None:
-        self._write_one(partition, _segment_name(name), data)
+        self._write_one(self._folder(partition), _segment_name(name), data)
 
     def names(self, partition: Partition) -> Sequence[str]:
         files = self._folder(partition).glob(_segment_name("*"))
@@ -106,8 +129,32 @@ class LocalStore:
     def close(self) -> None:
         self._lock.close()
 
-    def _folder(self, partition: Partition) -> Path:
-        return self._directory / "partitions" / partition.topic / str(partition.number)
+    def _folder(self, partition: Partition, edition: str = UNNAMED) -> Path:
+        topic = self._directory / "partitions" / partition.topic
+        return topic / str(partition.number) / edition
+
+    def _edition(self, partition: Partition, name: str) -> Edition | None:
+        """None if it has neither a head nor a page. Raises StoreError."""
+        folder = self._folder(partition, name)
+        head_file = folder / _HEAD
+        try:
+            pages = sorted(path for path in folder.iterdir() if _is_page(path))
+            has_head = head_file.exists()
+            changed = head_file.stat().st_mtime if has_head else 0.0
+            head = self._read(head_file, Head) if has_head else None
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        if head is None and not pages:
+            return None
+        written = 0.0 if head is None else head.written or changed
+        return Edition(name, head, written, lambda: self._pages(folder, pages))
+
+    def _pages(self, folder: Path, files: Sequence[Path]) -> Sequence[Page]:
+        try:
+            pages = [self._read(path, Page) for path in files]
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        return [page for page in pages if page is not None]
 
     def _read(self, path: Path, kind: type[Stored]) -> Stored | None:
         data = path.read_bytes()
@@ -121,12 +168,12 @@ class LocalStore:
             self._log.error("page_set_aside", file=str(aside), cause=str(error))
             return None
 
-    def _write_one(self, partition: Partition, name: str, data: bytes) -> None:
-        folder = self._folder(partition)
+    def _write_one(self, folder: Path, name: str, data: bytes) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._replace(folder, name, data)
             _sync_directory(folder)
+            _sync_directory(folder.parent)  # the folder may be new
         except OSError as error:
             raise _unwritable(folder, error) from error
 

@@ -15,18 +15,14 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
 from detector.events import Alert, Partition
 from detector.recovery.codec import DamagedPage, decode, encode
-from detector.recovery.restore import restore
-from detector.recovery.snapshot import SCHEMA, Restored, Segment, to_rows
+from detector.recovery.snapshot import SCHEMA, Segment
 from detector.recovery.store import Store
-from detector.recovery.takeover import Takeover
-from detector.state.page_rows import PageRows
 
 _T = TypeVar("_T")
 _Job = Callable[[], None]
@@ -131,48 +127,3 @@ class StoreWorker:
         while (job := self._jobs.get()) is not None:
             job()
         self._store.close()
-
-
-class StateReader:
-    """Reads the states of one bundle from the store; ``width`` is its state size.
-
-    ``takeover`` says what it takes over from another bundle.
-    """
-
-    def __init__(
-        self,
-        worker: StoreWorker,
-        bundle: str,
-        width: int,
-        takeover: Takeover | None = None,
-    ) -> None:
-        self._worker = worker
-        self._bundle = bundle
-        self._width = width
-        self._takeover = takeover
-
-    def another(
-        self, bundle: str, width: int, takeover: Takeover | None = None
-    ) -> StateReader:
-        """Reads the same store for another bundle."""
-        return StateReader(self._worker, bundle, width, takeover)
-
-    def load(self, partition: Partition) -> Future[Restored]:
-        """A partition as it is stored. The future raises StoreError or ConfigError."""
-
-        def job(store: Store) -> Restored:
-            head, pages = store.load(partition)
-            restored = restore(self._bundle, head, pages, self._width, self._takeover)
-            segments = tuple(store.names(partition))
-            return replace(restored, segments=segments)
-
-        return self._worker.submit(job)
-
-    def page(self, partition: Partition, number: int) -> PageRows | None:
-        """Wait for one page; None if none is there and whole. Raises StoreError."""
-
-        def job(store: Store) -> PageRows | None:
-            page = store.page(partition, number)
-            return None if page is None else to_rows(page)
-
-        return self._worker.submit(job).result()

@@ -13,7 +13,7 @@ that got the beginning gets the end, with the reason ``replaced``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -29,7 +29,7 @@ from detector.events import (
     Reason,
     Severity,
 )
-from detector.recovery.snapshot import Head, Page
+from detector.recovery.snapshot import Head, Page, Restored
 from detector.state.counters import no_counters
 from detector.state.decisions import DecisionState, fresh_decisions
 from detector.state.initial_state import InitialStates
@@ -97,6 +97,19 @@ class Takeover:
         counters = before.counters if is_single else nothing
         return replace(before, states=states, decisions=decisions, counters=counters)
 
+    def updated(self, rows: PageRows, own: OwnRows) -> PageRows:
+        """Rows of this bundle with what it has computed since; others stay."""
+        is_known = [name in own.places for name in rows.names]
+        places = np.flatnonzero(np.array(is_known, np.bool_))
+        if not len(places):
+            return rows
+        again = self.rows(rows.take(places), own)
+        states = rows.states.copy()
+        decisions = rows.decisions.copy()
+        states[places] = again.states
+        decisions[places] = again.decisions
+        return replace(rows, states=states, decisions=decisions)
+
     def _own_columns(
         self, names: Sequence[str], own: OwnRows
     ) -> tuple[F32, DecisionState]:
@@ -129,27 +142,69 @@ class OwnRows:
                 self.places[name] = rows, place
 
 
+def after_warm_up(
+    restored: Restored, warmed: Sequence[PageRows], takeover: Takeover, offset: int
+) -> Restored:
+    """What a partition goes on from at ``offset``, once ``warmed`` is computed.
+
+    What a partition that was restored says of its streams counts. Streams that only the
+    warm-up has seen follow in pages of their own.
+    """
+    own = OwnRows(warmed)
+    is_whole = restored.warm_up is not None and restored.warm_up.is_whole
+    pages = []
+    for rows in restored.pages:
+        if rows.number in restored.cold:
+            pages.append(rows)
+        elif is_whole:
+            pages.append(_others(rows, own.places.keys()))
+        else:
+            pages.append(takeover.updated(rows, own))
+    known: set[str] = set()
+    for rows in pages:
+        known.update(rows.names)
+    for rows in warmed:
+        numbered = replace(_others(rows, known), number=len(pages), offset=offset)
+        pages.append(without_incidents(numbered))
+    return replace(restored, pages=tuple(pages), offset=offset, warm_up=None)
+
+
+def _others(rows: PageRows, names: Set[str]) -> PageRows:
+    """The rows of all streams but these."""
+    is_other = [name not in names for name in rows.names]
+    return rows.take(np.flatnonzero(np.array(is_other, np.bool_)))
+
+
 def without_incidents(rows: PageRows) -> PageRows:
     """The same, with no incident open: nobody was told of those that are.
 
-    A stream that is still over its threshold begins one at its next point.
+    A stream that is still over its threshold begins one with its next points.
     """
     decisions = rows.decisions.copy()
     is_firing = decisions["phase"] == Phase.FIRING
-    decisions["phase"][is_firing] = Phase.WARMING
-    decisions["severity"][is_firing] = 0
+    decisions["phase"][is_firing] = Phase.OK
+    for name in ("severity", "breach_streak", "critical_streak"):
+        decisions[name][is_firing] = 0
     return replace(rows, decisions=decisions)
 
 
 def _keep(before: DecisionState, own: DecisionState) -> None:
-    """Write what is the streams' own of ``before`` into ``own``, DECISION [n] both."""
+    """Write what is the streams' own of ``before`` into ``own``, DECISION [n] both.
+
+    Nobody was told of incidents that only ``own`` has. Such a stream's next points tell
+    it.
+    """
+    own_phase = own["phase"].copy()
     is_firing = before["phase"] == Phase.FIRING
     for name in _KEPT:
         kept = before[name]
         is_of_incident = name in _KEPT_BY_FIRING
         own[name] = np.where(is_firing, kept, own[name]) if is_of_incident else kept
-    own["phase"] = np.where(is_firing, Phase.FIRING, Phase.WARMING)
+    quiet = np.minimum(own_phase, Phase.OK)
+    own["phase"] = np.where(is_firing, Phase.FIRING, quiet)
     own["severity"] = np.where(is_firing, own["severity"], 0)
+    for streak in ("breach_streak", "critical_streak"):
+        own[streak] = np.where(is_firing, own[streak], 0)
 
 
 def ends(

@@ -8,7 +8,7 @@ from sys import intern
 
 import numpy as np
 
-from detector.events import F32, F64, Labels
+from detector.events import F32, F64, I64, Labels
 from detector.state.counters import CounterRows, no_counters
 from detector.state.decisions import DECISION, DecisionState
 from detector.state.held_points import StreamPast
@@ -52,6 +52,21 @@ class PageRows:
         """Event time of the last point of any of the streams; -inf: there is none."""
         held = [past.held.time for past in self.pasts.values() if past.held]
         return max([float(self.times.max(initial=-np.inf)), *held])
+
+    def take(self, places: I64) -> PageRows:
+        """The rows at these places, int64 [k]."""
+        chosen = places.tolist()
+        return PageRows(
+            number=self.number,
+            offset=self.offset,
+            names=tuple(self.names[i] for i in chosen),
+            states=self.states[places],
+            decisions=self.decisions[places],
+            times=self.times[places],
+            labels=tuple(self.labels[i] for i in chosen) if self.labels else (),
+            counters=self.counters[places] if self.counters.size else self.counters,
+            pasts={k: self.pasts[i] for k, i in enumerate(chosen) if i in self.pasts},
+        )
 
 
 def empty_rows(number: int, offset: int, width: int) -> PageRows:

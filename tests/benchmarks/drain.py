@@ -128,7 +128,6 @@ def _drain(bootstrap: str, topic: str, made: Bundle, folder: Path) -> float:
     worker = StoreWorker(LocalStore(folder))
     scorer = build_pipeline(made, OnnxEngine(made), AlertTuning(), metrics=metrics)
     loop = build_loop(
-        made,
         scorer,
         feature_decoder(FORMATS["json"], made.feature_names).decode,
         worker,

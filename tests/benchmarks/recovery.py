@@ -13,14 +13,16 @@ from tempfile import TemporaryDirectory
 from deploy.harness.broker import Broker
 from detector.clock import SystemClock
 from detector.consumer.checkpoints import make_all_durable
+from detector.consumer.partitions import reading_bundle
 from detector.events import Partition
 from detector.kafka.settings import KafkaSettings
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
+from detector.recovery.state_reader import StateReader
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
-from detector.recovery.store_thread import StateReader, StoreWorker
+from detector.recovery.store_thread import StoreWorker
 from tests.benchmarks.bundles import SIZES, P, bundle, pipeline, poll, poll_of
 from tests.benchmarks.rounds import Row
 
@@ -80,7 +82,7 @@ def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
     again = StoreWorker(opened())
     fresh = pipeline(made, 0)
     began = time.perf_counter()
-    reader = StateReader(again, made.digest, made.manifest.state_size)
+    reader = StateReader(again, reading_bundle(scorer.parts.setup))
     futures = {p: reader.load(p) for p in scorer.table.partitions()}
     for partition, future in futures.items():
         fresh.assign(partition, future.result())

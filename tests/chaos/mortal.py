@@ -19,6 +19,7 @@ from detector.cli.run import run_until_signalled
 from detector.clock import SystemClock
 from detector.compose import make_store
 from detector.events import Partition
+from detector.recovery.editions import Edition
 from detector.recovery.snapshot import Head, Page
 from detector.recovery.store import Store
 from detector.recovery.store_local import LocalStore
@@ -54,11 +55,14 @@ class MortalStore:
         self._step = step
         self._count = count
 
-    def load(self, partition: Partition) -> tuple[Head | None, Sequence[Page]]:
-        return self._store.load(partition)
+    def editions(self, partition: Partition) -> Sequence[Edition]:
+        return self._store.editions(partition)
 
-    def page(self, partition: Partition, number: int) -> Page | None:
-        return self._store.page(partition, number)
+    def page(self, partition: Partition, edition: str, number: int) -> Page | None:
+        return self._store.page(partition, edition, number)
+
+    def remove(self, partition: Partition, edition: str) -> None:
+        self._store.remove(partition, edition)
 
     def put(self, partition: Partition, name: str, data: bytes) -> None:
         self._store.put(partition, name, data)

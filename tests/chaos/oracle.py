@@ -20,7 +20,7 @@ from detector.notify.payload import alert_body
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
-from detector.recovery.store import Store
+from detector.recovery.store import Store, load_last
 from detector.state.page_rows import PageRows
 from tests.fakes import PipelineRecorder, raw_batch
 
@@ -72,7 +72,7 @@ def stored(
     offsets: dict[Partition, int | None] = {}
     states: dict[str, Row] = {}
     for partition in partitions:
-        head, pages = store.load(partition)
+        head, pages = load_last(store, partition)
         found = restore(bundle.digest, head, pages, bundle.manifest.state_size)
         offsets[partition] = found.offset
         for rows in found.pages:

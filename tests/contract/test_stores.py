@@ -18,8 +18,9 @@ from detector.events import Partition
 from detector.kafka.settings import KafkaSettings
 from detector.recovery.changelog_topic import CREATED_WITH
 from detector.recovery.codec import MAGIC, DamagedPage, decode, encode
+from detector.recovery.editions import edition_name, edition_of, last_written
 from detector.recovery.snapshot import SCHEMA, Head, Page, Stamp, to_page, to_rows
-from detector.recovery.store import Store
+from detector.recovery.store import Store, load_last
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore, examine
 from detector.state.decisions import KNOWN_STEPS, fresh_decisions
@@ -28,6 +29,7 @@ from tests.fakes import MemoryStore
 from tests.unit.detector.recovery import SCHEMA_8
 
 P = Partition("metrics", 7)
+EDITION = edition_name("bundle")
 
 
 def page(number: int, offset: int, names: tuple[str, ...] = ("a", "b")) -> Page:
@@ -95,14 +97,14 @@ def changelog_at(broker: Broker, topic: str) -> KafkaStore:
 
 
 def test_an_unknown_partition_has_nothing(reopened: Callable[[], Store]) -> None:
-    assert reopened().load(P) == (None, [])
+    assert load_last(reopened(), P) == (None, [])
 
 
 def test_what_was_written_is_there_after_a_restart(
     reopened: Callable[[], Store],
 ) -> None:
     write(reopened(), head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
-    found, pages = reopened().load(P)
+    found, pages = load_last(reopened(), P)
     assert found == head(10, {0: 10, 1: 10})
     assert sorted(p.number for p in pages) == [0, 1]
     rows = to_rows(pages[0])
@@ -117,7 +119,7 @@ def test_a_page_that_did_not_change_stays_as_it_was_written(
     store = reopened()
     write(store, head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     write(store, head(20, {0: 20, 1: 10}), [page(0, 20)])
-    found, pages = reopened().load(P)
+    found, pages = load_last(reopened(), P)
     assert found is not None
     assert found.offset == 20
     assert {p.number: p.stamp.offset for p in pages} == {0: 20, 1: 10}
@@ -128,16 +130,16 @@ def test_one_page_is_read_as_it_was_written_last(reopened: Callable[[], Store]) 
     write(store, head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     write(store, head(20, {0: 20, 1: 10}), [page(0, 20)])
     for opened in (store, reopened()):
-        opened.load(P)
-        found = [opened.page(P, number) for number in (0, 1, 2)]
+        load_last(opened, P)
+        found = [opened.page(P, EDITION, number) for number in (0, 1, 2)]
         assert [p and p.stamp.offset for p in found] == [20, 10, None]
-        assert opened.page(P, 0) == found[0]
+        assert opened.page(P, EDITION, 0) == found[0]
 
 
 def test_partitions_do_not_mix(reopened: Callable[[], Store]) -> None:
     store = reopened()
     write(store, head(10, {0: 10}), [page(0, 10)])
-    assert store.load(Partition("metrics", 8)) == (None, [])
+    assert load_last(store, Partition("metrics", 8)) == (None, [])
 
 
 def test_a_page_larger_than_a_brokers_default_is_kept(
@@ -158,7 +160,7 @@ def test_a_page_larger_than_a_brokers_default_is_kept(
             )
         ],
     )
-    _, (found,) = reopened().load(P)
+    _, (found,) = load_last(reopened(), P)
     np.testing.assert_array_equal(to_rows(found).states, states)
 
 
@@ -170,14 +172,14 @@ def test_a_segment_is_there_after_a_restart_until_it_is_dropped(
     store.put(P, "hook.2", b"second")
     assert store.get(P, "hook.1") == b"first"
     store = reopened()
-    assert store.load(P) == (None, [])
+    assert load_last(store, P) == (None, [])
     assert store.names(P) == ["hook.1", "hook.2"]
     assert [store.get(P, name) for name in store.names(P)] == [b"first", b"second"]
     store.drop(P, "hook.1")
     store.drop(P, "hook.1")
     assert store.get(P, "hook.1") is None
     store = reopened()
-    store.load(P)
+    load_last(store, P)
     assert (store.names(P), store.get(P, "hook.1"), store.get(P, "hook.2")) == (
         ["hook.2"],
         None,
@@ -192,9 +194,9 @@ def test_segments_do_not_mix_with_pages_or_partitions(
     store.put(P, "hook.1", b"first")
     write(store, head(10, {0: 10}), [page(0, 10)])
     store = reopened()
-    assert [p.number for p in store.load(P)[1]] == [0]
+    assert [p.number for p in load_last(store, P)[1]] == [0]
     assert store.names(P) == ["hook.1"]
-    store.load(Partition("metrics", 8))
+    load_last(store, Partition("metrics", 8))
     assert store.names(Partition("metrics", 8)) == []
     assert store.get(Partition("metrics", 8), "hook.1") is None
 
@@ -204,22 +206,80 @@ def test_a_torn_page_is_set_aside_and_the_others_load(tmp_path: Path) -> None:
     write(store, head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     (torn,) = tmp_path.glob("**/page-000001.swp")
     torn.write_bytes(torn.read_bytes()[:-3])
-    _, pages = store.load(P)
+    _, pages = load_last(store, P)
     store.close()
     assert [p.number for p in pages] == [0]
     assert torn.with_suffix(".damaged").exists()
 
 
-def test_a_page_of_a_later_version_is_kept(tmp_path: Path) -> None:
+def test_what_a_later_version_wrote_is_left_alone(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    later = msgspec.structs.replace(page(1, 10), schema=SCHEMA + 1)
-    write(store, head(10, {0: 10, 1: 10}), [page(0, 10), later])
+    write(store, head(10, {0: 10}), [page(0, 10)])
+    later = msgspec.structs.replace(page(0, 20), schema=SCHEMA + 1)
+    later_head = msgspec.structs.replace(head(20, {0: 20}), schema=SCHEMA + 1)
+    write(store, later_head, [later])
+    found, _ = load_last(store, P)
+    store.close()
+    assert found == head(10, {0: 10})
+    (folder,) = tmp_path.glob(f"**/{edition_of(later)}")
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "head.swp",
+        "page-000000.swp",
+    ]
+
+
+def test_a_page_of_a_later_version_in_place_of_ours_is_kept(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    write(store, head(10, {0: 10, 1: 10}), [page(0, 10), page(1, 10)])
     (file,) = tmp_path.glob("**/page-000001.swp")
-    data = file.read_bytes()
-    _, pages = store.load(P)
+    later = encode(msgspec.structs.replace(page(1, 10), schema=SCHEMA + 1))
+    file.write_bytes(later)
+    _, pages = load_last(store, P)
     store.close()
     assert [p.number for p in pages] == [0]
-    assert file.with_suffix(".unread").read_bytes() == data
+    assert file.with_suffix(".unread").read_bytes() == later
+
+
+def test_each_bundle_has_an_edition_of_its_own(
+    reopened: Callable[[], Store],
+) -> None:
+    store = reopened()
+    write(store, head(10, {0: 10}), [page(0, 10)])
+    another = msgspec.structs.replace(head(20, {0: 20}), bundle="another", written=2.0)
+    write(store, another, [msgspec.structs.replace(page(0, 20), bundle="another")])
+    store = reopened()
+    found = {edition.name: edition for edition in store.editions(P)}
+    assert found.keys() == {EDITION, edition_name("another")}
+    (left,) = found[EDITION].read()
+    assert (left.bundle, left.stamp.offset) == ("bundle", 10)
+    assert store.page(P, EDITION, 0) == left
+
+
+def test_the_edition_that_was_written_last_counts(
+    reopened: Callable[[], Store],
+) -> None:
+    store = reopened()
+    first = msgspec.structs.replace(head(90, {}), written=1.0)
+    another = msgspec.structs.replace(head(20, {}), bundle="another", written=2.0)
+    store.write_head(another)
+    store.write_head(first)
+    last = last_written(reopened().editions(P))
+    assert last is not None
+    assert last.head == another
+
+
+def test_an_edition_that_is_removed_takes_no_other_with_it(
+    reopened: Callable[[], Store],
+) -> None:
+    store = reopened()
+    write(store, head(10, {0: 10}), [page(0, 10)])
+    another = msgspec.structs.replace(head(20, {0: 20}), bundle="another")
+    write(store, another, [msgspec.structs.replace(page(0, 20), bundle="another")])
+    store = reopened()
+    store.editions(P)
+    for _ in range(2):
+        store.remove(P, EDITION)
+    assert [e.name for e in reopened().editions(P)] == [edition_name("another")]
 
 
 def test_a_second_daemon_is_kept_out_of_the_directory(tmp_path: Path) -> None:
@@ -265,11 +325,11 @@ def test_a_changelog_is_compacted_and_as_wide_as_the_input(
     name = f"metrics-{uuid.uuid4().hex[:12]}"
     broker.create_topic(name, 3)
     store = changelog_at(broker, f"{name}-state")
-    assert store.load(Partition(name, 0)) == (None, [])
+    assert load_last(store, Partition(name, 0)) == (None, [])
     assert width(broker, f"{name}-state") == 3
     store.examine()
     # the input was given more partitions
-    assert store.load(Partition(name, 4)) == (None, [])
+    assert load_last(store, Partition(name, 4)) == (None, [])
     assert width(broker, f"{name}-state") == 5
     store.close()
 
@@ -296,7 +356,7 @@ def test_a_topic_that_can_not_keep_states_is_refused(
     broker.create_topic(name, 8, config)
     store = changelog_at(broker, name)
     with pytest.raises(ConfigError, match=f"topic {name} has {sentence}"):
-        store.load(P)
+        load_last(store, P)
     store.close()
 
 
@@ -310,7 +370,7 @@ def test_a_changelog_of_schema_8_is_read(broker: Broker) -> None:
         producer.send(topic, key=f"{P}/{key}".encode(), value=value, partition=P.number)
     producer.close()
     store = changelog_at(broker, topic)
-    found, pages = store.load(P)
+    found, pages = load_last(store, P)
     store.close()
     assert found is not None
     assert (found.schema, found.offset) == (SCHEMA, 500)

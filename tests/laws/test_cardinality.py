@@ -16,6 +16,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import to_rows
+from detector.recovery.store import load_last
 from detector.state.limits import TableLimits
 from tests.fakes import MemoryStore, PipelineRecorder, columns, fake_bundle
 from tests.laws.logs import from_offset
@@ -76,7 +77,7 @@ class Life:
             metrics=self.metrics,
             limits=LIMITS,
         )
-        head, pages = store.load(P)
+        head, pages = load_last(store, P)
         restored = restore(bundle.digest, head, pages, bundle.manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0

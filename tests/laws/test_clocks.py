@@ -24,6 +24,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.record_clock import ClockBounds
 from detector.recovery.restore import restore
+from detector.recovery.store import load_last
 from detector.replay.chunks import Chunk
 from tests.fakes import MemoryStore, PipelineRecorder, fake_bundle, raw_batch
 from tests.laws.logs import from_offset
@@ -103,7 +104,7 @@ class Life:
         self.pipeline = build_pipeline(
             bundle, OnnxEngine(bundle), AlertTuning(), observer=self.recorder
         )
-        head, pages = store.load(P)
+        head, pages = load_last(store, P)
         restored = restore(bundle.digest, head, pages, bundle.manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0

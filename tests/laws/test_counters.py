@@ -19,6 +19,7 @@ from detector.model.bundle import Bundle, load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
+from detector.recovery.store import load_last
 from detector.state.counters import CounterRows
 from tests.fakes import (
     MemoryStore,
@@ -139,7 +140,7 @@ class Life:
             AlertTuning(cooldown_ticks=0, min_gap=0),
             observer=recorder,
         )
-        head, pages = store.load(P)
+        head, pages = load_last(store, P)
         restored = restore(bundle.digest, head, pages, bundle.manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0

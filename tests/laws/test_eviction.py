@@ -16,6 +16,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import to_rows
+from detector.recovery.store import load_last
 from detector.state.row_memory import PAGE
 from tests.fakes import Incident, IncidentSet, MemoryStore, columns, fake_bundle
 
@@ -85,7 +86,9 @@ class Life:
             observer=IncidentSet(raised),
             metrics=self.metrics,
         )
-        restored = restore(bundle.digest, *store.load(P), bundle.manifest.state_size)
+        restored = restore(
+            bundle.digest, *load_last(store, P), bundle.manifest.state_size
+        )
         self.pipeline.assign(P, restored, now)
         self.offset = restored.offset or 0
 
@@ -122,7 +125,7 @@ def in_the_store(
     """Each stream's row, in memory or in the store; it must be in one page only."""
     found: dict[str, tuple[list[float], float]] = {}
     for rows in restore(
-        bundle.digest, *store.load(P), bundle.manifest.state_size
+        bundle.digest, *load_last(store, P), bundle.manifest.state_size
     ).pages:
         for name, state, time in zip(
             rows.names, rows.states.tolist(), rows.times.tolist(), strict=True

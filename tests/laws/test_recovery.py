@@ -20,6 +20,7 @@ from detector.notify.outbox import Outbox
 from detector.notify.routes import Routing
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
+from detector.recovery.store import load_last
 from tests.fakes import Incident, MemoryStore, PipelineRecorder, columns, fake_bundle
 from tests.laws.logs import from_offset
 
@@ -76,7 +77,7 @@ class Life:
             observer=PipelineRecorder(alerts=raised),
             outbox=self.outbox,
         )
-        head, pages = store.load(P)
+        head, pages = load_last(store, P)
         restored = restore(bundle.digest, head, pages, bundle.manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0
@@ -202,7 +203,7 @@ def test_another_bundle_keeps_alerts_and_offset_but_no_state(bundle: Bundle) -> 
     life = Life(bundle, store, raised)
     life.read(POLLS)
     life.checkpoint()
-    head, pages = store.load(P)
+    head, pages = load_last(store, P)
     restored = restore("another", head, pages, bundle.manifest.state_size)
     assert restored.offset == POLLS[-1].next_offset
     undelivered = {pending.alert.stream for _, pending in restored.alerts}

@@ -14,6 +14,7 @@ from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
+from detector.recovery.store import load_last
 from detector.state.row_memory import PAGE
 from tests.fakes import Incident, IncidentSet, MemoryStore, columns, fake_bundle
 from tests.laws.logs import from_offset
@@ -76,7 +77,7 @@ class Life:
         self.pipeline = build_pipeline(
             bundle, OnnxEngine(bundle), tuning, observer=IncidentSet(raised)
         )
-        head, pages = store.load(P)
+        head, pages = load_last(store, P)
         restored = restore(bundle.digest, head, pages, bundle.manifest.state_size)
         self.pipeline.assign(P, restored)
         self.offset = restored.offset or 0

@@ -120,7 +120,6 @@ class Rig:
         )
         self.worker = StoreWorker(self.store)
         self.loop = build_loop(
-            self.bundle,
             self.pipeline,
             decode
             or feature_decoder(FORMATS["json"], self.bundle.feature_names).decode,

@@ -101,7 +101,7 @@ def test_a_partition_is_given_up_although_its_checkpoint_fails(
     rig.assign(P)
     rig.turn(ScriptedSource(poll()))
     monkeypatch.setattr(rig.store, "heads", None)  # a fault of ours, not of the disk
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         rig.partitions.revoked([P])
     assert rig.pipeline.table.partitions() == ()
 

@@ -27,6 +27,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
+from detector.recovery.store import load_last
 from tests.fakes import (
     MemoryStore,
     PipelineRecorder,
@@ -323,7 +324,9 @@ def test_a_restart_skips_what_each_metric_has_read(path: Path) -> None:
     after = House(path)
     after.pipeline.assign(
         P,
-        restore(after.bundle.digest, *store.load(P), after.bundle.manifest.state_size),
+        restore(
+            after.bundle.digest, *load_last(store, P), after.bundle.manifest.state_size
+        ),
     )
     after.feed(*records[5:], first=5)  # the committed offset was older than the pages
     assert after.value("detector_skipped_total") == 8

@@ -25,6 +25,7 @@ from detector.pipeline.build import alert_composer, build_pipeline
 from detector.pipeline.observer import NullObserver, Observers
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
+from detector.recovery.store import load_last
 from tests.fakes import MemoryStore, columns, fake_bundle
 
 P = Partition("metrics", 0)
@@ -71,7 +72,7 @@ class Member:
         restored = NEW
         if store is not None:
             width = bundle.manifest.state_size
-            restored = restore(bundle.digest, *store.load(P), width)
+            restored = restore(bundle.digest, *load_last(store, P), width)
         self.pipeline.assign(P, restored)
 
     def poll(self, cpu: Mapping[str, float], partition: Partition = P) -> None:
@@ -314,7 +315,7 @@ def test_a_partition_that_comes_back_lists_its_incidents_once(member: Member) ->
     again.pipeline.revoke(P)
     assert again.firing() == []
     width = member.bundle.manifest.state_size
-    restored = restore(member.bundle.digest, *store.load(P), width)
+    restored = restore(member.bundle.digest, *load_last(store, P), width)
     for _ in range(2):
         again.pipeline.assign(P, restored)
         alerts = again.log.alerts()

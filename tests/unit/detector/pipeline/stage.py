@@ -19,6 +19,7 @@ from detector.notify.routes import Routing
 from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
+from detector.recovery.store import load_last
 from detector.state.limits import TableLimits
 from tests.fakes import MemoryStore, PipelineRecorder, columns
 
@@ -77,7 +78,9 @@ class Stage:
         again.pipeline.assign(
             P,
             restore(
-                self.bundle.digest, *store.load(P), self.bundle.manifest.state_size
+                self.bundle.digest,
+                *load_last(store, P),
+                self.bundle.manifest.state_size,
             ),
         )
         return again

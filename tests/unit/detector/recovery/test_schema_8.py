@@ -27,8 +27,10 @@ from detector.events import (
 )
 from detector.recovery import schema_8
 from detector.recovery.codec import DamagedPage, decode
+from detector.recovery.editions import UNNAMED
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, Segment, Stamp
+from detector.recovery.store import load_last
 from detector.recovery.store_local import LocalStore
 from tests.unit.detector.recovery import SCHEMA_8
 
@@ -81,7 +83,7 @@ def store(directory: Path) -> Iterator[LocalStore]:
 
 @pytest.fixture
 def restored(store: LocalStore) -> Restored:
-    return restore("bundle", *store.load(P), width=3)
+    return restore("bundle", *load_last(store, P), width=3)
 
 
 def test_states_and_decisions_come_back(restored: Restored) -> None:
@@ -137,7 +139,7 @@ def test_nothing_is_set_aside(directory: Path, restored: Restored) -> None:
 
 
 def test_a_page_of_streams_in_the_store_alone_is_read(store: LocalStore) -> None:
-    page = store.page(P, 1)
+    page = store.page(P, UNNAMED, 1)
     assert page is not None
     assert (page.schema, page.names) == (SCHEMA, ("c",))
 

@@ -15,6 +15,7 @@ from detector.events import Partition, Phase
 from detector.recovery.codec import DamagedPage, decode
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, Stamp
+from detector.recovery.store import load_last
 from detector.recovery.store_local import LocalStore
 from tests.unit.detector.recovery import SCHEMA_9
 
@@ -25,7 +26,7 @@ P = Partition("metrics", 7)
 def restored(tmp_path: Path) -> Restored:
     shutil.copytree(SCHEMA_9, tmp_path / "partitions" / "metrics" / "7")
     store = LocalStore(tmp_path)
-    found = restore("bundle", *store.load(P), width=3)
+    found = restore("bundle", *load_last(store, P), width=3)
     store.close()
     return found
 
