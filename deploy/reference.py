@@ -29,7 +29,8 @@ from detector.metrics import declared_metrics
 from detector.notify.payload import ANNOTATIONS, AlertBody, Body
 from detector.setting_types import holds_secret, models_in
 from detector.settings.load import PREFIX, Settings
-from detector.web.server import ROUTES
+from detector.web.server import COMMANDS, ROUTES
+from training.cli import compare as compare_on_data
 from training.settings import FitSettings
 
 HELP_WIDTH = 88  # columns of a command's help
@@ -182,12 +183,16 @@ def metrics_page() -> Iterator[str]:
 def api_page() -> Iterator[str]:
     yield "# HTTP endpoints"
     yield ""
-    yield "They listen on `DETECTOR_WEB__LISTEN`, have no authentication, and only read."
+    yield "They listen on `DETECTOR_WEB__LISTEN`. What only reads has no authentication."
+    yield "What changes the daemon needs the token of `DETECTOR_WEB__TOKEN`, as"
+    yield "`Authorization: Bearer TOKEN`; without that setting the API only reads."
     yield ""
     yield "| path | what it answers |"
     yield "| --- | --- |"
     for path, what in ROUTES.items():
         yield f"| `GET {path}` | {_cell(what)} |"
+    for path, what in COMMANDS.items():
+        yield f"| `{path}` | {_cell(what)} |"
 
 
 # -- the payload -----------------------------------------------------------------------
@@ -272,6 +277,8 @@ def cli_page() -> Iterator[str]:
         assert command is not None
         context = click.Context(command, parent=root, info_name=name)
         yield from _help(command, context, f"streamwarden {name}")
+    context = click.Context(compare_on_data, parent=root, info_name="compare")
+    yield from _help(compare_on_data, context, "streamwarden compare A B")
 
 
 def _help(command: click.Command, context: click.Context, title: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from the last checkpoint.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -16,10 +17,12 @@ from detector.daemon_parts import make_parts
 from detector.errors import Transient
 from detector.ingest.sources.kafka_membership import Membership
 from detector.ingest.sources.kafka_python import KafkaSource
+from detector.metrics import ControlCommand
 from detector.ports import Source
 from detector.recovery.store import Store
 from detector.settings.load import Settings
 from detector.shutdown import Cleanups, Deadline
+from detector.web.control import Asked
 
 _BROKER_RETRY: Final = 2.0  # seconds between attempts to reach a broker
 # Shares of the deadline for a stop. The rest is for the store, the web server and the
@@ -33,14 +36,19 @@ class Daemon:
     """One daemon; two of them may live in one process.
 
     Raises ConfigError or BundleError. ``store`` replaces the one of the settings.
+    ``load`` reads the settings again, for :meth:`reload`.
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, store: Store | None = None
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        load: Callable[[], Settings] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._parts = make_parts(settings, self._clock, store)
+        self._parts = make_parts(settings, self._clock, store, load)
         self._stop = threading.Event()
         self._deadline = Deadline(self._clock, settings.shutdown_deadline)
         self._log = structlog.get_logger("daemon")
@@ -54,6 +62,8 @@ class Daemon:
         with Cleanups() as cleanups:
             cleanups.add("store", self._close_store)
             cleanups.add("dead letters", parts.dead_letters.close)
+            parts.reloader.start()
+            cleanups.add("reload", parts.reloader.stop)
             parts.web.start()
             cleanups.add("web", parts.web.stop)
             parts.delivery.start()
@@ -71,6 +81,10 @@ class Daemon:
     def stop(self) -> None:
         """Ask it to drain, checkpoint and end; any thread, any number of times."""
         self._stop.set()
+
+    def reload(self) -> None:
+        """Read settings and bundle again; any thread. The log says what came of it."""
+        self._parts.reloader.submit(ControlCommand.RELOAD, Asked())
 
     def _membership(self) -> Membership | None:
         """What is known of this place's member; a static member needs none."""

@@ -13,19 +13,17 @@ from dataclasses import dataclass
 
 import structlog
 
+from detector import log
 from detector.alerting.incident_rates import fleet_rates, incident_rates
 from detector.alerting.policy import FleetThresholds, fleet_thresholds
 from detector.clock import Clock
 from detector.compose import (
     check_own_topics,
     check_topics,
-    make_decoder,
     make_receivers,
     make_store,
-    open_bundle,
 )
 from detector.consumer.build import LoopSettings, build_loop
-from detector.consumer.checkpoints import CheckpointSchedule
 from detector.consumer.first_seen import FirstOccurrenceLog
 from detector.consumer.loop import Loop
 from detector.dead_letters.file import FILE_NAME, DeadLetterFile
@@ -33,22 +31,24 @@ from detector.dead_letters.places import DeadLetterPlaces, LettersFirst
 from detector.dead_letters.topic import DeadLetterTopic
 from detector.history.incident_log import IncidentLog
 from detector.metrics import MOST_PREFIXES, Metrics
-from detector.model.bundle import Bundle
-from detector.model.onnx_engine import OnnxEngine
 from detector.notify.delivery import Delivery
 from detector.notify.outbox import Outbox
 from detector.notify.spill import SpillPolicy
 from detector.pipeline.alert_log import AlertLog
-from detector.pipeline.build import alert_composer, build_pipeline
-from detector.pipeline.observer import Observer, Observers
+from detector.pipeline.alerts import AlertComposer
+from detector.pipeline.build import pipeline_of
+from detector.pipeline.observer import Observers
+from detector.pipeline.parts import Setup
 from detector.pipeline.pipeline import Pipeline
 from detector.pipeline.shadow import Beside
 from detector.recovery.store import Store
 from detector.recovery.store_thread import StoreWorker
+from detector.reload.prepare import Prepared, Preparer, schedule_of
+from detector.reload.reloader import Reloader
 from detector.settings.load import Settings
-from detector.state.limits import TableLimits
+from detector.web.control import ControlEndpoints
 from detector.web.endpoints import Endpoints
-from detector.web.facts import FleetNow, facts_of
+from detector.web.facts import ControlState, FleetNow, Status, facts_of, status_of
 from detector.web.server import WebServer
 
 _CLOSE = 5.0  # seconds for the store's thread to end if another part can't be made
@@ -65,15 +65,24 @@ class Parts:
     loop: Loop
     web: WebServer
     metrics: Metrics
+    reloader: Reloader
 
 
-def make_parts(settings: Settings, clock: Clock, store: Store | None = None) -> Parts:
+def make_parts(
+    settings: Settings,
+    clock: Clock,
+    store: Store | None = None,
+    load: Callable[[], Settings] | None = None,
+) -> Parts:
     """Raises ConfigError or BundleError, and leaves nothing open then.
 
-    ``store`` replaces the configured one.
+    ``store`` replaces the configured one. ``load`` reads the settings again.
     """
     check_topics(settings)
-    bundle = open_bundle(settings)
+    first_seen = FirstOccurrenceLog()
+    preparer = Preparer(first_seen, clock)
+    prepared = preparer.prepare(settings)
+    shadow = preparer.configured_shadow(prepared)
     with contextlib.ExitStack() as on_fault:
         metrics = Metrics(settings.alerting.routing().receivers)
         dead_letters = _make_dead_letters(settings, metrics)
@@ -81,59 +90,132 @@ def make_parts(settings: Settings, clock: Clock, store: Store | None = None) -> 
         kept = store or make_store(settings, clock)
         worker = StoreWorker(LettersFirst(kept, dead_letters))
         on_fault.callback(worker.close, _CLOSE)
-        parts = _assemble(settings, clock, bundle, dead_letters, metrics, worker)
+        core = _make_core(prepared, clock, dead_letters, first_seen, metrics, worker)
+        reloader = Reloader(
+            prepared,
+            preparer,
+            load or (lambda: settings),
+            core.loop.boundary,
+            core.changed,
+            metrics,
+            clock,
+        )
+        parts = _assemble(core, prepared, clock, dead_letters, worker, reloader)
         on_fault.pop_all()
+    if shadow is not None:
+        boundary = core.loop.boundary
+        boundary.changes.submit(lambda: boundary.shadow(shadow))
+    _log_start(prepared)
     return parts
 
 
-def _assemble(
-    settings: Settings,
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What scores, and what follows from the setup in force."""
+
+    pipeline: Pipeline
+    loop: Loop
+    outbox: Outbox
+    incidents: IncidentLog
+    metrics: Metrics
+
+    def changed(self, before: Prepared, prepared: Prepared) -> None:
+        """Another configuration is in force."""
+        self.incidents.use(AlertComposer(prepared.setup.bundle, prepared.setup.policy))
+        _set_metrics(self.metrics, prepared)
+        wanted = prepared.settings.log
+        if wanted != before.settings.log:
+            log.configure(wanted.format, wanted.level)
+
+    def status(self, control: ControlState) -> Status:
+        """What is in force now. Evicted streams are idle and raise no alarm."""
+        setup = self.pipeline.parts.setup
+        budget = setup.tuning.false_alarms_per_week
+        table = self.pipeline.table
+        found = incident_rates(table.decisions)
+        rates = fleet_rates(table.streams, budget, found)
+        now = FleetNow(rates, tuple(table.census.largest(MOST_PREFIXES)))
+        facts = facts_of(setup.bundle, budget, thresholds_of(setup))
+        return status_of(facts, now, control)
+
+
+def _make_core(
+    prepared: Prepared,
     clock: Clock,
-    bundle: Bundle,
     dead_letters: DeadLetterPlaces,
+    first_seen: FirstOccurrenceLog,
     metrics: Metrics,
     worker: StoreWorker,
-) -> Parts:
-    thresholds = fleet_thresholds(settings.alerting.tuning(), bundle.manifest.tail)
-    receivers = make_receivers(settings, clock)
-    _set_metrics(metrics, settings, thresholds)
+) -> _Core:
+    settings = prepared.settings
+    setup = prepared.setup
+    _set_metrics(metrics, prepared)
     writer = secrets.randbits(63)
     spill = SpillPolicy(worker, settings.alerting.queue_in_memory, writer)
     outbox = Outbox(settings.alerting.routing(), clock, spill)
-    first_seen = FirstOccurrenceLog()
-    incidents = _make_incident_log(settings, bundle)
+    composer = AlertComposer(setup.bundle, setup.policy)
+    incidents = IncidentLog(settings.alerting.labelling(), composer)
     beside = Beside(metrics, clock)
     observer = Observers(dead_letters, first_seen, AlertLog(), incidents, beside)
-    pipeline = _make_pipeline(settings, bundle, outbox, metrics, observer, writer)
+    pipeline = pipeline_of(setup, observer, outbox, metrics, writer)
+    loop_settings = LoopSettings(
+        settings.kafka.max_poll_records,
+        schedule_of(settings),
+        settings.recovery.keep,
+        settings.recovery.warm_up,
+    )
     loop = build_loop(
         pipeline,
-        make_decoder(bundle, settings, first_seen.unknown_field, clock).decode,
+        prepared.decode,
         worker,
         metrics,
         clock,
-        _loop_settings(settings),
+        loop_settings,
         beside,
     )
+    return _Core(pipeline, loop, outbox, incidents, metrics)
+
+
+def _assemble(
+    core: _Core,
+    prepared: Prepared,
+    clock: Clock,
+    dead_letters: DeadLetterPlaces,
+    worker: StoreWorker,
+    reloader: Reloader,
+) -> Parts:
+    settings = prepared.settings
+    metrics = core.metrics
+    outbox = core.outbox
+    receivers = make_receivers(settings, clock)
     retry = settings.alerting.retry()
     delivery = Delivery(outbox, receivers, dead_letters, retry, metrics)
     endpoints = Endpoints(
         metrics,
-        loop.health,
-        incidents,
-        facts_of(bundle, settings.alerting.stream_budget(), thresholds),
+        core.loop.health,
+        core.incidents,
         clock,
-        _refresher(metrics, loop, outbox, pipeline),
-        _fleet(pipeline, settings),
+        _refresher(metrics, core.loop, outbox, core.pipeline),
+        lambda: core.status(reloader.state()),
     )
-    web = WebServer(settings.web.address, endpoints)
-    _log_start(settings, bundle, thresholds)
-    return Parts(worker, dead_letters, outbox, delivery, loop, web, metrics)
+    token = settings.web.token
+    secret = None if token is None else token.get_secret_value()
+    control = ControlEndpoints(reloader, secret)
+    web = WebServer(settings.web.address, endpoints, control)
+    return Parts(
+        worker, dead_letters, outbox, delivery, core.loop, web, metrics, reloader
+    )
 
 
-def _set_metrics(
-    metrics: Metrics, settings: Settings, thresholds: FleetThresholds
-) -> None:
+def thresholds_of(setup: Setup) -> FleetThresholds:
+    """Those of the budget, at the bundle's tick."""
+    return fleet_thresholds(setup.tuning, setup.bundle.manifest.tail)
+
+
+def _set_metrics(metrics: Metrics, prepared: Prepared) -> None:
     """The gauges that say what was configured."""
+    settings = prepared.settings
+    thresholds = thresholds_of(prepared.setup)
     metrics.threshold.labels("warning").set(thresholds.warning)
     metrics.threshold.labels("critical").set(thresholds.critical)
     metrics.budget.set(settings.alerting.stream_budget())
@@ -152,50 +234,6 @@ def _make_dead_letters(settings: Settings, metrics: Metrics) -> DeadLetterPlaces
     name = settings.recovery.dead_letter_topic
     topic = DeadLetterTopic(settings.kafka, name, metrics) if name else None
     return DeadLetterPlaces(file, topic)
-
-
-def _make_incident_log(settings: Settings, bundle: Bundle) -> IncidentLog:
-    composer = alert_composer(bundle, settings.alerting.tuning())
-    return IncidentLog(settings.alerting.labelling(), composer)
-
-
-def _make_pipeline(
-    settings: Settings,
-    bundle: Bundle,
-    outbox: Outbox,
-    metrics: Metrics,
-    observer: Observer,
-    writer: int,
-) -> Pipeline:
-    engine = OnnxEngine(bundle)
-    return build_pipeline(
-        bundle,
-        engine,
-        settings.alerting.tuning(),
-        observer=observer,
-        outbox=outbox,
-        metrics=metrics,
-        limits=_limits(settings),
-        writer=writer,
-        zones=settings.model.zones(bundle),
-        probe_engine=engine,
-    )
-
-
-def _limits(settings: Settings) -> TableLimits:
-    model = settings.model
-    return TableLimits(model.max_streams, model.max_newcomers, model.expire_after)
-
-
-def _loop_settings(settings: Settings) -> LoopSettings:
-    interval = settings.recovery.interval
-    schedule = CheckpointSchedule(interval, settings.model.evict_after)
-    return LoopSettings(
-        settings.kafka.max_poll_records,
-        schedule,
-        settings.recovery.keep,
-        settings.recovery.warm_up,
-    )
 
 
 def _refresher(
@@ -218,21 +256,9 @@ def _refresher(
     return refresh
 
 
-def _fleet(pipeline: Pipeline, settings: Settings) -> Callable[[], FleetNow]:
-    """Reads the streams in memory. Evicted ones are idle and raise no alarm."""
-    budget = settings.alerting.stream_budget()
-
-    def read() -> FleetNow:
-        table = pipeline.table
-        found = incident_rates(table.decisions)
-        rates = fleet_rates(table.streams, budget, found)
-        return FleetNow(rates, tuple(table.census.largest(MOST_PREFIXES)))
-
-    return read
-
-
-def _log_start(settings: Settings, bundle: Bundle, thresholds: FleetThresholds) -> None:
-    manifest = bundle.manifest
+def _log_start(prepared: Prepared) -> None:
+    settings = prepared.settings
+    manifest = prepared.setup.bundle.manifest
     receivers = [f"{r.name}@{r.host}" for r in settings.alerting.destinations()]
     structlog.get_logger("daemon").info(
         "starting",
@@ -240,6 +266,6 @@ def _log_start(settings: Settings, bundle: Bundle, thresholds: FleetThresholds) 
         features="any" if manifest.each_metric else len(manifest.features),
         receivers=",".join(receivers) or "none",
         false_alarms_per_week=settings.alerting.stream_budget(),
-        fleet_threshold=round(thresholds.warning, 3),
+        fleet_threshold=round(thresholds_of(prepared.setup).warning, 3),
         tick=manifest.tick_interval,
     )

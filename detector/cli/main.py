@@ -25,6 +25,24 @@ DAEMON: Section = {
         "put dead letters back into the topics they came from",
     ),
 }
+RUNNING: Section = {
+    "reload": LazyCommand(
+        "detector.cli.control",
+        "have a daemon read its settings and bundle again",
+    ),
+    "shadow": LazyCommand(
+        "detector.cli.control",
+        "let a second bundle score beside the first",
+    ),
+    "promote": LazyCommand(
+        "detector.cli.control",
+        "put the bundle in shadow in force",
+    ),
+    "rollback": LazyCommand(
+        "detector.cli.control",
+        "go back to what was in force before",
+    ),
+}
 LOOK_BACK: Section = {
     "replay": LazyCommand(
         "detector.cli.replay",
@@ -44,8 +62,8 @@ TRAINING: Section = {
         extra="training",
     ),
     "compare": LazyCommand(
-        "training.cli",
-        "show where two bundles differ on the same data",
+        "detector.cli.compare",
+        "show where two bundles differ, live or on the same data",
         extra="training",
     ),
 }
@@ -71,6 +89,7 @@ Shell completion, for bash (or zsh, fish):
 #: All commands, by the sections of the help.
 SECTIONS = {
     "Run the daemon": DAEMON,
+    "Change a running daemon": RUNNING,
     "Look back": LOOK_BACK,
     "Train and judge": TRAINING,
 }
@@ -102,5 +121,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @exit_on_broken_pipe
 def main_of_module(arguments: Sequence[str] | None = None) -> int:
     """``python -m detector``: the commands of the daemon's own package."""
-    commands = group("Run the daemon", "Look back")
+    commands = group("Run the daemon", "Change a running daemon", "Look back")
     return invoke(commands, arguments, "python -m detector")

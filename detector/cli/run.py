@@ -22,7 +22,8 @@ def run(config: Path | None) -> int:
     """Run the daemon: read metrics from Kafka, score every point, send alerts.
 
     SIGTERM and SIGINT stop it in order: it delivers what it can, writes a last
-    checkpoint and leaves the group. A second signal ends it at once.
+    checkpoint and leaves the group. A second signal ends it at once. SIGHUP reads the
+    settings and the bundle again; what is wrong with them leaves all as it is.
 
     \b
     Examples:
@@ -31,11 +32,13 @@ def run(config: Path | None) -> int:
     """
     settings = load(config)
     log.configure(settings.log.format, settings.log.level)
-    return run_until_signalled(Daemon(settings))
+    return run_until_signalled(Daemon(settings, load=lambda: load(config)))
 
 
 def run_until_signalled(daemon: Daemon) -> int:
     """Run a daemon until SIGTERM or SIGINT stops it; a second signal ends it at once.
+
+    SIGHUP reloads it.
 
     The daemon has a thread of its own and signals have this one: a handler that took a
     lock could find it held by the code that it interrupted.
@@ -43,8 +46,10 @@ def run_until_signalled(daemon: Daemon) -> int:
     Returns the exit status. Raises what ended the daemon.
     """
     received: list[int] = []
+    reloads: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: received.append(number))
+    signal.signal(signal.SIGHUP, lambda number, frame: reloads.append(number))
     errors: list[BaseException] = []
 
     def run_daemon() -> None:
@@ -57,6 +62,9 @@ def run_until_signalled(daemon: Daemon) -> int:
     thread.start()
     while thread.is_alive():
         thread.join(_SIGNAL_CHECK)
+        if reloads:
+            reloads.clear()
+            daemon.reload()
         if received:
             daemon.stop()
         if len(received) > 1:

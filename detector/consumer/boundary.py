@@ -31,6 +31,7 @@ from detector.consumer.partitions import Partitions
 from detector.consumer.poller import Decode, Poller
 from detector.errors import ConfigError
 from detector.events import Partition
+from detector.model.bundle import Bundle
 from detector.pipeline.parts import BundleParts, Setup
 from detector.pipeline.pipeline import Pipeline
 from detector.pipeline.shadow import Beside, Shadow
@@ -101,23 +102,19 @@ class Boundary:
         """Run the changes that wait."""
         self.changes.run()
 
-    def configure(self, wanted: Configuration) -> Exchanged:
-        """Put a configuration in force.
+    def put_in_force(self, wanted: Configuration) -> Exchanged:
+        """Go on under another configuration from the next poll on.
 
-        Raises ConfigError or StoreError; all is as before then.
+        If its bundle runs in shadow, it goes on with the states it has there, and the
+        bundle of before is the shadow then. Raises ConfigError or StoreError; all is
+        as before then.
         """
-        before = self._pipeline.parts.setup
-        if wanted.setup.bundle.digest == before.bundle.digest:
-            with self.lock:
-                self._pipeline.retune(wanted.setup)
-            exchanged = Exchanged()
+        setup = wanted.setup
+        if setup.bundle.digest == self._pipeline.parts.setup.bundle.digest:
+            exchanged = self._retune(setup)
         else:
-            if self.beside.shadow is not None:
-                raise ConfigError(
-                    "another bundle runs in shadow: end it (`streamwarden shadow --off`)"
-                    " or promote it, then reload"
-                )
-            exchanged = self._exchange(wanted.setup)
+            check_takes_over(setup.bundle, self._pipeline.parts.setup.bundle)
+            exchanged = self._replace(setup)
         self._poller.use(wanted.decode, wanted.max_points)
         self._checkpoints.schedule = wanted.schedule
         return exchanged
@@ -127,9 +124,10 @@ class Boundary:
 
         Raises ConfigError.
         """
-        self._check(setup)
+        live = self._pipeline.parts.setup
+        check_takes_over(setup.bundle, live.bundle)
         with self.lock:
-            shadow = self.beside.new(setup, self._pipeline.parts.setup)
+            shadow = self.beside.new(setup, live)
             pages = self._pipeline.pages
             for partition in self._pipeline.table.partitions():
                 offset = pages.applied.get(partition, 0)
@@ -137,39 +135,37 @@ class Boundary:
             self.beside.begin(shadow)
             return shadow.streams
 
-    def promote(self) -> Exchanged:
-        """Put the shadow in force with the states it has. The other bundle goes on in
-        shadow. Raises ConfigError or StoreError; all is as before then.
-        """
+    def end_shadow(self) -> None:
+        """Nothing if none runs."""
+        with self.lock:
+            self.beside.end()
+
+    def _retune(self, setup: Setup) -> Exchanged:
+        with self.lock:
+            self._pipeline.retune(setup)
+            if self.beside.shadow is not None:
+                self.beside.shadow.retune(setup)
+        return Exchanged()
+
+    def _replace(self, setup: Setup) -> Exchanged:
         shadow = self.beside.shadow
         if shadow is None:
+            return self._exchange(setup)
+        if shadow.setup.bundle.digest != setup.bundle.digest:
             raise ConfigError(
-                "no bundle runs in shadow: begin with `streamwarden shadow BUNDLE`"
+                "another bundle runs in shadow: promote it, or end it with"
+                " `streamwarden shadow --off`, and try again"
             )
         self.beside.end()
         try:
-            return self._exchange(shadow.setup, shadow)
+            return self._exchange(setup, shadow)
         except BaseException:
             self.beside.begin(shadow)
             raise
 
     # -- one bundle for another --------------------------------------------------------
 
-    def _check(self, setup: Setup) -> None:
-        """Raises ConfigError unless it may score the streams of the bundle in force."""
-        now = self._pipeline.parts.setup.bundle
-        wanted = setup.bundle
-        if wanted.digest == now.digest:
-            raise ConfigError(f"bundle {wanted.path} is the one in force: name another")
-        is_same_kind = wanted.manifest.each_metric == now.manifest.each_metric
-        if wanted.feature_names != now.feature_names or not is_same_kind:
-            raise ConfigError(
-                f"bundle {wanted.path} has other features than the one in force, so its"
-                " streams are others: restart the daemon with it"
-            )
-
     def _exchange(self, setup: Setup, warm: Shadow | None = None) -> Exchanged:
-        self._check(setup)
         began = self._clock.monotonic()
         with self.lock:
             self._checkpoints.settle(STORE_TIMEOUT)
@@ -207,6 +203,18 @@ class Boundary:
             offset = before.pages.applied.get(partition, 0)
             shadow.assign(partition, before.pages.rows(partition), offset)
         self.beside.begin(shadow)
+
+
+def check_takes_over(wanted: Bundle, now: Bundle) -> None:
+    """Raises ConfigError unless a bundle may score the streams of the one in force."""
+    if wanted.digest == now.digest:
+        raise ConfigError(f"bundle {wanted.path} is the one in force: name another")
+    is_same_kind = wanted.manifest.each_metric == now.manifest.each_metric
+    if wanted.feature_names != now.feature_names or not is_same_kind:
+        raise ConfigError(
+            f"bundle {wanted.path} has other features than {now.path}, which is in force,"
+            " so its streams are others: restart the daemon with it"
+        )
 
 
 def _exchanged(

@@ -89,6 +89,10 @@ class IncidentLog(NullObserver):
         self._peaks = Peaks(LISTED)
         self._slots: Iterator[int] = iter(())  # of the alerts that follow a batch
 
+    def use(self, composer: AlertComposer) -> None:
+        """Describe incidents so from now on."""
+        self._composer = composer
+
     # -- the loop's side ---------------------------------------------------------------
 
     def assigned(self, partition: Partition, restored: Restored) -> None:

@@ -6,6 +6,7 @@ onnxruntime releases the GIL, so the delivery and HTTP threads have the other co
 
 from __future__ import annotations
 
+import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
@@ -55,6 +56,29 @@ class OnnxEngine:
                 "train the bundle again"
             ) from None
         _check_signature(bundle, self._session)
+
+    def try_out(self, bundle: Bundle, rows: int) -> None:
+        """Run the graph once on so many streams without values, so that its memory is
+        there when it is needed.
+
+        Raises BundleError if it can't run, or gives other shapes than it says.
+        """
+        manifest = bundle.manifest
+        x = np.full((rows, len(manifest.features)), np.nan, np.float32)
+        clock = np.zeros((rows, _CLOCK_WIDTH), np.float32)
+        states = np.tile(bundle.initial, (rows, 1))
+        try:
+            found = self.step(x, clock, states)
+        except _UNLOADABLE as error:
+            raise BundleError(
+                f"the graph of {bundle.path} can't be run ({error}): "
+                "train the bundle again"
+            ) from None
+        if found.score.shape != (rows,) or found.next_state.shape != states.shape:
+            raise BundleError(
+                f"the graph of {bundle.path} gives results of other shapes than a step:"
+                " train the bundle again"
+            )
 
     def step(self, x: F32, clock: F32, state: F32) -> StepOutput:
         """``x`` [B, F], ``clock`` [B, 3], ``state`` [B, S], contiguous."""

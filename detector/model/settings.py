@@ -72,6 +72,11 @@ class ModelSettings(BaseModel):
         description="directory that `streamwarden fit` wrote; "
         "none, or `builtin`: the package's own, with each metric a stream",
     )
+    shadow: Path | None = Field(
+        None,
+        description="directory of a bundle that scores beside the first, its alerts"
+        " only counted; `builtin`: the package's own",
+    )
     max_streams: int = Field(
         200_000,
         ge=1,
@@ -107,7 +112,7 @@ class ModelSettings(BaseModel):
         "in the TOML file: [[model.timezones]]",
     )
 
-    @field_validator("bundle", "timezone", mode="before")
+    @field_validator("bundle", "shadow", "timezone", mode="before")
     @classmethod
     def _unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -117,6 +122,11 @@ class ModelSettings(BaseModel):
     def _shipped(cls, value: object) -> object:
         """``builtin`` is the bundle in the package; ``./builtin`` is a directory."""
         return None if value == BUILTIN.name else value
+
+    @field_validator("shadow", mode="before")
+    @classmethod
+    def _shipped_shadow(cls, value: object) -> object:
+        return BUILTIN if value == BUILTIN.name else value
 
     @field_validator("timezone")
     @classmethod

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 from prometheus_client import Counter
@@ -86,6 +87,14 @@ class Shadow:
         """The same; ``rows`` are those of the bundle in force."""
         takeover = self.setup.takeover
         self.assign(partition, [takeover.rows(page) for page in rows], offset)
+
+    def retune(self, live: Setup) -> None:
+        """The bundle in force runs under other settings: so does this one."""
+        self.live = live
+        self.setup = replace(
+            self.setup, tuning=live.tuning, zones=live.zones, limits=live.limits
+        )
+        self._pipeline.retune(self.setup)
 
     def revoke(self, partition: Partition) -> None:
         self._pipeline.revoke(partition)

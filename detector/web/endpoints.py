@@ -13,7 +13,7 @@ from detector.clock import Clock
 from detector.consumer.health import Health
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
-from detector.web.facts import Facts, FleetNow, status_of
+from detector.web.facts import Status
 from detector.web.pages import SHOWN, STYLE, page
 
 # Seconds without a turn of the loop until it counts as hung. A poll takes 0.2 s, and
@@ -29,8 +29,8 @@ _PAGE_HEADERS = {
 class Endpoints:
     """Reads one daemon's parts; changes none of them.
 
-    ``refresh`` sets the gauges that are read only on demand; ``fleet`` reads what all
-    streams in memory raise.
+    ``refresh`` sets the gauges that are read only on demand; ``read_status`` reads what
+    is in force and what all streams in memory raise.
     """
 
     def __init__(
@@ -38,18 +38,16 @@ class Endpoints:
         metrics: Metrics,
         health: Health,
         incidents: IncidentLog,
-        facts: Facts,
         clock: Clock,
         refresh: Callable[[], None],
-        fleet: Callable[[], FleetNow],
+        read_status: Callable[[], Status],
     ) -> None:
         self._metrics = metrics
         self._health = health
         self._incidents = incidents
-        self._facts = facts
         self._clock = clock
         self._refresh = refresh
-        self._fleet = fleet
+        self._read_status = read_status
 
     async def metrics(self, request: Request) -> Response:
         self._refresh()
@@ -72,7 +70,7 @@ class Endpoints:
         return PlainTextResponse(f"not ready: {cause}\n", 503)
 
     async def status(self, request: Request) -> Response:
-        return _json(status_of(self._facts, self._fleet()))
+        return _json(self._read_status())
 
     async def alerts(self, request: Request) -> Response:
         return _json(self._incidents.alerts())
@@ -80,7 +78,7 @@ class Endpoints:
     async def page(self, request: Request) -> Response:
         sample = self._metrics.registry.get_sample_value
         counts = {name: sample(name) or 0.0 for name in _SHOWN}
-        status = status_of(self._facts, self._fleet())
+        status = self._read_status()
         cause = self._health.not_ready_because()
         html = page(status, self._incidents.alerts(SHOWN), counts, cause)
         return HTMLResponse(html, headers=_PAGE_HEADERS)

@@ -1,17 +1,20 @@
-"""What ``/api/v1/status`` answers.
-
-Most of it does not change while a daemon runs: its bundle and what it was asked for.
-"""
+"""What ``/api/v1/status`` answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from detector.alerting.incident_rates import FleetRates
 from detector.alerting.policy import FleetThresholds
 from detector.alerting.wording import fleet_in_words
 from detector.model.bundle import Bundle, Feature
 from detector.state.census import PrefixCount
+
+#: Results of a command, as metrics and the status have them.
+APPLIED: Final = "applied"
+REFUSED: Final = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,43 @@ class BundleName:
 
 
 @dataclass(frozen=True, slots=True)
+class LastCommand:
+    """The last command, whoever gave it; ``at`` in epoch seconds."""
+
+    command: str
+    result: str
+    message: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowFacts:
+    """The bundle in shadow; ``since`` in epoch seconds."""
+
+    bundle: BundleName
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """What was changed since the start, as ``/api/v1/status`` says it.
+
+    Attributes:
+        last: None if nothing was asked for yet.
+        shadow: None if no bundle runs in shadow.
+        shadow_fault: why the last shadow ended by itself, or "".
+        at_restart: settings that a restart would run with other values than now.
+    """
+
+    last: LastCommand | None = None
+    shadow: ShadowFacts | None = None
+    shadow_fault: str = ""
+    at_restart: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """What does not change while a daemon runs.
+    """The bundle in force, and what it was asked for.
 
     Attributes:
         features: names and units of the bundle's metrics.
@@ -75,9 +113,12 @@ class Status(Facts):
     """The answer of ``/api/v1/status``."""
 
     fleet: Fleet
+    control: ControlState = field(default_factory=ControlState)
 
 
-def status_of(facts: Facts, now: FleetNow) -> Status:
+def status_of(
+    facts: Facts, now: FleetNow, control: ControlState | None = None
+) -> Status:
     """The facts, and what the budget means for the streams that there are now."""
     rates = now.rates
     return Status(
@@ -93,6 +134,7 @@ def status_of(facts: Facts, now: FleetNow) -> Status:
             in_words=fleet_in_words(rates, "so far"),
             prefixes=now.prefixes,
         ),
+        control=control or ControlState(),
     )
 
 

@@ -18,7 +18,8 @@ from detector.notify.labels import OWN_LABELS
 from detector.notify.payload import AlertBody
 from detector.phrases import escaped
 from detector.state.census import PrefixCount
-from detector.web.facts import Status
+from detector.timestamps import rfc3339
+from detector.web.facts import REFUSED, ControlState, Status
 
 SHOWN: Final = 200  # incidents in each table: a page stays below 100 KB
 _NOT_KNOWN = "Not known yet: the daemon is not ready."
@@ -41,7 +42,7 @@ def page(
     nothing = _NOT_KNOWN if not_ready_because else "Nothing is firing."
     return _PAGE.substitute(
         bundle=_escape(f"{bundle.name} {bundle.version}"),
-        notice=_notice(not_ready_because),
+        notice=_notice(not_ready_because) + _control_notice(status.control),
         facts="\n".join(_facts(status, counts)),
         fleet=_escape(status.fleet.in_words),
         firing_count=f"{len(incidents.firing) + incidents.not_listed:,}",
@@ -54,6 +55,25 @@ def _notice(not_ready_because: str) -> str:
     if not not_ready_because:
         return ""
     return f'<p class="notice">Not ready: {_escape(not_ready_because)}.</p>'
+
+
+def _control_notice(control: ControlState) -> str:
+    """What was refused, what runs in shadow, and what a restart would change."""
+    lines = []
+    if control.last is not None and control.last.result == REFUSED:
+        at = rfc3339(control.last.at)
+        lines.append(f"At {at}, `{control.last.command}` was refused: ")
+        lines[-1] += control.last.message
+    if control.shadow is not None:
+        bundle = control.shadow.bundle
+        since = rfc3339(control.shadow.since)
+        lines.append(f"In shadow since {since}: {bundle.name} {bundle.version}.")
+    if control.shadow_fault:
+        lines.append(f"The shadow ended by a fault: {control.shadow_fault}.")
+    if control.at_restart:
+        names = ", ".join(control.at_restart)
+        lines.append(f"A restart would run with other values of {names}.")
+    return "".join(f'<p class="notice">{_escape(line)}</p>' for line in lines)
 
 
 def _escape(text: str) -> str:

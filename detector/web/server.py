@@ -15,9 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector.errors import ConfigError
+from detector.web.control import ControlEndpoints
 from detector.web.endpoints import Endpoints
 
 _Handler = Callable[[Endpoints, Request], Awaitable[Response]]
+_Command = Callable[[ControlEndpoints, Request], Awaitable[Response]]
 _STOP_S = 5.0  # seconds that a stop waits for the thread
 _GRACE_S = 2  # seconds of these that answers under way may take
 
@@ -60,8 +62,50 @@ _TABLE: Final[tuple[tuple[str, str, _Handler], ...]] = (
     ),
 )
 
-#: Every path, and what it answers in one sentence.
+# The same for what changes a running daemon, with the method of the request.
+_COMMANDS: Final[tuple[tuple[str, str, str, _Command], ...]] = (
+    (
+        "GET",
+        "/api/v1/compare",
+        "How the bundle in shadow differs from the one in force, as JSON; 404 if none"
+        " runs.",
+        ControlEndpoints.compare,
+    ),
+    (
+        "POST",
+        "/api/v1/reload",
+        "Reads the settings and the bundle again. Like the next ones, it needs the token"
+        " of `DETECTOR_WEB__TOKEN`; 409 says why nothing was changed.",
+        ControlEndpoints.reload,
+    ),
+    (
+        "POST",
+        "/api/v1/shadow",
+        'Lets the bundle of `{"bundle": "DIR"}` score beside the one in force; `""`'
+        " ends that.",
+        ControlEndpoints.shadow,
+    ),
+    (
+        "POST",
+        "/api/v1/promote",
+        'Puts the bundle in shadow in force; `{"anyway": true}`: although it has not'
+        " warmed up.",
+        ControlEndpoints.promote,
+    ),
+    (
+        "POST",
+        "/api/v1/rollback",
+        "Goes back to what was in force before.",
+        ControlEndpoints.rollback,
+    ),
+)
+
+#: Every path that only reads, and what it answers in one sentence.
 ROUTES: Final[dict[str, str]] = {path: answers for path, answers, _ in _TABLE}
+#: Method and path of what concerns a change, and what it does.
+COMMANDS: Final[dict[str, str]] = {
+    f"{method} {path}": answers for method, path, answers, _ in _COMMANDS
+}
 
 
 class WebServer:
@@ -70,12 +114,22 @@ class WebServer:
     Raises ConfigError if the address cannot be bound.
     """
 
-    def __init__(self, address: tuple[str, int], endpoints: Endpoints) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        endpoints: Endpoints,
+        control: ControlEndpoints | None = None,
+    ) -> None:
         self._socket = bind(address)
         routes = [
             Route(path, functools.partial(handler, endpoints))
             for path, _, handler in _TABLE
         ]
+        if control is not None:
+            routes += [
+                Route(path, functools.partial(handler, control), methods=[method])
+                for method, path, _, handler in _COMMANDS
+            ]
         config = uvicorn.Config(
             Starlette(routes=routes),
             log_config=None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+_LEAST = 16  # characters of a token
 
 
 class WebSettings(BaseModel):
@@ -13,6 +15,22 @@ class WebSettings(BaseModel):
     listen: str = Field(
         "127.0.0.1:8080", description="host:port; port 0 takes a free one"
     )
+
+    token: SecretStr | None = Field(
+        None,
+        description="lets `streamwarden reload`, `shadow`, `promote` and `rollback`"
+        " change a running daemon; without it the API only reads",
+    )
+
+    @field_validator("token")
+    @classmethod
+    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
+        text = token.get_secret_value() if token else ""
+        if not text:
+            return None
+        if len(text) < _LEAST or not text.isascii():
+            raise ValueError(f"use {_LEAST} characters of ASCII at least")
+        return token
 
     @field_validator("listen")
     @classmethod

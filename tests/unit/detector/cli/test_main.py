@@ -47,6 +47,8 @@ def test_help_groups_the_commands_and_names_the_exit_statuses(
             "Run the daemon:",
             "  run  ",
             "  check  ",
+            "Change a running daemon:",
+            "  reload  ",
             "Look back:",
             "  replay  ",
             "Train and judge:",
@@ -78,7 +80,7 @@ def test_the_help_of_a_command_has_examples_and_explains_every_option(
     ("arguments", "sentence"),
     [
         (["replay", "--score", "x"], "streamwarden: No such option '--score'"),
-        (["repla"], "streamwarden: No such command 'repla'. Did you mean 'replay'?"),
+        (["inspec"], "streamwarden: No such command 'inspec'. Did you mean 'inspect'?"),
         (["replay"], "streamwarden: Missing option '--data'"),
         (["replay", "--data", "d.csv"], "streamwarden: Give --scores, --alerts or"),
         (["run", "--config", "/no.toml"], "streamwarden: /no.toml can't be read"),
@@ -168,7 +170,7 @@ def test_the_help_of_training_needs_no_extra() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("streamwarden re", {"replay", "redrive"}),
+        ("streamwarden re", {"replay", "redrive", "reload"}),
         ("streamwarden fit --al", {"--allow-worse"}),
         ("streamwarden fit --detector p", {"pca"}),
     ],

@@ -71,7 +71,7 @@ def feed(rig: Rig, first: int, *values: float) -> int:
 
 def exchange(rig: Rig, setup: Setup) -> Future[Exchanged]:
     wanted = configuration(setup)
-    return between_polls(rig, lambda boundary: boundary.configure(wanted))
+    return between_polls(rig, lambda boundary: boundary.put_in_force(wanted))
 
 
 def phase(rig: Rig) -> Phase:
@@ -158,7 +158,7 @@ def test_another_budget_moves_the_threshold_and_keeps_the_states(rig: Rig) -> No
     before = rig.pipeline.parts.setup
     tuning = AlertTuning(false_alarms_per_week=0.1)
     wanted = configuration(Setup(before.bundle, before.engine, tuning))
-    between_polls(rig, lambda boundary: boundary.configure(wanted)).result(0)
+    between_polls(rig, lambda boundary: boundary.put_in_force(wanted)).result(0)
     assert phase(rig) is Phase.OK
     feed(rig, end, 0)
     thresholds = rig.alerts.thresholds
@@ -185,13 +185,19 @@ def test_streams_in_the_store_alone_come_along(rig: Rig, tmp_path: Path) -> None
 def test_a_change_that_is_withdrawn_is_not_made(rig: Rig, tmp_path: Path) -> None:
     wanted = configuration(setup_of(tmp_path / "newer"))
     boundary = rig.loop.boundary
-    future = boundary.changes.submit(lambda: boundary.configure(wanted))
+    future = boundary.changes.submit(lambda: boundary.put_in_force(wanted))
     assert future.cancel()
     rig.turn(ScriptedSource())
     assert rig.pipeline.parts.setup.bundle.digest == rig.bundle.digest
 
 
 # -- shadow ----------------------------------------------------------------------------
+
+
+def promote(rig: Rig) -> Exchanged:
+    """Put the bundle in shadow in force."""
+    assert rig.beside.shadow is not None
+    return exchange(rig, rig.beside.shadow.setup).result(0)
 
 
 def begin_shadow(rig: Rig, setup: Setup) -> int:
@@ -226,12 +232,12 @@ def test_the_shadow_takes_over_warm_and_the_way_back_is_warm_too(
     newer = setup_of(tmp_path / "newer")
     begin_shadow(rig, newer)
     end = feed(rig, end, 0, 0, 0, 0, 0)
-    found = between_polls(rig, Boundary.promote).result(0)
+    found = promote(rig)
     assert (found.streams, found.cold) == (1, 0)
     assert rig.store.heads[P].bundle == newer.bundle.digest
     end = feed(rig, end, 0, 90, 90)
     assert firings(rig) == ["fired"]
-    back = between_polls(rig, Boundary.promote).result(0)
+    back = promote(rig)
     assert back.cold == 0
     assert rig.pipeline.parts.setup.bundle.digest == rig.bundle.digest
     # its incident is the one that receivers know
@@ -251,7 +257,7 @@ def test_an_incident_that_only_the_shadow_found_is_told_after_it_is_promoted(
     end = feed(rig, end, *[0.0] * 8)
     end = feed(rig, end, 2.4, 4.8)
     assert firings(rig) == []
-    between_polls(rig, Boundary.promote).result(0)
+    promote(rig)
     assert phase(rig) is not Phase.FIRING
     feed(rig, end, 8.0, 11.0)
     assert firings(rig) == ["fired"]

@@ -23,7 +23,15 @@ from detector.notify.labels import Labelling
 from detector.pipeline.build import alert_composer
 from detector.state.census import PrefixCount
 from detector.web.endpoints import STALLED, Endpoints
-from detector.web.facts import FleetNow, facts_of
+from detector.web.facts import (
+    BundleName,
+    ControlState,
+    FleetNow,
+    LastCommand,
+    ShadowFacts,
+    facts_of,
+    status_of,
+)
 from detector.web.pages import SHOWN
 from detector.web.server import ROUTES, WebServer
 from tests.fakes import FakeClock, fake_bundle
@@ -45,6 +53,7 @@ class Web:
     health: Health
     incidents: IncidentLog
     metrics: Metrics
+    changed: list[Any]
     endpoints: Endpoints
     server: WebServer
     pool: urllib3.PoolManager
@@ -69,19 +78,21 @@ def web(tmp_path: Path) -> Iterator[Web]:
     bundle = fake_bundle(tmp_path)
     incidents = IncidentLog(LABELLING, alert_composer(bundle, AlertTuning()))
     thresholds = FleetThresholds(warning=3.0, critical=5.0, clear=2.7)
+    fleet = FleetNow(FleetRates(240, 240.0, 84.0), (PrefixCount("web", 1200),))
+    facts = facts_of(bundle, 1.0, thresholds)
+    changed: list[Any] = []
     endpoints = Endpoints(
         metrics,
         health,
         incidents,
-        facts_of(bundle, 1.0, thresholds),
         clock,
         lambda: metrics.checkpoint_age.set(4.0),
-        lambda: FleetNow(FleetRates(240, 240.0, 84.0), (PrefixCount("web", 1200),)),
+        lambda: status_of(facts, fleet, ControlState(*changed)),
     )
     server = WebServer(("127.0.0.1", 0), endpoints)
     server.start()
     with urllib3.PoolManager() as pool:
-        yield Web(clock, health, incidents, metrics, endpoints, server, pool)
+        yield Web(clock, health, incidents, metrics, changed, endpoints, server, pool)
     server.stop()
 
 
@@ -235,6 +246,20 @@ def test_the_page_and_the_status_say_what_the_budget_allows_the_fleet(web: Web) 
         "in_words": sentence,
         "prefixes": [{"prefix": "web", "streams": 1200}],
     }
+
+
+def test_the_page_says_what_was_refused_and_what_runs_in_shadow(web: Web) -> None:
+    shadow = ShadowFacts(BundleName("<b>newer</b>", "2", "abc"), 0.0)
+    last = LastCommand("reload", "refused", "no bundle at /b: train one", 60.0)
+    web.changed += [last, shadow, "", ("DETECTOR_MODEL__BUNDLE",)]
+    html = web.get("/")[1]
+    assert "`reload` was refused: no bundle at /b: train one" in html
+    assert "In shadow since 1970-01-01T00:00:00" in html
+    assert ": &lt;b&gt;newer&lt;/b&gt; 2." in html
+    assert "A restart would run with other values of DETECTOR_MODEL__BUNDLE." in html
+    control = json.loads(web.get("/api/v1/status")[1])["control"]
+    assert control["last"]["result"] == "refused"
+    assert control["shadow"]["bundle"]["digest"] == "abc"
 
 
 @pytest.mark.parametrize("path", ["/none", "/-/", "/api/v1/../../etc/passwd"])

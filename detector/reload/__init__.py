@@ -1,0 +1,1 @@
+"""Another bundle, or other settings, without a restart."""

@@ -1,0 +1,276 @@
+"""Commands at a running daemon: carried out whole, or refused with the reason."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from detector.app import Daemon
+from detector.errors import BundleError, ConfigError, DetectorError
+from detector.metrics import ControlCommand
+from detector.settings.load import Settings
+from detector.web.control import Asked, Done
+from tests.fakes import FakeClock, MemoryStore, raw_points, write_bundle
+from tests.unit.detector.consumer.rig import P, ScriptedSource
+
+BEGIN = 1_700_000_000.0  # epoch seconds
+NEVER = 10.0  # seconds until a test gives up
+
+
+class Running:
+    """A daemon whose loop turns when the test says so."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.given: dict[str, dict[str, Any]] = {
+            "kafka": {"topics": ("metrics",)},
+            "model": {"bundle": write_bundle(folder / "old")},
+            "recovery": {"dead_letters": folder},
+            "web": {"listen": "127.0.0.1:0"},
+        }
+        self.fault: DetectorError | None = None
+        self.daemon = Daemon(self.load(), self.clock, MemoryStore(), self.load)
+        self.parts = self.daemon._parts
+        self.parts.reloader.start()
+        self._offset = 0
+        self.parts.loop.partitions.assigned([P])
+        self.parts.worker.submit(lambda store: None).result(timeout=NEVER)
+        self.turn()
+
+    def load(self) -> Settings:
+        if self.fault is not None:
+            raise self.fault
+        return Settings.model_validate(self.given)
+
+    def set(self, room: str, **values: Any) -> None:
+        """As a person edits the file."""
+        self.given[room] = {**self.given.get(room, {}), **values}
+
+    def turn(self, *polls: Any) -> None:
+        self.parts.loop.turn(ScriptedSource(*polls), threading.Event())
+
+    def feed(self, count: int) -> None:
+        """So many points of one stream, all as expected."""
+        times = [BEGIN + 60.0 * (self._offset + i) for i in range(count)]
+        values = [(0.0, 0.0)] * count
+        raw = raw_points(["a"] * count, times, values, first=self._offset)
+        self._offset += count
+        self.turn([raw])
+
+    def ask(self, command: ControlCommand, **asked: Any) -> Done:
+        """Have a command carried out while the loop turns."""
+        future = self.parts.reloader.submit(command, Asked(**asked))
+        return self.until(future)
+
+    def until(self, future: Future[Done]) -> Done:
+        ended = threading.Event()
+        future.add_done_callback(lambda _: ended.set())
+        for _ in range(int(NEVER / 0.01)):
+            if ended.wait(0.01):
+                return future.result()
+            self.turn()
+        raise AssertionError("the command was not carried out")
+
+    @property
+    def bundle(self) -> str:
+        return self.parts.loop._pipeline.parts.setup.bundle.path.name
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.parts.metrics.registry.get_sample_value(name, labels)
+
+    def close(self) -> None:
+        self.parts.reloader.stop()
+        self.parts.worker.close(timeout=5)
+        self.parts.dead_letters.close()
+        self.parts.web.start()
+        self.parts.web.stop()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    made = Running(tmp_path)
+    yield made
+    made.close()
+
+
+def newer(running: Running, name: str = "newer", **how: Any) -> Path:
+    return write_bundle(running.folder / name, warm_up=4, **how)
+
+
+def test_a_reload_puts_bundle_and_settings_in_force(running: Running) -> None:
+    running.feed(4)
+    running.set("model", bundle=newer(running))
+    running.set("alerting", false_alarms_per_week=0.1)
+    running.set("recovery", interval=3.0)
+    done = running.ask(ControlCommand.RELOAD)
+    assert running.bundle == "newer"
+    assert (done.streams, done.cold) == (1, 1)
+    assert done.changed == [
+        "DETECTOR_MODEL__BUNDLE",
+        "DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK",
+        "DETECTOR_RECOVERY__INTERVAL",
+    ]
+    assert running.value("detector_false_alarms_per_week") == 0.1
+    assert running.value("detector_checkpoint_interval_seconds") == 3
+    assert running.value("detector_state_resets_total", cause="taken_over") == 1
+    assert running.parts.loop.checkpoints.schedule.interval == 3
+    labels = {"command": "reload", "result": "applied"}
+    assert running.value("detector_reloads_total", **labels) == 1
+
+
+def test_a_bundle_that_was_replaced_in_its_place_is_another_one(
+    running: Running,
+) -> None:
+    before = running.parts.loop._pipeline.parts.setup.bundle.digest
+    newer(running, "old")
+    done = running.ask(ControlCommand.RELOAD)
+    assert running.parts.loop._pipeline.parts.setup.bundle.digest != before
+    assert "is in force in place of" in done.message
+
+
+def refused(running: Running, match: str, **asked: Any) -> None:
+    command = asked.pop("command", ControlCommand.RELOAD)
+    with pytest.raises(DetectorError, match=match), capture_logs() as logs:
+        running.ask(command, **asked)
+    assert running.bundle == "old"
+    labels = {"command": command.value, "result": "refused"}
+    assert running.value("detector_reloads_total", **labels) == 1
+    assert running.value("detector_last_reload_successful") == 0
+    last = running.parts.reloader.state().last
+    assert last is not None
+    assert last.result == "refused"
+    (line,) = [line for line in logs if line["event"] == "change_refused"]
+    assert line["cause"] == last.message
+
+
+def test_a_file_with_a_fault_leaves_all_as_it_was(running: Running) -> None:
+    running.fault = ConfigError("no such setting: bundel")
+    refused(running, "no such setting: bundel")
+    running.fault = None
+    running.ask(ControlCommand.RELOAD)
+    assert running.value("detector_last_reload_successful") == 1
+
+
+def test_a_damaged_bundle_leaves_all_as_it_was(running: Running) -> None:
+    path = newer(running)
+    (path / "model.onnx").write_bytes(b"cut off")
+    running.set("model", bundle=path)
+    running.set("alerting", false_alarms_per_week=0.1)
+    refused(running, "is not the file its manifest was made for")
+    assert running.value("detector_false_alarms_per_week") == 1
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "value"),
+    [
+        ("kafka", "topics", ("others",)),
+        ("kafka", "group_id", "another"),
+        ("recovery", "store", "local:elsewhere"),
+        ("web", "listen", "127.0.0.1:1"),
+        ("alerting", "webhook_url", "http://127.0.0.1:1/"),
+    ],
+)
+def test_a_setting_that_needs_a_restart_is_named(
+    running: Running, room: str, name: str, value: Any
+) -> None:
+    running.set(room, **{name: value})
+    running.set("model", bundle=newer(running))
+    variable = f"DETECTOR_{room.upper()}__{name.upper()}"
+    refused(running, rf"{variable}: changed, and needs a restart")
+
+
+def test_a_bundle_of_other_features_needs_a_restart(running: Running) -> None:
+    running.set("model", bundle=newer(running, features=("disk", "swap")))
+    refused(running, "restart the daemon with it")
+
+
+def test_shadow_promote_and_roll_back(running: Running) -> None:
+    running.feed(4)
+    path = newer(running)
+    running.ask(ControlCommand.SHADOW, bundle=str(path))
+    running.feed(2)
+    refused(running, "warmed up for 0% of the streams", command=ControlCommand.PROMOTE)
+    running.feed(6)
+    compared = running.parts.reloader.compared()
+    assert compared is not None
+    assert compared.report.warm == 1
+
+    done = running.ask(ControlCommand.PROMOTE)
+    assert (running.bundle, done.cold) == ("newer", 0)
+    # the file still names the old one
+    state = running.parts.reloader.state()
+    assert state.at_restart == ["DETECTOR_MODEL__BUNDLE"]
+    assert state.shadow is not None
+
+    done = running.ask(ControlCommand.ROLLBACK)
+    assert (running.bundle, done.cold) == ("old", 0)
+    assert running.parts.reloader.state().at_restart == []
+    running.ask(ControlCommand.SHADOW)
+    assert running.parts.reloader.compared() is None
+
+
+def test_a_reload_to_the_bundle_in_shadow_finds_it_warm(running: Running) -> None:
+    running.feed(4)
+    path = newer(running)
+    running.set("model", shadow=path)
+    running.ask(ControlCommand.RELOAD)
+    running.feed(6)
+    running.set("model", bundle=path, shadow=None)
+    done = running.ask(ControlCommand.RELOAD)
+    assert (running.bundle, done.cold) == ("newer", 0)
+    assert running.parts.reloader.state().shadow is None
+
+
+def test_a_roll_back_undoes_settings_too(running: Running) -> None:
+    running.set("alerting", false_alarms_per_week=0.1)
+    running.ask(ControlCommand.RELOAD)
+    running.ask(ControlCommand.ROLLBACK)
+    assert running.value("detector_false_alarms_per_week") == 1
+    at_restart = running.parts.reloader.state().at_restart
+    assert at_restart == ["DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK"]
+
+
+def test_there_is_nothing_to_go_back_to_at_first(running: Running) -> None:
+    refused(running, "nothing to go back to", command=ControlCommand.ROLLBACK)
+
+
+def test_a_shadow_that_cannot_score_the_same_streams_is_refused(
+    running: Running,
+) -> None:
+    refused(
+        running,
+        "is the one in force",
+        command=ControlCommand.SHADOW,
+        bundle=str(running.folder / "old"),
+    )
+
+
+def test_a_daemon_may_start_with_a_shadow(tmp_path: Path) -> None:
+    class Shadowed(Running):
+        def load(self) -> Settings:
+            self.set("model", shadow=write_bundle(self.folder / "newer", warm_up=4))
+            return super().load()
+
+    running = Shadowed(tmp_path)
+    assert running.value("detector_shadow_running") == 1
+    running.feed(2)
+    running.close()
+
+
+def test_a_damaged_shadow_keeps_a_daemon_from_starting(tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {
+            "kafka": {"topics": ("metrics",)},
+            "model": {"shadow": tmp_path / "none"},
+            "recovery": {"dead_letters": tmp_path},
+        }
+    )
+    with pytest.raises(BundleError, match="no bundle at"):
+        Daemon(settings, FakeClock(), MemoryStore())
