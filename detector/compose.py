@@ -52,14 +52,16 @@ def make_decoder(
     settings: Settings,
     on_unknown: Callable[[str, Partition, int], None],
     clock: Clock | None = None,
+    patience: float | None = None,
 ) -> TopicDecoders:
     """Decodes each topic as its settings say, keyed as the bundle asks.
 
-    ``clock``: of the machine by default. Raises ConfigError.
+    ``clock``: of the machine by default. ``patience``: seconds to wait for a schema;
+    None: as long as it takes. Raises ConfigError.
     """
     kafka = settings.kafka
     check_formats(kafka)
-    registry = make_schema_registry(kafka, clock or SystemClock())
+    registry = make_schema_registry(kafka, clock or SystemClock(), patience)
 
     def make(topic: str) -> Decoder[Any]:
         how = kafka.settings_of(topic)
@@ -75,10 +77,12 @@ def make_decoder(
     return TopicDecoders(make)
 
 
-def make_schema_registry(kafka: KafkaSettings, clock: Clock) -> SchemaRegistry | None:
+def make_schema_registry(
+    kafka: KafkaSettings, clock: Clock, patience: float | None = None
+) -> SchemaRegistry | None:
     """The schema registry, if one is configured. Raises ConfigError."""
     settings = kafka.schema_registry
-    return None if settings is None else SchemaRegistry(settings, clock)
+    return None if settings is None else SchemaRegistry(settings, clock, patience)
 
 
 def check_formats(kafka: KafkaSettings) -> None:

@@ -181,7 +181,11 @@ class Metrics:
     )
     held_partitions = _gauge(
         "detector_held_partitions",
-        "Partitions that wait because their next records can't be read.",
+        "Partitions that wait because their next records can't be read or decoded.",
+    )
+    decoding_waits = _counter(
+        "detector_decoding_waits",
+        "Times that a partition waited because the schema registry could not answer.",
     )
     split_streams = _counter(
         "detector_split_streams",

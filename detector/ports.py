@@ -68,6 +68,15 @@ class Source(Protocol):
         """Read on from ``offset``; nothing if the partition is not ours any more."""
         ...
 
+    def hold(
+        self, partition: Partition, offset: int, cause: str, seconds: float
+    ) -> None:
+        """Read a partition again from ``offset``, once these seconds are over.
+
+        Until then it gives no records, and :meth:`fault` names it and the cause.
+        """
+        ...
+
     def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
         """Tell the group how far the durable state reaches.
 

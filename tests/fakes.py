@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -309,6 +310,7 @@ class MemorySource:
         self._assigned: set[Partition] = set()
         self._positions: dict[Partition, int] = {}
         self._refused: dict[Partition, int] = {}
+        self._held: dict[Partition, tuple[float, str]] = {}
 
     def poll(self, max_records: int, timeout: float) -> Sequence[RawBatch]:
         if self._topic.member is None:
@@ -316,6 +318,8 @@ class MemorySource:
             self._assign(self._topic.partitions)
         batches = []
         for partition, position in list(self._positions.items()):
+            if self._is_held(partition):
+                continue
             first, end = self.bounds(partition)
             if not first <= position <= end:
                 del self._positions[partition]
@@ -352,6 +356,13 @@ class MemorySource:
         if partition in self._positions:
             self._positions[partition] = offset
 
+    def hold(
+        self, partition: Partition, offset: int, cause: str, seconds: float
+    ) -> None:
+        if partition in self._positions:
+            self._positions[partition] = offset
+            self._held[partition] = time.monotonic() + seconds, cause
+
     def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
         if self._topic.member is self:
             self._topic.offsets.update(offsets)
@@ -367,7 +378,14 @@ class MemorySource:
         return max(0, self.bounds(partition)[1] - offset)
 
     def fault(self) -> str:
-        return ""
+        held = [partition for partition in self._held if self._is_held(partition)]
+        return "; ".join(
+            f"{partition}: {self._held[partition][1]}" for partition in held
+        )
+
+    def _is_held(self, partition: Partition) -> bool:
+        until, _ = self._held.get(partition, (0.0, ""))
+        return time.monotonic() < until
 
     def close(self, timeout: float) -> None:
         if self._topic.member is self:

@@ -25,7 +25,7 @@ import msgspec
 _TYPE: Final = "application/vnd.schemaregistry.v1+json"
 _SUBJECT_NOT_FOUND: Final = 40401
 _SCHEMA_NOT_FOUND: Final = 40403
-Answer = tuple[int, Mapping[str, Any]]
+Answer = tuple[int, Mapping[str, Any] | list[str]]
 
 
 class SchemaRegistryServer:
@@ -83,6 +83,7 @@ class SchemaRegistryServer:
         routes: list[tuple[str, str, Callable[..., Answer]]] = [
             ("GET", r"/schemas/ids/(\d+)", self._by_id),
             ("GET", r"/schemas/guids/([^/]+)", self._by_guid),
+            ("GET", r"/subjects", lambda: (200, sorted(self._subjects))),
             ("GET", r"/subjects/([^/]+)/versions/([^/]+)", self._version),
             ("POST", r"/subjects/([^/]+)/versions", self._posted(body)),
             ("POST", r"/subjects/([^/]+)", self._posted(body)),
@@ -142,7 +143,7 @@ class SchemaRegistryServer:
             def _serve(self, body: Mapping[str, Any]) -> None:
                 registry.requests.append(f"{self.command} {self.path}")
                 status = registry.failing or 200
-                answer: Mapping[str, Any] = {}
+                answer: Mapping[str, Any] | list[str] = {}
                 given = self.headers.get("Authorization")
                 if registry.authorization not in (None, given):
                     status = 401

@@ -11,6 +11,7 @@ import click
 from detector.cli.checks.broker import broker_faults
 from detector.cli.checks.places import listen_faults, store_faults
 from detector.cli.checks.receivers import receiver_faults
+from detector.cli.checks.schema_registry import registry_faults
 from detector.cli.checks.topics import topic_lines
 from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
@@ -60,6 +61,7 @@ def faults(settings: Settings) -> Iterator[str]:
     yield from store_faults(settings)
     yield from listen_faults(settings.web.address)
     yield from receiver_faults(settings)
+    yield from registry_faults(settings)
     yield from broker_faults(settings)
 
 

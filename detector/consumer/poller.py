@@ -13,6 +13,8 @@ from detector.ports import Source
 POLL_TIMEOUT: Final = 0.2
 #: Records of the first poll. How many points each holds is not known yet.
 FIRST_POLL: Final = 500
+#: Seconds until a partition is read again whose records can't be decoded now.
+HOLD: Final = 2.0
 
 Decode = Callable[[RawBatch], RecordBatch]
 
@@ -35,18 +37,18 @@ class Poller:
         self._records = min(max_points, self._records)
 
     def poll(self, source: Source) -> Sequence[RecordBatch]:
-        """Raises Transient; the records that were fetched are then read again.
+        """Raises Transient if the source does.
 
-        Decoding may fail so, because a record's schema may be elsewhere.
+        Records that can't be decoded now, because their schema is elsewhere, are read
+        again later: their partition waits, and others go on.
         """
-        fetched = source.poll(self._records, POLL_TIMEOUT)
-        try:
-            polled = [self._decode(raw) for raw in fetched]
-        except Transient:
-            for raw in fetched:
-                if len(raw):  # else there was nothing to read but markers
-                    source.seek(raw.partition, raw.offsets[0])
-            raise
+        polled = []
+        for raw in source.poll(self._records, POLL_TIMEOUT):
+            try:
+                polled.append(self._decode(raw))
+            except Transient as error:
+                first = raw.offsets[0]
+                source.hold(raw.partition, first, str(error), HOLD)
         self._adapt(polled)
         return polled
 

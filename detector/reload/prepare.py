@@ -16,6 +16,7 @@ from detector.consumer.boundary import Configuration, check_takes_over
 from detector.consumer.checkpoints import CheckpointSchedule
 from detector.consumer.first_seen import FirstOccurrenceLog
 from detector.consumer.poller import Decode
+from detector.ingest.framing.registry_requests import PATIENCE
 from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.parts import Setup
 from detector.pipeline.scoring import BATCH
@@ -75,7 +76,13 @@ class Preparer:
         """Raises ConfigError or BundleError, with the remedy."""
         setup = self._setup(settings)
         unknown_field = self._first_seen.unknown_field
-        decoder = make_decoder(setup.bundle, settings, unknown_field, self._clock)
+        decoder = make_decoder(
+            setup.bundle,
+            settings,
+            unknown_field,
+            self._clock,
+            PATIENCE,
+        )
         return Prepared(settings, setup, decoder.decode)
 
     def shadow(self, live: Prepared, bundle: Path) -> Setup:

@@ -271,6 +271,27 @@ def test_a_seek_reads_records_again(world: World) -> None:
     assert offsets(read(source, 2)) == [2, 3]
 
 
+def test_a_held_partition_waits_is_named_and_then_goes_on(world: World) -> None:
+    for number in range(PARTITIONS):
+        world.produce(number, *[record()] * 4)
+    source, assigned = joined(world)
+    for partition in assigned.now:
+        source.start(partition, 0)
+    read(source, 8)
+    held, other = sorted(assigned.now)
+    source.hold(held, 1, "no schema", 1.5)
+    assert "no schema" in source.fault()
+    assert str(held) in source.fault()
+    world.produce(other.number, record())
+    (batch,) = read(source, 1)
+    assert (batch.partition, offsets([batch])) == (other, [4])
+    assert offsets(read(source, 3)) == [1, 2, 3]
+    assert source.fault() == ""
+    # that of another member is none of ours
+    source.hold(Partition("another-topic", 0), 0, "no schema", 60)
+    assert source.fault() == ""
+
+
 def test_a_partition_of_another_member_is_neither_started_nor_sought(
     world: World,
 ) -> None:

@@ -155,9 +155,11 @@ def test_opentelemetrys_sdk(broker: Broker, topic: str, daemon_of: Any) -> None:
     }
 
 
-def test_avro_waits_for_its_registry_and_loses_nothing(
+def test_avro_waits_for_its_registry_loses_nothing_and_stalls_no_other(
     broker: Broker, topic: str, daemon_of: Any, registry: SchemaRegistryServer
 ) -> None:
+    other = f"{topic}-plain"
+    broker.create_topic(other)
     with SchemaRegistryClient({"url": registry.url}) as client:
         serialize = AvroSerializer(client, json.dumps(RECORD))
         context = SerializationContext(topic, MessageField.VALUE)
@@ -165,13 +167,19 @@ def test_avro_waits_for_its_registry_and_loses_nothing(
         for i in range(SAMPLES):
             record = {"stream": "s", "timestamp": 1.7e9 + i, "load": float(i)}
             producer.produce(topic, serialize(record, context))
+            producer.produce(other, json.dumps(record))
         producer.flush()
     registry.failing = 503
     table = json.dumps({"url": registry.url})
-    daemon = daemon_of("auto", KAFKA__SCHEMA_REGISTRY=table)
-    eventually(lambda: "schema registry" in daemon.log_text(), "the log says why")
-    assert daemon.value("detector_scored_total") == 0
-    registry.failing = None
+    topics = f"{topic},{other}"
+    daemon = daemon_of("auto", KAFKA__SCHEMA_REGISTRY=table, KAFKA__TOPICS=topics)
     daemon.await_value("detector_scored_total", SAMPLES)
-    assert daemon.value("detector_records_total") == SAMPLES
+    eventually(lambda: "partition_waits" in daemon.log_text(), "the log says why")
+    assert daemon.value("detector_held_partitions") == 1
+    assert daemon.value("detector_decoding_waits_total") > 0
+    assert "schema registry" in daemon.get("/-/healthy")[1]
+    assert daemon.value("detector_scored_total") == SAMPLES
+    registry.failing = None
+    daemon.await_value("detector_scored_total", 2 * SAMPLES)
+    assert daemon.value("detector_records_total") == 2 * SAMPLES
     assert daemon.value("detector_rejected_total") == 0

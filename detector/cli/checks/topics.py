@@ -29,7 +29,10 @@ def topic_lines(settings: Settings) -> Iterator[str]:
 def _lines(settings: Settings, scan: Scanner) -> Iterator[str]:
     topics = _input_topics(settings, scan)
     for topic in topics[:_MOST]:
-        yield in_one_line(inspect_topic(settings, scan, topic, _RECORDS))
+        try:
+            yield in_one_line(inspect_topic(settings, scan, topic, _RECORDS))
+        except DetectorError as error:
+            yield f"topic {topic}: not looked at, since {error}"
     others = len(topics) - _MOST
     if others > 0:
         yield f"topics: {others} more are not looked at"

@@ -1,8 +1,9 @@
-"""Partitions that wait because their next records can't be read.
+"""Partitions that wait because their next records can't be read, or decoded.
 
 A partition that can't be read is paused, so that others go on, and is tried again: a
 broker may mend it from a replica, or retention may delete it. Skipping loses records,
-so it happens only where a setting allows it.
+so it happens only where a setting allows it. Records whose schema can't be fetched
+wait in the same way.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class _Held:
         retry_at: monotonic seconds.
     """
 
-    error: UnreadableError
+    cause: str
     retry_at: float
 
 
@@ -69,11 +70,20 @@ class HeldPartitions:
                 self._consumer.seek(error.tp, error.end)
                 self._report_skipped(error, error.end)
             else:
-                self._consumer.pause(error.tp)
-                retry_at = self._clock.monotonic() + RETRY
-                self._held[error.tp] = _Held(error, retry_at)
+                self._hold(error.tp, str(error), RETRY)
                 self._report_held(error)
         self._metrics.held_partitions.set(len(self._held))
+
+    def wait(self, tp: TopicPartition, offset: int, cause: str, seconds: float) -> None:
+        """Hold a partition back whose record at ``offset`` can't be decoded now."""
+        with contextlib.suppress(*NOT_OURS):
+            self._hold(tp, f"{to_partition(tp)} at offset {offset}: {cause}", seconds)
+            self._report_waiting(tp, offset, cause)
+        self._metrics.held_partitions.set(len(self._held))
+
+    def _hold(self, tp: TopicPartition, cause: str, seconds: float) -> None:
+        self._consumer.pause(tp)
+        self._held[tp] = _Held(cause, self._clock.monotonic() + seconds)
 
     def retry(self) -> None:
         """Let the partitions that have waited long enough be read again."""
@@ -95,7 +105,7 @@ class HeldPartitions:
 
     def fault(self) -> str:
         """Which partitions wait and why, in words; "" if none waits."""
-        return "; ".join(str(held.error) for held in self._held.values())
+        return "; ".join(held.cause for held in self._held.values())
 
     def _report_skipped(self, error: UnreadableError, end: int) -> None:
         self._metrics.unreadable_batches.labels(_SKIPPED).inc()
@@ -108,6 +118,21 @@ class HeldPartitions:
             next_offset=end,
             cause=error.cause,
             note="its records are lost; DETECTOR_KAFKA__SKIP_UNREADABLE allows it",
+        )
+
+    def _report_waiting(self, tp: TopicPartition, offset: int, cause: str) -> None:
+        """Count each time, and log once for each place."""
+        self._metrics.decoding_waits.inc()
+        if self._reported.get(tp) == offset:
+            return
+        self._reported[tp] = offset
+        self._log.warning(
+            "partition_waits",
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=offset,
+            cause=cause,
+            note="others go on, and nothing is lost; it is tried again all the time",
         )
 
     def _report_held(self, error: UnreadableError) -> None:

@@ -164,6 +164,12 @@ class KafkaSource:
             self._positions.set(tp, offset)
             self._held.release(tp)
 
+    def hold(
+        self, partition: Partition, offset: int, cause: str, seconds: float
+    ) -> None:
+        self.seek(partition, offset)
+        self._held.wait(to_tp(partition), offset, cause, seconds)
+
     def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
         committed = to_commit(offsets)
         try:

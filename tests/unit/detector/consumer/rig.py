@@ -44,6 +44,7 @@ class ScriptedSource:
         self.polls = list(polls)
         self.commits: list[dict[Partition, int]] = []
         self.seeks: Started = []
+        self.holds: list[tuple[Partition, int, str]] = []
         self.started: Started = []
         self.log = (0, 1000)
         self.group_offset: int | None = None
@@ -78,6 +79,11 @@ class ScriptedSource:
 
     def seek(self, partition: Partition, offset: int) -> None:
         self.seeks.append((partition, offset))
+
+    def hold(
+        self, partition: Partition, offset: int, cause: str, seconds: float
+    ) -> None:
+        self.holds.append((partition, offset, cause))
 
     def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
         self.commits.append(dict(offsets))

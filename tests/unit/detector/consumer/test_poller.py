@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from detector.consumer.poller import Poller
 from detector.errors import Transient
@@ -14,7 +13,7 @@ from detector.events import RawBatch, RecordBatch
 from detector.ingest.decoder import feature_decoder
 from detector.ingest.formats.registry import FORMATS
 from tests.fakes import raw_batch
-from tests.unit.detector.consumer.rig import P, Rig, ScriptedSource, poll
+from tests.unit.detector.consumer.rig import P, Q, Rig, ScriptedSource, poll
 
 
 def five_hundred_points_each(raw: RawBatch) -> RecordBatch:
@@ -44,30 +43,25 @@ def test_records_with_many_points_are_polled_in_smaller_numbers(
     rig.close()
 
 
-def test_records_that_can_not_be_decoded_now_are_read_again() -> None:
-    schema_is_known = [False, True]
-
+def test_records_that_can_not_be_decoded_now_wait_and_others_go_on() -> None:
     def decode(raw: RawBatch) -> RecordBatch:
-        if schema_is_known.pop(0):
+        if raw.partition == Q:
             return five_hundred_points_each(raw)
         raise Transient("the schema registry can't be reached")
 
-    fetched = poll()[0]
-    source = ScriptedSource([fetched], [fetched])
-    poller = Poller(decode, max_points=500)
-    with pytest.raises(Transient):
-        poller.poll(source)
-    assert source.seeks == [(P, fetched.offsets[0])]
-    assert len(poller.poll(source)) == 1
+    waits = poll()[0]
+    goes_on = replace(waits, partition=Q)
+    source = ScriptedSource([waits, goes_on])
+    (polled,) = Poller(decode, max_points=500).poll(source)
+    assert polled.partition == Q
+    cause = "the schema registry can't be reached"
+    assert source.holds == [(P, waits.offsets[0], cause)]
+    assert source.seeks == []
 
 
-def test_a_batch_without_records_is_not_read_again() -> None:
-    def decode(raw: RawBatch) -> RecordBatch:
-        raise Transient("the schema registry can't be reached")
-
-    fetched = poll()[0]
-    markers = replace(fetched.take([]), end=7)
-    source = ScriptedSource([markers, fetched])
-    with pytest.raises(Transient):
-        Poller(decode, max_points=500).poll(source)
-    assert source.seeks == [(P, fetched.offsets[0])]
+def test_a_batch_without_records_needs_no_schema() -> None:
+    decoder = feature_decoder(FORMATS["json"], ("cpu", "mem"))
+    markers = replace(poll()[0].take([]), end=7)
+    source = ScriptedSource([markers])
+    (polled,) = Poller(decoder.decode, max_points=500).poll(source)
+    assert (polled.next_offset, source.holds) == (7, [])
