@@ -6,7 +6,7 @@ What only one format can find (its syntax, its types) is found there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,8 @@ from detector.ingest.keying import Names, stream_names
 from detector.ingest.rows import Flags, Numbers, Rows
 from detector.names import LONGEST_METRIC, LONGEST_NAME, encoded, is_plain
 from detector.record_clock import ClockBounds, RecordClock
+
+Once = Set[str | bytes | None]  # each name of the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,10 @@ def check(
     read = read_times(raw, rows, bounds, faults)
     empty = rows.numbers.empty()
     names = stream_names(raw, rows)
-    _find_nameless(names, faults)
-    _find_long(names, rows.numbers, faults)
-    names = _printable(names)
+    once = set(names)  # a poll has many rows of each stream
+    _find_nameless(names, once, faults)
+    _find_long(names, once, rows.numbers, faults)
+    names = _printable(names, once)
     _name_liars(names, faults)
     good = ~empty if empty.any() else None
     of_records = dict(reversed(rows.faults))  # the first of each record
@@ -153,8 +156,8 @@ def _reject(raw: RawBatch, i: int, fault: BadRecord) -> RejectedRecord:
     return raw.rejected(i, fault.reason, fault.detail)
 
 
-def _find_long(names: Names, numbers: Numbers, faults: Faults) -> None:
-    longest = max((len(name) for name in set(names) if name), default=0)
+def _find_long(names: Names, once: Once, numbers: Numbers, faults: Faults) -> None:
+    longest = max((len(name) for name in once if name), default=0)
     if longest > LONGEST_NAME:
         for row, name in enumerate(names):
             if name and len(name) > LONGEST_NAME:
@@ -166,9 +169,8 @@ def _find_long(names: Names, numbers: Numbers, faults: Faults) -> None:
         faults.setdefault(row, BadRecord(RejectReason.LONG_NAME, detail))
 
 
-def _printable(names: Names) -> Names:
+def _printable(names: Names, once: Once) -> Names:
     """The names as they are stored, see :mod:`detector.names`."""
-    once = set(names)  # a poll has many points of each stream
     texts = "".join(name for name in once if type(name) is str)
     keys = b"".join(name for name in once if type(name) is bytes)
     if is_plain(texts) and is_plain(keys.decode(errors="replace")):
@@ -197,15 +199,15 @@ def _name_liars(names: Names, faults: Faults) -> None:
             faults[row] = BadRecord(RejectReason.FUTURE, detail)
 
 
-def _find_nameless(names: Names, faults: Faults) -> None:
-    if not all(names):
+def _find_nameless(names: Names, once: Once, faults: Faults) -> None:
+    if not all(once):
         fault = BadRecord(
             RejectReason.NO_STREAM, "it has neither a `stream` field nor a key"
         )
         for row, name in enumerate(names):
             if not name:
                 faults.setdefault(row, fault)
-    if not _are_utf8(names):
+    if not _are_utf8(once):
         fault = BadRecord(
             RejectReason.ENCODING, "its key, which names the stream, is not UTF-8"
         )
@@ -214,7 +216,7 @@ def _find_nameless(names: Names, faults: Faults) -> None:
                 faults.setdefault(row, fault)
 
 
-def _are_utf8(names: Iterable[str | bytes | None]) -> bool:
+def _are_utf8(names: Once) -> bool:
     """Whether all names that are keys are UTF-8; a zero byte keeps them apart."""
-    keys = (name for name in set(names) if type(name) is bytes)
+    keys = (name for name in names if type(name) is bytes)
     return is_utf8(b"\0".join(keys))

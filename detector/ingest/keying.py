@@ -123,15 +123,7 @@ class ByMetric:
             labels = labels and list(compress(labels, good))
             metrics = list(compress(metrics, good))
             counts = counts[good]
-        streams: list[str] = []
-        known: dict[tuple[object, int], list[str]] = {}
-        for name, of_row in zip(names, metrics, strict=True):
-            # rows of one shape share one sequence of names, and streams come often
-            series = name, id(of_row)
-            found = known.get(series)
-            if found is None:
-                found = known[series] = _streams(name, of_row)
-            streams.extend(found)
+        streams = _metric_streams(names, metrics)
         return Points(
             names=streams,
             values=_at(numbers.values, kept)[:, None],
@@ -142,6 +134,22 @@ class ByMetric:
             ),
             labels=labels and _repeated(labels, counts),
         )
+
+
+def _metric_streams(
+    names: Sequence[str | bytes | None], metrics: Sequence[Sequence[str]]
+) -> list[str]:
+    """The streams of all numbers, row by row.
+
+    Rows of one shape share one sequence of names, and streams come often. So each pair
+    of the two is put together once.
+    """
+    series = list(zip(names, map(id, metrics), strict=True))
+    distinct = dict(zip(series, metrics, strict=True))
+    known = {pair: _streams(pair[0], of_row) for pair, of_row in distinct.items()}
+    if len(known) == 1:
+        return known[series[0]] * len(series)
+    return list(chain.from_iterable(map(known.__getitem__, series)))
 
 
 def _streams(name: str | bytes | None, metrics: Sequence[str]) -> list[str]:

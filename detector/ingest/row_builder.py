@@ -22,6 +22,8 @@ class RowBuilder:
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
+        # equal names as one object, as later steps look at each object once
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._ignored: dict[int, int] = {}  # by row
         self._tags: dict[int, Labels] = {}  # by row
         self._labels: dict[int, Labels] = {}  # by row
@@ -59,7 +61,9 @@ class RowBuilder:
             self._starts[row] = starts
         if ignored:
             self._ignored[row] = ignored
-        self._rows.append((record, name, stamp, list(numbers), list(numbers.values())))
+        names = tuple(numbers)
+        shared = self._names.setdefault(names, names)
+        self._rows.append((record, name, stamp, shared, list(numbers.values())))
 
     def add_row(self, row: Row, tags: Labels | None = None) -> None:
         """A row of numbers alone, which nobody changes any more."""

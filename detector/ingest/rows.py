@@ -135,7 +135,7 @@ class NamedValues:
         return np.equal(self.counts, 0)
 
     def with_longer_names(self, limit: int) -> Flags:
-        names = chain.from_iterable(without_repetitions(self.names))
+        names = chain.from_iterable(distinct_names(self.names))
         if max(map(len, names), default=0) <= limit:
             return np.zeros(len(self.names), np.bool_)
         longest = [max(map(len, of_row), default=0) for of_row in self.names]
@@ -247,15 +247,12 @@ def named_values(
     return NamedValues(names, flat, counts, kinds, starts)
 
 
-def without_repetitions(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """The names of rows, less those that the row before has too, as most do."""
-    distinct: list[Sequence[str]] = []
-    before: Sequence[str] = ()
-    for names in rows:
-        if names != before:
-            distinct.append(names)
-        before = names
-    return distinct
+def distinct_names(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """The names of rows; once those that are the same object, as rows of a shape share.
+
+    They are in the order in which they come.
+    """
+    return list(dict(zip(map(id, rows), rows, strict=True)).values())
 
 
 def beyond_f32(values: F64) -> Flags:
