@@ -126,13 +126,9 @@ def check(
 
 def _without_points(raw: RawBatch, rows: Rows[Numbers], empty: Flags) -> set[int]:
     """The records that have no row with a number."""
-    records = rows.records
-    if len(records) == len(raw) and not empty.any():
-        starts = np.count_nonzero(np.diff(records))
-        if starts == len(raw) - 1:  # each has one
-            return set()
-    with_points = records[~empty].tolist()
-    return set(range(len(raw))).difference(with_points)
+    is_without = np.ones(len(raw), np.bool_)
+    is_without[rows.records[~empty]] = False
+    return set(np.flatnonzero(is_without).tolist())
 
 
 def _missing(rows: Rows[Numbers], rejected: Container[int]) -> MissingCounts:

@@ -18,7 +18,14 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from detector.events import F64, I64, U8, Labels, RawBatch
-from detector.ingest.rows import FeatureValues, Flags, NamedValues, Numbers, Rows
+from detector.ingest.rows import (
+    FeatureValues,
+    Flags,
+    NamedValues,
+    Numbers,
+    Rows,
+    distinct_names,
+)
 from detector.names import encoded_metric
 from detector.phrases import listed
 
@@ -144,12 +151,16 @@ def _metric_streams(
     Rows of one shape share one sequence of names, and streams come often. So each pair
     of the two is put together once.
     """
+    shapes = distinct_names(metrics)
+    if len(shapes) == 1:
+        of_names = {name: _streams(name, shapes[0]) for name in set(names)}
+        if len(of_names) == 1:
+            return of_names[names[0]] * len(names)
+        return list(chain.from_iterable(map(of_names.__getitem__, names)))
     series = list(zip(names, map(id, metrics), strict=True))
     distinct = dict(zip(series, metrics, strict=True))
-    known = {pair: _streams(pair[0], of_row) for pair, of_row in distinct.items()}
-    if len(known) == 1:
-        return known[series[0]] * len(series)
-    return list(chain.from_iterable(map(known.__getitem__, series)))
+    of_series = {pair: _streams(pair[0], of_row) for pair, of_row in distinct.items()}
+    return list(chain.from_iterable(map(of_series.__getitem__, series)))
 
 
 def _streams(name: str | bytes | None, metrics: Sequence[str]) -> list[str]:
@@ -169,6 +180,8 @@ def _at(column: _Column, kept: Flags | None) -> _Column:
 
 def _repeated(labels: Sequence[Labels | None], counts: I64) -> list[Labels | None]:
     """Each row's labels, once for each of its points."""
+    if len(counts) == counts.sum() and counts.all():
+        return list(labels)
     of_rows = map(repeat, labels, counts.tolist())
     return list(chain.from_iterable(of_rows))
 

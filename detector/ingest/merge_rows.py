@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
+from collections.abc import Sequence
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -23,16 +23,19 @@ def merged(parts: Sequence[Part[_NumbersT]]) -> Rows[_NumbersT]:
     messages = np.concatenate(
         [np.array(of, np.int64)[rows.records] for rows, of in parts]
     )
-    order = np.argsort(messages, kind="stable")
+    order: I64 | None = np.argsort(messages, kind="stable")
+    if (messages[1:] >= messages[:-1]).all():
+        order = None  # as they are
     kinds = type(parts[0][0].numbers)
-    numbers = kinds.joined([rows.numbers for rows, _ in parts])
+    filled = [rows.numbers for rows, _ in parts if rows.names]
+    numbers = kinds.joined(filled or [parts[0][0].numbers])
     return Rows(
-        records=messages[order],
+        records=messages if order is None else messages[order],
         names=_in_order([rows.names for rows, _ in parts], order),
         stamps=_in_order([rows.stamps for rows, _ in parts], order),
-        numbers=numbers.take(order),
+        numbers=numbers if order is None else numbers.take(order),
         tags=_column([(rows.tags, len(rows.names)) for rows, _ in parts], order),
-        ignored=_ignored([rows for rows, _ in parts])[order],
+        ignored=_ignored([rows for rows, _ in parts], order),
         faults=[(of[i], fault) for rows, of in parts for i, fault in rows.faults],
         labels=_column([(_labels(rows), len(rows.names)) for rows, _ in parts], order),
         missing=[
@@ -44,8 +47,10 @@ def merged(parts: Sequence[Part[_NumbersT]]) -> Rows[_NumbersT]:
     )
 
 
-def _in_order(columns: Sequence[Sequence[_T]], order: I64) -> list[_T]:
+def _in_order(columns: Sequence[Sequence[_T]], order: I64 | None) -> list[_T]:
     whole = list(chain.from_iterable(columns))
+    if order is None:
+        return whole
     return [whole[row] for row in order.tolist()]
 
 
@@ -54,20 +59,18 @@ def _labels(rows: Rows[_NumbersT]) -> Sequence[Labels | None] | None:
 
 
 def _column(
-    parts: Sequence[tuple[Sequence[Labels | None] | None, int]], order: I64
+    parts: Sequence[tuple[Sequence[Labels | None] | None, int]], order: I64 | None
 ) -> list[Labels | None] | None:
     if all(column is None for column, _ in parts):
         return None
-
-    def whole() -> Iterator[Labels | None]:
-        for column, count in parts:
-            yield from repeat(None, count) if column is None else column
-
-    return _in_order([list(whole())], order)
+    columns = [[None] * count if column is None else column for column, count in parts]
+    return _in_order(columns, order)
 
 
-def _ignored(parts: Sequence[Rows[_NumbersT]]) -> I64:
-    return np.concatenate(
+def _ignored(parts: Sequence[Rows[_NumbersT]], order: I64 | None) -> I64 | None:
+    if all(rows.ignored is None for rows in parts):
+        return None
+    counts = np.concatenate(
         [
             np.zeros(len(rows.names), np.int64)
             if rows.ignored is None
@@ -75,3 +78,4 @@ def _ignored(parts: Sequence[Rows[_NumbersT]]) -> I64:
             for rows in parts
         ]
     )
+    return counts if order is None else counts[order]

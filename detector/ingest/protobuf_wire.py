@@ -23,6 +23,7 @@ _METRIC_NAME: Final = (
     b"__name__"  # a label of each series; snappy leaves its first as it is
 )
 _RESOURCE_METRICS: Final = 1 << 3 | BLOCK
+_FIRST: Final = bytes([_RESOURCE_METRICS])
 # of ResourceMetrics: the resource, scope metrics, the schema's address
 _OF_RESOURCE: Final = frozenset(number << 3 | BLOCK for number in (1, 2, 3))
 
@@ -33,12 +34,11 @@ class BrokenWire(Exception):
 
 def binary_format(value: bytes) -> str | None:
     """The format of bytes that are no text; None if none is recognised."""
+    is_export = value[:1] == _FIRST and _is_export(value)
     beginning = value[:_BEGINNING]
-    if not _CONTROL.search(beginning):
-        return None
-    if _METRIC_NAME in beginning:
+    if _METRIC_NAME in beginning and _CONTROL.search(beginning):
         return REMOTE_WRITE
-    return OTLP if _is_export(value) else None
+    return OTLP if is_export and _CONTROL.search(beginning) else None
 
 
 def fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -63,8 +63,12 @@ def fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
     """A number and where it ends. Raises IndexError if it is cut off."""
-    number = 0
-    shift = 0
+    first = data[at]
+    if first < 0x80:
+        return first, at + 1
+    number = first & 0x7F
+    shift = 7
+    at += 1
     while data[at] & 0x80:
         number |= (data[at] & 0x7F) << shift
         shift += 7
@@ -74,11 +78,22 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 def _is_export(value: bytes) -> bool:
     """Whether it has the form of an OTLP export. Traces and logs have it too."""
+    at = 0
     try:
-        for tag, start, end in fields(value, 0, len(value)):
-            inner = [inner_tag for inner_tag, _, _ in fields(value, start, end)]
-            if tag != _RESOURCE_METRICS or not _OF_RESOURCE.issuperset(inner):
+        while at < len(value):
+            if value[at] != _RESOURCE_METRICS:
                 return False
-    except (BrokenWire, IndexError):
+            length, at = varint(value, at + 1)
+            end = at + length
+            if end > len(value):
+                return False
+            while at < end:
+                if value[at] not in _OF_RESOURCE:
+                    return False
+                length, at = varint(value, at + 1)
+                at += length
+            if at != end:
+                return False
+    except IndexError:
         return False
     return True

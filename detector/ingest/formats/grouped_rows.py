@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise, repeat
-from operator import attrgetter
-from typing import Final, NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from detector.ingest.keying import series_name
 from detector.ingest.rows import Flags, MissingCell, NamedValues, Rows
 
 _NAN: Final = float("nan")
+_T = TypeVar("_T")
 
 
 class Stream:
@@ -79,7 +80,9 @@ class BuiltRows(NamedTuple):
     Attributes:
         records: int64 [r], the message of each row.
         times: float64 [r], epoch seconds; 0: unknown.
-        firsts: int64 [r], how many points of the batch came before the row's first.
+        ticks: float64 [r], the same in the unit of the message.
+        firsts: int64 [r], in the order of the first points of one message's rows.
+        names, labels: of the streams, see :class:`Stream`.
         counts: int64 [r], of the numbers of each row.
         values: float64 [n], none is NaN.
         starts: float64 [n], in the unit of the message; 0: unknown.
@@ -88,8 +91,10 @@ class BuiltRows(NamedTuple):
 
     records: I64
     times: F64
+    ticks: F64
     firsts: I64
-    streams: Sequence[Stream]
+    names: Sequence[str]
+    labels: Sequence[Labels]
     metrics: Sequence[Sequence[str]]
     counts: I64
     values: F64
@@ -113,10 +118,6 @@ class GroupedRows:
         self._kinds = bytearray()
         self._records: list[int] = []  # the message of each point
         self._whole: list[BuiltRows] = []
-        self._in_whole = 0  # points of these
-        self._closed_whole = 0
-        # points among which others stand that were added as rows, and how many
-        self._skipped: list[tuple[int, int]] = []
         self._closed = 0  # how many points are of messages that have ended
         self._missing: list[MissingCell] = []
         self._without_points: list[int] = []
@@ -133,24 +134,16 @@ class GroupedRows:
             self._metrics.extend(repeat(same, count))
             self._kinds.extend(repeat(kind, count))
 
-    def name_each(self, metrics: Sequence[str], kinds: bytes) -> None:
-        """Say metric and kind of each point that was added since the last call."""
-        self._metrics.extend(metrics)
-        self._kinds.extend(kinds)
-
     def names_from(self, first: int) -> tuple[list[str], bytes]:
         """Metrics and kinds of the points from one on."""
         return self._metrics[first:], bytes(self._kinds[first:])
 
     def add_whole(self, rows: BuiltRows) -> None:
-        """Rows of the message that are complete: no other point belongs to one.
+        """Rows of messages of which nothing else is added, nor closed.
 
-        Their records and firsts count from 0. None of their values is NaN.
+        None of their values is NaN.
         """
-        first = len(self.points) + self._in_whole
-        self._in_whole += len(rows.values)
-        self._skipped.append((len(self.points), len(rows.values)))
-        self._whole.append(rows._replace(firsts=rows.firsts + first))
+        self._whole.append(rows)
 
     def miss(self, message: int, metric: str, reason: MissingReason) -> None:
         """A value of a message that can't be used, and is no number of a row."""
@@ -161,11 +154,6 @@ class GroupedRows:
         count = len(self.points) - self._closed
         self._records.extend(repeat(message, count))
         self._closed += count
-        for i in range(self._closed_whole, len(self._whole)):
-            rows = self._whole[i]
-            self._whole[i] = rows._replace(records=rows.records + message)
-            count += len(rows.values)
-        self._closed_whole = len(self._whole)
         if not count:
             self._without_points.append(message)
 
@@ -175,18 +163,17 @@ class GroupedRows:
         self.points.cut(self._closed)
         del self._metrics[self._closed :]
         del self._kinds[self._closed :]
-        del self._whole[self._closed_whole :]
-        del self._skipped[self._closed_whole :]
         self._missing = [cell for cell in self._missing if cell[0] != message]
 
     def rows(self) -> Rows[NamedValues]:
         """The rows of all messages that were closed."""
-        built = self._grouped_points()
-        if self._whole:
-            built = _merged([built, *self._whole])
+        parts = list(self._whole)
+        if len(self.points) or not parts:
+            parts.append(self._grouped_points())
+        built = _merged(parts)
         return Rows(
             records=built.records,
-            names=list(map(attrgetter("name"), built.streams)),
+            names=built.names,
             stamps=[time or None for time in built.times.tolist()],
             numbers=NamedValues(
                 names=built.metrics,
@@ -195,10 +182,10 @@ class GroupedRows:
                 kinds=built.kinds if built.kinds.any() else None,
                 starts=self._known(built.starts),
             ),
-            labels=list(map(attrgetter("labels"), built.streams)),
-            missing=self._missing,
+            labels=built.labels,
+            missing=sorted(self._missing, key=itemgetter(0)),
             without_points=self._without_points,
-            faults=self._faults,
+            faults=sorted(self._faults, key=itemgetter(0)),
         )
 
     def _known(self, starts: F64) -> F64 | None:
@@ -214,6 +201,7 @@ class GroupedRows:
         first_points = order[firsts]
         places = first_points.tolist()
         times = self.points.times
+        streams = self.points.streams
         metrics = self._metrics
         names = [metrics[i] for i in order.tolist()]
         bounds = [*firsts.tolist(), len(order)]
@@ -221,22 +209,16 @@ class GroupedRows:
             records=np.array(self._records, np.int64)[first_points],
             # a division of integers is exact, where nanoseconds are no float
             times=np.array([times[i] / self._units for i in places], np.float64),
-            firsts=self._sequence()[first_points],
-            streams=[self.points.streams[i] for i in places],
+            ticks=np.array([times[i] for i in places], np.float64),
+            firsts=first_points,
+            names=[streams[i].name for i in places],
+            labels=[streams[i].labels for i in places],
             metrics=[names[first:end] for first, end in pairwise(bounds)],
             counts=np.diff(np.append(firsts, len(order))).astype(np.int64),
             values=values[order],
             kinds=np.frombuffer(self._kinds, np.uint8)[order],
             starts=np.array(self.points.starts, np.float64)[order],
         )
-
-    def _sequence(self) -> I64:
-        """int64 [m], how many points of the batch came before each that was added."""
-        count = len(self.points)
-        skipped = np.zeros(count + 1, np.int64)
-        for first, others in self._skipped:
-            skipped[first] += others
-        return np.arange(count) + np.cumsum(skipped)[:count]
 
     def _count_missing(self, is_nan: Flags) -> None:
         for i in np.flatnonzero(is_nan).tolist():
@@ -262,27 +244,59 @@ class GroupedRows:
 
 def _merged(parts: Sequence[BuiltRows]) -> BuiltRows:
     """Rows by record, by time, and then by their first points."""
-    records = np.concatenate([part.records for part in parts])
-    times = np.concatenate([part.times for part in parts])
-    firsts = np.concatenate([part.firsts for part in parts])
-    counts = np.concatenate([part.counts for part in parts])
-    order = np.lexsort((firsts, times, records))
-    ends = np.cumsum(counts)
-    shift = (ends - counts)[order] - (np.cumsum(counts[order]) - counts[order])
-    points = np.repeat(shift, counts[order]) + np.arange(ends[-1])
-    streams = list(chain.from_iterable(part.streams for part in parts))
-    metrics = list(chain.from_iterable(part.metrics for part in parts))
+    whole = parts[0] if len(parts) == 1 else _joined(parts)
+    if _are_in_order(whole):
+        return whole
+    order = np.lexsort((whole.firsts, whole.ticks, whole.records))
+    counts = whole.counts[order]
+    ends = np.cumsum(whole.counts)
+    shift = (ends - whole.counts)[order] - (np.cumsum(counts) - counts)
+    points = np.repeat(shift, counts) + np.arange(ends[-1])
+    places = order.tolist()
     return BuiltRows(
-        records=records[order],
-        times=times[order],
-        firsts=firsts[order],
-        streams=[streams[i] for i in order.tolist()],
-        metrics=[metrics[i] for i in order.tolist()],
-        counts=counts[order],
-        values=np.concatenate([part.values for part in parts])[points],
-        kinds=np.concatenate([part.kinds for part in parts])[points],
-        starts=np.concatenate([part.starts for part in parts])[points],
+        records=whole.records[order],
+        times=whole.times[order],
+        ticks=whole.ticks[order],
+        firsts=whole.firsts[order],
+        names=_at(whole.names, places),
+        labels=_at(whole.labels, places),
+        metrics=_at(whole.metrics, places),
+        counts=counts,
+        values=whole.values[points],
+        kinds=whole.kinds[points],
+        starts=whole.starts[points],
     )
+
+
+def _joined(parts: Sequence[BuiltRows]) -> BuiltRows:
+    """The rows of all parts, one part after the other."""
+    return BuiltRows(
+        records=np.concatenate([part.records for part in parts]),
+        times=np.concatenate([part.times for part in parts]),
+        ticks=np.concatenate([part.ticks for part in parts]),
+        firsts=np.concatenate([part.firsts for part in parts]),
+        names=list(chain.from_iterable(part.names for part in parts)),
+        labels=list(chain.from_iterable(part.labels for part in parts)),
+        metrics=list(chain.from_iterable(part.metrics for part in parts)),
+        counts=np.concatenate([part.counts for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
+        kinds=np.concatenate([part.kinds for part in parts]),
+        starts=np.concatenate([part.starts for part in parts]),
+    )
+
+
+def _are_in_order(rows: BuiltRows) -> bool:
+    """Whether rows are by record, by time and by first point."""
+    is_later = np.zeros(max(len(rows.records) - 1, 0), np.bool_)
+    is_same = ~is_later
+    for column in (rows.records, rows.ticks, rows.firsts):
+        is_later |= is_same & (column[1:] > column[:-1])
+        is_same &= column[1:] == column[:-1]
+    return bool(is_later.all())
+
+
+def _at(column: Sequence[_T], places: Sequence[int]) -> list[_T]:
+    return list(map(column.__getitem__, places))
 
 
 def _row_numbers(keys: Sequence[I64 | F64]) -> I64:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import MetricKind
@@ -34,6 +34,7 @@ from detector.ingest.formats.distributions import (
     quantile,
 )
 from detector.ingest.formats.grouped_rows import GroupedRows, Points, Stream
+from detector.ingest.formats.otlp_blocks import Blocks, encoded_resource
 from detector.ingest.formats.otlp_json import OtlpJson
 from detector.ingest.formats.otlp_protobuf import OtlpProtobuf
 from detector.ingest.formats.otlp_streams import Resource
@@ -49,6 +50,7 @@ _JSON: Final = re.compile(rb'\s*\{\s*["}]')
 _NANOSECONDS: Final = 1_000_000_000
 # streams whose names are kept; a topic may invent attributes for each record
 MAX_KNOWN: Final = 100_000
+_Block = TypeVar("_Block")
 
 
 class Encoding(Protocol):
@@ -58,24 +60,7 @@ class Encoding(Protocol):
         """The export's resources with their metrics, perhaps still encoded."""
         ...
 
-    def are_apart(self, blocks: Sequence[Any]) -> bool:
-        """Whether the blocks of a message are of different resources, for sure."""
-        ...
-
-    def add_known(self, rows: GroupedRows, block: Any, alone: bool) -> bool:
-        """Add the points of a block that is like one before; False if none was.
-
-        ``alone``: no other block of the message has its resource.
-        """
-        ...
-
     def decode(self, block: Any) -> Any: ...
-
-    def learn(
-        self, block: Any, resource: Resource, rows: GroupedRows, first: int
-    ) -> None:
-        """A block was read; its points are those of the rows from ``first`` on."""
-        ...
 
     def resource(self, encoded: Any) -> Resource: ...
 
@@ -113,38 +98,67 @@ class OtlpMetrics:
     def rows(self, messages: Messages) -> Rows[NamedValues]:
         self._forget_if_many()
         rows = GroupedRows(_NANOSECONDS)
+        blocks = Blocks()
         for i, value in enumerate(messages.values):
             try:
-                self._read(as_bytes(value), rows)
+                data = as_bytes(value)
+                if _JSON.match(data):
+                    self._add(rows, i, self._json, _some(self._json.blocks(data)))
+                else:
+                    blocks.add(i, _some(self._protobuf.blocks(data)))
             except BadRecord as fault:
                 rows.reject(i, fault)
-            else:
-                rows.close(i)
+        self._read(blocks, rows)
         return rows.rows()
 
-    def _read(self, value: bytes, rows: GroupedRows) -> None:
-        """Raises BadRecord."""
-        encoding: Encoding = self._protobuf
-        if _JSON.match(value):
-            encoding = self._json
-        blocks = encoding.blocks(value)
-        if not blocks:
-            detail = "it is not OTLP metrics: it has no resourceMetrics"
-            raise BadRecord(RejectReason.MALFORMED, detail)
-        alone = encoding.are_apart(blocks)
-        for block in blocks:
-            if not encoding.add_known(rows, block, alone):
-                self._add_block(encoding, rows, block)
+    def _read(self, blocks: Blocks, rows: GroupedRows) -> None:
+        """Copy numbers out of the blocks of messages that are like others, and decode
+        the rest.
 
-    def _add_block(self, encoding: Encoding, rows: GroupedRows, block: Any) -> None:
-        """Add the points of a resource. Raises BadRecord."""
-        first = len(rows.points)
-        decoded = encoding.decode(block)
-        resource = self._resource(encoding, decoded.resource)
-        for scope in decoded.scope_metrics or ():
-            for metric in scope.metrics:
-                _add(rows, encoding, metric, resource)
-        encoding.learn(block, resource, rows, first)
+        Of those that are like nothing, twice as many are decoded each time before the
+        others are looked at again. So what is learnt from a few is soon of use.
+        """
+        decoded = 1
+        while len(blocks):
+            unlike, unknown = self._protobuf.layouts.read(rows, blocks, self._streams)
+            later = Blocks()
+            for place, (message, of_message) in enumerate(unknown.by_message()):
+                if place < decoded:
+                    unlike.add(message, of_message)
+                else:
+                    later.add(message, of_message)
+            for message, of_message in unlike.by_message():
+                try:
+                    self._add(rows, message, self._protobuf, of_message)
+                except BadRecord as fault:
+                    rows.reject(message, fault)
+            blocks = later
+            decoded *= 2
+
+    def _add(
+        self,
+        rows: GroupedRows,
+        message: int,
+        encoding: Encoding,
+        blocks: Sequence[Any],
+    ) -> None:
+        """Add the points of a message. Raises BadRecord."""
+        for block in blocks:
+            first = len(rows.points)
+            decoded = encoding.decode(block)
+            resource = self._resource(encoding, decoded.resource)
+            for scope in decoded.scope_metrics or ():
+                for metric in scope.metrics:
+                    _add(rows, encoding, metric, resource)
+            if encoding is self._protobuf:
+                self._protobuf.layouts.learn(block, resource, rows, first)
+        rows.close(message)
+
+    def _streams(self, field: bytes, attributes: Sequence[bytes]) -> Sequence[Stream]:
+        """The streams of points of a resource. Raises BadRecord."""
+        encoded = encoded_resource(field)
+        resource = self._resource(self._protobuf, encoded)
+        return self._protobuf.streams(attributes, resource)
 
     def _resource(self, encoding: Encoding, encoded: Any) -> Resource:
         key = bytes(encoded)
@@ -159,6 +173,14 @@ class OtlpMetrics:
         known = sum(len(resource.known) for resource in resources)
         if known + len(resources) > MAX_KNOWN:
             self._resources.clear()
+
+
+def _some(blocks: Sequence[_Block]) -> Sequence[_Block]:
+    """The blocks. Raises BadRecord if there are none."""
+    if not blocks:
+        detail = "it is not OTLP metrics: it has no resourceMetrics"
+        raise BadRecord(RejectReason.MALFORMED, detail)
+    return blocks
 
 
 def _add(

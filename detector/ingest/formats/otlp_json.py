@@ -16,7 +16,7 @@ import msgspec
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
-from detector.ingest.formats.grouped_rows import GroupedRows, Points, Stream
+from detector.ingest.formats.grouped_rows import Points, Stream
 from detector.ingest.formats.otlp_streams import Resource, text
 
 _UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -163,25 +163,8 @@ class OtlpJson:
             return request.resource_metrics
         return [] if request.scope_metrics is None else [request]
 
-    def are_apart(self, blocks: Sequence[_ResourceMetrics]) -> bool:
-        return False
-
-    def add_known(
-        self, rows: GroupedRows, block: _ResourceMetrics, alone: bool
-    ) -> bool:
-        return False  # numbers as text have no fixed place
-
     def decode(self, block: _ResourceMetrics) -> _ResourceMetrics:
         return block
-
-    def learn(
-        self,
-        block: _ResourceMetrics,
-        resource: Resource,
-        rows: GroupedRows,
-        first: int,
-    ) -> None:
-        pass
 
     def resource(self, encoded: msgspec.Raw) -> Resource:
         try:

@@ -6,7 +6,7 @@ attributes and points of numbers are read as bytes: see ``protobuf_view``. Expor
 write the fields of a point in the order of their numbers. Its start, time and value
 come first and have a fixed length; the attributes follow and are the same in every
 record. A point of another form is decoded whole. What an exporter repeats but for
-times and values is not decoded at all: see ``otlp_shapes``.
+times and values is not decoded at all: see ``otlp_layouts``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,17 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 
 from detector.errors import BadRecord, RejectReason
 from detector.events import Labels
-from detector.ingest.formats.grouped_rows import GroupedRows, Points, Stream
-from detector.ingest.formats.otlp_shapes import DOUBLE, INT, START, TIME, Shapes, key_of
+from detector.ingest.formats.grouped_rows import Points, Stream
+from detector.ingest.formats.otlp_blocks import (
+    DOUBLE,
+    INT,
+    START,
+    TIME,
+    Block,
+    cut,
+    only_block,
+)
+from detector.ingest.formats.otlp_layouts import Layouts
 from detector.ingest.formats.otlp_streams import Resource, text
 from detector.ingest.formats.protobuf_view import UNDECODABLE, message_class, view
 
@@ -59,34 +68,31 @@ class OtlpProtobuf:
     """Implements Encoding."""
 
     def __init__(self) -> None:
-        self._shapes = Shapes()
+        self.layouts = Layouts()
 
-    def blocks(self, value: bytes) -> Sequence[bytes]:
+    def blocks(self, value: bytes) -> Sequence[Block]:
+        only = only_block(value)
+        if only is not None:
+            return (only,)
         try:
             found: Sequence[bytes] = _MetricsData.FromString(value).resource_metrics
         except UNDECODABLE as error:
             raise _bad("it", error) from None
-        return found
+        return list(map(cut, found))
 
-    def are_apart(self, blocks: Sequence[bytes]) -> bool:
-        if len(blocks) == 1:
-            return True
-        resources = {resource for _, resource in map(key_of, blocks)}
-        return len(resources) == len(blocks)
-
-    def add_known(self, rows: GroupedRows, block: bytes, alone: bool) -> bool:
-        return self._shapes.add_to(rows, block, alone)
-
-    def decode(self, block: bytes) -> Any:
+    def decode(self, block: Block) -> Any:
         try:
-            return _ResourceMetrics.FromString(block)
+            return _ResourceMetrics.FromString(b"".join(block))
         except UNDECODABLE as error:
             raise _bad("it", error) from None
 
-    def learn(
-        self, block: bytes, resource: Resource, rows: GroupedRows, first: int
-    ) -> None:
-        self._shapes.learn(block, resource, rows, first)
+    def streams(
+        self, attributes: Sequence[bytes], resource: Resource
+    ) -> Sequence[Stream]:
+        """The streams of points, by what follows their values. Raises BadRecord."""
+        known = resource.known
+        found = [known.get(each) or _learn(each, resource) for each in attributes]
+        return [stream for stream in found if stream is not None]
 
     def resource(self, encoded: bytes) -> Resource:
         try:

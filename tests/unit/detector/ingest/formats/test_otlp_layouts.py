@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from detector.events import MetricKind
 from detector.ingest.format import UnknownFields
-from detector.ingest.formats.grouped_rows import GroupedRows
+from detector.ingest.formats.grouped_rows import GroupedRows, Stream
 from detector.ingest.formats.otlp import OtlpMetrics
+from detector.ingest.formats.otlp_blocks import Blocks
 from detector.ingest.formats.otlp_protobuf import OtlpProtobuf
 from detector.ingest.messages import Messages
 from tests.fakes import raw_batch
@@ -124,17 +126,28 @@ def test_an_export_like_the_one_before_is_not_decoded() -> None:
     decoded = encoding.decode(block)
     resource = encoding.resource(decoded.resource)
     found = GroupedRows(NS)
-    assert not encoding.add_known(found, block, alone=False)
     for metric in decoded.scope_metrics[0].metrics:
         data = encoding.data(metric)
         assert data is not None
         encoding.add_numbers(found.points, data[1].data_points, resource)
         found.name(metric.name, MetricKind.UNKNOWN)
-    encoding.learn(block, resource, found, 0)
-    count = len(found.points)
-    assert encoding.add_known(found, block, alone=False)
-    assert found.points.values[count:] == found.points.values[:count]
-    assert not encoding.add_known(found, block.replace(b"load", b"lo@d"), alone=False)
+    layouts = encoding.layouts
+    layouts.learn(block, resource, found, 0)
+    resource_field, rest = block
+    other = resource_field, rest.replace(b"load", b"lo@d")
+    longer = resource_field, rest + rest
+    blocks = Blocks()
+    blocks.add(0, [block])
+    blocks.add(1, [other])
+    blocks.add(2, [block, other])
+    blocks.add(3, [block, longer])
+
+    def streams(field: bytes, attributes: Sequence[bytes]) -> Sequence[Stream]:
+        return encoding.streams(attributes, resource)
+
+    unlike, unknown = layouts.read(GroupedRows(NS), blocks, streams)
+    assert unlike.messages == [1, 2, 2]
+    assert unknown.messages == [3, 3]
 
 
 @pytest.mark.parametrize(
