@@ -16,7 +16,7 @@ def test_a_row_has_its_numbers_its_tags_and_its_record() -> None:
     rows = built.rows()
     assert rows.records.tolist() == [0, 2]
     assert (rows.names, rows.stamps) == (["cpu", "mem"], [60.0, None])
-    assert list(rows.numbers.names) == [["user", "system"], []]
+    assert list(rows.numbers.names) == [("user", "system"), ()]
     assert rows.numbers.values.tolist() == [1.0, 2.0]
     assert rows.tags == [{"host": "a"}, {}]
     assert rows.labels == rows.tags
