@@ -110,13 +110,14 @@ class ComparisonReport(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False, slots=True)
 class _Told:
-    """An incident of one side."""
+    """An incident of one side; ``is_counted``: both sides could tell it."""
 
     stream: str
     starts_at: float
     score: float
     threshold: float
     ends_at: float | None = None
+    is_counted: bool = False
     is_shared: bool = False
 
     def is_near(self, other: _Told, gap: float) -> bool:
@@ -140,7 +141,8 @@ class _SideCounts:
         return (told for told in reversed(self.recent) if not told.is_shared)
 
     def open(self) -> int:
-        return sum(told.ends_at is None for told in self.last.values())
+        every = self.last.values()
+        return sum(told.is_counted and told.ends_at is None for told in every)
 
 
 class Comparison:
@@ -190,23 +192,32 @@ class Comparison:
             self._sides[side].points += points
 
     def _begin(self, side: Side, alert: Alert) -> None:
-        place = self._places.get(alert.stream)
-        if place is None or not alert.starts_at > self._since[place]:
-            return
         told = _Told(alert.stream, alert.starts_at, alert.score, alert.threshold)
-        own = self._sides[side]
-        own.incidents += 1
-        own.last[alert.stream] = told
-        own.recent.append(told)
-        others = self._sides[1 - side]
-        other = others.last.get(alert.stream)
+        self._count(side, told)
+        self._sides[side].last[alert.stream] = told
+        other = self._sides[1 - side].last.get(alert.stream)
         if other is None or not told.is_near(other, self._gap):
             return
+        # the side in force scores a poll first, also that in which the shadow is warm
+        self._count(Side(1 - side), other)
+        self._share(side, told)
+        self._share(Side(1 - side), other)
+
+    def _count(self, side: Side, told: _Told) -> None:
+        """Unless the shadow had not warmed up for the stream."""
+        place = self._places.get(told.stream)
+        is_compared = place is not None and told.starts_at > self._since[place]
+        if not is_compared or told.is_counted:
+            return
+        told.is_counted = True
+        self._sides[side].incidents += 1
+        self._sides[side].recent.append(told)
+
+    def _share(self, side: Side, told: _Told) -> None:
+        """The other side told it too."""
+        if told.is_counted and not told.is_shared:
+            self._sides[side].shared += 1
         told.is_shared = True
-        own.shared += 1
-        if not other.is_shared:
-            other.is_shared = True
-            others.shared += 1
 
     def _end(self, side: Side, alert: Alert) -> None:
         told = self._sides[side].last.get(alert.stream)
