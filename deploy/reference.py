@@ -26,6 +26,8 @@ from detector.cli.main import TRAINING, streamwarden
 from detector.errors import RejectReason
 from detector.events import AnomalyKind, Phase, Reason
 from detector.metrics import declared_metrics
+from detector.notify.backlog_summary import ALERT_NAME as BACKLOG
+from detector.notify.backlog_summary import ANNOTATIONS as OF_BACKLOG
 from detector.notify.payload import ANNOTATIONS, AlertBody, Body
 from detector.setting_types import holds_secret, models_in
 from detector.settings.load import PREFIX, Settings
@@ -207,13 +209,8 @@ def payload_page() -> Iterator[str]:
     yield f"Fields of the body: {_names(Body.__struct_fields__)}."
     yield ""
     yield f"Fields of each entry of `alerts`: {_names(AlertBody.__struct_fields__)}."
-    yield ""
-    yield "## Annotations"
-    yield ""
-    yield "| annotation | what it is |"
-    yield "| --- | --- |"
-    for name, what in ANNOTATIONS.items():
-        yield f"| `{name}` | {_cell(what)} |"
+    yield from _annotations("Annotations", ANNOTATIONS)
+    yield from _annotations(f"Annotations of `{BACKLOG}`", OF_BACKLOG)
     yield from _enumeration("`reason`", Reason, lambda member: str(member.label))
     yield from _enumeration("`anomaly_kind`", AnomalyKind, lambda m: str(m.value))
     yield from _enumeration(
@@ -222,6 +219,16 @@ def payload_page() -> Iterator[str]:
     yield from _enumeration(
         "Why a record is rejected", RejectReason, lambda m: str(m.value)
     )
+
+
+def _annotations(title: str, annotations: Mapping[str, str]) -> Iterator[str]:
+    yield ""
+    yield f"## {title}"
+    yield ""
+    yield "| annotation | what it is |"
+    yield "| --- | --- |"
+    for name, what in annotations.items():
+        yield f"| `{name}` | {_cell(what)} |"
 
 
 def _enumeration(

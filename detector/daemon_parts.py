@@ -158,6 +158,7 @@ def _make_core(
     beside = Beside(metrics, clock)
     observer = Observers(dead_letters, first_seen, AlertLog(), incidents, beside)
     pipeline = pipeline_of(setup, observer, outbox, metrics, writer)
+    pipeline.backlog.limit = settings.alerting.backlog_after
     loop_settings = LoopSettings(
         settings.kafka.max_poll_records,
         schedule_of(settings),
@@ -245,6 +246,7 @@ def _refresher(
         metrics.checkpoint_age.set(loop.checkpoints.age())
         metrics.waiting.set(len(outbox))
         metrics.spilled.set(outbox.in_segments())
+        metrics.backlog_partitions.set(len(pipeline.backlog))
         rates = incident_rates(pipeline.table.decisions)
         metrics.rate.labels("mean").set(rates.mean)
         for name, rate in rates.shares.items():

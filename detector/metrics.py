@@ -327,6 +327,15 @@ class Metrics:
         "Alerts of the bundle in shadow, which are counted and not sent.",
         status=("firing", "resolved"),
     )
+    backlog_alerts = _counter(
+        "detector_backlog_alerts",
+        "Alerts of records that waited for longer than DETECTOR_ALERTING__BACKLOG_AFTER"
+        " before the daemon came back: their incidents are summed up.",
+    )
+    backlog_partitions = _gauge(
+        "detector_backlog_partitions",
+        "Partitions of which this member has not yet read what waited for it.",
+    )
     checkpoints = _counter(
         "detector_checkpoints",
         "Checkpoints, by outcome.",

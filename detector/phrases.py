@@ -17,6 +17,11 @@ def listed(names: Sequence[str], limit: int) -> str:
     return f"{shown} and {left_out} more" if left_out > 0 else shown
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 stream``, ``1,200 streams``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """``90 s``, ``45 min``, ``3 d``: in the longest unit that it holds twice."""
     for name, span in _SPANS:

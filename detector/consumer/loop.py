@@ -132,6 +132,7 @@ class Loop:
 
     def _score(self, polled: Sequence[RecordBatch]) -> None:
         began = self._clock.monotonic()
+        self._pipeline.backlog.now = self._clock.wall()
         with self._metrics.poll_seconds.time():
             live = self.partitions.warm_ups.process(polled)
             self._pipeline.process(live, began)

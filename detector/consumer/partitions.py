@@ -94,6 +94,7 @@ class Partitions:
             self.generation += 1
             for partition in partitions:
                 self._restoring[partition] = _Restoring(self._states.load(partition))
+                self._pipeline.expect(partition)
             self._report_ready()
 
     def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
@@ -182,7 +183,13 @@ class Partitions:
             source.seek(partition, start.offset)
 
     def _begin(self, partition: Partition, start: Start) -> None:
-        self._pipeline.assign(partition, start.restored, self._clock.monotonic())
+        self._pipeline.backlog.now = self._clock.wall()
+        self._pipeline.assign(
+            partition,
+            start.restored,
+            self._clock.monotonic(),
+            range(start.offset, start.log_end),
+        )
         self._checkpoints.follow(partition, start.restored.written)
         self._log_started(partition, start)
 
@@ -191,6 +198,7 @@ class Partitions:
             "started",
             partition=str(partition),
             offset=start.offset,
+            behind=start.log_end - start.offset,
             streams=sum(len(rows.names) for rows in start.restored.pages),
             undelivered=len(start.restored.alerts),
         )

@@ -42,11 +42,13 @@ class Start:
     Attributes:
         warm_from: the offset from which they are read before, silently; ``offset`` if
             nothing has to warm up.
+        log_end: the offset after the last record of its log at this moment.
     """
 
     restored: Restored
     offset: int
     warm_from: int
+    log_end: int
 
 
 class StartFinder:
@@ -73,7 +75,8 @@ class StartFinder:
             self._report_lost(partition, restored.offset, first)
         for cause, count in restored.resets.items():
             self._report_reset(partition, cause, count)
-        return Start(clamped, offset, self._warm_from(restored.warm_up, first, offset))
+        warm_from = self._warm_from(restored.warm_up, first, offset)
+        return Start(clamped, offset, warm_from, end)
 
     def _warm_from(self, warm_up: WarmUp | None, first: int, offset: int) -> int:
         if warm_up is None:
@@ -88,13 +91,13 @@ class StartFinder:
     ) -> Start:
         """The store knows nothing of it: the group's offset counts, if there is one."""
         offset = source.first_offset(partition)
+        first, end = source.bounds(partition)
         if not source.committed(partition):
-            return Start(restored, offset, offset)
+            return Start(restored, offset, offset, end)
         self._report_reset(partition, ResetCause.NO_CHECKPOINT, 1)
-        first, _ = source.bounds(partition)
         warm_up = WarmUp()
         warm_from = self._warm_from(warm_up, first, offset)
-        return Start(replace(restored, warm_up=warm_up), offset, warm_from)
+        return Start(replace(restored, warm_up=warm_up), offset, warm_from, end)
 
     def _report_recreated(self, partition: Partition, applied: int, end: int) -> None:
         self._log.error(

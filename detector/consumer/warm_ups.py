@@ -138,7 +138,7 @@ class WarmUps:
         warm = after_warm_up(restored, pages, takeover, offset)
         del self._partitions[partition]
         self._let_go(partition)
-        return Start(warm, offset, offset)
+        return Start(warm, offset, offset, warming.start.log_end)
 
     def _let_go(self, partition: Partition) -> None:
         assert self._pipeline is not None

@@ -129,7 +129,7 @@ class Delivery:
         except Permanent as fault:
             if self._may_pass(attempt, fault):
                 return self._step_aside(attempt, failed, fault)
-            if len(post.alerts) > 1:
+            if post.notifications > 1:
                 self._try_in_parts(attempt)
                 return None
             self._dead_letter(post, fault)
@@ -140,7 +140,7 @@ class Delivery:
                 self._log_fault(post, fault)
             return self._put_off(post, failed)
         else:
-            self._count(post, "delivered", len(post.alerts))
+            self._count(post, "delivered", post.notifications)
         self._outbox.settle(attempt)
         return None
 
@@ -203,7 +203,7 @@ class Delivery:
         )
 
     def _dead_letter(self, post: OutgoingPost, fault: Permanent) -> None:
-        self._count(post, "dead_lettered", len(post.alerts))
+        self._count(post, "dead_lettered", post.notifications)
         self._log.error(
             "notification_dead_lettered",
             receiver=post.receiver,

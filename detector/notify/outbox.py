@@ -8,6 +8,7 @@ rows until each of its receivers has acknowledged it or refused it for good. So 
 offset and what is still to be delivered are one fact. A replay that raises a
 notification again while it waits adds nothing.
 
+What is of an old backlog is held and summed up, see :mod:`detector.notify.backlog`.
 What exceeds memory spills into the store, see :mod:`detector.notify.spill`. What
 receivers get again while an incident lasts is in :mod:`detector.notify.open_incidents`.
 
@@ -19,27 +20,24 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 
 from detector.clock import Clock, SystemClock
 from detector.events import Alert, OpenIncident, Partition, PendingNotification
+from detector.notify.backlog import Backlog, split_mark
 from detector.notify.open_incidents import OpenIncidents
 from detector.notify.payload import OutgoingPost, idempotency_key
 from detector.notify.receiver_queue import Batch, Entry, PageKey, ReceiverQueue
 from detector.notify.routes import MAX_ALERTS_PER_POST, Routing, Target
-from detector.notify.spill import SegmentName, Spill, SpillPolicy
+from detector.notify.spill import Spill, SpillPolicy, restore_segments
+from detector.notify.waiting import Waiting
 
 # Notifications in a queue up to which repeats join it: two full posts. In the worst
 # hour every stream of the fleet is due again, too many alerts for memory.
 _REPEATS_AHEAD = 2 * MAX_ALERTS_PER_POST
-
-_AlertKey = tuple[Partition, str]  # with the alert's idempotency key
-_Key = TypeVar("_Key", bound=tuple[Partition, object])
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +70,8 @@ class Outbox:
         self._queues = {name: ReceiverQueue(name) for name in receivers}
         self._spills = {} if spill is None else self._make_spills(spill)
         self._incidents = OpenIncidents()
-        self._unsettled: dict[_AlertKey, Entry] = {}
-        self._pages: dict[PageKey, dict[str, Entry]] = {}
-        self._changed: set[PageKey] = set()
+        self._backlog = Backlog()
+        self._waiting = Waiting()
         self._orders: dict[Partition, int] = {}
         self._draining = False
         self._closed = False
@@ -82,22 +79,33 @@ class Outbox:
 
     # -- the loop's side ---------------------------------------------------------------
 
-    def put(self, page: PageKey, alert: Alert) -> None:
+    def put(self, page: PageKey, alert: Alert, is_old: bool = False) -> None:
         """It was raised: it goes where the routes lead.
 
-        The end of an incident also goes to every receiver that got its beginning.
+        The end of an incident also goes to every receiver that got its beginning. What
+        ``is_old`` is of an old backlog, and is held until that is read.
         """
         with self._lock:
-            targets = self._routing.targets(alert)
-            if self._routing.tracks_open and alert.firing:
-                names = [target.receiver for target in targets]
-                self._incidents.update(page, alert, names)
-            elif self._routing.tracks_open:
-                targets += self._end(page, alert, targets)
             partition, _ = page
             order = self._orders.get(partition, 0) + 1
             self._orders[partition] = order
-            self._hold(page, alert, order, targets)
+            if not self._queues:
+                return
+            if not self._backlog.takes(page, alert, order, is_old):
+                self._route(page, alert, order)
+
+    def begin_backlog(self, partition: Partition) -> None:
+        """What comes of it may be old, and is summed up when all of it is read."""
+        with self._lock:
+            self._backlog.begin(partition)
+
+    def end_backlog(self, partition: Partition) -> None:
+        """All of it is read: tell what is still open, and sum up the rest."""
+        with self._lock:
+            for page, held in self._backlog.end(partition):
+                self._waiting.changed.add(page)
+                self._route(page, held.alert, held.order)
+            self._sum_up()
 
     def restore(
         self,
@@ -108,7 +116,8 @@ class Outbox:
     ) -> None:
         """What its pages held, by number of the page, and the names of its segments."""
         with self._lock:
-            self._restore_segments(partition, segments)
+            last = restore_segments(self._spills, partition, segments)
+            self._note_order(partition, last)
             if self._routing.tracks_open:
                 interval = self._routing.repeat_interval
                 for number, incident in opened:
@@ -116,13 +125,13 @@ class Outbox:
                     self._incidents.restore(page, incident, interval)
             for number, stored in sorted(waiting, key=_order):
                 self._note_order(partition, stored.order)
-                self._restore_waiting((partition, number), stored)
+                if not self._backlog.restore((partition, number), stored):
+                    self._restore_waiting((partition, number), stored)
 
     def waiting(self, page: PageKey) -> tuple[PendingNotification, ...]:
         """For the page, as it is written."""
         with self._lock:
-            entries = self._pages.get(page, {}).values()
-            return tuple(entry.pending() for entry in entries)
+            return (*self._waiting.of_page(page), *self._backlog.of_page(page))
 
     def opened(self, page: PageKey) -> tuple[OpenIncident, ...]:
         """For the page, as it is written."""
@@ -132,9 +141,7 @@ class Outbox:
     def take_changed_pages(self, partition: Partition) -> set[int]:
         """Pages of the partition that hold less, or older, than at the last call."""
         with self._lock:
-            taken = _of_partition(self._changed, partition)
-            self._changed -= taken
-            return {number for _, number in taken}
+            return self._waiting.take_changed(partition)
 
     def forget(self, partition: Partition) -> None:
         """Another member delivers its notifications from now on."""
@@ -144,11 +151,43 @@ class Outbox:
             for queue in self._queues.values():
                 queue.forget(partition)
             self._incidents.forget(partition)
-            self._unsettled = _without(self._unsettled, partition)
-            self._pages = _without(self._pages, partition)
-            self._changed -= _of_partition(self._changed, partition)
+            self._backlog.forget(partition)
+            self._waiting.forget(partition)
             self._orders.pop(partition, None)
+            self._sum_up()
             self._lock.notify_all()
+
+    def _route(self, page: PageKey, alert: Alert, order: int) -> None:
+        targets = self._routing.targets(alert)
+        if self._routing.tracks_open and alert.firing:
+            names = [target.receiver for target in targets]
+            self._incidents.update(page, alert, names)
+        elif self._routing.tracks_open:
+            targets += self._end(page, alert, targets)
+        self._hold(page, alert, order, targets)
+
+    def _sum_up(self) -> None:
+        """Hand over the summary, unless some partition has a backlog left."""
+        if not self._backlog.is_read:
+            return
+        parts = self._backlog.take()
+        if parts:
+            self._log_summary([part.alert for _, part in parts])
+        for page, part in parts:
+            self._waiting.changed.add(page)
+            mark, receivers = split_mark(part.pending_receivers)
+            targets = self._routing.summary_targets(part.alert, receivers)
+            self._hold(page, part.alert, part.order, targets, mark)
+
+    def _log_summary(self, alerts: Sequence[Alert]) -> None:
+        firing = [alert for alert in alerts if alert.firing]
+        ended = sum(alert.repeats for alert in alerts if not alert.firing)
+        self._log.info(
+            "backlog_summed_up",
+            incidents=ended + len(firing),
+            still_open=len(firing),
+            note="one notification tells of them; each that is open has one too",
+        )
 
     def _end(
         self,
@@ -167,12 +206,16 @@ class Outbox:
         return self._routing.targets_for(alert, informed)
 
     def _hold(
-        self, page: PageKey, alert: Alert, order: int, targets: Sequence[Target]
+        self,
+        page: PageKey,
+        alert: Alert,
+        order: int,
+        targets: Sequence[Target],
+        mark: str = "",
     ) -> None:
         partition, _ = page
-        key = idempotency_key(alert)
-        is_waiting = (partition, key) in self._unsettled
-        if is_waiting or not targets:
+        key = mark + idempotency_key(alert)
+        if self._waiting.has(partition, key) or not targets:
             return
         entry = Entry(
             key=key,
@@ -180,10 +223,9 @@ class Outbox:
             alert=alert,
             order=order,
             pending_receivers={target.receiver for target in targets},
+            mark=mark,
         )
-        self._unsettled[partition, key] = entry
-        of_page = self._pages.setdefault(page, {})
-        of_page[key] = entry
+        self._waiting.add(entry)
         now = self._clock.monotonic()
         for target in targets:
             self._add(entry, target, now)
@@ -192,7 +234,8 @@ class Outbox:
     def _add(self, entry: Entry, target: Target, now: float) -> None:
         """To the target's queue, or to its spill if that must take the entry."""
         queue = self._queues[target.receiver]
-        spill = self._spills.get(target.receiver)
+        # a summary is one post, so its parts stay together
+        spill = None if entry.mark else self._spills.get(target.receiver)
         if spill is not None and spill.must_take(entry, queue.count):
             spill.add(entry)
         else:
@@ -221,32 +264,9 @@ class Outbox:
             queue.add(entry, target, self._clock.monotonic())
 
         def release(entry: Entry) -> None:
-            self._release(entry, receiver)
+            self._waiting.release(entry, receiver)
 
         return Spill(receiver, policy, self._clock, self._lock, admit, release)
-
-    def _restore_segments(self, partition: Partition, segments: Sequence[str]) -> None:
-        parsed = map(SegmentName.parse, segments)
-        names = [name for name in parsed if name is not None]
-        unknown = [name for name in names if name.receiver not in self._spills]
-        if unknown:
-            self._log_unknown(partition, unknown)
-        for receiver, spill in self._spills.items():
-            found = [name for name in names if name.receiver == receiver]
-            if found:
-                spill.restore(partition, found)
-        last = max((name.last for name in names), default=0)
-        self._note_order(partition, last)
-
-    def _log_unknown(self, partition: Partition, unknown: list[SegmentName]) -> None:
-        receivers = {name.receiver for name in unknown}
-        self._log.error(
-            "receivers_unknown",
-            partition=str(partition),
-            names=",".join(sorted(receivers)),
-            notifications=sum(name.count for name in unknown),
-            note="the store keeps them until a receiver has that name again",
-        )
 
     # -- the delivery threads' side ----------------------------------------------------
 
@@ -280,9 +300,10 @@ class Outbox:
         now = self._clock.wall()
         with self._lock:
             for entry in attempt.batch.entries:
-                if entry.alert.firing and self._routing.tracks_open:
+                is_told = entry.alert.firing and not entry.mark
+                if is_told and self._routing.tracks_open:
                     self._acknowledge(entry, receiver, now)
-                self._release(entry, receiver)
+                self._waiting.release(entry, receiver)
                 if entry.loaded is not None:
                     self._spills[receiver].settle(entry.loaded)
             self._queues[receiver].settle(attempt.batch)
@@ -372,28 +393,8 @@ class Outbox:
             interval,
         )
         if page is not None:
-            self._changed.add(page)
-
-    def _release(self, entry: Entry, receiver: str) -> None:
-        """Its page need not hold it for this receiver any more."""
-        entry.pending_receivers.discard(receiver)
-        partition, _ = entry.page
-        key = partition, entry.key
-        if self._unsettled.get(key) is not entry:
-            return
-        self._changed.add(entry.page)
-        if not entry.pending_receivers:
-            del self._unsettled[key]
-            del self._pages[entry.page][entry.key]
+            self._waiting.changed.add(page)
 
 
 def _order(found: tuple[int, PendingNotification]) -> int:
     return found[1].order
-
-
-def _of_partition(pages: set[PageKey], partition: Partition) -> set[PageKey]:
-    return {page for page in pages if page[0] == partition}
-
-
-def _without(table: Mapping[_Key, _Value], part: Partition) -> dict[_Key, _Value]:
-    return {key: value for key, value in table.items() if key[0] != part}

@@ -85,6 +85,7 @@ class OutgoingPost:
         group: the labels that its alerts were grouped by, with their values.
         key: Idempotency-Key, the same for every attempt and every replay of the same
             content.
+        sums_up: whether one notification sums all alerts up: they are of a backlog.
     """
 
     receiver: str
@@ -92,6 +93,12 @@ class OutgoingPost:
     group: Mapping[str, str]
     alerts: tuple[Alert, ...]
     key: str
+    sums_up: bool = False
+
+    @property
+    def notifications(self) -> int:
+        """How many it has for a person."""
+        return 1 if self.sums_up else len(self.alerts)
 
 
 def body(post: OutgoingPost, labelling: Labelling, external_url: str = "") -> Body:

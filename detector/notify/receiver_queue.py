@@ -52,6 +52,7 @@ class Entry:
         pending_receivers: those whose queues hold it.
         repeats: whether it repeats an incident that lasts; then no page holds it.
         loaded: the segment that holds it instead of its page.
+        mark: what it is in the summary of a backlog; "": it is told by itself.
     """
 
     key: str
@@ -61,16 +62,19 @@ class Entry:
     pending_receivers: set[str] = field(default_factory=set)
     repeats: bool = False
     loaded: LoadedSegment | None = None
+    mark: str = ""
 
     @property
     def stream(self) -> StreamKey:
+        """What it must not overtake an earlier notification of; a summary is none."""
         partition, _ = self.page
-        return partition, self.alert.stream
+        return partition, self.mark or self.alert.stream
 
     def pending(self) -> PendingNotification:
         """What its page keeps of it."""
         receivers = tuple(sorted(self.pending_receivers))
-        return PendingNotification(self.alert, self.order, receivers)
+        marks = (self.mark,) if self.mark else ()
+        return PendingNotification(self.alert, self.order, marks + receivers)
 
 
 @dataclass(eq=False, slots=True)
@@ -100,6 +104,11 @@ class Batch:
     def streams(self) -> set[StreamKey]:
         return {entry.stream for entry in self.entries}
 
+    @property
+    def sums_up(self) -> bool:
+        """Whether it is the summary of a backlog, which is one for all its entries."""
+        return any(entry.mark for entry in self.entries)
+
     def refused_for(self, now: float) -> float:
         """Seconds since the receiver first refused it; 0 if it did not."""
         return 0.0 if self.refused_at is None else now - self.refused_at
@@ -112,6 +121,7 @@ class Batch:
             group=dict(self.group.labels),
             alerts=tuple(entry.alert for entry in self.entries),
             key=post_key([entry.key for entry in self.entries]),
+            sums_up=self.sums_up,
         )
 
 
@@ -174,7 +184,7 @@ class ReceiverQueue:
         if batch.refused_at is None:
             batch.refused_at = now
         batch.refusals += 1
-        if len(batch.entries) > 1:
+        if len(batch.entries) > 1 and not batch.sums_up:
             self._set_due(self._split_off(batch), due)
         self._set_due(batch, due)
         self._taken = None

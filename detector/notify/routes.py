@@ -18,6 +18,7 @@ them again in time.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ from detector.notify.labels import Labelling
 
 # A notification has about 1 kB, and proxies accept bodies of up to 1 MB by default.
 MAX_ALERTS_PER_POST = 500
+# More alerts than any post has: what shares a post whatever their number.
+_ANY_NUMBER = sys.maxsize
 EACH_STREAM = ("alertname", "stream")
 
 
@@ -119,6 +122,10 @@ class Target:
     max_alerts: int
 
 
+# Of the summary of a backlog: one post, whatever the routes group by.
+_OF_BACKLOG = Group("{}:{backlog}", ())
+
+
 class Routing:
     """The routes of a daemon."""
 
@@ -171,6 +178,21 @@ class Routing:
         if not receivers or len(names) < len(receivers):
             names += [name for name in routed if name not in names]
         return tuple(routed.get(name) or self._default(alert, name) for name in names)
+
+    def summary_targets(
+        self, alert: Alert, receivers: Sequence[str] = ()
+    ) -> tuple[Target, ...]:
+        """Who gets the summary of a backlog that this alert is of.
+
+        Those ``receivers`` if there are any, else those of the routes.
+        """
+        routed = (
+            self.targets_for(alert, receivers) if receivers else self.targets(alert)
+        )
+        return tuple(
+            Target(target.receiver, _OF_BACKLOG, 0.0, 0.0, _ANY_NUMBER)
+            for target in routed
+        )
 
     def repeat_interval(self, alert: Alert, receiver: str) -> float:
         """Seconds until the receiver gets a firing alert again; 0: never."""

@@ -25,7 +25,7 @@ import itertools
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +96,36 @@ class _PartitionSpill:
     writing: int = 0
     reading: bool = False
     retry_at: float = 0.0
+
+
+def restore_segments(
+    spills: Mapping[str, Spill], partition: Partition, segments: Sequence[str]
+) -> int:
+    """Give each receiver's spill the segments that the store holds, by their names.
+
+    The order of the last notification in them; 0 if there is none.
+    """
+    parsed = map(SegmentName.parse, segments)
+    names = [name for name in parsed if name is not None]
+    unknown = [name for name in names if name.receiver not in spills]
+    if unknown:
+        _log_unknown(partition, unknown)
+    for receiver, spill in spills.items():
+        found = [name for name in names if name.receiver == receiver]
+        if found:
+            spill.restore(partition, found)
+    return max((name.last for name in names), default=0)
+
+
+def _log_unknown(partition: Partition, unknown: Sequence[SegmentName]) -> None:
+    receivers = {name.receiver for name in unknown}
+    structlog.get_logger("outbox").error(
+        "receivers_unknown",
+        partition=str(partition),
+        names=",".join(sorted(receivers)),
+        notifications=sum(name.count for name in unknown),
+        note="the store keeps them until a receiver has that name again",
+    )
 
 
 class Spill:

@@ -27,6 +27,7 @@ from detector.events import (
 )
 from detector.metrics import Metrics
 from detector.notify.outbox import Outbox
+from detector.pipeline.backlog_gate import BacklogGate
 from detector.pipeline.observer import Observer, ScoredBatch
 from detector.pipeline.order_stage import Ordered, OrderStage, Run
 from detector.pipeline.parts import BundleParts, PartsMaker, Setup
@@ -59,6 +60,7 @@ class Pipeline:
         metrics: Metrics,
         observer: Observer,
     ) -> None:
+        self.backlog = BacklogGate()
         self._maker = maker
         self._outbox = outbox
         self._metrics = metrics
@@ -112,10 +114,21 @@ class Pipeline:
 
     # -- partitions --------------------------------------------------------------------
 
+    def expect(self, partition: Partition) -> None:
+        """It is ours and its states are being restored: its backlog is not read yet."""
+        self._outbox.begin_backlog(partition)
+
     def assign(
-        self, partition: Partition, restored: Restored, now: float = 0.0
+        self,
+        partition: Partition,
+        restored: Restored,
+        now: float = 0.0,
+        backlog: range = range(0),
     ) -> None:
-        """Take over a partition as it was restored, at monotonic ``now``."""
+        """Take over a partition as it was restored, at monotonic ``now``.
+
+        ``backlog`` has the offsets that its log holds and that are not applied yet.
+        """
         self.table.now = now
         self.pages.assign(partition, restored)
         self._metrics.firing.set(self.table.firing())
@@ -123,10 +136,14 @@ class Pipeline:
         for alert in restored.ended:
             self._count(alert)
             self._observer.alerted(alert)
+        self._outbox.begin_backlog(partition)
+        if not self.backlog.begin(partition, backlog.start, backlog.stop):
+            self._outbox.end_backlog(partition)
 
     def revoke(self, partition: Partition) -> None:
         """Let go of a partition; nothing if it is not owned."""
         self.pages.revoke(partition)
+        self.backlog.forget(partition)
         self._metrics.firing.set(self.table.firing())
         self._observer.revoked(partition)
 
@@ -141,6 +158,8 @@ class Pipeline:
             self._process_partition(batch)
         for batch in owned:
             self.pages.advance(batch.partition, batch.next_offset)
+            if self.backlog.is_read(batch.partition, batch.next_offset):
+                self._outbox.end_backlog(batch.partition)
         if owned:
             self.pages.report()
 
@@ -260,12 +279,12 @@ class Pipeline:
             points = points.at(values.is_scored)
         for start in range(0, len(points.slots), BATCH):
             batch_of_graph = points.at(slice(start, start + BATCH))
-            self._publish(self._scorer.score(batch_of_graph))
+            self._publish(self._scorer.score(batch_of_graph), batch)
 
     # -- what comes of it --------------------------------------------------------------
 
-    def _publish(self, scored: ScoredBatch) -> None:
-        """Count a batch, and raise its alerts."""
+    def _publish(self, scored: ScoredBatch, batch: RecordBatch) -> None:
+        """Count what was scored of a batch, and raise its alerts."""
         self._metrics.scored.inc(len(scored.slots))
         if scored.restarted:
             self._metrics.state_resets.labels(ResetCause.NOT_FINITE.value).inc(
@@ -277,16 +296,20 @@ class Pipeline:
             tags = self.table.labels[slot]
             alert = self.alerts.compose(self.table.names[slot], scored, i, tags)
             page = self.table.page_of(scored.partition, slot)
-            self._raise(alert, page)
+            offset = int(scored.offsets[i])
+            is_old = self.backlog.is_old(batch, offset, alert.at)
+            self._raise(alert, page, is_old)
 
-    def _raise(self, alert: Alert, page: int) -> None:
+    def _raise(self, alert: Alert, page: int, is_old: bool) -> None:
         self._count(alert)
+        if is_old:
+            self._metrics.backlog_alerts.inc()
         if alert.reason is Reason.FIRED:
             self._metrics.firing.inc()
         elif alert.reason in ENDS:
             self._metrics.firing.dec()
         self._observer.alerted(alert)
-        self._outbox.put((alert.partition, page), alert)
+        self._outbox.put((alert.partition, page), alert, is_old)
 
     def _count(self, alert: Alert) -> None:
         reason = alert.reason

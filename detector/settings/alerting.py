@@ -110,6 +110,14 @@ class AlertingSettings(BaseModel):
         description="seconds for which what a receiver refuses (3xx, 4xx) is tried"
         " again before it is dead-lettered",
     )
+    backlog_after: float = Field(
+        HOUR,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds; incidents of records that waited for longer before the"
+        " daemon came back are told in one notification. Those that are still open are"
+        " told by themselves",
+    )
     false_alarms_per_week: float = Field(
         _DEFAULT.false_alarms_per_week,
         gt=0,

@@ -54,8 +54,16 @@ class Record(NamedTuple):
     partition: int | None = None
 
 
-def produce(broker: Broker, topic: str, records: Iterable[Record]) -> None:
-    """All of them, in order within a partition, durable on return."""
+def produce(
+    broker: Broker,
+    topic: str,
+    records: Iterable[Record],
+    timestamp_ms: int | None = None,
+) -> None:
+    """All of them, in order within a partition, durable on return.
+
+    ``timestamp_ms``: when they were produced; by default now.
+    """
     producer = KafkaProducer(
         bootstrap_servers=broker.bootstrap,
         linger_ms=20,
@@ -64,7 +72,13 @@ def produce(broker: Broker, topic: str, records: Iterable[Record]) -> None:
     )
     try:
         sent = [
-            producer.send(topic, key=r.key, value=r.value, partition=r.partition)
+            producer.send(
+                topic,
+                key=r.key,
+                value=r.value,
+                partition=r.partition,
+                timestamp_ms=timestamp_ms,
+            )
             for r in records
         ]
         producer.flush(timeout=60)

@@ -18,6 +18,9 @@ alert: one post ends the warning and begins the critical alert, with the same
 ``startsAt``. A silence on ``stream`` covers both. The end of a critical incident ends
 the warning once more, in case the first time was refused.
 
+Backlog. The summary of a backlog is an alert that fires until ``lead`` is over, and
+then ends by itself: Alertmanager would tell nobody of one that is resolved.
+
 High availability. Alertmanagers of a cluster share silences and sent notifications, but
 not alerts: clients post to each. One that takes the post is enough. Another that does
 not answer is left out for a while, and is brought up to date by the next refresh.
@@ -39,6 +42,8 @@ from urllib3.util import parse_url
 
 from detector.errors import Permanent, Transient
 from detector.events import Alert, Reason, Severity
+from detector.notify.backlog_summary import annotations_of as summary_annotations
+from detector.notify.backlog_summary import labels_of, summary_of
 from detector.notify.payload import OutgoingPost, annotations_of
 from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.http import HttpClient
@@ -138,8 +143,11 @@ class Alertmanager:
         """Done if one peer takes it. Raises Transient or Permanent if none does."""
         now = self._context.clock.wall()
         alerts: list[PostableAlert] = []
-        for alert in post.alerts:
-            alerts.extend(self._entries(alert, now))
+        if post.sums_up:
+            alerts.append(self._summary(post, now))
+        else:
+            for alert in post.alerts:
+                alerts.extend(self._entries(alert, now))
         content = msgspec.json.encode(alerts)
         monotonic = self._context.clock.monotonic()
         ready = [peer for peer in self._peers if peer.rests_until <= monotonic]
@@ -179,6 +187,16 @@ class Alertmanager:
                 note=f"tried again after {_REST:g} s; one peer is enough",
             )
         peer.rests_until = self._context.clock.monotonic() + _REST
+
+    def _summary(self, post: OutgoingPost, now: float) -> PostableAlert:
+        summary = summary_of(post)
+        return PostableAlert(
+            labels=labels_of(summary, self._context.labelling),
+            annotations=summary_annotations(summary),
+            startsAt=rfc3339(min(summary.begins, now)),
+            endsAt=rfc3339(now + self._lead),
+            generatorURL=self._context.external_url,
+        )
 
     def _entries(self, alert: Alert, now: float) -> Iterator[PostableAlert]:
         labels = self._context.labelling(alert)

@@ -8,7 +8,8 @@ from typing import Literal
 import msgspec
 from pydantic import Field, SecretStr, field_validator
 
-from detector.notify.payload import OutgoingPost, body
+from detector.notify.backlog_summary import post_body
+from detector.notify.payload import OutgoingPost
 from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.http import HttpClient
 from detector.notify.receivers.http_settings import HttpSettings, check_address
@@ -50,5 +51,6 @@ class Webhook:
 
     def deliver(self, post: OutgoingPost) -> None:
         """Raises Transient or Permanent."""
-        whole = body(post, self._context.labelling, self._context.external_url)
+        context = self._context
+        whole = post_body(post, context.labelling, context.external_url)
         self._client.post(self._address, msgspec.json.encode(whole), post.key)
