@@ -43,6 +43,8 @@ _STATUS = {
     Reason.RETURNED: "returned",
     **dict.fromkeys(ENDS, "resolved"),
 }
+#: Names that are looked up at once in a crowded table: a point is cheaper than that.
+_LEAST_LOOKED_UP = 32
 _FULL = "the table holds its maximum of streams (DETECTOR_MODEL__MAX_STREAMS)"
 
 
@@ -183,16 +185,22 @@ class Pipeline:
         for record in batch.rejected:
             self._reject(record)
         first = 0
+        count = len(batch.names)
         while first < len(batch.names):
-            first = self._process_rows(batch, first)
+            before = first
+            first = self._process_rows(batch, before, count)
+            # names behind one without room are looked up again: look at few of them
+            is_cut = first < min(before + count, len(batch.names))
+            count = max(_LEAST_LOOKED_UP, (first - before) if is_cut else 2 * count)
 
-    def _process_rows(self, batch: RecordBatch, first: int) -> int:
-        """The rows from ``first`` on that have room, or room for that one.
+    def _process_rows(self, batch: RecordBatch, first: int, most: int) -> int:
+        """The rows from ``first`` on, at most so many, that have room, or room for that
+        one.
 
         Gives where the others begin. Those before may make newcomers known, so that
         there is room without more ado.
         """
-        names = batch.names[first:] if first else batch.names
+        names = batch.names[first : first + most]
         slots = self.table.slots(batch.partition, names)
         self._report_split()
         crowded = np.flatnonzero(slots == CROWDED)

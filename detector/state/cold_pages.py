@@ -29,11 +29,13 @@ class ColdPages:
         held: stream -> number of the page that has its row.
         left: page number -> how many streams are left in it.
         latest: page number -> event time of the last point of any of them.
+        names: page number -> the streams that it was given, some of which have left.
     """
 
     held: dict[str, int] = field(default_factory=dict)
     left: dict[int, int] = field(default_factory=dict)
     latest: dict[int, float] = field(default_factory=dict)
+    names: dict[int, Sequence[str]] = field(default_factory=dict)
     _rows: dict[int, PageRows] = field(default_factory=dict)
     _places: dict[int, _Places] = field(default_factory=dict)
 
@@ -46,6 +48,7 @@ class ColdPages:
         self.held.update(moved)
         self.left[number] = len(names)
         self.latest[number] = latest
+        self.names[number] = names
 
     def before(self, time: float) -> list[int]:
         """Numbers of the pages whose streams had no point since this event time."""
@@ -68,8 +71,8 @@ class ColdPages:
 
     def drop_page(self, number: int) -> list[str]:
         """Forget a page; gives the streams that were left in it."""
-        held = self.held.items()
-        lost = [name for name, page in held if page == number]
+        given = self.names.pop(number, ())
+        lost = [name for name in given if self.held.get(name) == number]
         for name in lost:
             del self.held[name]
         self.left.pop(number, None)
@@ -90,5 +93,6 @@ class ColdPages:
         if not self.left[number]:
             del self.left[number]
             del self.latest[number]
+            del self.names[number]
         place = self._places[number][name]
         return self._rows[number], place

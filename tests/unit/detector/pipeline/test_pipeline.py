@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detector.alerting.policy import AlertTuning
 from detector.errors import RejectReason
 from detector.events import (
     F64,
@@ -19,9 +20,13 @@ from detector.events import (
     RejectedRecord,
     Severity,
 )
+from detector.metrics import Metrics
 from detector.model.bundle import Bundle
+from detector.model.onnx_engine import OnnxEngine
+from detector.pipeline.build import build_pipeline
 from detector.record_clock import ClockBounds, without_log
 from detector.recovery.snapshot import Restored
+from detector.state.limits import TableLimits
 from detector.state.row_memory import PAGE
 from tests.fakes import columns, fake_bundle, raw_batch
 from tests.unit.detector.notify.alerts import fired
@@ -284,3 +289,36 @@ def test_incidents_that_end_with_a_start_are_counted_and_reported(
     assert stage.value("detector_alerts_total", **ended) == 1
     # it was no incident of this bundle
     assert stage.value("detector_streams_firing") == 0
+
+
+class CountedName(str):
+    """Counts how often any such name is looked up."""
+
+    looked_up = 0
+
+    def __hash__(self) -> int:
+        CountedName.looked_up += 1
+        return super().__hash__()
+
+
+@pytest.mark.parametrize("max_streams", [100_000, PAGE])
+def test_a_new_name_costs_as_much_whatever_else_is_in_its_poll(
+    bundle: Bundle, max_streams: int
+) -> None:
+    """Newcomers make room for newcomers, and a poll is cut each time."""
+    per_name = []
+    for count in (1000, 8000):
+        pipeline = build_pipeline(
+            bundle,
+            OnnxEngine(bundle),
+            AlertTuning(),
+            metrics=Metrics(),
+            limits=TableLimits(max_streams, max_newcomers=64),
+        )
+        pipeline.assign(P, NEW)
+        names = [CountedName(f"once-{n}") for n in range(count)]
+        times = [60.0] * count
+        CountedName.looked_up = 0
+        pipeline.process([columns(names, times, [[1.0, 2.0]] * count)])
+        per_name.append(CountedName.looked_up / count)
+    assert per_name[1] < 1.5 * per_name[0]

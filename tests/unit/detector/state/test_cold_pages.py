@@ -106,3 +106,16 @@ def test_an_evicted_row_leaves_no_incident_behind(table: StreamTable) -> None:
     table.decisions["phase"][last] = Phase.FIRING
     table.silent.evict(P, idle)
     assert table.firing() == 1
+
+
+def test_a_page_that_is_dropped_costs_only_the_streams_that_are_still_in_it() -> None:
+    cold = ColdPages()
+    cold.hold(1, ("a", "b"))
+    cold.add_page(page(1, "a", "b"))
+    cold.take("a")
+    cold.hold(2, ("a", "c"))
+    assert cold.drop_page(1) == ["b"]
+    assert cold.held == {"a": 2, "c": 2}
+    assert cold.drop_page(1) == []
+    assert cold.drop_page(2) == ["a", "c"]
+    assert not cold.names
