@@ -255,6 +255,7 @@ class Reason(enum.IntEnum):
     NEGLIGIBLE = 13  # over the threshold, but the values hardly differ
     REPLACED = 14  # another bundle took over, and does not know the stream any more
     HABITUAL = 15  # a little over the threshold, at the last incident's time of day
+    LOST = 16  # the store was lost, and with it what is known of the incident
 
     @property
     def label(self) -> str:
@@ -267,6 +268,7 @@ ENDS = (
     Reason.ENDED,
     Reason.EXPIRED,
     Reason.REPLACED,
+    Reason.LOST,
 )
 UPDATES = (Reason.ESCALATED, Reason.RETURNED)
 TRANSITIONS = (Reason.FIRED, *UPDATES, *ENDS)

@@ -336,6 +336,12 @@ class Metrics:
         "detector_backlog_partitions",
         "Partitions of which this member has not yet read what waited for it.",
     )
+    recovered_incidents = _counter(
+        "detector_recovered_incidents",
+        "Incidents that were open when the store was lost, by what became of them. Those"
+        " that are not known stay open at their receivers.",
+        outcome=("goes_on", "ended", "not_known"),
+    )
     checkpoints = _counter(
         "detector_checkpoints",
         "Checkpoints, by outcome.",

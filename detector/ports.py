@@ -6,9 +6,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol
 
 from detector.events import Alert, Partition, RawBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the group keeps of a partition.
+
+    Attributes:
+        offset: records before it are applied.
+        note: what has to outlive the store.
+    """
+
+    offset: int
+    note: str = ""
 
 
 class Assignments(Protocol):
@@ -21,10 +35,10 @@ class Assignments(Protocol):
         """They are ours, and give no records until ``Source.start`` is called."""
         ...
 
-    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, Committed]:
         """Write them: they are another member's once this returns.
 
-        Returns the offset to commit for each that was written.
+        Returns what to commit for each that was written.
         """
         ...
 
@@ -56,8 +70,8 @@ class Source(Protocol):
         """Where to begin a partition without a checkpoint. Raises Transient."""
         ...
 
-    def committed(self, partition: Partition) -> int | None:
-        """The group's offset; None if it has committed none. Raises Transient."""
+    def committed(self, partition: Partition) -> Committed | None:
+        """What the group committed last; None if nothing. Raises Transient."""
         ...
 
     def start(self, partition: Partition, offset: int) -> None:
@@ -77,7 +91,7 @@ class Source(Protocol):
         """
         ...
 
-    def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
+    def commit(self, offsets: Mapping[Partition, Committed], wait: float = 0.0) -> None:
         """Tell the group how far the durable state reaches.
 
         Waits ``wait`` seconds for its answer; 0 does not wait. Raises Transient.

@@ -48,7 +48,7 @@ from detector.model.bundle import (
 from detector.model.tail import TailFit
 from detector.notify.payload import OutgoingPost
 from detector.pipeline.observer import NullObserver, ScoredBatch
-from detector.ports import Assignments
+from detector.ports import Assignments, Committed
 from detector.recovery.editions import Edition, edition_of
 from detector.recovery.snapshot import Head, Page
 
@@ -290,7 +290,7 @@ class MemoryTopic:
     logs: list[list[MemoryRecord]]
     timestamp_type: TimestampType = TimestampType.CREATE_TIME
     first: list[int] = field(default_factory=list)
-    offsets: dict[Partition, int] = field(default_factory=dict)
+    offsets: dict[Partition, Committed] = field(default_factory=dict)
     member: object = None
 
     @property
@@ -341,11 +341,11 @@ class MemorySource:
     def first_offset(self, partition: Partition) -> int:
         first, end = self.bounds(partition)
         committed = self.committed(partition)
-        if committed is not None and first <= committed <= end:
-            return committed
+        if committed is not None and first <= committed.offset <= end:
+            return committed.offset
         return first if self._from_start else end
 
-    def committed(self, partition: Partition) -> int | None:
+    def committed(self, partition: Partition) -> Committed | None:
         return self._topic.offsets.get(partition)
 
     def start(self, partition: Partition, offset: int) -> None:
@@ -363,11 +363,11 @@ class MemorySource:
             self._positions[partition] = offset
             self._held[partition] = time.monotonic() + seconds, cause
 
-    def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
+    def commit(self, offsets: Mapping[Partition, Committed], wait: float = 0.0) -> None:
         if self._topic.member is self:
             self._topic.offsets.update(offsets)
         else:
-            self._refused.update(offsets)
+            self._refused.update({p: c.offset for p, c in offsets.items()})
 
     def refused(self) -> Mapping[Partition, int]:
         refused = self._refused

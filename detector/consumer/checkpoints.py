@@ -36,7 +36,8 @@ from detector.errors import StoreError, Transient
 from detector.events import Partition
 from detector.metrics import Metrics
 from detector.pipeline.pipeline import Pipeline
-from detector.ports import Source
+from detector.ports import Committed, Source
+from detector.recovery.note import to_note
 from detector.recovery.snapshot import CheckpointData
 from detector.recovery.store import Store
 from detector.recovery.store_thread import StoreWorker
@@ -136,9 +137,9 @@ class Checkpoints:
         self._health = health
         self.schedule = schedule
         self._under_way: _UnderWay | None = None
-        self._durable: dict[Partition, int] = {}
+        self._durable: dict[Partition, Committed] = {}
         self._written: dict[Partition, float] = {}
-        self._committed: dict[Partition, int] = {}
+        self._committed: dict[Partition, Committed] = {}
         self._tried = clock.monotonic()
         self._succeeded = clock.monotonic()
         self._log = structlog.get_logger("checkpoint")
@@ -170,10 +171,10 @@ class Checkpoints:
 
     def hand_over(
         self, partitions: Sequence[Partition], timeout: float
-    ) -> Mapping[Partition, int]:
+    ) -> Mapping[Partition, Committed]:
         """Write partitions that are about to be another member's.
 
-        Returns the offsets that became durable and are to be committed.
+        Returns what became durable and is to be committed.
         """
         ends = self._clock.monotonic() + timeout
         self._await_settled(ends)
@@ -257,7 +258,8 @@ class Checkpoints:
         return replace(data, head=head)
 
     def _has_changes(self, data: CheckpointData) -> bool:
-        moved = data.head.offset != self._durable.get(data.head.partition)
+        durable = self._durable.get(data.head.partition)
+        moved = durable is None or data.head.offset != durable.offset
         return bool(data.changed or data.idle or moved)
 
     def _await_settled(self, ends: float) -> None:
@@ -279,7 +281,8 @@ class Checkpoints:
         result = done.result.result()
         for data in done.still_ours(result.written):
             self._pipeline.pages.captured(data)
-            self._durable[data.head.partition] = data.head.offset
+            note = to_note(data.told)
+            self._durable[data.head.partition] = Committed(data.head.offset, note)
         for data in done.still_ours(result.failed):
             self._pipeline.pages.uncaptured(data)
         self._metrics.checkpoints.labels("written").inc(len(result.written))
@@ -299,11 +302,11 @@ class Checkpoints:
 
     # -- step 4 ------------------------------------------------------------------------
 
-    def _uncommitted(self) -> dict[Partition, int]:
+    def _uncommitted(self) -> dict[Partition, Committed]:
         return {
-            partition: offset
-            for partition, offset in self._durable.items()
-            if offset != self._committed.get(partition)
+            partition: durable
+            for partition, durable in self._durable.items()
+            if durable != self._committed.get(partition)
         }
 
     def _commit(self, source: Source, wait: float = 0.0) -> None:
@@ -329,5 +332,6 @@ class Checkpoints:
         later offset comes.
         """
         for partition, offset in refused.items():
-            if self._committed.get(partition) == offset:
+            committed = self._committed.get(partition)
+            if committed is not None and committed.offset == offset:
                 del self._committed[partition]

@@ -29,7 +29,7 @@ from detector.errors import StoreError
 from detector.events import Partition, RecordBatch
 from detector.pipeline.parts import Setup
 from detector.pipeline.pipeline import Pipeline
-from detector.ports import Source
+from detector.ports import Committed, Source
 from detector.recovery.snapshot import Restored
 from detector.recovery.state_reader import ReadingBundle, StateReader
 
@@ -97,7 +97,7 @@ class Partitions:
                 self._pipeline.expect(partition)
             self._report_ready()
 
-    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, Committed]:
         with self._lock:
             self.generation += 1
             try:
@@ -183,15 +183,19 @@ class Partitions:
             source.seek(partition, start.offset)
 
     def _begin(self, partition: Partition, start: Start) -> None:
+        restored = self._starts.take_up(partition, start, self._width())
         self._pipeline.backlog.now = self._clock.wall()
         self._pipeline.assign(
             partition,
-            start.restored,
+            restored,
             self._clock.monotonic(),
             range(start.offset, start.log_end),
         )
         self._checkpoints.follow(partition, start.restored.written)
         self._log_started(partition, start)
+
+    def _width(self) -> int:
+        return self._pipeline.parts.setup.bundle.manifest.state_size
 
     def _log_started(self, partition: Partition, start: Start) -> None:
         self._log.info(

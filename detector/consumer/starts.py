@@ -16,8 +16,10 @@ from detector.errors import ResetCause
 from detector.events import Partition
 from detector.metrics import Metrics
 from detector.ports import Source
+from detector.recovery.note import NOBODY_WAITS, Told, of_note
 from detector.recovery.restore import clamp
 from detector.recovery.snapshot import Restored, WarmUp
+from detector.recovery.told import take_up
 
 _REMEDIES = {
     ResetCause.OTHER_BUNDLE: "set the bundle of before, or let streams learn anew",
@@ -43,12 +45,14 @@ class Start:
         warm_from: the offset from which they are read before, silently; ``offset`` if
             nothing has to warm up.
         log_end: the offset after the last record of its log at this moment.
+        told: the open incidents that receivers know of, and no page holds any more.
     """
 
     restored: Restored
     offset: int
     warm_from: int
     log_end: int
+    told: Told = NOBODY_WAITS
 
 
 class StartFinder:
@@ -78,6 +82,30 @@ class StartFinder:
         warm_from = self._warm_from(restored.warm_up, first, offset)
         return Start(clamped, offset, warm_from, end)
 
+    def take_up(self, partition: Partition, start: Start, width: int) -> Restored:
+        """What the partition goes on from, with the incidents that receivers know of.
+
+        ``width`` is the bundle's state size.
+        """
+        if not len(start.told):
+            return start.restored
+        after = take_up(start.restored, partition, start.told, width)
+        outcomes = self._metrics.recovered_incidents
+        outcomes.labels("goes_on").inc(after.found)
+        outcomes.labels("ended").inc(after.ended)
+        outcomes.labels("not_known").inc(start.told.unlisted)
+        log = self._log.error if start.told.unlisted else self._log.warning
+        log(
+            "incidents_taken_up",
+            partition=str(partition),
+            go_on=after.found,
+            ended=after.ended,
+            not_known=start.told.unlisted,
+            note="the store was lost; the committed offset names the open incidents,"
+            " and has room for about a hundred",
+        )
+        return after.restored
+
     def _warm_from(self, warm_up: WarmUp | None, first: int, offset: int) -> int:
         if warm_up is None:
             return offset
@@ -92,12 +120,14 @@ class StartFinder:
         """The store knows nothing of it: the group's offset counts, if there is one."""
         offset = source.first_offset(partition)
         first, end = source.bounds(partition)
-        if not source.committed(partition):
+        committed = source.committed(partition)
+        if committed is None or not committed.offset:
             return Start(restored, offset, offset, end)
         self._report_reset(partition, ResetCause.NO_CHECKPOINT, 1)
         warm_up = WarmUp()
         warm_from = self._warm_from(warm_up, first, offset)
-        return Start(replace(restored, warm_up=warm_up), offset, warm_from, end)
+        begun = replace(restored, offset=offset, warm_up=warm_up)
+        return Start(begun, offset, warm_from, end, of_note(committed.note))
 
     def _report_recreated(self, partition: Partition, applied: int, end: int) -> None:
         self._log.error(

@@ -133,12 +133,13 @@ class WarmUps:
         offset = warming.start.offset
         numbers = [number for number, _ in table.pages(partition)]
         pages = [table.copy_page(partition, number, offset) for number in numbers]
-        restored = warming.start.restored
+        start = warming.start
+        told = {incident.stream for incident in start.told.incidents}
         takeover = self._pipeline.parts.setup.takeover
-        warm = after_warm_up(restored, pages, takeover, offset)
+        warm = after_warm_up(start.restored, pages, takeover, offset, told)
         del self._partitions[partition]
         self._let_go(partition)
-        return Start(warm, offset, offset, warming.start.log_end)
+        return Start(warm, offset, offset, start.log_end, start.told)
 
     def _let_go(self, partition: Partition) -> None:
         assert self._pipeline is not None

@@ -82,6 +82,7 @@ def _ending(alert: Alert, top: Sequence[FeatureDeviation]) -> str:
         Reason.ACCEPTED: f"stays as it is: accepted as the new normal {after}",
         Reason.ENDED: f"no longer stands out {after}: its score is back to normal",
         Reason.REPLACED: "is no longer watched in this form: another bundle took over",
+        Reason.LOST: "is no longer followed: the store was lost, and with it its past",
         Reason.EXPIRED: f"is no longer reported {after}, though it may go on",
     }
     return endings[alert.reason]

@@ -14,6 +14,7 @@ from detector.errors import ResetCause
 from detector.events import Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.notify.outbox import Outbox
+from detector.recovery.note import MOST, NOBODY_WAITS, Told, ToldIncident
 from detector.recovery.snapshot import (
     SCHEMA,
     CheckpointData,
@@ -157,7 +158,23 @@ class PageCopier:
             cold=tuple(sorted(self._table.silent.cold(partition))),
             features=self._features,
         )
-        return CheckpointData(head, changed, idle)
+        return CheckpointData(head, changed, idle, self._told(partition))
+
+    def _told(self, partition: Partition) -> Told:
+        """The open incidents, the gravest first."""
+        slots = self._table.slots_firing(partition)
+        if not len(slots):
+            return NOBODY_WAITS
+        severities = self._table.decisions["severity"][slots]
+        by_gravity = np.argsort(-severities.astype(np.int64), kind="stable")
+        listed = slots[by_gravity[:MOST]].tolist()
+        incidents = [self._told_incident(slot) for slot in listed]
+        return Told(tuple(incidents), len(slots) - len(listed))
+
+    def _told_incident(self, slot: int) -> ToldIncident:
+        row = self._table.decisions[slot]
+        name = self._table.names[slot]
+        return ToldIncident(name, float(row["onset"]), int(row["severity"]))
 
     def _captured_pages(
         self, partition: Partition, offset: int

@@ -19,6 +19,7 @@ import numpy as np
 
 from detector.errors import ResetCause
 from detector.events import Alert, OpenIncident, Partition, PendingNotification
+from detector.recovery.note import NOBODY_WAITS, Told
 from detector.state.counters import COUNTER, CounterRows, no_counters
 from detector.state.decisions import DECISION
 from detector.state.held_points import StreamPast
@@ -118,11 +119,13 @@ class CheckpointData:
     Attributes:
         changed: pages whose rows or notifications changed.
         idle: pages of idle streams, which leave memory once they are durable.
+        told: the incidents that are open.
     """
 
     head: Head
     changed: tuple[PageCopy, ...]
     idle: tuple[PageRows, ...] = ()
+    told: Told = NOBODY_WAITS
 
     def pages(self) -> Iterator[Page]:
         """Encodes one page at a time, so memory never holds all of them twice.

@@ -143,12 +143,17 @@ class OwnRows:
 
 
 def after_warm_up(
-    restored: Restored, warmed: Sequence[PageRows], takeover: Takeover, offset: int
+    restored: Restored,
+    warmed: Sequence[PageRows],
+    takeover: Takeover,
+    offset: int,
+    told: Set[str] = frozenset(),
 ) -> Restored:
     """What a partition goes on from at ``offset``, once ``warmed`` is computed.
 
     What a partition that was restored says of its streams counts. Streams that only the
-    warm-up has seen follow in pages of their own.
+    warm-up has seen follow in pages of their own. Of these, only those that receivers
+    were ``told`` of stay in an incident.
     """
     own = OwnRows(warmed)
     is_whole = restored.warm_up is not None and restored.warm_up.is_whole
@@ -165,7 +170,7 @@ def after_warm_up(
         known.update(rows.names)
     for rows in warmed:
         numbered = replace(_others(rows, known), number=len(pages), offset=offset)
-        pages.append(without_incidents(numbered))
+        pages.append(without_incidents(numbered, told))
     return replace(restored, pages=tuple(pages), offset=offset, warm_up=None)
 
 
@@ -175,13 +180,15 @@ def _others(rows: PageRows, names: Set[str]) -> PageRows:
     return rows.take(np.flatnonzero(np.array(is_other, np.bool_)))
 
 
-def without_incidents(rows: PageRows) -> PageRows:
-    """The same, with no incident open: nobody was told of those that are.
+def without_incidents(rows: PageRows, told: Set[str] = frozenset()) -> PageRows:
+    """The same, with no incident open but those of streams that were ``told``.
 
-    A stream that is still over its threshold begins one with its next points.
+    Nobody knows of the others. A stream that is still over its threshold begins one
+    with its next points.
     """
     decisions = rows.decisions.copy()
-    is_firing = decisions["phase"] == Phase.FIRING
+    is_told = np.array([name in told for name in rows.names], np.bool_)
+    is_firing = (decisions["phase"] == Phase.FIRING) & ~is_told
     decisions["phase"][is_firing] = Phase.OK
     for name in ("severity", "breach_streak", "critical_streak"):
         decisions[name][is_firing] = 0

@@ -274,6 +274,7 @@ def _because(point: Point, policy: AlertPolicy) -> str:
         Reason.ENDED: f"{began} and is over: the score stayed below the clearing"
         " threshold; whether the metric came back can't be told",
         Reason.REPLACED: f"{began}; another bundle took over",
+        Reason.LOST: f"{began}; the store was lost",
         Reason.EXPIRED: f"{began}; it has lasted"
         f" {duration(policy.max_incident)} and is no longer reported",
     }[point.reason]

@@ -220,10 +220,10 @@ class RowMemory:
         """``decisions[slots] = rows``, quickly."""
         opaque(self.decisions)[slots] = opaque(rows)
 
-    def firing(self, page: int) -> int:
-        """How many streams of a page are in an incident."""
+    def firing(self, page: int) -> Slots:
+        """The rows of a page whose streams are in an incident, int64 [k]."""
         phases = self.decisions["phase"][_rows_of(page)]
-        return int(np.count_nonzero(phases == Phase.FIRING))
+        return np.flatnonzero(phases == Phase.FIRING) + page * PAGE
 
 
 def _rows_of(page: int) -> slice:

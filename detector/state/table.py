@@ -308,11 +308,13 @@ class StreamTable:
 
     def firing(self) -> int:
         """How many streams are in an incident."""
-        count = 0
-        for owned in self._rows.owned.values():
-            for _, page in owned.hot():
-                count += self._rows.memory.firing(page)
-        return count
+        return sum(len(self.slots_firing(partition)) for partition in self._rows.owned)
+
+    def slots_firing(self, partition: Partition) -> Slots:
+        """The rows of a partition's streams that are in an incident, int64 [k]."""
+        hot = self._rows.owned[partition].hot()
+        found = [self._rows.memory.firing(page) for _, page in hot]
+        return np.concatenate([np.empty(0, np.int64), *found])
 
     # -- partitions --------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from detector.errors import Transient
 from detector.events import Headers, Partition, RawBatch, TimestampType
 from detector.ingest.sources.kafka_python import KafkaSource
 from detector.kafka.settings import KafkaSettings
-from detector.ports import Source
+from detector.ports import Committed, Source
+from detector.recovery.note import LONGEST
 from tests.fakes import MemoryRecord, MemorySource, MemoryTopic
 
 PARTITIONS = 2
@@ -36,12 +37,16 @@ class Assigned:
         self.now |= set(partitions)
         self.assignments += len(partitions)
 
-    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, Committed]:
         self.now -= set(partitions)
         return {}
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         self.now -= set(partitions)
+
+
+#: As long as one of the daemon's own.
+NOTE = "n" * LONGEST
 
 
 class World(Protocol):
@@ -329,11 +334,11 @@ def test_the_next_member_begins_at_the_committed_offset(world: World) -> None:
     world.produce(0, *[record()] * 3)
     source, _ = joined(world)
     partition = Partition(world.name, 0)
-    source.commit({partition: 2}, wait=5.0)
+    source.commit({partition: Committed(2, NOTE)}, wait=5.0)
     assert source.refused() == {}
     source.close(timeout=5)
     following, _ = joined(world, from_start=False)
-    assert following.committed(partition) == 2
+    assert following.committed(partition) == Committed(2, NOTE)
     assert following.first_offset(partition) == 2
 
 
@@ -341,7 +346,7 @@ def test_a_committed_offset_outside_the_log_is_no_place_to_begin(world: World) -
     world.produce(0, *[record()] * 3)
     source, _ = joined(world)
     partition = Partition(world.name, 0)
-    source.commit({partition: 1}, wait=5.0)
+    source.commit({partition: Committed(1)}, wait=5.0)
     world.delete_before(0, 2)
     assert source.first_offset(partition) == 2
 
@@ -353,7 +358,7 @@ def test_a_commit_of_a_member_that_the_group_forgot_is_refused_once(
     partition = Partition(world.name, 0)
     world.expel(source)
     with contextlib.suppress(Transient):  # a source may also raise at once
-        source.commit({partition: 1})
+        source.commit({partition: Committed(1)})
     ends = time.monotonic() + DEADLINE
     refused: Mapping[Partition, int] = {}
     while not refused and time.monotonic() < ends:

@@ -19,6 +19,7 @@ from detector.errors import Transient
 from detector.events import Partition
 from detector.ingest.sources.kafka_python import KafkaSource
 from detector.kafka.settings import KafkaSettings
+from detector.ports import Committed
 from tests.integration.stage import eventually
 
 PARTITIONS = 4
@@ -35,7 +36,7 @@ class Assigned:
     def assigned(self, partitions: Sequence[Partition]) -> None:
         self.now |= set(partitions)
 
-    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, Committed]:
         self.now -= set(partitions)
         if self.dies:
             raise RuntimeError

@@ -14,6 +14,7 @@ from detector.events import Partition
 from detector.ingest.sources.kafka_python import KafkaSource
 from detector.kafka.settings import KafkaSettings
 from detector.metrics import Metrics
+from detector.ports import Committed
 from tests.fakes import FakeClock
 from tests.integration.log_segments import (
     flip_last_byte,
@@ -39,7 +40,7 @@ class Started:
     def assigned(self, partitions: Sequence[Partition]) -> None:
         self.now |= set(partitions)
 
-    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, Committed]:
         self.now -= set(partitions)
         return {}
 

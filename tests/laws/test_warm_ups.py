@@ -238,6 +238,34 @@ def test_a_new_bundle_warms_up_from_what_the_log_holds(
         np.testing.assert_allclose(life.states()[name][0], state, atol=0.5)
 
 
+@pytest.mark.parametrize("warm_up", [0, 20, len(RECORDS)])
+def test_no_incident_stays_open_at_a_receiver_once_the_store_is_lost(
+    bundle: Bundle, warm_up: int
+) -> None:
+    """Not even if nothing of the log can be learned from."""
+    for upto in range(130, 260, 10):
+        world = World()
+        life = Life(world, bundle)
+        life.read(upto)
+        life.stop()
+        began = {(a.stream, a.starts_at) for a in world.alerts if a.firing}
+        ended = {(a.stream, a.starts_at) for a in world.alerts if not a.firing}
+        waiting = began - ended
+        world.store = MemoryStore()
+        life = Life(world, bundle, warm_up)
+        life.read(len(RECORDS) - 20)
+        life.kill()
+        ended = {(a.stream, a.starts_at) for a in world.alerts if not a.firing}
+        assert waiting <= ended
+        goes_on = life.value("detector_recovered_incidents_total", outcome="goes_on")
+        lost = life.value("detector_recovered_incidents_total", outcome="ended")
+        assert goes_on is not None
+        assert lost is not None
+        assert goes_on + lost == len(waiting)
+        if warm_up == len(RECORDS):
+            assert lost == 0
+
+
 def test_without_a_warm_up_a_partition_goes_on_at_once(bundle: Bundle) -> None:
     world = World()
     life = Life(world, bundle)

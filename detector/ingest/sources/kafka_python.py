@@ -19,6 +19,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import (
     KafkaError,
     NoOffsetForPartitionError,
+    OffsetMetadataTooLargeError,
     OffsetOutOfRangeError,
 )
 
@@ -40,7 +41,7 @@ from detector.kafka.settings import KafkaSettings
 from detector.kafka.subscription import Subscription
 from detector.kafka.unreadable import UnreadableError, name_unreadable
 from detector.metrics import Metrics
-from detector.ports import Assignments
+from detector.ports import Assignments, Committed
 
 # Milliseconds that a broker has for any answer; a stop goes unnoticed for as long.
 _REQUEST_MS = 3000
@@ -74,6 +75,7 @@ class KafkaSource:
         self._session_timeout_ms = settings.session_timeout_ms
         self._idle_polls = 0
         self._refused: deque[Mapping[Partition, int]] = deque()
+        self._takes_notes = True
         self._log = structlog.get_logger("kafka")
         assignor = CooperativeStickyAssignor()
         self._consumer = _connect(settings, assignor)
@@ -147,15 +149,15 @@ class KafkaSource:
     def first_offset(self, partition: Partition) -> int:
         first, end = self.bounds(partition)
         committed = self.committed(partition)
-        if committed is not None and first <= committed <= end:
-            return committed
+        if committed is not None and first <= committed.offset <= end:
+            return committed.offset
         return first if self._from_start else end
 
-    def committed(self, partition: Partition) -> int | None:
+    def committed(self, partition: Partition) -> Committed | None:
         tp = to_tp(partition)
         with _faults_are_transient():
-            committed = self._consumer.committed(tp, timeout_ms=_REQUEST_MS)
-        return None if committed is None else int(committed)
+            found = self._consumer.committed(tp, metadata=True, timeout_ms=_REQUEST_MS)
+        return None if found is None else Committed(found.offset, found.metadata)
 
     def seek(self, partition: Partition, offset: int) -> None:
         tp = to_tp(partition)
@@ -170,15 +172,15 @@ class KafkaSource:
         self.seek(partition, offset)
         self._held.wait(to_tp(partition), offset, cause, seconds)
 
-    def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
-        committed = to_commit(offsets)
+    def commit(self, offsets: Mapping[Partition, Committed], wait: float = 0.0) -> None:
+        committed = to_commit(offsets if self._takes_notes else _without_notes(offsets))
         try:
             if wait:
                 self._consumer.commit(committed, timeout_ms=int(wait * 1000))
             else:
                 self._consumer.commit_async(committed, callback=self._answered)
         except (KafkaError, AssertionError) as error:
-            self._refused.append(offsets)
+            self._note_refused(committed, error)
             raise _transient(error) from error
 
     def refused(self) -> Mapping[Partition, int]:
@@ -207,14 +209,26 @@ class KafkaSource:
         """The group's answer to a commit that did not wait; an exception refuses it."""
         if not isinstance(answer, Exception):
             return
-        self._refused.append(
-            {to_partition(tp): committed.offset for tp, committed in offsets.items()}
-        )
+        self._note_refused(offsets, answer)
         self._log.warning(
             "commit_failed",
             cause=f"{type(answer).__name__}: {answer}",
             note="it is tried again; the snapshot says where reading starts",
         )
+
+    def _note_refused(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], error: Exception
+    ) -> None:
+        self._refused.append(
+            {to_partition(tp): committed.offset for tp, committed in offsets.items()}
+        )
+        if isinstance(error, OffsetMetadataTooLargeError) and self._takes_notes:
+            self._takes_notes = False
+            self._log.warning(
+                "notes_refused",
+                note="should the store be lost, open incidents are lost with it",
+                remedy="raise the broker's offset.metadata.max.bytes to 4096",
+            )
 
     def _log_if_unassigned(self) -> None:
         """Say once that there is no partition.
@@ -284,6 +298,12 @@ def _uncommitted_too(consumer: KafkaConsumer) -> Iterator[None]:
         yield
     finally:
         fetcher._isolation_level = of_settings
+
+
+def _without_notes(
+    offsets: Mapping[Partition, Committed],
+) -> dict[Partition, Committed]:
+    return {partition: Committed(c.offset) for partition, c in offsets.items()}
 
 
 def _transient(error: Exception) -> Transient:

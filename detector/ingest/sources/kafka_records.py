@@ -8,6 +8,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from detector.events import Partition, RawBatch
+from detector.ports import Committed
 
 _NO_COLUMNS: Sequence[tuple[()]] = ((),) * len(ConsumerRecord._fields)
 
@@ -39,10 +40,11 @@ def to_tp(partition: Partition) -> TopicPartition:
 
 
 def to_commit(
-    offsets: Mapping[Partition, int],
+    offsets: Mapping[Partition, Committed],
 ) -> dict[TopicPartition, OffsetAndMetadata]:
     return {
-        to_tp(p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()
+        to_tp(partition): OffsetAndMetadata(committed.offset, committed.note, -1)
+        for partition, committed in offsets.items()
     }
 
 

@@ -17,6 +17,7 @@ from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.pipeline.observer import Observers
 from detector.pipeline.shadow import Beside
+from detector.ports import Committed
 from detector.recovery.store_thread import StoreWorker
 from tests.fakes import (
     FakeClock,
@@ -48,6 +49,7 @@ class ScriptedSource:
         self.started: Started = []
         self.log = (0, 1000)
         self.group_offset: int | None = None
+        self.note = ""
         self.during_poll: Callable[[], None] | None = None
         self.polled: list[int] = []
         self.refusals: dict[Partition, int] = {}
@@ -71,8 +73,10 @@ class ScriptedSource:
     def first_offset(self, partition: Partition) -> int:
         return self.log[0]
 
-    def committed(self, partition: Partition) -> int | None:
-        return self.group_offset
+    def committed(self, partition: Partition) -> Committed | None:
+        if self.group_offset is None:
+            return None
+        return Committed(self.group_offset, self.note)
 
     def start(self, partition: Partition, offset: int) -> None:
         self.started.append((partition, offset))
@@ -85,8 +89,8 @@ class ScriptedSource:
     ) -> None:
         self.holds.append((partition, offset, cause))
 
-    def commit(self, offsets: Mapping[Partition, int], wait: float = 0.0) -> None:
-        self.commits.append(dict(offsets))
+    def commit(self, offsets: Mapping[Partition, Committed], wait: float = 0.0) -> None:
+        self.commits.append({p: committed.offset for p, committed in offsets.items()})
 
     def refused(self) -> Mapping[Partition, int]:
         refused = self.refusals

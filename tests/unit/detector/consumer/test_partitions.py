@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from detector.errors import ResetCause
+from detector.ports import Committed
 from detector.state.row_memory import PAGE
 from tests.fakes import raw_points
 from tests.unit.detector.consumer.rig import P, Q, Rig, ScriptedSource, poll
@@ -88,7 +89,7 @@ def test_a_revoked_partition_is_written_and_comes_back_where_it_was(
 ) -> None:
     rig.assign(P)
     rig.turn(ScriptedSource(poll()))
-    assert rig.partitions.revoked([P]) == {P: 2}
+    assert rig.partitions.revoked([P]) == {P: Committed(2)}
     assert not rig.health.ready
     assert rig.value("detector_streams") == 0
     assert rig.assign(P) == [(P, 2)]
@@ -147,7 +148,7 @@ def test_a_recreated_topic_is_read_from_its_start_with_the_states_kept(
     assert rig.assign(P, log=(0, 4)) == [(P, 0)]
     rig.turn(ScriptedSource([raw_points(["a", "b"], [900.0, 900.0], [[1, 1], [2, 2]])]))
     assert rig.value("detector_scored_total") == 4
-    assert rig.partitions.revoked([P]) == {P: 2}
+    assert rig.partitions.revoked([P]) == {P: Committed(2)}
     assert rig.assign(P, log=(0, 4)) == [(P, 2)]
 
 

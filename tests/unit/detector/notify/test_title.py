@@ -80,6 +80,11 @@ def test_each_kind_of_anomaly_has_its_own_words(kind: AnomalyKind, words: str) -
             "h is no longer watched in this form: another bundle took over",
         ),
         (
+            Reason.LOST,
+            "h: cpu is no longer followed: the store was lost, and with it its past",
+            "h is no longer followed: the store was lost, and with it its past",
+        ),
+        (
             Reason.EXPIRED,
             "h: cpu is no longer reported after 12 min, though it may go on",
             "h is no longer reported after 12 min, though it may go on",

@@ -4,3 +4,5 @@ from pathlib import Path
 SCHEMA_8 = Path(__file__).parent / "schema_8"
 #: The same for schema 9: two streams, one of them in an incident.
 SCHEMA_9 = Path(__file__).parent / "schema_9"
+#: The same for schema 10, with a counter, labels and a held point.
+SCHEMA_10 = Path(__file__).parent / "schema_10"

@@ -22,7 +22,7 @@ from detector.recovery.takeover import Takeover
 from detector.state.initial_state import InitialStates
 from detector.state.page_rows import PageRows
 from tests.fakes import FakeClock
-from tests.unit.detector.recovery import SCHEMA_8, SCHEMA_9
+from tests.unit.detector.recovery import SCHEMA_8, SCHEMA_9, SCHEMA_10
 from tests.unit.detector.recovery.pages import ALERT, WIDTH, WRITER, P, head, page
 
 FEATURES = (SINGLE_METRIC,)
@@ -157,10 +157,10 @@ def test_other_editions_are_kept_for_the_time_that_is_set(
 
 
 @pytest.mark.parametrize(
-    ("schema", "folder"), [(8, SCHEMA_8), (9, SCHEMA_9)], ids=["8", "9"]
+    "folder", [SCHEMA_8, SCHEMA_9, SCHEMA_10], ids=["8", "9", "10"]
 )
 def test_an_upgrade_leaves_the_files_of_before_as_they_are(
-    stored: Stored, schema: int, folder: Path
+    stored: Stored, folder: Path
 ) -> None:
     home = stored.directory / "partitions" / "metrics" / "7"
     shutil.copytree(folder, home)
