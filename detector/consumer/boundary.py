@@ -37,9 +37,9 @@ from detector.pipeline.pipeline import Pipeline
 from detector.pipeline.shadow import Beside, Shadow
 from detector.recovery.snapshot import Restored
 
-#: Seconds that the store may hold up another bundle: below the session timeout, after
-#: which other members take the partitions over.
-STORE_TIMEOUT: Final = 8.0
+#: Seconds that the store may hold up another bundle. Longer than 100,000 streams take
+#: on a busy machine, and shorter than a loop may stand still.
+STORE_TIMEOUT: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +168,13 @@ class Boundary:
     def _exchange(self, setup: Setup, warm: Shadow | None = None) -> Exchanged:
         began = self._clock.monotonic()
         with self.lock:
-            self._checkpoints.settle(STORE_TIMEOUT)
+            ends = began + STORE_TIMEOUT
+            self._checkpoints.settle(ends)
             self._partitions.bring_back_cold()
             carried = self._carried(setup, warm)
             before = self._pipeline.replace(setup, carried, began)
             try:
-                self._checkpoints.write_all(STORE_TIMEOUT)
+                self._checkpoints.write_all(ends)
             except BaseException:
                 self._checkpoints.disown()
                 self._pipeline.take_back(before)
@@ -199,9 +200,7 @@ class Boundary:
     def _keep_in_shadow(self, before: BundleParts) -> None:
         """The bundle of before scores on, so that a roll back finds it warm."""
         shadow = self.beside.new(before.setup, self._pipeline.parts.setup)
-        for partition in before.table.partitions():
-            offset = before.pages.applied.get(partition, 0)
-            shadow.assign(partition, before.pages.rows(partition), offset)
+        shadow.adopt(before)
         self.beside.begin(shadow)
 
 

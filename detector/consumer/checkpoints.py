@@ -183,9 +183,12 @@ class Checkpoints:
         uncommitted = self._uncommitted()
         return {p: uncommitted[p] for p in partitions if p in uncommitted}
 
-    def settle(self, timeout: float) -> None:
-        """Wait for the checkpoint under way. Raises StoreError if it takes longer."""
-        self._await_settled(self._clock.monotonic() + timeout)
+    def settle(self, ends: float) -> None:
+        """Wait for the checkpoint under way until monotonic ``ends``.
+
+        Raises StoreError if it takes longer.
+        """
+        self._await_settled(ends)
         if self._under_way is not None:
             raise StoreError("the store hangs: a checkpoint is still being written")
 
@@ -194,11 +197,13 @@ class Checkpoints:
         if self._under_way is not None:
             self._under_way.forgotten.update(self._pipeline.table.partitions())
 
-    def write_all(self, timeout: float) -> None:
-        """Steps 1 to 3 for all that is owned, now. Raises StoreError."""
-        self.settle(timeout)
+    def write_all(self, ends: float) -> None:
+        """Steps 1 to 3 for all that is owned, now. Raises StoreError, also if it is not
+        done by monotonic ``ends``.
+        """
+        self.settle(ends)
         self._begin(self._pipeline.table.partitions())
-        self.settle(timeout)
+        self.settle(ends)
         if self._health.store_fault:
             raise StoreError(self._health.store_fault)
 

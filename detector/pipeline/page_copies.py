@@ -7,6 +7,7 @@ at all: they are one fact.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -96,19 +97,16 @@ class PageCopier:
         return tuple(copies)
 
     def as_restored(self, partition: Partition) -> Restored:
-        """What a restart would start from now, but for pages in the store."""
-        rows = self.rows(partition)
-        keys = [(partition, page.number) for page in rows]
-        return Restored(
-            pages=rows,
-            alerts=tuple(
-                (key[1], alert) for key in keys for alert in self._outbox.waiting(key)
-            ),
-            offset=self.applied.get(partition),
-            open=tuple(
-                (key[1], opened) for key in keys for opened in self._outbox.opened(key)
-            ),
-        )
+        """What a restart would start from, but for alerts and pages in the store."""
+        return Restored(self.rows(partition), (), self.applied.get(partition))
+
+    def with_alerts(self, partition: Partition, restored: Restored) -> Restored:
+        """The same with the alerts and open incidents of its pages."""
+        outbox = self._outbox
+        keys = [(partition, page.number) for page in restored.pages]
+        alerts = [(key[1], alert) for key in keys for alert in outbox.waiting(key)]
+        opened = [(key[1], found) for key in keys for found in outbox.opened(key)]
+        return replace(restored, alerts=tuple(alerts), open=tuple(opened))
 
     def touch_all(self) -> None:
         """Write all pages again at the next checkpoint."""

@@ -100,14 +100,29 @@ class PartsMaker:
 
     def make(self, setup: Setup) -> BundleParts:
         """Parts without partitions."""
-        bundle = setup.bundle
         table = StreamTable(
             setup.initial_states,
             setup.limits,
             setup.zones.zone_of,
-            counter_defaults(bundle),
+            counter_defaults(setup.bundle),
         )
-        pages = PageCopier(
+        return self._with_table(setup, table, self._copier(setup, table))
+
+    def around(self, parts: BundleParts) -> BundleParts:
+        """The same streams in parts of this maker. The others are not used again."""
+        pages = self._copier(parts.setup, parts.table)
+        pages.applied.update(parts.pages.applied)
+        return self._with_table(parts.setup, parts.table, pages)
+
+    def retuned(self, before: BundleParts, setup: Setup) -> BundleParts:
+        """Parts for the same bundle under other settings. The streams are the same."""
+        table = before.table
+        table.retune(setup.initial_states, setup.limits, setup.zones.zone_of)
+        return self._with_table(setup, table, before.pages)
+
+    def _copier(self, setup: Setup, table: StreamTable) -> PageCopier:
+        bundle = setup.bundle
+        return PageCopier(
             table,
             self._outbox,
             self._metrics,
@@ -115,13 +130,6 @@ class PartsMaker:
             bundle.feature_names,
             self._writer,
         )
-        return self._with_table(setup, table, pages)
-
-    def retuned(self, before: BundleParts, setup: Setup) -> BundleParts:
-        """Parts for the same bundle under other settings. The streams are the same."""
-        table = before.table
-        table.retune(setup.initial_states, setup.limits, setup.zones.zone_of)
-        return self._with_table(setup, table, before.pages)
 
     def _with_table(
         self, setup: Setup, table: StreamTable, pages: PageCopier

@@ -97,8 +97,12 @@ class Pipeline:
         for partition, restored in carried.items():
             after.pages.assign(partition, restored)
         self._use(after)
-        self._report_replaced()
+        self._report_replaced(carried)
         return before
+
+    def adopt(self, parts: BundleParts) -> None:
+        """Go on with the streams of another pipeline, which gives them up."""
+        self._use(self._maker.around(parts))
 
     def take_back(self, before: BundleParts) -> None:
         """Undo :meth:`replace`. All pages are written again: the store may hold some of
@@ -106,13 +110,16 @@ class Pipeline:
         """
         self._use(before)
         self.pages.touch_all()
-        self._report_replaced()
+        owned = self.table.partitions()
+        self._report_replaced({p: self.pages.as_restored(p) for p in owned})
 
-    def _report_replaced(self) -> None:
+    def _report_replaced(self, carried: Mapping[Partition, Restored]) -> None:
         self._metrics.firing.set(self.table.firing())
         self.pages.report()
-        for partition in self.table.partitions():
-            self._observer.assigned(partition, self.pages.as_restored(partition))
+        for partition, restored in carried.items():
+            self._observer.assigned(
+                partition, self.pages.with_alerts(partition, restored)
+            )
 
     # -- partitions --------------------------------------------------------------------
 

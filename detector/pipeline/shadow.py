@@ -24,7 +24,7 @@ from detector.metrics import Metrics
 from detector.pipeline.build import pipeline_of
 from detector.pipeline.comparison import Comparison, Side
 from detector.pipeline.observer import NullObserver, ScoredBatch
-from detector.pipeline.parts import Setup
+from detector.pipeline.parts import BundleParts, Setup
 from detector.recovery.snapshot import Restored
 from detector.recovery.takeover import OwnRows
 from detector.state.page_rows import PageRows
@@ -87,6 +87,10 @@ class Shadow:
         """The same; ``rows`` are those of the bundle in force."""
         takeover = self.setup.takeover
         self.assign(partition, [takeover.rows(page) for page in rows], offset)
+
+    def adopt(self, parts: BundleParts) -> None:
+        """Go on with the streams that were in force, as they are."""
+        self._pipeline.adopt(parts)
 
     def retune(self, live: Setup) -> None:
         """The bundle in force runs under other settings: so does this one."""

@@ -71,6 +71,12 @@ class RowMemory:
         """How many rows it may grow to."""
         self._max_pages = -(-max_rows // PAGE)
 
+    def reserve(self, pages: int) -> None:
+        """Grow at once to have so many pages free: many pages are about to come."""
+        missing = pages - len(self._free)
+        if missing > 0:
+            self._grow(missing)
+
     def new_page(self, force: bool = False) -> int | None:
         """The index of a page for use; None if the memory is full.
 

@@ -337,6 +337,7 @@ class StreamTable:
         loss does not know later pages, and so still covers all of them.
         """
         self.revoke(partition)
+        self._rows.memory.reserve(len(pages) - len(cold))
         index = SlotIndex(partial(self.open_slot, partition))
         owned = self._rows.owned[partition] = PartitionPages(index)
         for rows in pages:
