@@ -28,6 +28,7 @@ from detector.kafka.settings import KafkaSettings
 from detector.kafka.topic_settings import TopicSettings
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.notify.receiver import Receiver, ReceiverContext
+from detector.notify.receivers.kafka import KafkaReceiverSettings
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
@@ -127,6 +128,13 @@ def check_own_topics(settings: Settings) -> None:
             f"DETECTOR_RECOVERY__DEAD_LETTERS: {dead_letters} is an input topic or the"
             " store: name one that holds nothing else"
         )
+    for receiver in settings.alerting.destinations():
+        topic = receiver.topic if isinstance(receiver, KafkaReceiverSettings) else None
+        if topic is not None and topic in (*inputs, recovery.topic, dead_letters):
+            raise ConfigError(
+                f"receiver {receiver.name}: {topic} is an input topic, the store, or"
+                " that of dead letters: name one that holds alerts alone"
+            )
 
 
 def make_store(settings: Settings, clock: Clock) -> Store:
@@ -141,5 +149,10 @@ def make_store(settings: Settings, clock: Clock) -> Store:
 def make_receivers(settings: Settings, clock: Clock) -> dict[str, Receiver]:
     """Receivers by name. Raises ConfigError."""
     alerting = settings.alerting
-    context = ReceiverContext(alerting.labelling(), alerting.external_url, clock)
+    context = ReceiverContext(
+        alerting.labelling(),
+        alerting.external_url,
+        clock,
+        settings.kafka,
+    )
     return {r.name: r.receiver(context) for r in alerting.destinations()}

@@ -432,6 +432,9 @@ class ScriptedReceiver:
     posts: list[OutgoingPost] = field(default_factory=list)
     attempts: list[str] = field(default_factory=list)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def deliver(self, post: OutgoingPost) -> None:
         self.attempts.append(post.key)
         if self.answers:
@@ -450,6 +453,9 @@ class PickyReceiver:
     stream: str
     refusal: Permanent
     posts: list[OutgoingPost] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def deliver(self, post: OutgoingPost) -> None:
         if any(alert.stream == self.stream for alert in post.alerts):

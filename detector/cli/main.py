@@ -16,6 +16,10 @@ DAEMON: Section = {
         "detector.cli.check",
         "say what would keep the daemon from running",
     ),
+    "notify": LazyCommand(
+        "detector.cli.notify",
+        "send a marked sample to receivers",
+    ),
     "inspect": LazyCommand(
         "detector.cli.inspect",
         "show what a topic holds, and the settings for it",

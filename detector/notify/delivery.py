@@ -113,6 +113,7 @@ class Delivery:
             else:
                 failed += 1
                 self._stopping.wait(pause)
+        self._receivers[receiver].close()
 
     def _try(self, attempt: DeliveryAttempt, failed: int) -> float | None:
         """One attempt after ``failed`` others.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import (
     BaseModel,
@@ -22,7 +23,7 @@ from detector.errors import ConfigError
 from detector.notify.delivery import RetryPolicy
 from detector.notify.labels import OWN_LABELS, Labelling
 from detector.notify.payload import RECEIVER
-from detector.notify.receivers.http_settings import check_address
+from detector.notify.receivers.connection import check_address
 from detector.notify.receivers.settings import ReceiverSettings
 from detector.notify.receivers.webhook import WebhookSettings
 from detector.notify.routes import Route, Routing
@@ -50,6 +51,10 @@ class AlertingSettings(BaseModel):
     )
     webhook_secret: SecretStr | None = Field(
         None, description="key of the HMAC-SHA256 signature"
+    )
+    webhook_signature: Literal["streamwarden", "standard"] = Field(
+        "streamwarden",
+        description="headers of the signature; standard: those of Standard Webhooks",
     )
     webhook_bearer_token: SecretStr | None = Field(
         None, description="sent as Authorization: Bearer"
@@ -246,6 +251,7 @@ class AlertingSettings(BaseModel):
                 name=RECEIVER,
                 url=self.webhook_url,
                 secret=self.webhook_secret,
+                signature=self.webhook_signature,
                 bearer_token=self.webhook_bearer_token,
                 user=self.webhook_user,
                 password=self.webhook_password,

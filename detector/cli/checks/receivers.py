@@ -9,10 +9,10 @@ from urllib3.util import parse_url
 
 from detector.cli.checks.connection import NoConnectionError, opened
 from detector.errors import ConfigError
-from detector.notify.receivers.http_settings import host_of
+from detector.notify.receivers.connection import host_of
 from detector.settings.load import Settings
 
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "smtp": 25, "smtps": 465}
 
 
 def receiver_faults(settings: Settings) -> Iterator[str]:
@@ -39,6 +39,6 @@ def _connect(address: str, tls: ssl.SSLContext) -> None:
     url = parse_url(address)
     scheme = url.scheme or "http"
     host = (url.host or "").strip("[]")
-    context = tls if scheme == "https" else None
+    context = tls if scheme in ("https", "smtps") else None
     with opened(host, url.port or _PORTS[scheme], context):
         pass

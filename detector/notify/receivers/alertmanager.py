@@ -46,12 +46,8 @@ from detector.notify.backlog_summary import annotations_of as summary_annotation
 from detector.notify.backlog_summary import labels_of, summary_of
 from detector.notify.payload import OutgoingPost, annotations_of
 from detector.notify.receiver import ReceiverContext
-from detector.notify.receivers.http import HttpClient
-from detector.notify.receivers.http_settings import (
-    HttpSettings,
-    check_address,
-    host_of,
-)
+from detector.notify.receivers.connection import check_address, host_of
+from detector.notify.receivers.http_settings import HttpSettings
 from detector.notify.routes import ReceiverNeeds
 from detector.timestamps import rfc3339
 
@@ -135,9 +131,13 @@ class Alertmanager:
         self._name = settings.name
         self._lead = settings.lead
         self._context = context
-        self._client = HttpClient(settings, context.clock)
+        self._client = settings.client(context.clock)
         self._peers = [_Peer(address) for address in settings.addresses]
         self._log = structlog.get_logger("alertmanager")
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._client.close()
 
     def deliver(self, post: OutgoingPost) -> None:
         """Done if one peer takes it. Raises Transient or Permanent if none does."""

@@ -10,14 +10,16 @@ deployed. An address may itself be a secret, so messages name its host alone.
 from __future__ import annotations
 
 import email.utils
+from collections.abc import Mapping
 
 import urllib3
 
 from detector.clock import Clock
 from detector.errors import Permanent, Refused, Transient
-from detector.notify.receivers.http_settings import HttpSettings, host_of
-from detector.notify.receivers.signature import signature
+from detector.notify.receivers.connection import ConnectionSettings, host_of
+from detector.notify.receivers.signature import Signer
 
+_HEADERS = {"User-Agent": "streamwarden", "Content-Type": "application/json"}
 _RETRIED = {408, 425, 429}
 _TOO_LARGE = 413
 _READ_BYTES = 1 << 16  # of an answer's body, so that the connection can serve again
@@ -25,13 +27,21 @@ _RETRY_AFTER_MAX = 3600.0  # seconds: no receiver silences us for longer
 
 
 class HttpClient:
-    """Posts JSON to the addresses of one receiver, one post at a time."""
+    """Posts to the addresses of one receiver, one post at a time."""
 
-    def __init__(self, settings: HttpSettings, clock: Clock) -> None:
-        """Raises ConfigError if a TLS file cannot be used."""
-        secret = settings.secret
-        self._secret = None if secret is None else secret.get_secret_value().encode()
-        self._headers = settings.sent_headers()
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        clock: Clock,
+        headers: Mapping[str, str] | None = None,
+        signer: Signer | None = None,
+    ) -> None:
+        """``headers`` are those of every post, beside the client's own.
+
+        Raises ConfigError if a TLS file cannot be used.
+        """
+        self._headers = {**_HEADERS, **(headers or {})}
+        self._signer = signer
         self._clock = clock
         self._timeout = settings.timeout
         self._pool = urllib3.PoolManager(
@@ -42,8 +52,12 @@ class HttpClient:
             ssl_context=settings.tls(),
         )
 
-    def post(self, address: str, content: bytes, key: str) -> None:
-        """Post once under an Idempotency-Key.
+    def close(self) -> None:
+        """Close connections. A later post opens one again."""
+        self._pool.clear()
+
+    def post(self, address: str, content: bytes, key: str) -> bytes:
+        """Post once under an Idempotency-Key; gives the beginning of the answer's body.
 
         Raises Transient, Refused or Permanent.
         """
@@ -64,8 +78,9 @@ class HttpClient:
         if not response.headers:
             response.close()
             raise Transient(f"{host} broke off its answer")
-        _finish(response)
+        answer = _finish(response)
         self._judge(host, response)
+        return answer
 
     def _fault(self, error: urllib3.exceptions.HTTPError) -> str:
         """What went wrong, as a predicate without an address."""
@@ -80,17 +95,9 @@ class HttpClient:
         return f"can't be reached ({_kind(error)})"
 
     def _headers_of(self, content: bytes, key: str) -> dict[str, str]:
-        headers = {
-            "User-Agent": "streamwarden",
-            **self._headers,
-            "Content-Type": "application/json",
-            "Idempotency-Key": key,
-        }
-        if self._secret:
-            sent = int(self._clock.wall())
-            digest = signature(self._secret, sent, content)
-            headers["X-Streamwarden-Timestamp"] = str(sent)
-            headers["X-Streamwarden-Signature"] = f"sha256={digest}"
+        headers = {**self._headers, "Idempotency-Key": key}
+        if self._signer is not None:
+            headers |= self._signer(key, content, self._clock.wall())
         return headers
 
     def _judge(self, host: str, response: urllib3.BaseHTTPResponse) -> None:
@@ -118,15 +125,17 @@ class HttpClient:
         return min(max(0.0, asked), _RETRY_AFTER_MAX)
 
 
-def _finish(response: urllib3.BaseHTTPResponse) -> None:
+def _finish(response: urllib3.BaseHTTPResponse) -> bytes:
     """Read a short body, so that the connection serves again; close it otherwise."""
+    answer = b""
     try:
-        response.read(_READ_BYTES)
+        answer = response.read(_READ_BYTES)
         if response.read(1):
             response.close()
     except urllib3.exceptions.HTTPError:
         response.close()
     response.release_conn()
+    return answer
 
 
 def _connection_fault(error: urllib3.exceptions.NewConnectionError) -> str:

@@ -1,32 +1,21 @@
-"""Settings that receivers of every kind share: credentials, headers, TLS, a timeout.
+"""Settings of receivers that take any HTTP post: credentials, headers, a signature.
 
-Each secret may be in a file: ``url_file`` in place of ``url``. An address counts as a
-secret, because many receivers put a token into it. So do the values of headers.
+The values of headers are secrets, as all credentials are.
 """
 
 from __future__ import annotations
 
 import re
-import ssl
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
-from urllib3.exceptions import LocationParseError
-from urllib3.util import Url, parse_url
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from detector.errors import ConfigError
-from detector.notify.payload import RECEIVER
-from detector.setting_types import with_secrets_of_files
+from detector.clock import Clock
+from detector.notify.receivers.connection import ConnectionSettings
+from detector.notify.receivers.http import HttpClient
+from detector.notify.receivers.signature import Signer, own_signer, standard_signer
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, section 5.5
@@ -38,20 +27,18 @@ _OWN_HEADERS = {
     "connection",
     "idempotency-key",
 }
-_OWN_PREFIX = "x-streamwarden-"
+_OWN_PREFIXES = ("x-streamwarden-", "webhook-")
 
 
-class HttpSettings(BaseModel):
+class HttpSettings(ConnectionSettings):
     """A receiver that is reached over HTTP."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="what routes call it; also `receiver` in the body",
-    )
     secret: SecretStr | None = Field(
         None, description="key of the HMAC-SHA256 signature"
+    )
+    signature: Literal["streamwarden", "standard"] = Field(
+        "streamwarden",
+        description="headers of the signature; standard: those of Standard Webhooks",
     )
     bearer_token: SecretStr | None = Field(
         None, description="sent as Authorization: Bearer"
@@ -63,24 +50,6 @@ class HttpSettings(BaseModel):
     headers: Mapping[str, SecretStr] = Field(
         {}, description="further headers of each post"
     )
-    tls_ca: Path | None = Field(
-        None, description="certificates to trust, PEM; by default the system's"
-    )
-    tls_certificate: Path | None = Field(
-        None, description="this daemon's certificate, PEM"
-    )
-    tls_key: Path | None = Field(
-        None, description="its private key, PEM; by default in the certificate's file"
-    )
-    tls_verify: bool = Field(True, description="whether to verify the receiver's name")
-    timeout: float = Field(
-        10.0, gt=0, description="seconds to wait for a connection and for an answer"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_files(cls, given: Any) -> Any:
-        return with_secrets_of_files(cls, given)
 
     @field_validator("headers")
     @classmethod
@@ -91,7 +60,7 @@ class HttpSettings(BaseModel):
             lower = name.lower()
             if not _HEADER_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a header")
-            if lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIX):
+            if lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIXES):
                 raise ValueError(f"{name} is set by the daemon itself")
             if not _HEADER_VALUE.fullmatch(value.get_secret_value()):
                 raise ValueError(f"the value of {name} cannot be sent in a header")
@@ -106,11 +75,13 @@ class HttpSettings(BaseModel):
                 "give one of bearer_token, user with password, "
                 "and an Authorization header"
             )
+        try:
+            self.signer()
+        except ValueError as error:
+            raise ValueError(f"secret: {error}") from None
         token = self.bearer_token
         if token is not None and not _HEADER_VALUE.fullmatch(token.get_secret_value()):
             raise ValueError("bearer_token cannot be sent in a header")
-        if self.tls_key is not None and self.tls_certificate is None:
-            raise ValueError("tls_key is set without tls_certificate")
         return self
 
     def _ways_to_authorise(self) -> Iterator[bool]:
@@ -118,15 +89,16 @@ class HttpSettings(BaseModel):
         yield self.password is not None
         yield any(name.lower() == "authorization" for name in self.headers)
 
-    @property
-    def addresses(self) -> Sequence[str]:
-        """Where it posts; secrets, so log :attr:`host` instead."""
-        raise NotImplementedError
+    def client(self, clock: Clock) -> HttpClient:
+        """Raises ConfigError if a TLS file cannot be used."""
+        return HttpClient(self, clock, self.sent_headers(), self.signer())
 
-    @property
-    def host(self) -> str:
-        """For logs: the rest of an address may be a secret."""
-        return ",".join(map(host_of, self.addresses))
+    def signer(self) -> Signer | None:
+        """None without a secret."""
+        if self.secret is None:
+            return None
+        make = standard_signer if self.signature == "standard" else own_signer
+        return make(self.secret.get_secret_value())
 
     def sent_headers(self) -> dict[str, str]:
         """Those of every post. They hold secrets in the clear: log them nowhere."""
@@ -137,49 +109,3 @@ class HttpSettings(BaseModel):
             pair = f"{self.user}:{self.password.get_secret_value()}".encode()
             sent["Authorization"] = f"Basic {b64encode(pair).decode()}"
         return sent
-
-    def tls(self) -> ssl.SSLContext:
-        """Raises ConfigError if a file cannot be used."""
-        try:
-            context = ssl.create_default_context(cafile=self.tls_ca)
-            if self.tls_certificate is not None:
-                context.load_cert_chain(self.tls_certificate, self.tls_key)
-        except OSError as error:  # ssl.SSLError is one
-            given = ", ".join(self._tls_files())
-            cause = error.strerror or error
-            raise ConfigError(
-                f"{given} can't be used for TLS ({cause}):"
-                " name PEM files that this user may read"
-            ) from None
-        if not self.tls_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
-    def _tls_files(self) -> Iterator[str]:
-        """The files that are set, each with its setting."""
-        for name in ("tls_ca", "tls_certificate", "tls_key"):
-            file = getattr(self, name)
-            if file is None:
-                continue
-            if self.name == RECEIVER:
-                yield f"DETECTOR_ALERTING__WEBHOOK_{name.upper()} {file}"
-            else:
-                yield f"{name} {file} of receiver {self.name}"
-
-
-def check_address(value: SecretStr) -> SecretStr:
-    """Raises ValueError, without the address in it, if it is not one."""
-    try:
-        url = parse_url(value.get_secret_value())
-    except LocationParseError:
-        url = Url()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("it is not a http:// or https:// address")
-    return value
-
-
-def host_of(address: str) -> str:
-    """Host and port of an address: all of it that may be shown."""
-    url = parse_url(address)
-    return f"{url.host}:{url.port}" if url.port else str(url.host)

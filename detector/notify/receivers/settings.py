@@ -16,9 +16,22 @@ from typing import Annotated, Any, get_args
 from pydantic import BeforeValidator
 
 from detector.notify.receivers.alertmanager import AlertmanagerSettings
+from detector.notify.receivers.email import EmailSettings
+from detector.notify.receivers.kafka import KafkaReceiverSettings
+from detector.notify.receivers.msteams import TeamsSettings
+from detector.notify.receivers.pagerduty import PagerDutySettings
+from detector.notify.receivers.slack import SlackSettings
 from detector.notify.receivers.webhook import WebhookSettings
 
-Kinds = WebhookSettings | AlertmanagerSettings
+Kinds = (
+    WebhookSettings
+    | AlertmanagerSettings
+    | SlackSettings
+    | PagerDutySettings
+    | TeamsSettings
+    | EmailSettings
+    | KafkaReceiverSettings
+)
 BY_KIND = {model.model_fields["kind"].default: model for model in get_args(Kinds)}
 DEFAULT_KIND = "webhook"
 

@@ -11,9 +11,8 @@ from pydantic import Field, SecretStr, field_validator
 from detector.notify.backlog_summary import post_body
 from detector.notify.payload import OutgoingPost
 from detector.notify.receiver import ReceiverContext
-from detector.notify.receivers.http import HttpClient
-from detector.notify.receivers.http_settings import HttpSettings, check_address
-from detector.notify.routes import ReceiverNeeds
+from detector.notify.receivers.connection import check_address
+from detector.notify.receivers.http_settings import HttpSettings
 
 
 class WebhookSettings(HttpSettings):
@@ -31,11 +30,6 @@ class WebhookSettings(HttpSettings):
     def addresses(self) -> Sequence[str]:
         return (self.url.get_secret_value(),)
 
-    @property
-    def needs(self) -> ReceiverNeeds:
-        """Nothing beyond its routes."""
-        return ReceiverNeeds()
-
     def receiver(self, context: ReceiverContext) -> Webhook:
         """Raises ConfigError if a TLS file cannot be used."""
         return Webhook(self, context)
@@ -47,7 +41,11 @@ class Webhook:
     def __init__(self, settings: WebhookSettings, context: ReceiverContext) -> None:
         self._address = settings.url.get_secret_value()
         self._context = context
-        self._client = HttpClient(settings, context.clock)
+        self._client = settings.client(context.clock)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._client.close()
 
     def deliver(self, post: OutgoingPost) -> None:
         """Raises Transient or Permanent."""

@@ -9,6 +9,7 @@ import pytest
 
 from detector.errors import ConfigError
 from detector.events import Severity
+from detector.notify.receivers.http_settings import HttpSettings
 from detector.settings.load import load, names_and_values
 from tests.unit.detector.notify.alerts import fired
 from tests.unit.detector.settings.files import RECEIVERS, ROUTES, written
@@ -50,6 +51,7 @@ def test_receivers_and_routes_come_from_the_file_without_showing_a_secret(
 ) -> None:
     settings = load(written(tmp_path, RECEIVERS + ROUTES))
     pager, desk = settings.alerting.destinations()
+    assert isinstance(pager, HttpSettings)
     assert (pager.host, pager.sent_headers()["Authorization"], desk.name) == (
         "pager",
         "Bearer t0ken",

@@ -31,7 +31,7 @@ CERTIFICATE = Path(__file__).parent / "data/loopback.pem"
 
 def client(clock: FakeClock | None = None, **settings: object) -> HttpClient:
     made = {"name": "hook", "url": "http://unused", "timeout": 2, **settings}
-    return HttpClient(WebhookSettings.model_validate(made), clock or FakeClock())
+    return WebhookSettings.model_validate(made).client(clock or FakeClock())
 
 
 def answering(server: HTTPServer, status: int, **headers: str) -> str:
