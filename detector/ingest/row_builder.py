@@ -65,11 +65,14 @@ class RowBuilder:
         shared = self._names.setdefault(names, names)
         self._rows.append((record, name, stamp, shared, list(numbers.values())))
 
-    def add_row(self, row: Row, tags: Labels | None = None) -> None:
-        """A row of numbers alone, which nobody changes any more."""
-        if tags:
-            self._tags[len(self._rows)] = tags
-            self._labels[len(self._rows)] = tags
+    def add_row(self, row: Row, labels: Labels | None = None) -> None:
+        """A row of numbers alone, which nobody changes any more.
+
+        Its name is that of its stream, tags included. Names of numbers that are equal
+        are best one object: later steps look at each object once.
+        """
+        if labels:
+            self._labels[len(self._rows)] = labels
         self._rows.append(row)
 
     def miss(self, record: int, metric: str, reason: MissingReason) -> None:

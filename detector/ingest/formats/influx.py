@@ -29,6 +29,7 @@ from line_protocol_parser import LineFormatError, parse_line
 
 from detector.errors import BadRecord, RejectReason
 from detector.ingest.format import UnknownFields
+from detector.ingest.formats.influx_plain import PlainLines
 from detector.ingest.messages import Messages, as_bytes
 from detector.ingest.row_builder import RowBuilder
 from detector.ingest.rows import NamedValues, Rows
@@ -44,10 +45,16 @@ class InfluxLines:
         """``booleans``: they are metrics, as 0 and 1."""
         self._unknown = unknown
         self._no_numbers = {str} if booleans else {str, bool}
+        self._plain = PlainLines()
 
     def rows(self, messages: Messages) -> Rows[NamedValues]:
         built = RowBuilder()
         for i, value in enumerate(messages.values):
+            plain = self._plain.rows(i, value) if type(value) is bytes else ()
+            for row, labels in plain:
+                built.add_row(row, labels)
+            if plain:
+                continue
             try:
                 points = list(_points(as_bytes(value)))
             except BadRecord as fault:

@@ -99,16 +99,17 @@ class Mapper:
             found.add_to(built, message, (name, tags, labels, stamp))
 
     def takes_plain(self, built: RowBuilder, message: int, fields: Any) -> bool:
-        """Whether a record has all fields where they mostly are; then its row is
+        """Whether a record has all fields where they mostly are; then its rows are
         added.
         """
-        if self._plain is None or type(fields) is not dict:
-            return False
-        plain = self._plain.row(message, fields)
+        plain = self._plain
         if plain is None:
             return False
-        built.add_row(*plain)
-        return True
+        path = self._mapping.records
+        if not path:
+            return plain.add(built, message, fields)
+        array = fields.get(path) if type(fields) is dict else None
+        return type(array) is list and plain.add_all(built, message, array)
 
     def _elements(
         self, fields: Fields, around: Fields | None

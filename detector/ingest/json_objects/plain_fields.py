@@ -7,18 +7,33 @@ mapper reads all others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from detector.events import Labels
 from detector.ingest.json_objects.mapping import RecordMapping
 from detector.ingest.json_objects.metric_fields import NUMBERS
 from detector.ingest.json_objects.paths import Fields, template
-from detector.ingest.row_builder import Row
+from detector.ingest.keying import series_name
+from detector.ingest.row_builder import Row, RowBuilder
 
 _REMEMBERED: Final = 1024  # sequences of names
+_REMEMBERED_SERIES: Final = 8192
 _TEXTS: Final = frozenset((str,))
-_TIMES: Final = (int, float, str)
+_TIMES: Final = frozenset((int, float, str))
+_PRODUCERS: Final = "__"  # tags that begin so are the producer's own
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """The stream of a name and tags; ``name`` is empty if they are not plain."""
+
+    name: str
+    labels: Labels
+
+
+_NOT_PLAIN: Final = _Series("", {})
 
 
 class PlainFields:
@@ -33,38 +48,76 @@ class PlainFields:
         self._tags = mapping.tags[0]
         self._times = mapping.timestamp
         self._shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._plain_tags: dict[tuple[str, ...], bool] = {}
+        self._series: dict[tuple[object, ...], _Series] = {}
 
-    def row(self, message: int, fields: Fields) -> tuple[Row, Labels] | None:
-        """The row of a record and its tags; None if it must be read field by field."""
+    def add(self, built: RowBuilder, message: int, fields: Any) -> bool:
+        """Add the row of a record; False if it must be read field by field."""
+        found = self._row(message, fields)
+        if found is None:
+            return False
+        built.add_row(*found)
+        return True
+
+    def add_all(
+        self, built: RowBuilder, message: int, elements: Sequence[object]
+    ) -> bool:
+        """Add the rows of a message's records; False if one of them is not plain, or
+        two are of one stream and time: their numbers belong in one row.
+        """
+        found = []
+        known = set()
+        for element in elements:
+            row = self._row(message, element)
+            if row is None:
+                return False
+            found.append(row)
+            (_, name, stamp, _, _), _ = row
+            known.add((name, stamp))
+        if len(known) < len(elements) or not elements:
+            return False
+        for row in found:
+            built.add_row(*row)
+        return True
+
+    def _row(self, message: int, fields: Any) -> tuple[Row, Labels] | None:
+        """The row of a record and its labels; None if it is not plain."""
+        if type(fields) is not dict:
+            return None
         numbers = fields.get(self._inside)
         tags = fields.get(self._tags)
         if type(numbers) is not dict or type(tags) is not dict or not numbers:
             return None
-        if not NUMBERS.issuperset(map(type, numbers.values())) or not self._are_tags(
-            tags
-        ):
+        values = [*numbers.values()]
+        stamp: Any = _first(fields, self._times)
+        if not NUMBERS.issuperset(map(type, values)) or type(stamp) not in _TIMES:
             return None
-        name = _first(fields, self._names)
-        stamp = _first(fields, self._times)
-        is_named = type(name) is str and name
-        if not is_named or not isinstance(stamp, _TIMES) or type(stamp) is bool:
+        series = self._recall(_first(fields, self._names), tags)
+        if not series.name:
             return None
         metrics = self._shape(tuple(numbers))
-        row = message, str(name), stamp, metrics, list(numbers.values())
-        return row, tags
+        return (message, series.name, stamp, metrics, values), series.labels
 
-    def _are_tags(self, tags: Fields) -> bool:
-        """Whether all are texts that name something, and none is a producer's own."""
-        names = tuple(tags)
-        are_plain = self._plain_tags.get(names)
-        if are_plain is None:
-            if len(self._plain_tags) >= _REMEMBERED:
-                self._plain_tags.clear()
-            are_plain = not any(name.startswith("__") for name in names)
-            self._plain_tags[names] = are_plain
+    def _recall(self, name: Any, tags: Fields) -> _Series:
+        try:
+            found = self._series.get((name, *tags.items()))
+        except TypeError:  # an array or an object
+            return _NOT_PLAIN
+        return self._learn(name, tags) if found is None else found
+
+    def _learn(self, name: Any, tags: Mapping[str, Any]) -> _Series:
+        """The series of a name and tags that are hashable."""
         texts = tags.values()
-        return are_plain and _TEXTS.issuperset(map(type, texts)) and "" not in texts
+        is_named = type(name) is str and name
+        are_texts = _TEXTS.issuperset(map(type, texts)) and "" not in texts
+        are_own = not any(tag.startswith(_PRODUCERS) for tag in tags)
+        found = _NOT_PLAIN
+        if is_named and are_texts and are_own:
+            whole = series_name(name, tags) if tags else name
+            found = _Series(whole, tags)
+        if len(self._series) >= _REMEMBERED_SERIES:
+            self._series.clear()
+        self._series[name, *tags.items()] = found
+        return found
 
     def _shape(self, metrics: tuple[str, ...]) -> tuple[str, ...]:
         """The same names, as rows of one shape share them."""
@@ -74,9 +127,11 @@ class PlainFields:
 
 
 def plain_fields(mapping: RecordMapping) -> PlainFields | None:
-    """What reads plain records of a mapping; None if it asks for more than fields."""
+    """What reads plain records of a mapping, or the elements of its array.
+
+    None if the mapping asks for more than fields.
+    """
     asks_more = (
-        mapping.records,
         mapping.nanoseconds,
         mapping.time_format,
         mapping.labels,
