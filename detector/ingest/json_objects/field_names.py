@@ -58,7 +58,12 @@ _MOMENT_END: Final = re.compile(
     r"|expires)$|(?<=[a-z])(?:Start|Started|Begin|End|Ended|Seen|Changed|Updated|Modified"
     r"|Created|Expires)$"
 )
-_ID: Final = re.compile(r"(?:^|[_\-.])(?:id|ids|uuid|guid|uid)$|(?<=[a-z])(?:Id|ID)$")
+_ID: Final = re.compile(
+    r"(?:^|[_\-.@])(?:id|ids|uuid|guid|uid|eui|imei|imsi|iccid|mac|serial|version)$"
+    r"|(?<=[a-z])(?:Id|ID|Eui|EUI|Imei|Imsi|Iccid|Mac|Serial|Version)$"
+)
+# digits that are no number: nobody writes a number so, but addresses and serial numbers
+_DIGITS: Final = re.compile(r"0\d{3,}")
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?")
 _NUMERIC: Final = re.compile(r"\d+(?:\.\d*)?")
 _NAMES: Final = 4096  # of which it is remembered what they are
@@ -105,6 +110,11 @@ def may_be_clock(name: str) -> bool:
 def is_id(name: str) -> bool:
     """Whether a field of this name identifies something and measures nothing."""
     return _ID.search(leaf(name)) is not None
+
+
+def identifies(value: object) -> bool:
+    """Whether a value is text of digits that names something: ``00189440``."""
+    return isinstance(value, str) and _DIGITS.fullmatch(value) is not None
 
 
 def is_clock(value: object) -> bool:

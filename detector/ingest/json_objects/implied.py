@@ -14,6 +14,7 @@ from detector.ingest import cells
 from detector.ingest.json_objects.field_names import (
     STREAM,
     clock_rank,
+    identifies,
     is_clock,
     is_id,
     leaf,
@@ -54,6 +55,7 @@ _HOSTS: Final = (
     "sensor_id",
     "sensorId",
     "entity",
+    "entity_id",
     "asset",
     "station",
     "source",
@@ -200,4 +202,4 @@ def _is_tag(name: str, value: Any) -> bool:
         return False
     if is_clock(value):  # it changes from record to record
         return False
-    return cells.text(value) is None
+    return cells.text(value) is None or identifies(value)

@@ -16,6 +16,7 @@ from detector.ingest.json_objects import statistics
 from detector.ingest.json_objects.field_names import (
     STREAM,
     TIMESTAMP,
+    identifies,
     is_clock,
     is_id,
     leaf,
@@ -182,7 +183,9 @@ class MetricFields:
         if may_be_clock(name) and is_clock(value):
             return True
         is_called_metric = bool(self._mapping.metrics) or name in self._wanted
-        return not is_called_metric and type(value) is not bool and is_id(name)
+        if is_called_metric or type(value) is bool:
+            return False
+        return is_id(name) or identifies(value)
 
     def _is_chosen(self, name: str) -> bool:
         """Whether the patterns take a name."""

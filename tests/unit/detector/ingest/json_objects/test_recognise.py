@@ -143,3 +143,27 @@ def test_a_format_without_a_mapping_says_so() -> None:
 
 def test_an_empty_array_holds_no_point() -> None:
     assert read(Case("", json.dumps([]), {}, key="k")).without_points == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("installed_version", 587753009),
+        ("@version", "1"),
+        ("appVersion", 12),
+        ("devEui", "1122334455667788"),
+        ("imei", 356938035643809),
+        ("serial", 4711),
+        ("devAddr", "00189440"),
+        ("port_name", "0012"),
+    ],
+)
+def test_what_names_something_is_no_metric(name: str, value: object) -> None:
+    record = {"timestamp": T, "level": 1.5, "info": {name: value}}
+    assert found(read(Case("", record, {}, key="k"))) == {"k/level": 1.5}
+
+
+@pytest.mark.parametrize("value", ["0", "0.5", "007", "-0012", "10", 12])
+def test_numbers_in_quotes_are_numbers(value: object) -> None:
+    record = {"timestamp": T, "level": value}
+    assert found(read(Case("", record, {}, key="k"))) == {"k/level": float(str(value))}
