@@ -415,7 +415,7 @@ class DeadLetterList:
     notifications: list[tuple[Alert, str]] = field(default_factory=list)
     file: str = "dead-letters.ndjson"
 
-    def notification(self, alert: Alert, cause: str) -> None:
+    def notification(self, alert: Alert, cause: str, receiver: str) -> None:
         self.notifications.append((alert, cause))
 
     def close(self) -> None:

@@ -1,15 +1,16 @@
-"""``redrive``: puts dead letters back into the topics they came from."""
+"""``redrive``: puts dead letters back where they came from, or sends alerts again."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 import click
 
 from detector.cli.options import config_option
+from detector.cli.resending import resend_alerts
 from detector.clock import SystemClock
 from detector.compose import make_decoder, open_bundle
 from detector.dead_letters.file import FILE_NAME
@@ -47,9 +48,15 @@ _LISTED = 10  # topics that a sentence names
     help="Only letters of this reason.  [default: all but late and duplicate]",
 )
 @click.option(
+    "--alerts",
+    is_flag=True,
+    help="Alerts that receivers refused, to these receivers, and no records.",
+)
+@click.option(
     "--force",
     is_flag=True,
-    help="Also what would be rejected again, or came back too often.",
+    help="Also what would be rejected again, or came back too often; and alerts whose"
+    " incident may be over.",
 )
 @click.option("--dry-run", is_flag=True, help="Send nothing, and say what would be.")
 @config_option
@@ -57,6 +64,7 @@ def redrive(
     place: str | None,
     topics: tuple[str, ...],
     reasons: tuple[str, ...],
+    alerts: bool,
     force: bool,
     dry_run: bool,
     config: Path | None,
@@ -70,13 +78,31 @@ def redrive(
     does a record that came back three times. Late and duplicate points stay unless
     --reason names them.
 
+    With --alerts, alerts are sent again that receivers refused, in their order and each
+    once. The beginning of an incident is sent if its end is among them, or if the
+    daemon lists it as open.
+
     \b
     Examples:
       streamwarden redrive --dry-run
       streamwarden redrive --from kafka:dead-letters --topic metrics
       streamwarden redrive --from state/dead-letters.ndjson --reason malformed
+      streamwarden redrive --alerts
     """
     settings = load(config)
+    if alerts:
+        file = _alert_file(settings, place, reasons)
+        lines = resend_alerts(
+            settings,
+            config,
+            file,
+            frozenset(topics),
+            force,
+            dry_run,
+        )
+        for line in lines:
+            click.echo(line)
+        return 0
     most = math.inf if force else MOST_REDRIVES
     selection = Selection(frozenset(topics), frozenset(reasons), most)
     fault = _no_fault if force else Trial(settings).fault
@@ -86,6 +112,17 @@ def redrive(
     for line in report(outcome, source.name, dry_run):
         click.echo(line)
     return 0
+
+
+def _alert_file(settings: Settings, place: str | None, reasons: Sequence[str]) -> Path:
+    """Raises ConfigError if the options are about records."""
+    if reasons:
+        raise ConfigError("--reason is about records: leave it out with --alerts")
+    if place is None:
+        return settings.recovery.dead_letter_directory / FILE_NAME
+    if place.startswith(_IN_KAFKA):
+        raise ConfigError("alerts are in the file of dead letters: name it with --from")
+    return Path(place)
 
 
 def _source(settings: Settings, scan: Scanner, place: str | None) -> LetterSource:

@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from detector.dead_letters.alert_letters import AlertLetter
+from detector.dead_letters.alert_letters import to_line as alert_line
 from detector.dead_letters.letter import letter_of, to_line
 from detector.errors import ConfigError
 from detector.events import Alert, RejectedRecord
@@ -66,9 +68,10 @@ class DeadLetterFile(NullObserver):
     def rejected(self, record: RejectedRecord) -> None:
         self._write(to_line(letter_of(record)))
 
-    def notification(self, alert: Alert, cause: str) -> None:
+    def notification(self, alert: Alert, cause: str, receiver: str) -> None:
+        letter = AlertLetter(receiver, alert)
         body = alert_body(alert, self._labelling)
-        self._write({"kind": "notification", "reason": cause, "alert": body})
+        self._write(alert_line(letter, cause, body))
 
     def sync(self) -> None:
         """What was written survives a crash of the machine once this returns.

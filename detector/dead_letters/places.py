@@ -32,8 +32,8 @@ class DeadLetterPlaces(NullObserver):
         if self._topic is not None:
             self._topic.rejected(record)
 
-    def notification(self, alert: Alert, cause: str) -> None:
-        self._file.notification(alert, cause)
+    def notification(self, alert: Alert, cause: str, receiver: str) -> None:
+        self._file.notification(alert, cause, receiver)
 
     def sync(self) -> None:
         """Wait until what was rejected so far survives a kill."""

@@ -30,7 +30,7 @@ NOTE: Final = PREFIX + "note"
 #: Beside the file of letters: what was put back.
 LEDGER_NAME: Final = "dead-letters.redriven.ndjson"
 _BEGUN: Final = "begun"
-_DONE: Final = "done"
+DONE: Final = "done"
 _UNDONE: Final = "undone"
 
 
@@ -135,7 +135,7 @@ class FileLetters:
 
     def letters(self) -> Iterator[Letter]:
         for file in self._files:
-            for line in _lines(file):
+            for line in json_lines(file):
                 # notifications, and what a crash left of a line
                 with contextlib.suppress(NotALetter):
                     yield from_line(line)
@@ -144,14 +144,14 @@ class FileLetters:
         """Also those of a run that ended between its commit and its note."""
         begun: dict[str, Mapping[str, int]] = {}
         done: set[str] = set()
-        for line in _lines(self._ledger) if self._ledger.exists() else ():
+        for line in json_lines(self._ledger) if self._ledger.exists() else ():
             names = line.get("names", ())
             if line.get("state") == _BEGUN:
                 begun.update(dict.fromkeys(names, line.get("ends", {})))
                 continue
             for name in names:
                 begun.pop(name, None)
-            if line.get("state") == _DONE:
+            if line.get("state") == DONE:
                 done.update(names)
         return done | self._sent(begun)
 
@@ -169,7 +169,7 @@ class FileLetters:
         """A file is no part of a transaction."""
 
     def end(self, letters: Sequence[Letter], committed: bool) -> None:
-        self._note(_DONE if committed else _UNDONE, letters, {})
+        self._note(DONE if committed else _UNDONE, letters, {})
 
     def _sent(self, begun: Mapping[str, Mapping[str, int]]) -> set[str]:
         """Which of these are in the logs, behind where a run began to send them."""
@@ -226,7 +226,7 @@ def _whole(scanner: Scanner, letter: Letter) -> Letter | None:
     )
 
 
-def _lines(path: Path) -> Iterable[Mapping[str, Any]]:
+def json_lines(path: Path) -> Iterable[Mapping[str, Any]]:
     """The JSON objects of a file; a line that is none is left out."""
     with path.open("rb") as file:
         for line in file:

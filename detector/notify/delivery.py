@@ -212,10 +212,11 @@ class Delivery:
             notifications=len(post.alerts),
             stream=listed([alert.stream for alert in post.alerts], _NAMED),
             file=self._dead_letters.file,
-            remedy="correct the receiver's settings; the file keeps what it refused",
+            remedy="correct the receiver's settings, then run"
+            " `streamwarden redrive --alerts`: the file keeps what it refused",
         )
         for alert in post.alerts:
-            self._dead_letters.notification(alert, str(fault))
+            self._dead_letters.notification(alert, str(fault), post.receiver)
 
     def _count(self, post: OutgoingPost, outcome: str, notifications: int) -> None:
         self._metrics.notifications.labels(outcome).inc(notifications)

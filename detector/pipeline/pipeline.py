@@ -182,6 +182,7 @@ class Pipeline:
                 self._score(run)
 
     def _process_partition(self, batch: RecordBatch) -> None:
+        self.backlog.note(batch)
         self._metrics.records.inc(batch.records)
         self._metrics.unknown_fields.inc(batch.unknown_fields)
         self._metrics.tombstones.inc(batch.tombstones)

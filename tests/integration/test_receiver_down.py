@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from deploy.harness.broker import Broker
+from detector.cli.main import main
 from tests.integration.conftest import Start
 from tests.integration.history import history, records, replayed
 from tests.integration.stage import (
@@ -114,13 +117,14 @@ def test_a_refusal_that_passes_loses_nothing(
     assert daemon.log_text().count("notification_dead_lettered") == 0
 
 
-def test_a_refusal_that_lasts_is_dead_lettered(
+def test_a_refusal_that_lasts_is_dead_lettered_and_redriven(
     broker: Broker,
     topic: str,
     start: Start,
     receiver: WebhookReceiver,
     tmp_path: Path,
     bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = history()
     expected = replayed(rows, bundle, tmp_path)
@@ -138,3 +142,16 @@ def test_a_refusal_that_lasts_is_dead_lettered(
     assert by_stream([notice(k["alert"]) for k in kept]) == by_stream(expected)
     assert all("404" in k["reason"] for k in kept)
     assert "s3cret-path" not in daemon.log_text() + str(letters)
+
+    # the receiver is corrected; who fires still is not known without a daemon
+    receiver.answer = lambda headers: 200
+    environment = {f"DETECTOR_{n}": v for n, v in daemon.settings.items()}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    over = {alert.stream for alert in expected if alert.status == "resolved"}
+    assert main(["redrive", "--alerts"]) == 0
+    assert {n.stream for n in receiver.notices()} == over
+    assert main(["redrive", "--alerts", "--force"]) == 0
+    assert sorted(receiver.notices()) == sorted(expected)
+    assert main(["redrive", "--alerts", "--force"]) == 0
+    assert len(receiver.notices()) == len(expected)

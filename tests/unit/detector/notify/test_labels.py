@@ -71,7 +71,7 @@ def test_the_api_has_them(tmp_path: Path) -> None:
 def test_dead_letters_have_them(tmp_path: Path) -> None:
     path = tmp_path / "dead-letters.ndjson"
     letters = DeadLetterFile(path, 1 << 20, LABELLED)
-    letters.notification(ALERT, "refused")
+    letters.notification(ALERT, "refused", "hook")
     letters.close()
     assert json.loads(path.read_text())["alert"]["labels"] == LABELS
 

@@ -48,6 +48,16 @@ def test_without_a_time_in_the_log_the_events_time_counts() -> None:
         assert not gate.is_old(polled, 3, NOW - 10)
 
 
+def test_a_point_that_was_held_is_as_old_as_what_is_read() -> None:
+    """Its event was long ago in both, and it is in a batch without a clock."""
+    held = replace(batch([0.0]), clock=None)
+    gate = behind()
+    gate.note(batch([NOW - 10, NOW - 10]))
+    assert not gate.is_old(held, 3, 60.0)
+    gate.note(batch([NOW - 10, NOW - 2 * HOUR]))
+    assert gate.is_old(held, 3, 60.0)
+
+
 def test_what_came_after_the_assignment_is_told_at_once() -> None:
     polled = batch([NOW - 2 * HOUR], first=10)
     assert not behind().is_old(polled, 10, 60.0)
