@@ -16,8 +16,10 @@ from detector.cli.checks.topics import topic_lines
 from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
 from detector.compose import check_formats, open_bundle
+from detector.consumer.boundary import check_takes_over
 from detector.errors import ConfigError, DetectorError
 from detector.kafka.subscription import Subscription
+from detector.model.bundle import load_bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.settings.load import Settings, load, names_and_values
 
@@ -105,6 +107,10 @@ def _bundle_faults(settings: Settings) -> Iterator[str]:
         bundle = open_bundle(settings)
         OnnxEngine(bundle)
         settings.model.zones(bundle)
+        if settings.model.shadow is not None:
+            shadow = load_bundle(settings.model.shadow)
+            OnnxEngine(shadow)
+            check_takes_over(shadow, bundle)
     except DetectorError as error:
         yield str(error)
 

@@ -3,8 +3,9 @@
 Theory of operation. Another bundle of the same features takes over what the streams
 are, see :mod:`detector.recovery.takeover`. It happens in memory and in this order:
 
-1. the checkpoint under way ends, and streams that are only in the store come back;
-2. their rows are carried over into a new table, beside the old one;
+1. the checkpoint under way ends, and pages of streams that are only in the store are
+   written for the new bundle too;
+2. the rows in memory are carried over into a new table, beside the old one;
 3. the new table is used, and written whole;
 4. once it is durable, the next poll is scored by the new bundle.
 
@@ -170,7 +171,6 @@ class Boundary:
         with self.lock:
             ends = began + STORE_TIMEOUT
             self._checkpoints.settle(ends)
-            self._partitions.bring_back_cold()
             carried = self._carried(setup, warm)
             before = self._pipeline.replace(setup, carried, began)
             try:
@@ -186,15 +186,25 @@ class Boundary:
         return _exchanged(setup, carried, seconds)
 
     def _carried(self, setup: Setup, warm: Shadow | None) -> dict[Partition, Restored]:
-        """The streams of each partition under another setup."""
+        """The streams of each partition under another setup. Raises StoreError."""
         pages = self._pipeline.pages
         takeover = setup.takeover
         carried = {}
         for partition in self._pipeline.table.partitions():
+            moved = self._partitions.move_idle(setup, partition)
+            idle = {page.rows.number: page.rows for page in moved}
             own = None if warm is None else warm.own_rows(partition)
-            rows = [takeover.rows(page, own) for page in pages.rows(partition)]
-            offset = pages.applied.get(partition)
-            carried[partition] = Restored(tuple(rows), (), offset)
+            rows = [
+                idle.get(page.number) or takeover.rows(page, own)
+                for page in pages.rows(partition)
+            ]
+            carried[partition] = Restored(
+                pages=tuple(rows),
+                alerts=(),
+                offset=pages.applied.get(partition),
+                stamps={page.rows.number: page.stamp for page in moved},
+                cold=frozenset(idle),
+            )
         return carried
 
     def _keep_in_shadow(self, before: BundleParts) -> None:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 import structlog
 
 from detector.clock import Clock
@@ -26,18 +27,33 @@ from detector.consumer.health import Health
 from detector.consumer.starts import Start, StartFinder
 from detector.consumer.warm_ups import WarmUps
 from detector.errors import StoreError
-from detector.events import Partition, RecordBatch
+from detector.events import F32, Partition, RecordBatch
 from detector.pipeline.parts import Setup
 from detector.pipeline.pipeline import Pipeline
 from detector.ports import Committed, Source
-from detector.recovery.snapshot import Restored
+from detector.recovery.snapshot import Restored, Stamp
 from detector.recovery.state_reader import ReadingBundle, StateReader
+from detector.state.page_rows import PageRows
 
 #: Seconds after a failed read of the store until the next one.
 RETRY: Final = 1.0
 #: Seconds that a store may hold up a rebalance. It is below the session timeout, after
 #: which other members take the partitions over.
 REVOKE_TIMEOUT: Final = 15.0
+_NO_STATES: Final[F32] = np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A page of idle streams that was written for another bundle.
+
+    Attributes:
+        rows: without states, which are only in the store.
+        stamp: of the page in the store.
+    """
+
+    rows: PageRows
+    stamp: Stamp
 
 
 @dataclass(slots=True)
@@ -219,16 +235,25 @@ class Partitions:
         for partition in (*self._restoring, *warming):
             self._restoring[partition] = _Restoring(self._states.load(partition))
 
-    def bring_back_cold(self) -> None:
-        """Bring all streams that are only in the store into memory. The caller holds
-        the lock. Raises StoreError; nothing is lost then.
+    def move_idle(self, setup: Setup, partition: Partition) -> list[Moved]:
+        """Write the pages of streams that are only in the store for another bundle too,
+        one at a time. The caller holds the lock. Raises StoreError.
+
+        What this bundle wrote stays as it is.
         """
-        pages = self._pipeline.pages
-        for partition in self._pipeline.table.partitions():
-            for number in sorted(self._pipeline.table.silent.cold(partition)):
-                rows = self._states.page(partition, number)
-                pages.add_page(partition, number, rows)
-            self._pipeline.table.open_cold(partition)
+        reader = self._states.another(reading_bundle(setup))
+        moved = []
+        held = self._pipeline.table.silent.held(partition)
+        for number, names in sorted(held.items()):
+            rows = self._page(partition, number)
+            if rows is None:
+                self._pipeline.pages.add_page(partition, number, None)
+                continue
+            is_held = np.array([name in names for name in rows.names], np.bool_)
+            taken = setup.takeover.rows(rows.take(np.flatnonzero(is_held)))
+            stamp = reader.move(partition, taken)
+            moved.append(Moved(replace(taken, states=_NO_STATES), stamp))
+        return moved
 
     # -- pages of idle streams ---------------------------------------------------------
 
@@ -240,21 +265,26 @@ class Partitions:
         """
         for partition, number in self._pipeline.pages.missing_pages(polled):
             try:
-                rows = self._states.page(partition, number)
+                rows = self._page(partition, number)
             except StoreError as error:
                 self._report_unreadable(partition, error)
                 return False
-            if rows is None:
-                self._log.error(
-                    "page_gone",
-                    partition=str(partition),
-                    page=number,
-                    note="its streams start anew and are counted",
-                )
             self._pipeline.pages.add_page(partition, number, rows)
         if not self._restoring:
             self.health.restore_fault = ""
         return True
+
+    def _page(self, partition: Partition, number: int) -> PageRows | None:
+        """A page of idle streams; None if it is gone. Raises StoreError."""
+        rows = self._states.page(partition, number)
+        if rows is None:
+            self._log.error(
+                "page_gone",
+                partition=str(partition),
+                page=number,
+                note="its streams start anew and are counted",
+            )
+        return rows
 
     def _report_unreadable(self, partition: Partition, error: StoreError) -> None:
         if not self.health.restore_fault:

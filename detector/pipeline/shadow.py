@@ -89,8 +89,15 @@ class Shadow:
         self.assign(partition, [takeover.rows(page) for page in rows], offset)
 
     def adopt(self, parts: BundleParts) -> None:
-        """Go on with the streams that were in force, as they are."""
+        """Go on with the streams that were in force, as they are.
+
+        Those that are only in the store begin anew: a shadow reads no store.
+        """
         self._pipeline.adopt(parts)
+        silent = parts.table.silent
+        for partition in parts.table.partitions():
+            for number in silent.cold(partition):
+                silent.drop_page(partition, number)
 
     def retune(self, live: Setup) -> None:
         """The bundle in force runs under other settings: so does this one."""

@@ -101,6 +101,19 @@ class StateReader:
 
         return self._worker.submit(job).result()
 
+    def move(self, partition: Partition, rows: PageRows) -> Stamp:
+        """Write a page of idle streams for this bundle, and wait until it is there.
+
+        Gives its stamp. Raises StoreError.
+        """
+        page = to_page(self._bundle.digest, partition, rows, _MOVER, ())
+
+        def job(store: Store) -> None:
+            store.write_pages(partition, [page])
+
+        self._worker.submit(job).result()
+        return page.stamp
+
     def _restored(
         self,
         store: Store,

@@ -71,6 +71,13 @@ class SilentStreams:
         """Numbers of the cold pages."""
         return frozenset(self._rows.owned[partition].cold.left)
 
+    def held(self, partition: Partition) -> dict[int, set[str]]:
+        """The streams that are only in the store, by number of their page."""
+        found: dict[int, set[str]] = {}
+        for name, number in self._rows.owned[partition].cold.held.items():
+            found.setdefault(number, set()).add(name)
+        return found
+
     @property
     def evicted(self) -> int:
         """How many streams have their rows only in the store."""

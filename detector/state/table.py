@@ -185,12 +185,6 @@ class StreamTable:
         owned = self._rows.owned.get(partition)
         return None if owned is None else owned.index.get(name)
 
-    def open_cold(self, partition: Partition) -> None:
-        """Bring back all streams from the store, whose pages were added before."""
-        held = self._rows.owned[partition].cold.held
-        self.slots(partition, list(held))
-        self.silent.clear_pages(partition)
-
     def page_count(self, partition: Partition) -> int:
         """How many numbers its pages have, with those of pages in the store."""
         return len(self._rows.owned[partition].pages)

@@ -29,6 +29,7 @@ def series(name: str, *labels: str) -> str:
 
 UP = series("up")
 READY = series("detector_ready")
+RELOADED = series("detector_last_reload_successful")
 LAG = series("detector_lag_records")
 RECORDS = series("detector_records_total")
 LOST = series("detector_lost_records_total")
@@ -68,6 +69,8 @@ CASES = [
     Case("a target that is down", "Absent", {UP: "0x90"}, NEVER),
     Case("no partition", "NotReady", {READY: "1x9 0x90"}, 20),
     Case("a rebalance", "NotReady", {READY: "1x9 0x5 1x90"}, NEVER),
+    Case("a faulty file", "ReloadRefused", {RELOADED: "1x9 0x90"}, 15),
+    Case("a fault corrected", "ReloadRefused", {RELOADED: "1x9 0x3 1x90"}, NEVER),
     Case(
         "lag grows beyond five minutes",
         "Behind",

@@ -13,6 +13,7 @@ from detector.events import Partition, RawBatch, RecordBatch
 from detector.ingest.decoder import feature_decoder
 from detector.ingest.formats.registry import FORMATS
 from detector.metrics import Metrics
+from detector.model.bundle import Bundle
 from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.build import build_pipeline
 from detector.pipeline.observer import Observers
@@ -114,10 +115,13 @@ class Rig:
         self,
         path: Path,
         decode: Callable[[RawBatch], RecordBatch] | None = None,
+        bundle: Bundle | None = None,
+        store: MemoryStore | None = None,
     ) -> None:
-        self.bundle = fake_bundle(path)
+        """``bundle`` and ``store``: of a loop that was killed before."""
+        self.bundle = bundle or fake_bundle(path)
         self.metrics = Metrics()
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.clock = FakeClock()
         self.alerts = PipelineRecorder()
         self.beside = Beside(self.metrics, self.clock)

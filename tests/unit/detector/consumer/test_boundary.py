@@ -65,7 +65,8 @@ def between_polls(rig: Rig, job: Callable[[Boundary], _T]) -> Future[_T]:
 
 
 def feed(rig: Rig, first: int, *values: float) -> int:
-    rig.turn(ScriptedSource(points(first, *values)))
+    if values:
+        rig.turn(ScriptedSource(points(first, *values)))
     return first + len(values)
 
 
@@ -119,6 +120,35 @@ def test_an_open_incident_goes_on_and_ends_once(rig: Rig, tmp_path: Path) -> Non
     assert ended.starts_at == fired.starts_at
 
 
+def known(rig: Rig) -> list[tuple[float, str]]:
+    """What receivers know of the incidents that were told."""
+    return [(alert.starts_at, alert.reason.label) for alert in rig.alerts.alerts]
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 5, 40, 63])
+def test_a_kill_after_the_exchange_tells_what_would_have_been_told(
+    tmp_path: Path, killed_after: int
+) -> None:
+    newer = setup_of(tmp_path / "newer")
+    later = [*[0.0] * 60, 90.0, 90.0, 90.0]
+    rigs = [Rig(tmp_path / name) for name in ("straight", "killed")]
+    for rig, count in zip(rigs, (len(later), killed_after), strict=True):
+        rig.assign(P)
+        end = feed(rig, 0, 0, 0, 0, 0, 90, 90)
+        exchange(rig, newer).result(0)
+        rig.alerts.alerts.clear()
+        feed(rig, end, *later[:count])
+    straight, killed = rigs
+    again = Rig(tmp_path / "again", bundle=newer.bundle, store=killed.store)
+    assert again.assign(P) == [(P, end)]
+    feed(again, end, *later)
+    assert known(again) == known(straight)
+    assert known(killed) == known(straight)[: len(known(killed))]
+    assert len(known(straight)) == 2
+    for rig in (*rigs, again):
+        rig.close()
+
+
 @pytest.mark.parametrize("fault", ["failing", "hanging"])
 def test_a_store_that_does_not_take_it_leaves_the_old_bundle_in_force(
     rig: Rig, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -165,21 +195,53 @@ def test_another_budget_moves_the_threshold_and_keeps_the_states(rig: Rig) -> No
     assert thresholds[4] > thresholds[3]
 
 
-def test_streams_in_the_store_alone_come_along(rig: Rig, tmp_path: Path) -> None:
-    rig.assign(P)
+def evict(rig: Rig) -> list[str]:
+    """Let a page of streams leave memory; their names."""
     names = [f"s{i}" for i in range(256)]
-    times = [60.0] * len(names)
     values = [(1.0, 1.0)] * len(names)
-    rig.turn(ScriptedSource([raw_points(names, times, values)]))
-    later = [time + 60 for time in times]
-    rig.turn(ScriptedSource([raw_points(names, later, values, first=256)]))
+    for i in range(2):
+        times = [60.0 * (i + 1)] * len(names)
+        first = i * len(names)
+        rig.turn(ScriptedSource([raw_points(names, times, values, first=first)]))
     rig.clock.now += EVICT_AFTER + 1
     rig.checkpoint(ScriptedSource())
     assert rig.pipeline.table.streams == 0
+    return names
+
+
+def test_streams_in_the_store_alone_come_along_and_stay_there(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.assign(P)
+    names = evict(rig)
     found = exchange(rig, setup_of(tmp_path / "newer")).result(0)
     assert found.streams == len(names)
+    assert rig.value("detector_streams") == 0
+    assert rig.value("detector_streams_evicted") == len(names)
+    again = raw_points(names, [180.0] * len(names), [(1.0, 1.0)] * 256, first=512)
+    rig.turn(ScriptedSource([again]))
     assert rig.value("detector_streams") == len(names)
-    assert rig.value("detector_streams_evicted") == 0
+    table = rig.pipeline.table
+    # they are no newcomers: their times and ticks came along
+    assert rig.value("detector_streams_new") == 0
+    assert table.decisions["tick"][table.slot_of(P, names[0])] == 60
+    assert rig.value("detector_state_resets_total", cause="page_gone") == 0
+
+
+def test_the_way_back_finds_idle_streams_in_shadow_too(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.assign(P)
+    names = evict(rig)
+    newer = setup_of(tmp_path / "newer")
+    begin_shadow(rig, newer)
+    promote(rig)
+    again = raw_points(names, [180.0] * len(names), [(1.0, 1.0)] * 256, first=512)
+    rig.turn(ScriptedSource([again]))
+    assert rig.beside.fault == ""
+    promote(rig)
+    assert rig.pipeline.parts.setup.bundle.digest == rig.bundle.digest
+    assert rig.value("detector_streams") == len(names)
 
 
 def test_a_change_that_is_withdrawn_is_not_made(rig: Rig, tmp_path: Path) -> None:
