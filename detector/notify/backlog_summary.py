@@ -96,7 +96,7 @@ def post_body(post: OutgoingPost, labelling: Labelling, external_url: str) -> Bo
         startsAt=rfc3339(summary.begins),
         endsAt=rfc3339(summary.ends),
         generatorURL=external_url,
-        fingerprint=hashlib.blake2b(post.key.encode(), digest_size=8).hexdigest(),
+        fingerprint=summary_key(post),
     )
     return Body(
         receiver=post.receiver,
@@ -109,6 +109,11 @@ def post_body(post: OutgoingPost, labelling: Labelling, external_url: str) -> Bo
         version="4",
         groupKey=post.group_key,
     )
+
+
+def summary_key(post: OutgoingPost) -> str:
+    """16 hexadecimal digits that name a summary by what it sums up."""
+    return hashlib.blake2b(post.key.encode(), digest_size=8).hexdigest()
 
 
 def labels_of(summary: Summary, labelling: Labelling) -> dict[str, str]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from detector.events import Alert, Reason, Severity
+from detector.notify.backlog_summary import annotations_of as summary_annotations
+from detector.notify.backlog_summary import summary_key, summary_of
 from detector.notify.labels import OWN_LABELS, Labelling
 from detector.notify.payload import (
     OutgoingPost,
@@ -68,6 +70,8 @@ def message_of(
     post: OutgoingPost, labelling: Labelling, external_url: str = ""
 ) -> Message:
     """The texts of a post."""
+    if post.sums_up:
+        return _of_backlog(post, labelling, external_url)
     alerts = post.alerts
     first = min(alerts, key=lambda alert: alert.starts_at)
     firing = [alert for alert in alerts if alert.firing]
@@ -86,6 +90,25 @@ def message_of(
         description=annotations_of(first)["description"],
         since=rfc3339(first.starts_at, digits=0),
         labels=dict(sorted(others.items())[:_SHOWN_LABELS]),
+        url=external_url,
+    )
+
+
+def _of_backlog(post: OutgoingPost, labelling: Labelling, external_url: str) -> Message:
+    """The texts of the summary of a backlog. It is of no incident, and over."""
+    summary = summary_of(post)
+    texts = summary_annotations(summary)
+    return Message(
+        thread=summary_key(post),
+        severity=Severity.CRITICAL if summary.critical else Severity.WARNING,
+        is_firing=False,
+        is_update=False,
+        title=texts["summary"],
+        members=(),
+        not_named=0,
+        description=texts["description"],
+        since=rfc3339(summary.begins, digits=0),
+        labels=dict(sorted(labelling.fixed.items())[:_SHOWN_LABELS]),
         url=external_url,
     )
 

@@ -11,7 +11,13 @@ from detector.kafka.settings import KafkaSettings
 from detector.notify.labels import Labelling
 from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.kafka import KafkaReceiverSettings, KafkaTopic
-from tests.unit.detector.notify.receivers.posts import ENDED, FIRED, post, storm
+from tests.unit.detector.notify.receivers.posts import (
+    ENDED,
+    FIRED,
+    backlog,
+    post,
+    storm,
+)
 
 LIMIT_MS = 10_000
 
@@ -26,7 +32,7 @@ def test_alerts_are_records_in_order_keyed_by_their_stream(
     broker: Broker, topic: str
 ) -> None:
     at = receiver(broker.bootstrap, topic)
-    for each in (post(FIRED), post(ENDED), storm(20)):
+    for each in (post(FIRED), post(ENDED), storm(20), backlog()):
         at.deliver(each)
     at.close()
     consumer = KafkaConsumer(
@@ -35,11 +41,12 @@ def test_alerts_are_records_in_order_keyed_by_their_stream(
         auto_offset_reset="earliest",
         consumer_timeout_ms=LIMIT_MS,
     )
-    records = [next(consumer) for _ in range(22)]
+    records = [next(consumer) for _ in range(23)]
     consumer.close()
     keys = [record.key.decode() for record in records]
     assert keys[:2] == [FIRED.stream] * 2
-    assert len(set(keys)) == 21
+    assert len(set(keys)) == 22
+    assert keys[-1] == "(backlog)"
     began, ended = (json.loads(record.value) for record in records[:2])
     assert (began["status"], ended["status"]) == ("firing", "resolved")
     assert began["labels"]["site"] == "north"

@@ -11,7 +11,7 @@ reconnection of the client doubles one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -25,10 +25,10 @@ from kafka.producer.future import FutureRecordMetadata
 from pydantic import Field
 
 from detector.errors import ConfigError, Permanent, Refused, Transient
-from detector.events import Alert
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
-from detector.notify.payload import OutgoingPost, alert_body, idempotency_key
+from detector.notify.backlog_summary import post_body
+from detector.notify.payload import OutgoingPost, idempotency_key
 from detector.notify.receiver import ReceiverContext
 from detector.notify.receivers.connection import ConnectionSettings
 
@@ -82,7 +82,7 @@ class KafkaTopic:
         """Done when the brokers have all its alerts. Raises Transient or Permanent."""
         try:
             producer = self._connected()
-            sent = [self._send(producer, alert) for alert in post.alerts]
+            sent = list(self._send(producer, post))
             for future in sent:
                 future.get(timeout=self._timeout)
         except MessageSizeTooLargeError:
@@ -107,13 +107,19 @@ class KafkaTopic:
             )
         return self._producer
 
-    def _send(self, producer: KafkaProducer, alert: Alert) -> FutureRecordMetadata:
+    def _send(
+        self, producer: KafkaProducer, post: OutgoingPost
+    ) -> Iterator[FutureRecordMetadata]:
+        """A record for each alert, or one for the summary of a backlog."""
         context = self._context
-        entry = alert_body(alert, context.labelling, context.external_url)
-        key = idempotency_key(alert).encode()
-        return producer.send(
-            self._topic,
-            key=alert.stream.encode(),
-            value=msgspec.json.encode(entry),
-            headers=[("idempotency-key", key)],
-        )
+        entries = post_body(post, context.labelling, context.external_url).alerts
+        keys = [idempotency_key(alert) for alert in post.alerts]
+        if post.sums_up:
+            keys = [post.key]
+        for entry, key in zip(entries, keys, strict=True):
+            yield producer.send(
+                self._topic,
+                key=entry.labels["stream"].encode(),
+                value=msgspec.json.encode(entry),
+                headers=[("idempotency-key", key.encode())],
+            )

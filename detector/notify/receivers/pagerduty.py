@@ -20,6 +20,8 @@ import msgspec
 from pydantic import Field, SecretStr, field_validator
 
 from detector.events import Alert, Severity
+from detector.notify.backlog_summary import annotations_of as summary_annotations
+from detector.notify.backlog_summary import summary_key, summary_of
 from detector.notify.message import cut, incident_key
 from detector.notify.payload import OutgoingPost, annotations_of, idempotency_key
 from detector.notify.receiver import ReceiverContext
@@ -84,10 +86,34 @@ class PagerDuty:
 
     def deliver(self, post: OutgoingPost) -> None:
         """Raises Transient or Permanent."""
+        if post.sums_up:
+            self._sum_up(post)
+            return
         for alert in post.alerts:
             event = self._event(alert)
             content = msgspec.json.encode(event)
             self._client.post(self._address, content, idempotency_key(alert))
+
+    def _sum_up(self, post: OutgoingPost) -> None:
+        """The summary of a backlog asks for nothing: it is opened and closed."""
+        summary = summary_of(post)
+        texts = summary_annotations(summary)
+        event: dict[str, Any] = {
+            "routing_key": self._routing_key,
+            "dedup_key": f"backlog-{summary_key(post)}",
+        }
+        payload = {
+            "summary": cut(texts["summary"], _MAX_SUMMARY),
+            "source": "streamwarden",
+            "severity": "info",
+            "timestamp": rfc3339(summary.ends),
+            "custom_details": texts,
+        }
+        opened = {**event, "event_action": "trigger", "payload": payload}
+        closed = {**event, "event_action": "resolve"}
+        for number, sent in enumerate((opened, closed)):
+            content = msgspec.json.encode(sent)
+            self._client.post(self._address, content, f"{post.key}-{number}")
 
     def _event(self, alert: Alert) -> dict[str, Any]:
         event: dict[str, Any] = {

@@ -9,6 +9,7 @@ from detector.dead_letters.places import DeadLetterPlaces, LettersFirst
 from detector.events import Partition
 from detector.notify.labels import Labelling
 from tests.fakes import MemoryStore
+from tests.unit.detector.recovery.pages import page
 
 
 class Order(DeadLetterPlaces):
@@ -28,7 +29,7 @@ class Order(DeadLetterPlaces):
 def test_letters_are_synced_before_the_pages_are_written(tmp_path: Path) -> None:
     store = MemoryStore()
     letters = Order(tmp_path, store)
-    LettersFirst(store, letters).write_pages(Partition("metrics", 0), [])
+    LettersFirst(store, letters).write_pages(Partition("metrics", 0), [page(0, 1)])
     letters.close()
     assert letters.written_before == [False]
     assert store.pages

@@ -43,3 +43,10 @@ def storm(size: int) -> OutgoingPost:
         for i in range(size)
     ]
     return post(*alerts)
+
+
+def backlog() -> OutgoingPost:
+    """The summary of a backlog: two incidents of one stream ended, one is open."""
+    ended = replace(ENDED, repeats=2, repeats_since=1.7e9)
+    still_open = replace(FIRED, stream="web-2/requests_per_second")
+    return replace(post(ended, still_open), sums_up=True)

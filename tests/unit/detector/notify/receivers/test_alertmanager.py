@@ -19,6 +19,7 @@ from detector.notify.receivers.alertmanager import AlertmanagerSettings
 from detector.timestamps import seconds
 from tests.fakes import FakeClock
 from tests.unit.detector.notify.alerts import fired
+from tests.unit.detector.notify.receivers.posts import backlog
 
 NOW = 1_700_000_000.0
 LEAD = 600.0
@@ -231,3 +232,23 @@ def test_one_that_is_left_out_is_tried_if_nobody_else_takes_it(
     post(FIRED)
     post(FIRED)
     assert len(httpserver.log) == 2
+
+
+def test_the_summary_of_a_backlog_fires_for_the_lead_and_ends_by_itself(
+    httpserver: HTTPServer, clock: FakeClock
+) -> None:
+    """Alertmanager tells nobody of an alert that never fired."""
+    made = {"name": "am", "url": [answers(httpserver)], "lead": LEAD}
+    settings = AlertmanagerSettings.model_validate(made)
+    context = ReceiverContext(Labelling({"team": "core"}), "http://us", clock)
+    settings.receiver(context).deliver(backlog())
+    (entry,) = json.loads(httpserver.log[0][0].data)
+    assert entry["labels"] == {
+        "team": "core",
+        "alertname": "StreamBacklog",
+        "severity": "critical",
+        "stream": "(backlog)",
+    }
+    starts, ends = times(entry)
+    assert starts <= 0
+    assert ends == LEAD

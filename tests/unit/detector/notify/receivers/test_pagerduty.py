@@ -20,6 +20,7 @@ from tests.unit.detector.notify.receivers.posts import (
     FIRED,
     HOSTILE,
     WORSE,
+    backlog,
     post,
     storm,
 )
@@ -102,3 +103,11 @@ def test_names_of_any_length_are_within_its_limits(
 def test_a_key_of_another_length_is_refused_at_once() -> None:
     with pytest.raises(ValidationError, match="it has 5 characters; a routing key has"):
         PagerDutySettings(name="pager", routing_key=SecretStr("short"))
+
+
+def test_the_summary_of_a_backlog_stays_open_for_nobody(
+    pagerduty: services.PagerDuty,
+) -> None:
+    receiver(pagerduty).deliver(backlog())
+    ((state, _),) = pagerduty.alerts.values()
+    assert state == "resolved"

@@ -19,6 +19,7 @@ from tests.unit.detector.notify.receivers.posts import (
     FIRED,
     HOSTILE,
     WORSE,
+    backlog,
     post,
     storm,
 )
@@ -150,3 +151,9 @@ def test_settings_that_say_no_place_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=fault):
         SlackSettings.model_validate({"name": "chat", **given})
+
+
+def test_the_summary_of_a_backlog_is_one_message(slack: Slack) -> None:
+    bot(slack).deliver(backlog())
+    (text,) = slack.messages.values()
+    assert text.startswith("[resolved] While records waited, 2 streams had 3 incidents")
