@@ -29,9 +29,9 @@ from detector.settings.load import Settings, load, names_and_values
 def check(config: Path | None) -> int:
     """Test settings, bundle, broker, topics, store, receivers and port.
 
-    It prints the effective settings with secrets masked, and one sentence on standard
-    error for each fault. If there is none, a line on each topic says what its newest
-    records are. It changes nothing: it creates no directory and no topic, sends no
+    It prints the effective settings with secrets masked, a line on each topic that says
+    what its newest records are, and at last one sentence on standard error for each
+    fault. It changes nothing: it creates no directory and no topic, sends no
     alert and commits no offset. It says `configuration OK` only if it found no fault.
 
     \b
@@ -42,21 +42,26 @@ def check(config: Path | None) -> int:
     settings = load(config)
     for name, value in names_and_values(settings):
         click.echo(f"{name}={value}")
-    found = list(faults(settings))
-    for fault in found:
-        click.echo(f"streamwarden: {fault}", err=True)
     for remark in remarks(settings):
         click.echo(remark)
+    of_broker = list(broker_faults(settings))
+    if not of_broker:
+        for line in topic_lines(settings):
+            click.echo(line)
+    # what the operator must act on is the last that is seen
+    found = [*faults(settings), *of_broker]
+    for fault in found:
+        click.echo(f"streamwarden: {fault}", err=True)
     if found:
         return OPERATOR_MUST_ACT
-    for line in topic_lines(settings):
-        click.echo(line)
     click.echo("configuration OK")
     return 0
 
 
 def faults(settings: Settings) -> Iterator[str]:
-    """Sentences for the operator, each a fault that exit status 2 stands for."""
+    """Sentences for the operator, each a fault that exit status 2 stands for; without
+    those of the broker and its topics.
+    """
     yield from _bundle_faults(settings)
     yield from _format_faults(settings)
     yield from _budget_faults(settings)
@@ -64,7 +69,6 @@ def faults(settings: Settings) -> Iterator[str]:
     yield from listen_faults(settings.web.address)
     yield from receiver_faults(settings)
     yield from registry_faults(settings)
-    yield from broker_faults(settings)
 
 
 def remarks(settings: Settings) -> Iterator[str]:

@@ -82,11 +82,12 @@ def in_one_line(found: Inspected) -> str:
     rejected = sum(count for count, _ in found.findings.rejected.values())
     parts = [
         f"{listed([*found.formats], _NAMED) or 'no format that is known'}",
-        f"{len(best.streams):,} streams of {len(best.metrics):,} metrics",
+        f"{_plural(len(best.streams), 'stream')} of"
+        f" {_plural(len(best.metrics), 'metric')}",
         f"{rejected:,} of {found.findings.records:,} records would be rejected",
     ]
     if best.split:
-        parts.append(f"{len(best.split):,} streams are on several partitions")
+        parts.append(f"on several partitions: {_plural(len(best.split), 'stream')}")
     if found.suggested != found.configured:
         parts.append(f"set its format to {found.suggested}")
     if found.merged is not None:

@@ -195,7 +195,9 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(_shown, value))
     if isinstance(value, BaseModel):
-        return _shown({name: getattr(value, name) for name in type(value).model_fields})
+        # of an item of a list, what is set: its many defaults are in the reference
+        given = [n for n in type(value).model_fields if n in value.model_fields_set]
+        return _shown({name: getattr(value, name) for name in given})
     if isinstance(value, Mapping):
         items = ", ".join(f"{name}: {_shown(held)}" for name, held in value.items())
         return f"{{{items}}}"

@@ -279,3 +279,13 @@ def test_a_broker_that_does_not_answer_is_a_sentence_in_a_shell_too(
     )
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "state").exists()
+
+
+def test_faults_come_last_and_topics_are_looked_at_whatever_else_is_wrong(
+    check: Check, topic: str
+) -> None:
+    status, out, err = check(WEB__LISTEN="192.0.2.1:9")
+    assert status == 2
+    assert f"topic {topic}: no record to look at" in out
+    assert "configuration OK" not in out
+    assert err.count("streamwarden: ") == 1

@@ -10,7 +10,7 @@ import pytest
 from detector.compose import open_bundle
 from detector.errors import ConfigError
 from detector.model.bundle import BUILTIN
-from detector.settings.load import load
+from detector.settings.load import load, names_and_values
 from tests.unit.detector.settings.files import RECEIVERS, ROUTES, written
 
 
@@ -275,3 +275,12 @@ def test_an_unknown_key_of_the_file_is_named_with_the_nearest(
         rf"no such setting: .*\b{key}( in \S+)?: did you mean {nearest}\?",
         str(caught.value),
     )
+
+
+def test_of_a_topic_only_what_is_set_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(
+        '[[kafka.topics]]\nname = "a"\n[kafka.topics.mapping]\nstream = "{host}"\n'
+    )
+    shown = dict(names_and_values(load(file)))["DETECTOR_KAFKA__TOPIC_SETTINGS"]
+    assert shown == "{name: a, mapping: {stream: {host}}}"
