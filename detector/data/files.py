@@ -126,6 +126,11 @@ def _roles(
     taken = {LABEL, *features}
     form = options.time_format
     time = find_time(raw, options.time_column, {*taken, *folders}, form)
+    if time is None and _is_separated_by_spaces(raw):
+        raise DataError(
+            f"{path} seems to be separated by spaces: separate its columns by commas,"
+            " semicolons or tabs"
+        )
     if time is None:
         raise DataError(
             f"{path} has no `timestamp` column (it has {', '.join(raw.column_names)}):"
@@ -134,6 +139,15 @@ def _roles(
     stream = find_stream(raw, options.stream_column, {time, *taken})
     metric, value = find_metric(raw, {time, stream or time, *taken})
     return Roles(time, stream, metric, value)
+
+
+def _is_separated_by_spaces(raw: pa.Table) -> bool:
+    """One column that is called like several, with as many words in its first cell."""
+    columns: list[str] = raw.column_names
+    if len(columns) != 1 or not raw.num_rows:
+        return False
+    words = len(columns[0].split())
+    return 1 < words <= len(str(raw.column(0)[0].as_py()).split())
 
 
 def _read(path: Path) -> tuple[pa.Table, list[str], str]:

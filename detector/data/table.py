@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from detector.events import F32, F64, U8, Labels
+from detector.events import F32, F64, I64, U8, Labels
 
 RESERVED = ("timestamp", "stream", "label")  # columns that are not features
 
@@ -85,33 +85,57 @@ class Table:
     @property
     def is_newest_first(self) -> bool:
         """Whether nearly all rows come before earlier ones of their stream."""
+        return self._share_of_falls() > _NEARLY_ALL
+
+    @property
+    def is_without_order(self) -> bool:
+        """Whether so many rows come before earlier ones that it was never sorted."""
+        if len(self) < _LEAST_ROWS:
+            return False
+        return _MORE_THAN_LATE < self._share_of_falls() <= _NEARLY_ALL
+
+    def _share_of_falls(self) -> float:
+        """The share of steps between rows of one stream that go back in time."""
         order = np.argsort(self.stream, kind="stable")
         steps = np.diff(self.times[order])
         same = np.diff(self.stream[order]) == 0
         falls = int((steps[same] < 0).sum())
         rises = int((steps[same] > 0).sum())
-        return falls > _NEARLY_ALL * (falls + rises)
+        return falls / max(1, falls + rises)
+
+    def order_of_time(self) -> I64 | None:
+        """int64 [n], the rows in the order of time; None: they are taken as they are.
+
+        A few rows that are late stay so: they are what the daemon would have seen.
+        """
+        if self.is_newest_first:
+            return np.arange(len(self))[::-1]
+        if self.is_without_order:
+            return np.argsort(self.times, kind="stable")
+        return None
 
     def __len__(self) -> int:
         return len(self.times)
 
     def by_stream(self) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
-        """Each stream that has rows, and their indices, in their order.
-
-        In a table that is newest first they are in the order of time.
+        """Each stream that has rows, and their indices, as :meth:`order_of_time` has
+        them.
         """
-        order = np.argsort(self.stream, kind="stable")
-        is_backwards = self.is_newest_first
+        in_time = self.order_of_time()
+        rows = np.arange(len(self)) if in_time is None else in_time
+        order = rows[np.argsort(self.stream[rows], kind="stable")]
         counts = np.bincount(self.stream, minlength=len(self.streams))
         parts = np.split(order, np.cumsum(counts)[:-1])
-        for name, rows in zip(self.streams, parts, strict=True):
-            if len(rows):
-                yield name, rows[::-1] if is_backwards else rows
+        for name, of_stream in zip(self.streams, parts, strict=True):
+            if len(of_stream):
+                yield name, of_stream
 
 
 # Share of a table's steps in time that go back if it is sorted newest first. A table in
 # the order of arrival has a few late rows, and one without an order about half.
 _NEARLY_ALL = 0.9
+_MORE_THAN_LATE = 0.25
+_LEAST_ROWS = 20  # of which one can tell
 
 
 def as_single(values: F64) -> F32:

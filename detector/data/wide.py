@@ -332,6 +332,8 @@ def file_notes(tables: Sequence[Table]) -> Iterator[str]:
         notes = table.notes
         if table.is_newest_first:
             notes = (*notes, "newest first: read from its end")
+        if table.is_without_order:
+            notes = (*notes, "in no order: its rows are taken by time")
         if notes:
             by_notes.setdefault(notes, []).append(table.path.name)
     for notes, files in by_notes.items():

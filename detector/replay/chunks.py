@@ -198,7 +198,7 @@ class FileSource:
         self.data = data
         self.each_metric = each_metric
         self._tables = read_data(data, features, each_metric, options)
-        self._orders = [_feeding_order(table) for table in self._tables]
+        self._orders = [table.order_of_time() for table in self._tables]
         rows_of_cells = CELLS // max(1, len(features))
         self._chunk_rows = max(1, min(CHUNK, rows_of_cells))
         numbers = _number_streams(self._tables)
@@ -326,18 +326,11 @@ class FileSource:
         for table, order in zip(self._tables, self._orders, strict=True):
             own = _rows_of(table, stream)
             if order is not None:
-                own = own[::-1]
+                own = order[np.isin(order, own)]
             rows = before + own
             parts.append((rows, table.times[own], table.values[own]))
             before += len(table)
         return _joined(parts)
-
-
-def _feeding_order(table: Table) -> I64 | None:
-    """int64 [n], the rows in the order of time; None: they are in it."""
-    if not table.is_newest_first:
-        return None
-    return np.arange(len(table))[::-1]
 
 
 def _number_streams(tables: Sequence[Table]) -> dict[str, int]:

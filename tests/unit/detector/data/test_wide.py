@@ -127,6 +127,8 @@ def test_a_file_of_only_a_header_has_no_rows(tmp_path: Path) -> None:
         ("", "can't be read"),
         ("when,cpu\n1,2\n", "no `timestamp` column (it has when, cpu)"),
         ("timestamp,stream\n1,a\n", "no feature column"),
+        ("timestamp cpu mem\n1 2 3\n", "separated by spaces: separate its columns"),
+        ("date cpu\n2026-03-01 12:00:00 2\n", "separated by spaces"),
         ("timestamp,cpu,cpu\n1,2,3\n", "names a column twice"),
         ("timestamp,cpu\n1,2\n2,high\n3,low\n", "row 2: column `cpu` holds 'high'"),
         ("timestamp,cpu\n1,2\nnoon,3\n", "row 2: timestamp 'noon'"),

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from detector.cli.main import main
@@ -127,6 +128,20 @@ def test_a_table_that_is_newest_first_is_scored_as_the_sorted_one(
     place.data.write_text("\n".join([head, *reversed(rows)]) + "\n")
     assert place.score() == in_order[::-1]
     assert "newest first" in capsys.readouterr().err
+
+
+def test_a_table_in_no_order_is_scored_as_the_sorted_one(
+    place: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *rows = place.data.read_text().splitlines()
+    rows.sort(key=lambda row: float(row.split(",")[0]))
+    place.data.write_text("\n".join([head, *rows]) + "\n")
+    in_order = place.score()
+    order = np.random.default_rng(5).permutation(len(rows)).tolist()
+    shuffled = [rows[i] for i in order]
+    place.data.write_text("\n".join([head, *shuffled]) + "\n")
+    assert place.score() == [in_order[i] for i in order]
+    assert "in no order" in capsys.readouterr().err
 
 
 def test_columns_that_are_not_features_change_nothing(place: Workplace) -> None:
