@@ -134,7 +134,8 @@ def test_a_table_in_no_order_is_scored_as_the_sorted_one(
     place: Workplace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     head, *rows = place.data.read_text().splitlines()
-    rows.sort(key=lambda row: float(row.split(",")[0]))
+    by_key = {tuple(row.split(",")[:2]): row for row in rows}  # times that differ
+    rows = sorted(by_key.values(), key=lambda row: float(row.split(",")[0]))
     place.data.write_text("\n".join([head, *rows]) + "\n")
     in_order = place.score()
     order = np.random.default_rng(5).permutation(len(rows)).tolist()
