@@ -23,7 +23,7 @@ UNNAMED: Final = ""
 # Hexadecimal digits of a bundle's digest in a name: no two bundles of one daemon share
 # them.
 _DIGITS: Final = 16
-_NAME = re.compile(r"(\d+)-.+")
+_NAME = re.compile(r"(\d+)-.*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,9 +86,8 @@ def bundle_of(features: tuple[str, ...], graph_bytes: bytes, initial: F32) -> Bu
 
 
 def pipeline(made: Bundle, partitions: int = 1, max_streams: int = 200_000) -> Pipeline:
-    found = build_pipeline(
-        made, OnnxEngine(made), AlertTuning(), limits=TableLimits(max_streams)
-    )
+    limits = TableLimits(max_streams, max_newcomers=max_streams)
+    found = build_pipeline(made, OnnxEngine(made), AlertTuning(), limits=limits)
     for number in range(partitions):
         found.assign(Partition(P.topic, number), Restored((), (), 0))
     return found

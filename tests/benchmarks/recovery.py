@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +17,10 @@ from detector.consumer.checkpoints import make_all_durable
 from detector.consumer.partitions import reading_bundle
 from detector.events import Partition
 from detector.kafka.settings import KafkaSettings
+from detector.model.bundle import Bundle
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored
-from detector.recovery.state_reader import StateReader
+from detector.recovery.state_reader import ReadingBundle, StateReader
 from detector.recovery.store import Store
 from detector.recovery.store_kafka import KafkaStore
 from detector.recovery.store_local import LocalStore
@@ -32,7 +34,7 @@ PARTITIONS = 4
 
 def recovery(rounds: int) -> list[Row]:
     """100,000 dirty streams in 4 partitions: the loop's pause, the write beside it, and
-    a restore, in seconds.
+    a restore by the same bundle and by another one, in seconds.
     """
     rows: list[Row] = []
     with TemporaryDirectory() as folder, Broker() as broker:
@@ -79,22 +81,32 @@ def _measured(opened: Callable[[], Store], rounds: int) -> dict[str, float]:
         writes.append(time.perf_counter() - began)
         assert not written.fault, written.fault
     worker.close(timeout=60)
-    again = StoreWorker(opened())
-    fresh = pipeline(made, 0)
-    began = time.perf_counter()
-    reader = StateReader(again, reading_bundle(scorer.parts.setup))
-    futures = {p: reader.load(p) for p in scorer.table.partitions()}
-    for partition, future in futures.items():
-        fresh.assign(partition, future.result())
-    restored = time.perf_counter() - began
-    again.close(timeout=10)
-    assert fresh.table.streams == STREAMS
+    ours = reading_bundle(scorer.parts.setup)
     return {
         "pause, best": min(pauses),
         "pause, worst": max(pauses),
         "write": sorted(writes)[len(writes) // 2],
-        "restore": restored,
+        "restore": _restored(opened, made, ours),
+        "take over": _restored(opened, made, replace(ours, digest="another")),
     }
+
+
+def _restored(
+    opened: Callable[[], Store], made: Bundle, reading: ReadingBundle
+) -> float:
+    """Seconds until all streams are in the table of a new process."""
+    again = StoreWorker(opened())
+    fresh = pipeline(made, 0)
+    began = time.perf_counter()
+    reader = StateReader(again, reading)
+    partitions = [Partition(P.topic, number) for number in range(PARTITIONS)]
+    futures = {partition: reader.load(partition) for partition in partitions}
+    for partition, future in futures.items():
+        fresh.assign(partition, future.result())
+    seconds = time.perf_counter() - began
+    again.close(timeout=10)
+    assert fresh.table.streams == STREAMS, fresh.table.streams
+    return seconds
 
 
 def _touch(scorer: Pipeline, tick: int) -> None:
