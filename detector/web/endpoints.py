@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from detector.clock import Clock
 from detector.consumer.health import Health
+from detector.errors import ResetCause
 from detector.history.incident_log import IncidentLog
 from detector.metrics import Metrics
 from detector.web.facts import Status
@@ -19,6 +20,7 @@ from detector.web.pages import SHOWN, STYLE, page
 # Seconds without a turn of the loop until it counts as hung. A poll takes 0.2 s, and
 # restoring or a rebalance at most 15 s.
 STALLED = 30.0
+_RESETS = Metrics.state_resets.exposed_name
 _SHOWN = ("detector_streams", "detector_scored_total", "detector_lag_records")
 # The page loads its own style sheet, runs no script, and nobody may frame it.
 _PAGE_HEADERS = {
@@ -80,8 +82,18 @@ class Endpoints:
         counts = {name: sample(name) or 0.0 for name in _SHOWN}
         status = self._read_status()
         cause = self._health.not_ready_because()
-        html = page(status, self._incidents.alerts(SHOWN), counts, cause)
+        incidents = self._incidents.alerts(SHOWN)
+        html = page(status, incidents, counts, cause, self._resets())
         return HTMLResponse(html, headers=_PAGE_HEADERS)
+
+    def _resets(self) -> dict[str, int]:
+        """How many states began anew since the start, by cause."""
+        sample = self._metrics.registry.get_sample_value
+        found = {
+            cause.value: sample(_RESETS, {"cause": cause.value}) or 0.0
+            for cause in ResetCause
+        }
+        return {cause: int(count) for cause, count in found.items() if count}
 
     async def style(self, request: Request) -> Response:
         return Response(STYLE, media_type="text/css")

@@ -33,16 +33,20 @@ def page(
     incidents: Incidents,
     counts: Mapping[str, float],
     not_ready_because: str = "",
+    resets: Mapping[str, int] | None = None,
 ) -> str:
     """The HTML; at most :data:`SHOWN` incidents of each table are in it.
 
-    ``not_ready_because`` is why the daemon scores nothing; empty if it does.
+    ``not_ready_because`` is why the daemon scores nothing; empty if it does. ``resets``
+    has how many states began anew, by cause.
     """
     bundle = status.bundle
     nothing = _NOT_KNOWN if not_ready_because else "Nothing is firing."
     return _PAGE.substitute(
         bundle=_escape(f"{bundle.name} {bundle.version}"),
-        notice=_notice(not_ready_because) + _control_notice(status.control),
+        notice=_notice(not_ready_because)
+        + _reset_notice(resets or {})
+        + _control_notice(status.control),
         facts="\n".join(_facts(status, counts)),
         fleet=_escape(status.fleet.in_words),
         firing_count=f"{len(incidents.firing) + incidents.not_listed:,}",
@@ -55,6 +59,14 @@ def _notice(not_ready_because: str) -> str:
     if not not_ready_because:
         return ""
     return f'<p class="notice">Not ready: {_escape(not_ready_because)}.</p>'
+
+
+def _reset_notice(resets: Mapping[str, int]) -> str:
+    if not resets:
+        return ""
+    listed = ", ".join(f"{cause} {count:,}" for cause, count in resets.items())
+    text = f"States that began anew since the start: {listed}. The log says why."
+    return f'<p class="notice">{_escape(text)}</p>'
 
 
 def _control_notice(control: ControlState) -> str:

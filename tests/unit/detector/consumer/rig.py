@@ -72,7 +72,7 @@ class ScriptedSource:
         return self.log
 
     def first_offset(self, partition: Partition) -> int:
-        return self.log[0]
+        return max(self.log[0], self.group_offset or 0)
 
     def committed(self, partition: Partition) -> Committed | None:
         if self.group_offset is None:

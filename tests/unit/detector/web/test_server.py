@@ -191,6 +191,14 @@ def test_the_page_and_the_api_show_configured_labels(web: Web) -> None:
     assert "host=host-1 site=" in web.get("/")[1]
 
 
+def test_the_page_says_which_states_began_anew(web: Web) -> None:
+    assert "began anew" not in web.get("/")[1]
+    web.metrics.state_resets.labels("no_checkpoint").inc(3)
+    web.metrics.state_resets.labels("taken_over").inc(1200)
+    found = web.get("/")[1]
+    assert "began anew since the start: taken_over 1,200, no_checkpoint 3." in found
+
+
 def test_the_page_limits_its_incidents_and_counts_the_rest(web: Web) -> None:
     for number in range(SHOWN + 3):
         web.incidents.alerted(replace(FIRING, stream=f"host-{number}"))
