@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from detector.alerting.rules import NO_RULES, Rules
 from detector.alerting.thresholds import (
     FIRST_DAY,
     INITIAL_PENALTY,
@@ -54,6 +55,7 @@ class AlertTuning:
         max_incident: seconds after which an incident is no longer reported.
         min_relative_deviation: share of the value; what deviates by less begins no
             incident. By judgement: nobody gets up for a 500th.
+        rules: what else an incident needs to begin, by stream and metric.
     """
 
     false_alarms_per_week: float = 1.0
@@ -64,6 +66,7 @@ class AlertTuning:
     min_gap: float = 12 * HOUR
     max_incident: float = 14 * DAY
     min_relative_deviation: float = 0.002
+    rules: Rules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class AlertPolicy:
         max_incident: seconds after which an incident is no longer reported.
         min_relative_deviation: what deviates by less begins no incident; 0: anything
             may (:mod:`detector.alerting.deviations`).
+        rules: what else an incident needs to begin (:mod:`detector.alerting.rules`).
         alarm_penalty: score that one false alarm adds to its stream's threshold.
         initial_penalty: score that a new stream's threshold starts with.
         first_day_offset: score that not having seen a whole day adds
@@ -122,6 +126,7 @@ class AlertPolicy:
     max_gap: float | F64 = np.inf
     max_incident: float = np.inf
     min_relative_deviation: float = 0.0
+    rules: Rules = NO_RULES
     alarm_penalty: float = 0.0
     initial_penalty: float = 0.0
     first_day_offset: float = 0.0
@@ -171,6 +176,7 @@ def alert_policy(
     return replace(
         candidate_policy(tuning, thresholds.warning, max_gap(budget), warm_up),
         critical_above=thresholds.critical - thresholds.warning,
+        rules=tuning.rules,
         alarm_penalty=penalty_per_incident(budget, settled_above),
         initial_penalty=INITIAL_PENALTY * tail.score_scale,
         first_day_offset=FIRST_DAY * tail.score_scale,

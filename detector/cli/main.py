@@ -53,6 +53,11 @@ LOOK_BACK: Section = {
         "show what the daemon would have raised on files",
         extra="replay",
     ),
+    "rules": LazyCommand(
+        "detector.cli.rules",
+        "say what rules would have changed on files",
+        extra="replay",
+    ),
 }
 TRAINING: Section = {
     "fit": LazyCommand(

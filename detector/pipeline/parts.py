@@ -22,7 +22,9 @@ from detector.notify.outbox import Outbox
 from detector.pipeline.alerts import AlertComposer
 from detector.pipeline.causes import CauseClassifier
 from detector.pipeline.counter_stage import CounterStage
+from detector.pipeline.judge import IncidentJudge
 from detector.pipeline.page_copies import PageCopier
+from detector.pipeline.refusals import Refusals
 from detector.pipeline.scoring import BatchScorer
 from detector.recovery.takeover import Takeover
 from detector.state.counter_defaults import (
@@ -134,13 +136,19 @@ class PartsMaker:
     def _with_table(
         self, setup: Setup, table: StreamTable, pages: PageCopier
     ) -> BundleParts:
+        policy = setup.policy
+        judge = IncidentJudge(
+            policy,
+            CauseClassifier(setup.probe_engine, policy.score_scale),
+            Refusals(setup.bundle, table, policy),
+        )
         scorer = BatchScorer(
             table,
             setup.engine,
-            setup.policy,
+            policy,
             setup.zones,
             setup.bundle.manifest.tick_interval,
-            CauseClassifier(setup.probe_engine, setup.policy.score_scale),
+            judge,
             CounterStage(table, self._metrics),
         )
         alerts = AlertComposer(setup.bundle, setup.policy)

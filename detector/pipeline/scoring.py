@@ -5,34 +5,28 @@ Nothing here loops over points in Python.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from detector.alerting.decide import Decisions, decide
-from detector.alerting.deviations import are_negligible
+from detector.alerting.decide import Decisions
 from detector.alerting.policy import AlertPolicy
-from detector.alerting.resolution import Values, follow_values, record_and_judge
 from detector.alerting.unfinished import end_unfinished
-from detector.alerting.young_losses import go_on_as_losses
 from detector.events import (
     F32,
     F64,
     I64,
-    TRANSITIONS,
-    AnomalyKind,
     Partition,
     Phase,
-    Reason,
 )
 from detector.model.engine import Engine, StepOutput, clock_input
 from detector.model.local_time import Zones
-from detector.pipeline.causes import CauseClassifier, StepInput
+from detector.pipeline.causes import StepInput
 from detector.pipeline.counter_stage import CounterStage
+from detector.pipeline.judge import IncidentJudge, ScoredPoints
 from detector.pipeline.observer import ScoredBatch
-from detector.state.decisions import DecisionState, fresh_decisions
+from detector.state.decisions import fresh_decisions
 from detector.state.row_memory import PAGE_BITS
 from detector.state.table import StreamTable
 
@@ -41,9 +35,6 @@ from detector.state.table import StreamTable
 BATCH = 2048
 # Seconds between two points that have one time: the graph's own least interval.
 _SHORTEST = 1e-3
-_IS_TRANSITION = np.isin(np.arange(len(Reason)), TRANSITIONS)
-_IS_IN_DOUBT = np.isin(np.arange(len(Reason)), (Reason.RECOVERED, Reason.RETURNED))
-_IS_BEGINNING = np.isin(np.arange(len(Reason)), (Reason.FIRED, Reason.RETURNED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,44 +75,6 @@ class Points:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """What is decided about, for each of B streams.
-
-    Attributes:
-        before: DECISION [B], the state before the point.
-        times: float64 [B], event times in epoch seconds.
-        since: float64 [B], seconds since the previous point.
-        scores: float32 [B].
-    """
-
-    before: DecisionState
-    times: F64
-    since: F64
-    scores: F32
-
-    def decide(self, policy: AlertPolicy) -> Decisions:
-        return decide(self.before, self.times, self.since, self.scores, policy)
-
-    def decide_negligible(self, points: I64, policy: AlertPolicy) -> Decisions:
-        """The same for some of them, which may not begin an incident."""
-        negligible = np.ones(len(points), np.bool_)
-        return decide(*self._of(points), policy, negligible)
-
-    def decide_lost(self, points: I64, policy: AlertPolicy) -> Decisions:
-        """The same for some of them, whose incident may not recover."""
-        lost = np.ones(len(points), np.bool_)
-        return decide(*self._of(points), policy, lost=lost)
-
-    def _of(self, points: I64) -> tuple[DecisionState, F64, F64, F32]:
-        return (
-            self.before[points],
-            self.times[points],
-            self.since[points],
-            self.scores[points],
-        )
-
-
 class BatchScorer:
     """Steps streams of a table. One thread at a time.
 
@@ -136,7 +89,7 @@ class BatchScorer:
         policy: AlertPolicy,
         zones: Zones,
         tick_interval: float,
-        causes: CauseClassifier,
+        judge: IncidentJudge,
         counters: CounterStage,
     ) -> None:
         self._table = table
@@ -144,7 +97,7 @@ class BatchScorer:
         self._policy = policy
         self._zones = zones
         self._tick_interval = tick_interval
-        self._causes = causes
+        self._judge = judge
         self.counters = counters
         self._gathered: F32 = np.empty((BATCH, table.states.shape[1]), np.float32)
 
@@ -157,11 +110,13 @@ class BatchScorer:
         broken = ~np.isfinite(step.score)
         scores = np.where(broken, 0, step.score) if broken.any() else step.score
         before = self._table.decisions.take(points.slots)
-        scored = _Scored(before, points.times, since, scores)
+        scored = ScoredPoints(before, points.times, since, scores)
         decisions = scored.decide(self._policy)
         if len(changed):
             end_unfinished(decisions, before, points.times, changed)
-        transitions, kinds = self._judge(given, step, scored, decisions)
+        transitions, kinds = self._judge.judge(
+            points.slots, given, step, scored, decisions
+        )
         self._scatter(points, step, decisions, broken)
         return ScoredBatch(
             partition=points.partition,
@@ -231,74 +186,6 @@ class BatchScorer:
         )
         return StepInput(points.x, clock_input(since, local), states)
 
-    def _judge(
-        self,
-        given: StepInput,
-        step: StepOutput,
-        scored: _Scored,
-        decisions: Decisions,
-    ) -> tuple[I64, Mapping[int, AnomalyKind]]:
-        """Let the values speak: indices that raise an alert in the end, and causes."""
-        values = Values(given.x, step.expected, step.contribution)
-        self._keep_losses(given.x, scored, decisions)
-        follow_values(decisions, scored.scores, values, self._policy)
-        changed = np.flatnonzero(_IS_TRANSITION[decisions.reason])
-        if not len(changed):
-            return changed, {}
-        began = changed[_IS_BEGINNING[decisions.reason[changed]]]
-        kinds = self._causes.classify(given, step, decisions.threshold, began)
-        self._drop_negligible(began, kinds, values, scored, decisions)
-        record_and_judge(
-            decisions,
-            scored.before,
-            scored.times,
-            changed,
-            kinds,
-            values,
-        )
-        return changed[_IS_TRANSITION[decisions.reason[changed]]], kinds
-
-    def _keep_losses(self, x: F32, scored: _Scored, decisions: Decisions) -> None:
-        """Decide again about incidents that would recover or return: those that are
-        losses of young streams, and go on, do neither.
-        """
-        points = np.flatnonzero(_IS_IN_DOUBT[decisions.reason])
-        if not len(points):
-            return
-        rows = scored.before[points]
-        goes_on = go_on_as_losses(rows, scored.times[points], x[points])
-        kept = points[goes_on]
-        if len(kept):
-            _replace(decisions, kept, scored.decide_lost(kept, self._policy))
-
-    def _drop_negligible(
-        self,
-        began: I64,
-        kinds: Mapping[int, AnomalyKind],
-        values: Values,
-        scored: _Scored,
-        decisions: Decisions,
-    ) -> None:
-        """Decide again about incidents of values that hardly deviate: none begins.
-
-        A flatline hardly deviates, and is one for another reason.
-        """
-        of_value = [kinds.get(i) is not AnomalyKind.FLATLINE for i in began.tolist()]
-        candidates = began[of_value]
-        if not len(candidates):
-            return
-        chosen = values.at(candidates)
-        is_negligible = are_negligible(
-            chosen.x,
-            chosen.expected,
-            chosen.contribution,
-            self._policy.min_relative_deviation,
-        )
-        dropped = candidates[is_negligible]
-        if len(dropped):
-            again = scored.decide_negligible(dropped, self._policy)
-            _replace(decisions, dropped, again)
-
     def _scatter(
         self,
         points: Points,
@@ -315,10 +202,3 @@ class BatchScorer:
         table.page_dirty[slots >> PAGE_BITS] = True
         if broken.any():
             table.restart(slots[broken])
-
-
-def _replace(decisions: Decisions, points: I64, again: Decisions) -> None:
-    """Take the decisions about these points from ``again``, in place."""
-    decisions.phase[points] = again.phase
-    decisions.reason[points] = again.reason
-    decisions.rows[points] = again.rows

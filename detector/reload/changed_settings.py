@@ -56,6 +56,7 @@ RELOADABLE: Final[Mapping[str, frozenset[str]]] = {
             "min_hours_between_incidents",
             "max_incident_hours",
             "min_relative_deviation",
+            "rules",
         }
     ),
     "recovery": frozenset({"interval"}),

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from detector.alerting.policy import AlertTuning
+from detector.alerting.rules import Rules
 from detector.errors import ConfigError
 from detector.notify.delivery import RetryPolicy
 from detector.notify.labels import OWN_LABELS, Labelling
@@ -30,6 +31,7 @@ from detector.notify.routes import Route, Routing
 from detector.notify.settings import RouteSettings, check_routes
 from detector.setting_types import compiled
 from detector.settings.plain_words import message
+from detector.settings.rules import RuleSettings
 from detector.timestamps import HOUR
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -185,6 +187,9 @@ class AlertingSettings(BaseModel):
         description="smallest difference of a value from the expected one that begins "
         "an incident, as a share of the larger of the two; 0: any",
     )
+    rules: tuple[RuleSettings, ...] = Field(
+        (), description="rules, in the TOML file: [[alerting.rules]]"
+    )
     external_url: str = Field(
         "", description="this daemon's address as people reach it, for links in alerts"
     )
@@ -207,6 +212,10 @@ class AlertingSettings(BaseModel):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two receivers are called {name}")
+        rules = [rule.name for rule in self.rules]
+        for name in rules:
+            if rules.count(name) > 1:
+                raise ValueError(f"two rules are called {name}")
         self._check_budget()
         labels = (*self.labels, *self._stream_groups())
         for label in labels:
@@ -326,6 +335,7 @@ class AlertingSettings(BaseModel):
             min_gap=self.min_hours_between_incidents * HOUR,
             max_incident=self.max_incident_hours * HOUR,
             min_relative_deviation=self.min_relative_deviation,
+            rules=Rules(tuple(rule.rule() for rule in self.rules)),
         )
 
 
