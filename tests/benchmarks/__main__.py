@@ -21,6 +21,7 @@ from tests.benchmarks.receivers import receivers
 from tests.benchmarks.recovery import recovery
 from tests.benchmarks.restarts import restarts
 from tests.benchmarks.rounds import Row
+from tests.benchmarks.swaps import swaps
 from tests.benchmarks.takeovers import takeovers
 from tests.benchmarks.window import window
 
@@ -35,6 +36,7 @@ ALL: tuple[Measure, ...] = (
     recovery,
     restarts,
     takeovers,
+    swaps,
     members,
     receivers,
 )
