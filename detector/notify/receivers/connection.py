@@ -6,60 +6,28 @@ secret, because many receivers put a token into it.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    model_validator,
-)
+from pydantic import Field, SecretStr
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from detector.errors import ConfigError
+from detector.http_settings import TlsSettings
 from detector.notify.payload import RECEIVER
 from detector.notify.routes import ReceiverNeeds
-from detector.setting_types import with_secrets_of_files
 
 
-class ConnectionSettings(BaseModel):
+class ConnectionSettings(TlsSettings):
     """A receiver that is reached over the network."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
         description="what routes call it; also `receiver` in the body",
     )
-    tls_ca: Path | None = Field(
-        None, description="certificates to trust, PEM; by default the system's"
-    )
-    tls_certificate: Path | None = Field(
-        None, description="this daemon's certificate, PEM"
-    )
-    tls_key: Path | None = Field(
-        None, description="its private key, PEM; by default in the certificate's file"
-    )
-    tls_verify: bool = Field(True, description="whether to verify the receiver's name")
     timeout: float = Field(
         10.0, gt=0, description="seconds to wait for a connection and for an answer"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_files(cls, given: Any) -> Any:
-        return with_secrets_of_files(cls, given)
-
-    @model_validator(mode="after")
-    def _check_tls(self) -> Self:
-        if self.tls_key is not None and self.tls_certificate is None:
-            raise ValueError("tls_key is set without tls_certificate")
-        return self
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -76,34 +44,10 @@ class ConnectionSettings(BaseModel):
         """For logs: the rest of an address may be a secret."""
         return ",".join(map(host_of, self.addresses))
 
-    def tls(self) -> ssl.SSLContext:
-        """Raises ConfigError if a file cannot be used."""
-        try:
-            context = ssl.create_default_context(cafile=self.tls_ca)
-            if self.tls_certificate is not None:
-                context.load_cert_chain(self.tls_certificate, self.tls_key)
-        except OSError as error:  # ssl.SSLError is one
-            given = ", ".join(self._tls_files())
-            cause = error.strerror or error
-            raise ConfigError(
-                f"{given} can't be used for TLS ({cause}):"
-                " name PEM files that this user may read"
-            ) from None
-        if not self.tls_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
-    def _tls_files(self) -> Iterator[str]:
-        """The files that are set, each with its setting."""
-        for name in ("tls_ca", "tls_certificate", "tls_key"):
-            file = getattr(self, name)
-            if file is None:
-                continue
-            if self.name == RECEIVER:
-                yield f"DETECTOR_ALERTING__WEBHOOK_{name.upper()} {file}"
-            else:
-                yield f"{name} {file} of receiver {self.name}"
+    def named(self, setting: str, file: Path) -> str:
+        if self.name == RECEIVER:
+            return f"DETECTOR_ALERTING__WEBHOOK_{setting.upper()} {file}"
+        return f"{setting} {file} of receiver {self.name}"
 
 
 def check_address(value: SecretStr) -> SecretStr:

@@ -6,13 +6,13 @@ The values of headers are secrets, as all credentials are.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from detector.clock import Clock
+from detector.http_settings import authorization, check_pair
 from detector.notify.receivers.connection import ConnectionSettings
 from detector.notify.receivers.http import HttpClient
 from detector.notify.receivers.signature import Signer, own_signer, standard_signer
@@ -68,8 +68,7 @@ class HttpSettings(ConnectionSettings):
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:
-        if (self.user is None) != (self.password is None):
-            raise ValueError("user and password are set together")
+        check_pair(self.user, self.password)
         if sum(self._ways_to_authorise()) > 1:
             raise ValueError(
                 "give one of bearer_token, user with password, "
@@ -103,9 +102,5 @@ class HttpSettings(ConnectionSettings):
     def sent_headers(self) -> dict[str, str]:
         """Those of every post. They hold secrets in the clear: log them nowhere."""
         sent = {name: value.get_secret_value() for name, value in self.headers.items()}
-        if self.bearer_token is not None:
-            sent["Authorization"] = f"Bearer {self.bearer_token.get_secret_value()}"
-        if self.user is not None and self.password is not None:
-            pair = f"{self.user}:{self.password.get_secret_value()}".encode()
-            sent["Authorization"] = f"Basic {b64encode(pair).decode()}"
-        return sent
+        own = authorization(self.bearer_token, self.user, self.password)
+        return {**sent, **own}
