@@ -20,7 +20,6 @@ from detector.clock import Clock
 from detector.compose import (
     check_own_topics,
     check_topics,
-    make_receivers,
     make_store,
 )
 from detector.consumer.build import LoopSettings, build_loop
@@ -116,6 +115,7 @@ class _Core:
     pipeline: Pipeline
     loop: Loop
     outbox: Outbox
+    delivery: Delivery
     incidents: IncidentLog
     metrics: Metrics
 
@@ -123,6 +123,10 @@ class _Core:
         """Another configuration is in force."""
         self.incidents.use(AlertComposer(prepared.setup.bundle, prepared.setup.policy))
         _set_metrics(self.metrics, prepared)
+        outgoing = prepared.outgoing
+        if outgoing is not before.outgoing:
+            self.outbox.reroute(outgoing.routing)
+            self.delivery.use(outgoing.receivers, outgoing.retry)
         wanted = prepared.settings.log
         if wanted != before.settings.log:
             log.configure(wanted.format, wanted.level)
@@ -152,7 +156,11 @@ def _make_core(
     _set_metrics(metrics, prepared)
     writer = secrets.randbits(63)
     spill = SpillPolicy(worker, settings.alerting.queue_in_memory, writer)
-    outbox = Outbox(settings.alerting.routing(), clock, spill)
+    outgoing = prepared.outgoing
+    outbox = Outbox(outgoing.routing, clock, spill)
+    delivery = Delivery(
+        outbox, outgoing.receivers, dead_letters, outgoing.retry, metrics
+    )
     composer = AlertComposer(setup.bundle, setup.policy)
     incidents = IncidentLog(settings.alerting.labelling(), composer)
     beside = Beside(metrics, clock)
@@ -174,7 +182,7 @@ def _make_core(
         loop_settings,
         beside,
     )
-    return _Core(pipeline, loop, outbox, incidents, metrics)
+    return _Core(pipeline, loop, outbox, delivery, incidents, metrics)
 
 
 def _assemble(
@@ -188,9 +196,6 @@ def _assemble(
     settings = prepared.settings
     metrics = core.metrics
     outbox = core.outbox
-    receivers = make_receivers(settings, clock)
-    retry = settings.alerting.retry()
-    delivery = Delivery(outbox, receivers, dead_letters, retry, metrics)
     endpoints = Endpoints(
         metrics,
         core.loop.health,
@@ -204,7 +209,14 @@ def _assemble(
     control = ControlEndpoints(reloader, secret)
     web = WebServer(settings.web.address, endpoints, control)
     return Parts(
-        worker, dead_letters, outbox, delivery, core.loop, web, metrics, reloader
+        worker,
+        dead_letters,
+        outbox,
+        core.delivery,
+        core.loop,
+        web,
+        metrics,
+        reloader,
     )
 
 

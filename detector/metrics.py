@@ -317,7 +317,7 @@ class Metrics:
     )
     last_reload = _gauge(
         "detector_last_reload_successful",
-        "1 unless the last change without a restart was refused.",
+        "1 unless the last reload was refused.",
     )
     shadow_running = _gauge(
         "detector_shadow_running", "1 while a second bundle scores beside the first."

@@ -82,6 +82,11 @@ class Delivery:
         for thread in self._threads:
             thread.start()
 
+    def use(self, receivers: Mapping[str, Receiver], retry: RetryPolicy) -> None:
+        """Deliver through others of the same names, from each one's next post on."""
+        self._receivers = receivers
+        self._retry = retry
+
     def stop(self, deadline: float) -> None:
         """Deliver what can be delivered within ``deadline`` seconds. Idempotent.
 
@@ -105,7 +110,11 @@ class Delivery:
 
     def _run(self, receiver: str) -> None:
         failed = 0
+        used = self._receivers[receiver]
         while not self._stopping.is_set():
+            if used is not self._receivers[receiver]:
+                used.close()
+                used = self._receivers[receiver]
             attempt = self._outbox.take(receiver, timeout=_POLL)
             pause = None if attempt is None else self._try(attempt, failed)
             if pause is None:
@@ -113,7 +122,7 @@ class Delivery:
             else:
                 failed += 1
                 self._stopping.wait(pause)
-        self._receivers[receiver].close()
+        used.close()
 
     def _try(self, attempt: DeliveryAttempt, failed: int) -> float | None:
         """One attempt after ``failed`` others.

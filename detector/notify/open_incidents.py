@@ -138,6 +138,16 @@ class OpenIncidents:
             if at:
                 self._schedule(stream, receiver, repeat_interval(alert, receiver))
 
+    def reschedule(self, repeat_interval: Callable[[Alert, str], float]) -> None:
+        """Repeats follow other routes from now on."""
+        self._due.clear()
+        for stream, incident in self._open.items():
+            incident.due.clear()
+            alert = _decoder.decode(incident.alert)
+            for receiver, at in incident.last_acked.items():
+                if at:
+                    self._schedule(stream, receiver, repeat_interval(alert, receiver))
+
     def of_page(self, page: PageKey) -> tuple[OpenIncident, ...]:
         """For the page, as it is written."""
         found = []

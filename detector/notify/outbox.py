@@ -77,6 +77,12 @@ class Outbox:
         self._closed = False
         self._log = structlog.get_logger("outbox")
 
+    def reroute(self, routing: Routing) -> None:
+        """Other routes to the same receivers. What waits goes where it was to go."""
+        with self._lock:
+            self._routing = routing
+            self._incidents.reschedule(routing.repeat_interval)
+
     # -- the loop's side ---------------------------------------------------------------
 
     def put(self, page: PageKey, alert: Alert, is_old: bool = False) -> None:
@@ -338,12 +344,10 @@ class Outbox:
     def in_segments(self) -> int:
         """How many of them are in the store and not in memory."""
         with self._lock:
-            spills = self._spills.values()
-            return sum(spill.in_segments() for spill in spills)
+            return sum(spill.in_segments() for spill in self._spills.values())
 
     def _count(self) -> int:
-        queues = self._queues.values()
-        queued = sum(queue.count for queue in queues)
+        queued = sum(queue.count for queue in self._queues.values())
         spilled = sum(map(len, self._spills.values()))
         return queued + spilled
 
@@ -386,11 +390,7 @@ class Outbox:
         """``now`` in wall time."""
         interval = self._routing.repeat_interval(entry.alert, receiver)
         page = self._incidents.acknowledge(
-            entry.stream,
-            entry.alert,
-            receiver,
-            now,
-            interval,
+            entry.stream, entry.alert, receiver, now, interval
         )
         if page is not None:
             self._waiting.changed.add(page)

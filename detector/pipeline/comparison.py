@@ -302,9 +302,11 @@ def _ranks(
     known: I64 = np.flatnonzero(np.isfinite(margins).all(axis=0))
     if len(known) < _LEAST:
         return None, []
-    ranks: I64 = np.stack([_rank(margins[side, known]) for side in Side])
+    ranks: F64 = np.stack([_rank(margins[side, known]) for side in Side])
+    if (ranks == ranks[:, :1]).all(axis=1).any():
+        return None, []  # one side has one margin for all: there is no order
     correlation = float(np.asarray(np.corrcoef(ranks))[0, 1])
-    distance: I64 = np.abs(ranks[Side.LIVE] - ranks[Side.SHADOW])
+    distance: F64 = np.abs(ranks[Side.LIVE] - ranks[Side.SHADOW])
     order = np.argsort(-distance, kind="stable")[:LISTED]
     moved = [
         RankOfStream(
@@ -320,8 +322,10 @@ def _ranks(
     return correlation, moved
 
 
-def _rank(values: F64) -> I64:
-    """1 for the largest."""
-    ranks = np.empty(len(values), np.int64)
-    ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
+def _rank(values: F64) -> F64:
+    """1 for the largest. Equal values share the mean of their ranks."""
+    _, places, counts = np.unique(-values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    mean = last - (counts - 1) / 2
+    ranks: F64 = mean[places]
     return ranks

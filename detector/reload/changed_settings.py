@@ -1,8 +1,8 @@
 """Which settings a running daemon can change, and which need a restart.
 
 A setting that is not listed here needs a restart: where records come from, where states
-are kept, where alerts go, where the page listens. A change of one of them is refused
-with its name, and never ignored.
+are kept, which receivers there are, where the page listens. A change of one of them is
+refused with its name, and never ignored.
 """
 
 from __future__ import annotations
@@ -57,6 +57,23 @@ RELOADABLE: Final[Mapping[str, frozenset[str]]] = {
             "max_incident_hours",
             "min_relative_deviation",
             "rules",
+            "receivers",
+            "routes",
+            "repeat_interval",
+            "retry_first",
+            "retry_max",
+            "retry_refusals",
+            "webhook_url",
+            "webhook_secret",
+            "webhook_bearer_token",
+            "webhook_user",
+            "webhook_password",
+            "webhook_headers",
+            "webhook_tls_ca",
+            "webhook_tls_certificate",
+            "webhook_tls_key",
+            "webhook_tls_verify",
+            "webhook_timeout",
         }
     ),
     "recovery": frozenset({"interval"}),
@@ -76,6 +93,8 @@ def need_restart(before: Settings, after: Settings) -> list[str]:
         for room, name in _differences(before, after)
         if name not in RELOADABLE.get(room, frozenset())
     ]
+    if _receivers(before) != _receivers(after):
+        names.append("the names of the receivers")
     if _skips(before.kafka) != _skips(after.kafka):
         names.append("skip_unreadable of [[kafka.topics]]")
     return names
@@ -107,6 +126,11 @@ def _differences(before: Settings, after: Settings) -> Iterator[tuple[str, str]]
 def _variable(room: str, name: str) -> str:
     variable = f"{PREFIX}{room.upper()}"
     return f"{variable}__{name.upper()}" if name else variable
+
+
+def _receivers(settings: Settings) -> set[str]:
+    """Each has a queue of its own, which may hold notifications."""
+    return {receiver.name for receiver in settings.alerting.destinations()}
 
 
 def _skips(kafka: KafkaSettings) -> dict[str, bool]:

@@ -7,21 +7,40 @@ changed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detector.clock import Clock
-from detector.compose import make_decoder, open_bundle
+from detector.compose import make_decoder, make_receivers, open_bundle
 from detector.consumer.boundary import Configuration, check_takes_over
 from detector.consumer.checkpoints import CheckpointSchedule
 from detector.consumer.first_seen import FirstOccurrenceLog
 from detector.consumer.poller import Decode
 from detector.ingest.framing.registry_requests import PATIENCE
 from detector.model.onnx_engine import OnnxEngine
+from detector.notify.delivery import RetryPolicy
+from detector.notify.receiver import Receiver
+from detector.notify.routes import Routing
 from detector.pipeline.parts import Setup
 from detector.pipeline.scoring import BATCH
 from detector.settings.load import Settings
 from detector.state.limits import TableLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Where notifications go.
+
+    Attributes:
+        routing: who gets which alerts.
+        receivers: by name.
+        retry: when a post is tried again.
+    """
+
+    routing: Routing
+    receivers: Mapping[str, Receiver]
+    retry: RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +51,13 @@ class Prepared:
         settings: what it was made of.
         setup: its bundle as it is run.
         decode: of records.
+        outgoing: where notifications go.
     """
 
     settings: Settings
     setup: Setup
     decode: Decode
+    outgoing: Outgoing
 
     def configuration(self) -> Configuration:
         """What the loop is handed."""
@@ -83,7 +104,13 @@ class Preparer:
             self._clock,
             PATIENCE,
         )
-        return Prepared(settings, setup, decoder.decode)
+        alerting = settings.alerting
+        outgoing = Outgoing(
+            alerting.routing(),
+            make_receivers(settings, self._clock),
+            alerting.retry(),
+        )
+        return Prepared(settings, setup, decoder.decode, outgoing)
 
     def shadow(self, live: Prepared, bundle: Path) -> Setup:
         """A bundle that may score beside that of ``live``, under the same settings.

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
@@ -137,14 +138,15 @@ class Reloader:
         try:
             done = self._do(command, asked)
         except DetectorError as error:
-            self._note(command, REFUSED, str(error))
-            self._log.error(
-                "change_refused",
-                command=command.value,
-                cause=str(error),
-                note="what was in force before stays in force",
-            )
+            self._refuse(command, str(error))
             raise
+        # The top of a command: a fault of ours must not pass unsaid, since a signal
+        # waits for no answer.
+        except Exception as error:
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            cause = f"a fault of the program ({type(error).__name__}): please report it"
+            self._refuse(command, cause, trace=trace)
+            raise ConfigError(cause) from error
         self._note(command, APPLIED, done.message)
         self._log.info(
             "changed",
@@ -156,6 +158,16 @@ class Reloader:
             seconds=round(done.seconds, 3),
         )
         return done
+
+    def _refuse(self, command: ControlCommand, cause: str, **more: str) -> None:
+        self._note(command, REFUSED, cause)
+        self._log.error(
+            "change_refused",
+            command=command.value,
+            cause=cause,
+            note="what was in force before stays in force",
+            **more,
+        )
 
     def _do(self, command: ControlCommand, asked: Asked) -> Done:
         if command is ControlCommand.RELOAD:
@@ -170,7 +182,8 @@ class Reloader:
         at = self._clock.wall()
         self._last = LastCommand(command.value, result, message, at)
         self._metrics.reloads.labels(command.value, result).inc()
-        self._metrics.last_reload.set(result == APPLIED)
+        if command is ControlCommand.RELOAD:
+            self._metrics.last_reload.set(result == APPLIED)
 
     # -- the commands ------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ class Stage:
         self.receivers = receivers
 
     @contextmanager
-    def running(self, refusals: float = 3600.0) -> Iterator[None]:
+    def running(self, refusals: float = 3600.0) -> Iterator[Delivery]:
         delivery = Delivery(
             self.outbox,
             self.receivers,
@@ -37,7 +37,7 @@ class Stage:
             seed=1,
         )
         delivery.start()
-        yield
+        yield delivery
         delivery.stop(0.01)
 
     def count(self, name: str, **labels: str) -> float:
@@ -58,6 +58,19 @@ def test_notifications_leave_in_order_and_are_retried_until_delivered() -> None:
     assert stage.outbox.waiting((P, 0)) == ()
     assert stage.count("detector_notifications_total", outcome="retried") == 3
     assert stage.count("detector_notifications_total", outcome="delivered") == 3
+
+
+def test_another_receiver_of_the_same_name_gets_what_the_first_did_not() -> None:
+    refusing = ScriptedReceiver([Refused("401")] * 1000)
+    stage = Stage(hook=refusing)
+    stage.outbox.put((P, 0), fired("a"))
+    with stage.running() as delivery:
+        assert not stage.outbox.drain(0.05)
+        taking = ScriptedReceiver()
+        delivery.use({"hook": taking}, RetryPolicy(0.001, 0.002))
+        assert stage.outbox.drain(10)
+    assert [alert.stream for alert in taking.delivered] == ["a"]
+    assert not refusing.delivered
 
 
 def test_a_refused_notification_is_dead_lettered_and_the_next_leaves() -> None:

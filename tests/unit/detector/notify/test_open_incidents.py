@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detector.events import Reason
 from detector.notify.outbox import Outbox
 from detector.notify.routes import MAX_ALERTS_PER_POST, ReceiverNeeds, Route, Routing
@@ -25,6 +27,21 @@ def test_an_incident_that_lasts_is_repeated_under_its_own_keys() -> None:
     (third,) = delivered(outbox)
     assert first.alerts == second.alerts == third.alerts
     assert len({first.key, second.key, third.key}) == 3
+
+
+def test_repeats_follow_other_routes_from_the_last_acknowledgement() -> None:
+    clock = FakeClock()
+    outbox = an_outbox(REPEATED, clock=clock)
+    outbox.put((P, 0), fired("a"))
+    delivered(outbox)
+    outbox.reroute(Routing(("hook",), [replace(REPEATED, repeat_interval=30.0)]))
+    clock.now += 30
+    assert streams(delivered(outbox)) == [["a"]]
+    outbox.reroute(Routing(("hook",), [replace(REPEATED, repeat_interval=500.0)]))
+    clock.now += 499
+    assert delivered(outbox) == []
+    clock.now += 1
+    assert streams(delivered(outbox)) == [["a"]]
 
 
 def test_what_was_not_acknowledged_is_not_repeated() -> None:

@@ -141,6 +141,15 @@ def test_ranks_say_which_streams_moved(comparison: Comparison) -> None:
     assert report.moved[0].live_margin == pytest.approx(4)
 
 
+def test_streams_with_one_margin_have_no_order(comparison: Comparison) -> None:
+    comparison.scored(Side.LIVE, batch(TICK, [1.0] * 4))
+    comparison.scored(Side.SHADOW, batch(TICK, [1.0, 2.0, 3.0, 4.0]))
+    assert comparison.report().rank_correlation is None
+    comparison.scored(Side.LIVE, batch(2 * TICK, [1.0, 1.0, 2.0, 2.0]))
+    comparison.scored(Side.SHADOW, batch(2 * TICK, [1.0] * 4))
+    assert comparison.report().rank_correlation == pytest.approx(0.894, abs=0.001)
+
+
 def test_a_stream_keeps_its_place_when_its_row_moves(comparison: Comparison) -> None:
     comparison.scored(Side.LIVE, batch(TICK, [9.0, 0.0, 0.0, 0.0]))
     moved = list(reversed(NAMES))

@@ -18,23 +18,31 @@ from detector.settings.load import Settings
 from detector.web.control import Asked, Done
 from tests.fakes import FakeClock, MemoryStore, raw_points, write_bundle
 from tests.unit.detector.consumer.rig import P, ScriptedSource
+from tests.unit.detector.notify.alerts import fired
 
 BEGIN = 1_700_000_000.0  # epoch seconds
 NEVER = 10.0  # seconds until a test gives up
 
 
+def given_in(folder: Path) -> dict[str, dict[str, Any]]:
+    """Settings of a daemon with a bundle `old`."""
+    return {
+        "kafka": {"topics": ("metrics",)},
+        "model": {"bundle": write_bundle(folder / "old")},
+        "recovery": {"dead_letters": folder},
+        "web": {"listen": "127.0.0.1:0"},
+    }
+
+
 class Running:
     """A daemon whose loop turns when the test says so."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, given: dict[str, dict[str, Any]] | None = None
+    ) -> None:
         self.folder = folder
         self.clock = FakeClock()
-        self.given: dict[str, dict[str, Any]] = {
-            "kafka": {"topics": ("metrics",)},
-            "model": {"bundle": write_bundle(folder / "old")},
-            "recovery": {"dead_letters": folder},
-            "web": {"listen": "127.0.0.1:0"},
-        }
+        self.given = given or given_in(folder)
         self.fault: DetectorError | None = None
         self.daemon = Daemon(self.load(), self.clock, MemoryStore(), self.load)
         self.parts = self.daemon._parts
@@ -142,7 +150,8 @@ def refused(running: Running, match: str, **asked: Any) -> None:
     assert running.bundle == "old"
     labels = {"command": command.value, "result": "refused"}
     assert running.value("detector_reloads_total", **labels) == 1
-    assert running.value("detector_last_reload_successful") == 0
+    is_reload = command is ControlCommand.RELOAD
+    assert running.value("detector_last_reload_successful") == 1 - is_reload
     last = running.parts.reloader.state().last
     assert last is not None
     assert last.result == "refused"
@@ -156,6 +165,11 @@ def test_a_file_with_a_fault_leaves_all_as_it_was(running: Running) -> None:
     running.fault = None
     running.ask(ControlCommand.RELOAD)
     assert running.value("detector_last_reload_successful") == 1
+
+
+def test_a_fault_of_the_program_is_refused_too(running: Running) -> None:
+    running.set("model", bundle=7)
+    refused(running, r"a fault of the program \(ValidationError\)")
 
 
 def test_a_damaged_bundle_leaves_all_as_it_was(running: Running) -> None:
@@ -174,7 +188,7 @@ def test_a_damaged_bundle_leaves_all_as_it_was(running: Running) -> None:
         ("kafka", "group_id", "another"),
         ("recovery", "store", "local:elsewhere"),
         ("web", "listen", "127.0.0.1:1"),
-        ("alerting", "webhook_url", "http://127.0.0.1:1/"),
+        ("alerting", "labels", {"site": "north"}),
     ],
 )
 def test_a_setting_that_needs_a_restart_is_named(
@@ -184,6 +198,24 @@ def test_a_setting_that_needs_a_restart_is_named(
     running.set("model", bundle=newer(running))
     variable = f"DETECTOR_{room.upper()}__{name.upper()}"
     refused(running, rf"{variable}: changed, and needs a restart")
+
+
+def test_receivers_and_routes_follow_a_reload(tmp_path: Path) -> None:
+    hook = {"name": "hook", "kind": "webhook", "url": "http://127.0.0.1:1/a"}
+    given = {**given_in(tmp_path), "alerting": {"receivers": [hook]}}
+    again = Running(tmp_path, given)
+    before = again.parts.delivery._receivers["hook"]
+    again.set("alerting", receivers=[{**hook, "url": "http://127.0.0.1:1/b"}])
+    routes = [{"receiver": "hook", "severity": "critical"}, {"receiver": ""}]
+    again.set("alerting", routes=routes)
+    again.ask(ControlCommand.RELOAD)
+    assert again.parts.delivery._receivers["hook"] is not before
+    assert again.parts.outbox._routing.targets(fired("a")) == ()
+
+    again.set("alerting", receivers=[hook, {**hook, "name": "other"}], routes=[])
+    with pytest.raises(ConfigError, match="names of the receivers: changed, and needs"):
+        again.ask(ControlCommand.RELOAD)
+    again.close()
 
 
 def test_a_bundle_of_other_features_needs_a_restart(running: Running) -> None:
