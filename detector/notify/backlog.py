@@ -81,7 +81,9 @@ class _Stream:
 class Backlog:
     """Incidents that are held. Not thread-safe: the outbox holds its lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: set[PageKey]) -> None:
+        """``changed`` gets pages that hold less, or older, than they did."""
+        self._changed = changed
         self._unread: set[Partition] = set()
         self._streams: dict[StreamKey, _Stream] = {}
         self._pages: dict[PageKey, set[StreamKey]] = {}
@@ -100,6 +102,8 @@ class Backlog:
         ``is_old``: its record is old backlog.
         """
         stream = self._streams.get((page[0], alert.stream))
+        if stream is not None:
+            stream = self._stream(page, alert, order)
         is_held = stream is not None and _is_same(stream.held, alert)
         if not alert.firing:
             return stream is not None and self._end(stream, alert, is_held)
@@ -119,6 +123,7 @@ class Backlog:
             if key[0] == partition and stream.held is not None:
                 held = PendingNotification(stream.held, stream.order)
                 found.append((stream.page, held))
+                self._changed.add(stream.page)
                 stream.told = stream.held
                 stream.held = None
         return found
@@ -128,6 +133,7 @@ class Backlog:
         found: list[Found] = []
         for stream in self._streams.values():
             found += [(stream.page, part) for part in stream.parts()]
+            self._changed.add(stream.page)
         self._streams.clear()
         self._pages.clear()
         return found
@@ -184,7 +190,9 @@ class Backlog:
             stream = self._streams[key] = _Stream(page, order)
         elif stream.page != page:
             self._pages[stream.page].discard(key)
+            self._changed.add(stream.page)
             stream.page = page
+        stream.order = order  # what a page holds of an earlier one no longer counts
         self._pages.setdefault(page, set()).add(key)
         return stream
 

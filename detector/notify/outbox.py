@@ -70,8 +70,8 @@ class Outbox:
         self._queues = {name: ReceiverQueue(name) for name in receivers}
         self._spills = {} if spill is None else self._make_spills(spill)
         self._incidents = OpenIncidents()
-        self._backlog = Backlog()
         self._waiting = Waiting()
+        self._backlog = Backlog(self._waiting.changed)
         self._orders: dict[Partition, int] = {}
         self._draining = False
         self._closed = False
@@ -109,7 +109,6 @@ class Outbox:
         """All of it is read: tell what is still open, and sum up the rest."""
         with self._lock:
             for page, held in self._backlog.end(partition):
-                self._waiting.changed.add(page)
                 self._route(page, held.alert, held.order)
             self._sum_up()
 
@@ -180,7 +179,6 @@ class Outbox:
         if parts:
             self._log_summary([part.alert for _, part in parts])
         for page, part in parts:
-            self._waiting.changed.add(page)
             mark, receivers = split_mark(part.pending_receivers)
             targets = self._routing.summary_targets(part.alert, receivers)
             self._hold(page, part.alert, part.order, targets, mark)

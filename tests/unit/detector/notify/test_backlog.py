@@ -168,6 +168,23 @@ def test_a_kill_anywhere_loses_nothing_and_counts_nothing_twice() -> None:
         assert outbox.waiting(PAGE) == ()
 
 
+def test_a_stream_that_moves_to_another_page_is_counted_once() -> None:
+    """Idle streams leave their page; a kill may leave both pages in the store."""
+    outbox = behind()
+    put_old(outbox, fired("a"), resolved(fired("a")))
+    before = outbox.waiting(PAGE)
+    outbox.put((P, 7), fired("a", starts=6000.0), is_old=True)
+    assert outbox.take_changed_pages(P) == {0}
+    assert outbox.waiting(PAGE) == ()
+    after = an_outbox()
+    stored = [(7, part) for part in outbox.waiting((P, 7))]
+    after.restore(P, [*stored, *[(0, part) for part in before]], [])
+    after.end_backlog(P)
+    posts = delivered(after)
+    assert told(posts) == [("a", Reason.FIRED)]
+    assert the_summary(posts).incidents == 2
+
+
 def test_a_restart_delivers_the_summary_to_those_who_wait_for_it_alone() -> None:
     outbox = behind(outbox=an_outbox(receivers=("hook", "chat")))
     put_old(outbox, fired("a"), resolved(fired("a")))
