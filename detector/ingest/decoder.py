@@ -74,7 +74,8 @@ class Decoder(Generic[_NumbersT]):
             checked.good,
             rows.labels if rows.labels is not None else rows.tags,
         )
-        offsets = np.array(admitted.raw.offsets, np.int64)[rows.records]
+        kept = admitted.raw.offsets
+        offsets = np.fromiter(kept, np.int64, len(kept))[rows.records]
         return RecordBatch(
             partition=raw.partition,
             names=points.names,

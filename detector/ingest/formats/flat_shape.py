@@ -33,6 +33,7 @@ class FlatShape:
         suspects: places of fields that are clocks if their values are.
         dropped: places of all fields that are no metrics, the last first.
         metrics: the names of the rest, in order.
+        is_simple: all is a metric but the time, which is one for sure.
     """
 
     stream: int | None
@@ -42,6 +43,7 @@ class FlatShape:
     suspects: Sequence[int]
     dropped: Sequence[int]
     metrics: tuple[str, ...]
+    is_simple: bool
 
     def holds(self, values: Sequence[Any]) -> bool:
         """Whether the time is a clock, and no other value is one."""
@@ -73,14 +75,16 @@ def flat_shape(names: Sequence[str]) -> FlatShape | None:
     dropped |= {place for place in (stream, time) if place is not None}
     is_guessed = time is not None and names[time] != TIMESTAMP
     suspects = [i for i, name in enumerate(names) if may_be_clock(name) and i != time]
+    guesses = is_guessed or bool(suspects)
     return FlatShape(
         stream=stream,
         time=time,
-        guesses=is_guessed or bool(suspects),
+        guesses=guesses,
         is_guessed=is_guessed,
         suspects=suspects,
         dropped=sorted(dropped, reverse=True),
         metrics=tuple(name for i, name in enumerate(names) if i not in dropped),
+        is_simple=time is not None and dropped == {time} and not guesses,
     )
 
 

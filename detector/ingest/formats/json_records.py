@@ -10,7 +10,7 @@ the fast one is never more than fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
 from detector.errors import BadRecord, RejectReason
@@ -109,15 +109,20 @@ class JsonRecords:
             shape = self._remember(names)
         if shape is None:
             return None
-        values = list(document.values())
-        stream = None if shape.stream is None else values[shape.stream]
-        if type(stream) is not str and (stream is not None or not key):
+        values = [*document.values()]
+        stream = None
+        if shape.is_simple:
+            stamp = values.pop(shape.time or 0)
+            is_flat = bool(key) and type(stamp) in TIMES
+        else:
+            if shape.stream is not None:
+                stream = values[shape.stream]
+            stamp = None if shape.time is None else values[shape.time]
+            is_flat = _is_flat(shape, values, stream, stamp, key)
+            for place in shape.dropped:
+                del values[place]
+        if not is_flat:
             return None
-        stamp = None if shape.time is None else values[shape.time]
-        if type(stamp) not in TIMES or (shape.guesses and not shape.holds(values)):
-            return None
-        for place in shape.dropped:
-            del values[place]
         if NUMBERS.issuperset(map(type, values)):
             row = message, stream, stamp, shape.metrics, values
             return row if values else None
@@ -182,3 +187,12 @@ class JsonRecords:
             built.reject(message, fault)
         except RecursionError:
             built.reject(message, BadRecord(RejectReason.MALFORMED, TOO_DEEP))
+
+
+def _is_flat(
+    shape: FlatShape, values: Sequence[Any], stream: Any, stamp: Any, key: bytes | None
+) -> bool:
+    """Whether time and stream of a record are what its names say."""
+    if type(stream) is not str and (stream is not None or not key):
+        return False
+    return type(stamp) in TIMES and (not shape.guesses or shape.holds(values))
