@@ -1,6 +1,4 @@
-"""What flows between the parts, one way only: frozen, slotted dataclasses, and arrays
-for what comes in numbers.
-"""
+"""What flows between the parts, one way only: frozen dataclasses, arrays of numbers."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from detector.distributions import Totals
 from detector.errors import MissingReason, RejectReason
 from detector.record_clock import RecordClock
 
@@ -158,12 +157,11 @@ class RecordBatch:
             of a delta did, NaN where unknown; None: all are unknown.
         labels: of each row's stream, for alerts, rules and routes; None: none has any.
         missing: values that are missing because they can't be used, by metric.
-        tombstones: records without a value. They are neither scored nor rejected.
-        without_points: records whose values are all missing, or that say that they
-            hold none. They are neither scored nor rejected.
-        raw: the records themselves, for the dead letters of points that are rejected
-            later; None: they are in files, which a person has.
+        tombstones: records without a value, neither scored nor rejected.
+        without_points: the same of those whose values are all missing, or that say so.
+        raw: the records themselves, for dead letters; None: a person has them in files.
         clock: what time it was when each row came; None: each is taken as it is.
+        totals: of means and quantiles of cumulative histograms, by row and metric.
     """
 
     partition: Partition
@@ -182,6 +180,7 @@ class RecordBatch:
     without_points: int = 0
     raw: RawBatch | None = None
     clock: RecordClock | None = None
+    totals: Mapping[int, Mapping[int, Totals]] = field(default_factory=dict)
 
     def rejected_point(
         self, row: int, reason: RejectReason, detail: str

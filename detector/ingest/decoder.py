@@ -88,6 +88,7 @@ class Decoder(Generic[_NumbersT]):
             kinds=points.kinds,
             starts=points.starts,
             labels=points.labels,
+            totals=points.totals,
             missing=checked.missing,
             without_points=checked.without_points,
             tombstones=admitted.tombstones,

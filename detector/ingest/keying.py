@@ -9,8 +9,8 @@ name is written, so that each pair has one of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, compress, repeat
 from typing import Protocol, TypeVar
@@ -19,6 +19,7 @@ import numpy as np
 
 from detector.events import F64, I64, U8, Labels, RawBatch
 from detector.ingest.rows import (
+    CellTotals,
     FeatureValues,
     Flags,
     NamedValues,
@@ -39,6 +40,7 @@ Names = Sequence[str | bytes | None]
 _REMEMBERED = 8192  # names of metrics and of series, whose form is remembered
 RowLabels = Sequence[Labels | None] | None
 _Column = TypeVar("_Column", F64, U8)
+_T = TypeVar("_T")
 _NumbersT_contra = TypeVar("_NumbersT_contra", bound=Numbers, contravariant=True)
 
 
@@ -54,6 +56,7 @@ class Points:
         starts: float64 [k, F], epoch seconds at which a counter began, NaN where
             unknown; None: all are unknown.
         labels: of each point; None: none has any.
+        totals: of means and quantiles of cumulative histograms, by point and metric.
     """
 
     names: Sequence[str | bytes]
@@ -62,6 +65,7 @@ class Points:
     kinds: U8 | None = None
     starts: F64 | None = None
     labels: Sequence[Labels | None] | None = None
+    totals: CellTotals = field(default_factory=dict)
 
 
 class Keying(Protocol[_NumbersT_contra]):
@@ -106,6 +110,7 @@ class ByStream:
             kinds=None if numbers.kinds is None else _at(numbers.kinds, good),
             starts=None if numbers.starts is None else _at(numbers.starts, good),
             labels=labels,
+            totals=_kept(numbers.totals, good),
         )
 
 
@@ -140,6 +145,9 @@ class ByMetric:
                 None if numbers.starts is None else _at(numbers.starts, kept)[:, None]
             ),
             labels=labels and _repeated(labels, counts),
+            totals={
+                point: {0: each} for point, each in _kept(numbers.totals, kept).items()
+            },
         )
 
 
@@ -176,6 +184,14 @@ def _metric(metric: str) -> str:
 
 def _at(column: _Column, kept: Flags | None) -> _Column:
     return column if kept is None else column[kept]
+
+
+def _kept(totals: Mapping[int, _T], kept: Flags | None) -> Mapping[int, _T]:
+    """Those of the kept ones, by their place among these."""
+    if kept is None or not totals:
+        return totals
+    places = np.cumsum(kept) - 1
+    return {int(places[i]): each for i, each in totals.items() if kept[i]}
 
 
 def _repeated(labels: Sequence[Labels | None], counts: I64) -> list[Labels | None]:

@@ -7,6 +7,7 @@ from itertools import chain, repeat
 
 import numpy as np
 
+from detector.distributions import Totals
 from detector.events import I64, MetricKind
 from detector.ingest.format import Format, UnknownFields
 from detector.ingest.messages import Messages
@@ -47,6 +48,11 @@ class PickFeatures:
         if numbers.starts is not None:
             starts = np.full(shape, np.nan)
             starts[place] = numbers.starts[known]
+        totals: dict[int, dict[int, Totals]] = {}
+        for place_of, each in numbers.totals.items():
+            if known[place_of]:
+                of_row = totals.setdefault(int(row[place_of]), {})
+                of_row[int(columns[place_of])] = each
         others = np.bincount(row[~known], minlength=count)
         self._report(found, np.flatnonzero(others), messages)
         ignored = others if found.ignored is None else found.ignored + others
@@ -54,7 +60,7 @@ class PickFeatures:
             records=found.records,
             names=found.names,
             stamps=found.stamps,
-            numbers=FeatureValues(self._features, values, kinds, starts),
+            numbers=FeatureValues(self._features, values, kinds, starts, totals),
             tags=found.tags,
             ignored=ignored,
             faults=found.faults,

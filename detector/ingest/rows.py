@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, compress
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.distributions import Totals
 from detector.errors import BadRecord, MissingReason
 from detector.events import F64, I64, U8, Labels, MetricKind
 
@@ -50,6 +51,10 @@ class Numbers(Protocol):
 
 
 _NumbersT = TypeVar("_NumbersT", bound=Numbers)
+_T = TypeVar("_T")
+NO_TOTALS: Mapping[int, Any] = {}
+# by row, and by feature
+CellTotals = Mapping[int, Mapping[int, Totals]]
 NumbersT_co = TypeVar("NumbersT_co", bound=Numbers, covariant=True)
 
 
@@ -62,12 +67,14 @@ class FeatureValues:
         kinds: uint8 [n, F], a :class:`~detector.events.MetricKind` each; None: unknown.
         starts: float64 [n, F], epoch seconds at which a counter began, NaN where
             unknown; None: all are unknown.
+        totals: of means and quantiles of cumulative histograms, by row and feature.
     """
 
     features: Sequence[str]
     values: F64
     kinds: U8 | None = None
     starts: F64 | None = None
+    totals: CellTotals = field(default_factory=dict)
 
     def empty(self) -> Flags:
         is_missing = np.isnan(self.values)
@@ -93,6 +100,7 @@ class FeatureValues:
             values=self.values[rows],
             kinds=None if self.kinds is None else self.kinds[rows],
             starts=None if self.starts is None else self.starts[rows],
+            totals=moved(self.totals, rows),
         )
 
     @classmethod
@@ -103,6 +111,7 @@ class FeatureValues:
             np.concatenate([part.values for part in parts]),
             _joined_kinds([part.kinds for part in parts], sizes),
             _joined_starts([part.starts for part in parts], sizes),
+            joined_totals([part.totals for part in parts], sizes),
         )
 
 
@@ -118,6 +127,7 @@ class NamedValues:
         kinds: uint8 [m], a :class:`~detector.events.MetricKind` each; None: unknown.
         starts: float64 [m], epoch seconds at which a counter began, NaN where unknown;
             None: all are unknown.
+        totals: of means and quantiles of cumulative histograms, by their place.
     """
 
     names: Sequence[Sequence[str]]
@@ -125,6 +135,7 @@ class NamedValues:
     counts: I64
     kinds: U8 | None = None
     starts: F64 | None = None
+    totals: Mapping[int, Totals] = field(default_factory=dict)
 
     def rows_of_values(self) -> I64:
         """int64 [m], the row of each value."""
@@ -178,6 +189,7 @@ class NamedValues:
             np.concatenate([part.counts for part in parts]),
             _joined_kinds([part.kinds for part in parts], sizes),
             _joined_starts([part.starts for part in parts], sizes),
+            joined_totals([part.totals for part in parts], sizes),
         )
 
     def _at(self, places: I64) -> Self:
@@ -187,6 +199,7 @@ class NamedValues:
             values=self.values[places],
             kinds=None if self.kinds is None else self.kinds[places],
             starts=None if self.starts is None else self.starts[places],
+            totals=moved(self.totals, places),
         )
 
 
@@ -291,6 +304,25 @@ def _joined_starts(
             for part, size in zip(parts, sizes, strict=True)
         ]
     )
+
+
+def moved(totals: Mapping[int, _T], places: I64) -> Mapping[int, _T]:
+    """Those at these places, by where they are then."""
+    if not totals:
+        return NO_TOTALS
+    olds = enumerate(places.tolist())
+    return {new: totals[old] for new, old in olds if old in totals}
+
+
+def joined_totals(
+    parts: Sequence[Mapping[int, _T]], sizes: Sequence[tuple[int, ...]]
+) -> Mapping[int, _T]:
+    joined: dict[int, _T] = {}
+    first = 0
+    for part, size in zip(parts, sizes, strict=True):
+        joined.update((first + place, each) for place, each in part.items())
+        first += size[0]
+    return joined
 
 
 def _flat(values: Sequence[Sequence[float]], count: int) -> F64:

@@ -6,15 +6,17 @@ gauge, or may be none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from detector.distributions import Totals
 from detector.events import F32, F64, I64, U8, MetricKind, RecordBatch
 from detector.metrics import CounterEvent, Metrics
 from detector.state.counter_steps import step_counters
 from detector.state.counters import Rates, Readings
+from detector.state.held_points import StreamPast
 from detector.state.row_memory import Slots
 from detector.state.table import StreamTable
 
@@ -82,6 +84,45 @@ class CounterStage:
     def convert(self, batch: RecordBatch, records: I64, slots: Slots) -> WaveValues:
         """The values of these records [B] of a batch, of the streams in ``slots``."""
         values = batch.values.take(records, axis=0)
+        if batch.totals:
+            self._tell_metrics(values, batch, records, slots)
+        found = self._convert(values, batch, records, slots)
+        if batch.totals:
+            is_scored = np.asarray((~np.isnan(found.x)).any(axis=1))
+            found = replace(found, is_scored=is_scored)
+        return found
+
+    def _tell_metrics(
+        self, values: F64, batch: RecordBatch, records: I64, slots: Slots
+    ) -> None:
+        """Set means and quantiles of cumulative histograms, in ``values`` [B, F].
+
+        What has no observation since the point before is missing.
+        """
+        pasts = self._table.pasts
+        for i, record in enumerate(records.tolist()):
+            totals = batch.totals.get(record)
+            if totals is None:
+                continue
+            slot = int(slots[i])
+            past = pasts.of(slot)
+            for metric, now in totals.items():
+                values[i, metric] = self._tell(now, past.totals.get(metric))
+            known = {**past.totals, **totals}
+            pasts.put(slot, StreamPast(past.origin, past.held, known))
+
+    def _tell(self, now: Totals, before: Totals | None) -> float:
+        if before is None:
+            self._metrics.counter_events.labels(CounterEvent.FIRST.value).inc()
+            return np.nan
+        if now.has_restarted(before):
+            self._metrics.counter_events.labels(CounterEvent.RESET.value).inc()
+        grown = now.since(before)
+        return np.nan if grown is None else grown.metric()
+
+    def _convert(
+        self, values: F64, batch: RecordBatch, records: I64, slots: Slots
+    ) -> WaveValues:
         kinds = None if batch.kinds is None else batch.kinds.take(records, axis=0)
         chosen = self._chosen(slots, kinds)
         starts = batch.starts

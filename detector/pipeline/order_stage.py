@@ -142,7 +142,7 @@ class OrderStage:
         for slot in sorted(own):
             past = pasts.of(slot)
             assert past.held is not None
-            self._set_past(slot, StreamPast(past.origin))
+            self._set_past(slot, StreamPast(past.origin, None, past.totals))
             if past.held.is_jump:
                 found.rejected.append(self._future(partition, slot, past.held))
             else:
@@ -193,7 +193,7 @@ class OrderStage:
         elif action is Action.RETURN:
             origin = np.inf
             self._turn_back(slot, time)
-        self._set_past(slot, StreamPast(origin, held))
+        self._set_past(slot, StreamPast(origin, held, past.totals))
         if action in (Action.SCORE, Action.RETURN):
             found.now.append(place)
         elif action is Action.LATE:
@@ -318,6 +318,7 @@ def _held(batch: RecordBatch, record: int, is_jump: bool) -> HeldPoint:
         labels=short_tags(labels or {}),
         key=key,
         value=value,
+        totals=dict(batch.totals.get(record, {})),
     )
 
 
@@ -349,6 +350,7 @@ def _batch_of(
         kinds=_filled(kinds, width, MetricKind.UNKNOWN, np.uint8),
         starts=_filled(starts, width, np.nan, np.float64),
         labels=[point.labels or None for point in points],
+        totals={i: point.totals for i, point in enumerate(points) if point.totals},
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from detector.distributions import Totals
+
 #: Bytes of a held record's key and of its value that are kept for a dead letter.
 KEPT = 4096
 
@@ -27,6 +29,7 @@ class HeldPoint(msgspec.Struct, frozen=True, array_like=True):
         starts: F times at which a counter began, NaN where unknown; empty: unknown.
         labels: of its stream.
         key, value: the first bytes of its record.
+        totals: of means and quantiles of cumulative histograms, by metric.
     """
 
     time: float
@@ -38,18 +41,22 @@ class HeldPoint(msgspec.Struct, frozen=True, array_like=True):
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     key: bytes | None = None
     value: bytes | None = None
+    totals: dict[int, Totals] = msgspec.field(default_factory=dict)
 
 
 class StreamPast(msgspec.Struct, frozen=True, array_like=True):
-    """What a stream with a jump remembers, as it is kept in pages.
+    """What few streams remember, as it is kept in pages. New fields come last.
 
     Attributes:
         origin: event time before the last jump that was believed; inf: none.
         held: the point that waits, or None.
+        totals: the last ones of means and quantiles of cumulative histograms, by
+            metric.
     """
 
     origin: float = math.inf
     held: HeldPoint | None = None
+    totals: dict[int, Totals] = msgspec.field(default_factory=dict)
 
 
 NO_PAST = StreamPast()
@@ -57,7 +64,7 @@ NO_PAST = StreamPast()
 
 @dataclass(slots=True)
 class Pasts:
-    """The streams of a table that remember a jump or hold a point, by their slots."""
+    """The streams of a table that have such a past, by their slots."""
 
     by_slot: dict[int, StreamPast] = field(default_factory=dict)
     holding: set[int] = field(default_factory=set)  # the slots of those with a point
@@ -70,7 +77,7 @@ class Pasts:
             self.holding.discard(slot)
         else:
             self.holding.add(slot)
-        if past.held is None and past.origin == math.inf:
+        if past == NO_PAST:
             self.by_slot.pop(slot, None)
         else:
             self.by_slot[slot] = past

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detector.alerting.policy import AlertTuning
 from detector.consumer.checkpoints import make_durable
+from detector.distributions import Bucket, Totals, mean_totals, quantile_totals
 from detector.events import Alert, Labels, MetricKind, Partition, RecordBatch
 from detector.model.bundle import Bundle, load_bundle
 from detector.model.onnx_engine import OnnxEngine
@@ -21,6 +24,7 @@ from detector.pipeline.build import build_pipeline
 from detector.recovery.restore import restore
 from detector.recovery.store import load_last
 from detector.state.counters import CounterRows
+from detector.state.held_points import StreamPast
 from tests.fakes import (
     MemoryStore,
     PipelineRecorder,
@@ -45,6 +49,7 @@ class Point:
     kind: MetricKind = MetricKind.UNKNOWN
     start: float = NAN
     labels: Labels | None = None
+    totals: Totals | None = None
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,8 @@ def histories() -> list[list[Point]]:
     """Each stream's records in order, some of them late.
 
     Counters by their name, by their format with and without a start time, and by their
-    past; deltas; a wrap; a gauge; a gauge that its name calls a counter.
+    past; deltas; a wrap; a gauge; a gauge that its name calls a counter; a mean and a
+    quantile of a cumulative histogram.
     """
     rng = np.random.default_rng(3)
     growth = 60 * np.round(rng.uniform(8, 12, TICKS))
@@ -78,8 +84,28 @@ def histories() -> list[list[Point]]:
             Point("h/jobs_total", 0, v)
             for v in 50 + np.round(3 * rng.normal(size=TICKS))
         ],
+        [_told(mean_totals(2.5 * v + i, v, 0.0)) for i, v in enumerate(falls)],
+        [_told(totals) for totals in _quantiles(falls, rng)],
     ]
     return [_in_time(stream, rng) for stream in streams]
+
+
+def _told(totals: Totals) -> Point:
+    name = "j/x.mean" if totals.share is None else "k/x.p95"
+    return Point(name, 0, totals.metric(), MetricKind.GAUGE, totals=totals)
+
+
+def _quantiles(counts: npt.NDArray[Any], rng: np.random.Generator) -> Iterator[Totals]:
+    """Of histograms with two buckets, the share of which varies."""
+    slow = 0.0
+    before = 0.0
+    for count in counts.tolist():
+        if count < before:
+            slow = before = 0.0
+        slow += (count - before) * rng.uniform(0.1, 0.2)
+        before = count
+        buckets = [Bucket(0, 1, count - slow), Bucket(1, 10, slow)]
+        yield quantile_totals(buckets, 0.95, 0.0)
 
 
 def _in_time(stream: list[Point], rng: np.random.Generator) -> list[Point]:
@@ -114,6 +140,11 @@ def poll_of(points: Sequence[Point], first: int) -> RecordBatch:
         kinds=kinds if kinds.any() else None,
         starts=None if np.isnan(starts).all() else starts,
         labels=[point.labels for point in points],
+        totals={
+            row: {0: point.totals}
+            for row, point in enumerate(points)
+            if point.totals is not None
+        },
     )
 
 
@@ -155,8 +186,8 @@ class Life:
         if data is not None:
             make_durable(self.store, data)
 
-    def rows(self) -> dict[str, tuple[CounterRows, float, Labels]]:
-        """Counter row, state and labels of each stream."""
+    def rows(self) -> dict[str, tuple[CounterRows, float, Labels, StreamPast]]:
+        """Counter row, state, labels and past of each stream."""
         table = self.pipeline.table
         slots = [(slot, name) for slot, name in enumerate(table.names) if name]
         return {
@@ -164,6 +195,7 @@ class Life:
                 table.counters.rows[slot],
                 float(table.states[slot, 0]),
                 table.labels[slot],
+                table.pasts.of(slot),
             )
             for slot, name in slots
         }
@@ -179,7 +211,7 @@ class Result:
 
     scores: dict[tuple[str, int], float]
     alerts: set[tuple[object, ...]]
-    rows: dict[str, tuple[CounterRows, float, Labels]]
+    rows: dict[str, tuple[CounterRows, float, Labels, StreamPast]]
 
 
 def run(bundle: Bundle, points: Sequence[Point], sizes: Sequence[int]) -> Result:
@@ -203,11 +235,12 @@ def assert_same(one: Result, other: Result) -> None:
     assert one.scores == pytest.approx(other.scores, rel=1e-6, abs=1e-5)
     assert one.alerts == other.alerts
     assert one.rows.keys() == other.rows.keys()
-    for name, (counters, state, labels) in one.rows.items():
-        same_counters, same_state, same_labels = other.rows[name]
+    for name, (counters, state, labels, past) in one.rows.items():
+        same_counters, same_state, same_labels, same_past = other.rows[name]
         assert counters.tobytes() == same_counters.tobytes()
         assert state == pytest.approx(same_state, rel=1e-6, abs=1e-5)
         assert labels == same_labels
+        assert past == same_past
 
 
 class OneByOne:
@@ -224,7 +257,7 @@ def one_by_one(bundle: Bundle) -> OneByOne:
 
 def test_the_history_has_every_kind_of_counter(one_by_one: OneByOne) -> None:
     found = one_by_one.found
-    kinds = {name: int(rows["kind"][0]) for name, (rows, _, _) in found.rows.items()}
+    kinds = {name: int(rows["kind"][0]) for name, (rows, *_) in found.rows.items()}
     assert kinds == {
         "a/x_total": MetricKind.COUNTER,
         "b/x": MetricKind.COUNTER,
@@ -235,8 +268,10 @@ def test_the_history_has_every_kind_of_counter(one_by_one: OneByOne) -> None:
         "g/x": MetricKind.GAUGE,
         "h/jobs_total": MetricKind.GAUGE,
         "i/x": MetricKind.COUNTER,
+        "j/x.mean": MetricKind.GAUGE,
+        "k/x.p95": MetricKind.GAUGE,
     }
-    assert {labels["version"] for _, _, labels in found.rows.values()} == {"2"}
+    assert {labels["version"] for _, _, labels, _ in found.rows.values()} == {"2"}
     reasons = {reason for _, reason, *_ in found.alerts}
     assert len(reasons) >= 3
     rated = [score for place, score in found.scores.items() if place[0][0] in "abc"]

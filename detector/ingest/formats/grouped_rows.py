@@ -13,7 +13,7 @@ are sorted by message, time and stream; where one of these changes, a row begins
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise, repeat
 from operator import itemgetter
@@ -21,10 +21,19 @@ from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
+from detector.distributions import Totals
 from detector.errors import BadRecord, MissingReason
 from detector.events import F64, I64, U8, Labels, MetricKind
 from detector.ingest.keying import series_name
-from detector.ingest.rows import Flags, MissingCell, NamedValues, Rows
+from detector.ingest.rows import (
+    NO_TOTALS,
+    Flags,
+    MissingCell,
+    NamedValues,
+    Rows,
+    joined_totals,
+    moved,
+)
 
 _NAN: Final = float("nan")
 _T = TypeVar("_T")
@@ -52,12 +61,14 @@ class Points:
     Attributes:
         times, starts: in the unit of the message; 0 where unknown.
         values: NaN where there is none.
+        totals: of means and quantiles of cumulative histograms, by their place.
     """
 
     streams: list[Stream] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    totals: dict[int, Totals] = field(default_factory=dict)
 
     def add(self, stream: Stream, time: float, value: float, start: float = 0) -> None:
         self.streams.append(stream)
@@ -69,6 +80,8 @@ class Points:
         """Keep the first points alone."""
         for column in (self.streams, self.times, self.starts, self.values):
             del column[length:]
+        for place in [each for each in self.totals if each >= length]:
+            del self.totals[place]
 
     def __len__(self) -> int:
         return len(self.streams)
@@ -87,6 +100,7 @@ class BuiltRows(NamedTuple):
         values: float64 [n], none is NaN.
         starts: float64 [n], in the unit of the message; 0: unknown.
         kinds: uint8 [n].
+        totals: of means and quantiles of cumulative histograms, by their place.
     """
 
     records: I64
@@ -100,6 +114,7 @@ class BuiltRows(NamedTuple):
     values: F64
     kinds: U8
     starts: F64
+    totals: Mapping[int, Totals] = NO_TOTALS
 
 
 class GroupedRows:
@@ -181,6 +196,7 @@ class GroupedRows:
                 counts=built.counts,
                 kinds=built.kinds if built.kinds.any() else None,
                 starts=self._known(built.starts),
+                totals=built.totals,
             ),
             labels=built.labels,
             missing=sorted(self._missing, key=itemgetter(0)),
@@ -218,6 +234,7 @@ class GroupedRows:
             values=values[order],
             kinds=np.frombuffer(self._kinds, np.uint8)[order],
             starts=np.array(self.points.starts, np.float64)[order],
+            totals=moved(self.points.totals, order),
         )
 
     def _count_missing(self, is_nan: Flags) -> None:
@@ -265,6 +282,7 @@ def _merged(parts: Sequence[BuiltRows]) -> BuiltRows:
         values=whole.values[points],
         kinds=whole.kinds[points],
         starts=whole.starts[points],
+        totals=moved(whole.totals, points),
     )
 
 
@@ -282,6 +300,9 @@ def _joined(parts: Sequence[BuiltRows]) -> BuiltRows:
         values=np.concatenate([part.values for part in parts]),
         kinds=np.concatenate([part.kinds for part in parts]),
         starts=np.concatenate([part.starts for part in parts]),
+        totals=joined_totals(
+            [part.totals for part in parts], [part.values.shape for part in parts]
+        ),
     )
 
 

@@ -4,11 +4,10 @@ Gauges and sums are numbers. A sum that only rises is a counter with its start; 
 is reported as a difference is a delta, whose start is that of its interval. A sum that
 also falls is a gauge. A point that says it has no value is missing.
 
-A histogram becomes ``NAME.count`` and ``NAME.sum``. If it is reported as differences,
-its mean (``NAME.mean``) and its quantiles (``NAME.p50``) take the place of the sum. Of
-a cumulative histogram they would need the point before, and a format keeps nothing from
-record to record: so its sum is a counter, and the detector scores both rates. A summary
-becomes its count, its sum and the quantiles that its producer chose.
+A histogram becomes its count (``NAME.count``), its mean (``NAME.mean``) and quantiles
+(``NAME.p50``). A cumulative one would need the point before, and a format keeps nothing
+from record to record: so it says the totals, and the detector tells the rest. A summary
+becomes its count, its mean and the quantiles that its producer chose.
 
 Points of one stream at one time are one row, whichever metric they are of. The name of
 the instrumentation scope is not part of a stream's name.
@@ -18,21 +17,25 @@ Source: the OTLP specification 1.x and its metrics data model.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+from detector.distributions import (
+    QUANTILES,
+    Bucket,
+    Totals,
+    explicit_buckets,
+    exponential_buckets,
+    mean_totals,
+    quantile,
+    quantile_totals,
+)
 from detector.errors import BadRecord, RejectReason
 from detector.events import MetricKind
 from detector.ingest.format import UnknownFields
-from detector.ingest.formats.distributions import (
-    QUANTILES,
-    Bucket,
-    explicit_buckets,
-    exponential_buckets,
-    quantile,
-)
 from detector.ingest.formats.grouped_rows import GroupedRows, Points, Stream
 from detector.ingest.formats.otlp_blocks import Blocks, encoded_resource
 from detector.ingest.formats.otlp_json import OtlpJson
@@ -237,6 +240,12 @@ class _Distribution:
         for suffix, kind, value in self._numbers():
             rows.points.add(stream, time, value, start)
             rows.name(f"{name}.{suffix}", kind)
+        for suffix, totals in self._totals(start / _NANOSECONDS):
+            value = totals.metric()
+            if not math.isnan(value):
+                rows.points.totals[len(rows.points)] = totals
+                rows.points.add(stream, time, value)
+                rows.name(f"{name}.{suffix}", MetricKind.GAUGE)
 
     def _numbers(self) -> Iterator[tuple[str, MetricKind, float]]:
         count = self.point.count
@@ -245,12 +254,27 @@ class _Distribution:
             return
         yield "count", self.kind, count
         if self.total is not None:
-            if self.kind is not MetricKind.DELTA:
+            if self.kind is MetricKind.UNKNOWN:
                 yield "sum", self.kind, self.total
-            elif count:
+            elif count and self.kind is MetricKind.DELTA:
                 yield "mean", MetricKind.GAUGE, self.total / count
         for share, value in self._quantiles():
             yield _percentile(share), MetricKind.GAUGE, value
+
+    def _totals(self, start: float) -> Iterator[tuple[str, Totals]]:
+        """The mean and the quantiles of a cumulative histogram.
+
+        They are those of all its observations here, and the detector tells them of the
+        observations since the point before.
+        """
+        if self.kind is not MetricKind.COUNTER or self.point.flags & _NO_RECORDED_VALUE:
+            return
+        if self.total is not None:
+            yield "mean", mean_totals(self.total, self.point.count, start)
+        if self.form != "summary":
+            buckets = self._buckets()
+            for share in QUANTILES:
+                yield _percentile(share), quantile_totals(buckets, share, start)
 
     def _quantiles(self) -> Iterator[tuple[float, float]]:
         """Shares and values of the quantiles that the point can tell."""

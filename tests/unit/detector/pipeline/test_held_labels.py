@@ -1,9 +1,10 @@
-"""A point that is held keeps labels that a page can hold."""
+"""A point that is held keeps what it says, as far as a page can hold it."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from detector.distributions import mean_totals
 from detector.events import Partition, RecordBatch
 from detector.names import MOST_TAGS
 from detector.pipeline.order_stage import OrderStage
@@ -45,11 +46,13 @@ def test_labels_of_a_held_point_are_bounded_and_encodable() -> None:
         values=np.zeros((1, 1)),
         next_offset=6,
         labels=[labels],
+        totals={0: {0: mean_totals(3.0, 2, 0.0)}},
         clock=without_log(1, ANY_TIME),
     )
     OrderStage(made).order(batch, np.array([0]), slots)
     held = made.pasts.of(int(slots[0])).held
     assert held is not None
+    assert held.totals == {0: mean_totals(3.0, 2, 0.0)}
     assert len(held.labels) == MOST_TAGS
     for text in held.labels.values():
         assert len(text.encode()) < 4000

@@ -15,8 +15,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint
 
+from detector.distributions import explicit_buckets, mean_totals, quantile_totals
 from detector.errors import MissingReason, RejectReason
 from detector.events import MetricKind
+from detector.ingest.decoder import feature_decoder, metric_decoder
+from detector.ingest.formats.registry import FORMATS
+from tests.fakes import raw_batch
 from tests.unit.detector.ingest.formats.otlp_exports import (
     CUMULATIVE,
     DELTA,
@@ -207,13 +211,51 @@ def test_differences_of_a_histogram_are_its_count_mean_and_quantiles(
 
 
 @ENCODINGS
-def test_totals_of_a_histogram_are_counters(encode: Any) -> None:
+def test_a_cumulative_histogram_says_the_totals_of_its_mean_and_quantiles(
+    encode: Any,
+) -> None:
     request = export(histogram(CUMULATIVE, sum=16.0), host_name="a")
     rows = rows_of("otlp", encode(request))
     assert kinds_of(rows) == {
         "h.count": MetricKind.COUNTER,
-        "h.sum": MetricKind.COUNTER,
+        "h.mean": MetricKind.GAUGE,
+        "h.p50": MetricKind.GAUGE,
+        "h.p95": MetricKind.GAUGE,
     }
+    names = rows.numbers.names[0]
+    totals = {names[place]: each for place, each in rows.numbers.totals.items()}
+    assert totals["h.mean"] == mean_totals(16.0, 10, T - 10)
+    buckets = explicit_buckets([1.0, 2.0], [0, 8, 2])
+    assert totals["h.p95"] == quantile_totals(buckets, 0.95, T - 10)
+    assert "h.count" not in totals
+
+
+def test_totals_go_with_their_points_wherever_those_go() -> None:
+    later = histogram(CUMULATIVE, sum=1.0)
+    later.histogram.data_points[0].time_unix_nano = (T + 10) * NS
+    bad = gauge("m", point(math.nan))
+    request = export(
+        gauge("g", point(1.0)), later, bad, histogram(CUMULATIVE, sum=16.0)
+    )
+    value = request.SerializeToString()
+    for _ in range(2):
+        raw = raw_batch([b"{", value])
+        batch = metric_decoder(FORMATS["auto"]).decode(raw)
+        told = {
+            (str(batch.names[row]).rpartition("/")[2], batch.times[row]): totals[0]
+            for row, totals in batch.totals.items()
+        }
+        assert told["h.mean", T].total == 16.0
+        assert told["h.mean", T + 10].total == 1.0
+        assert len(told) == 6
+
+
+def test_a_bundle_of_features_has_the_totals_of_those_that_it_knows() -> None:
+    request = export(histogram(CUMULATIVE, sum=16.0), host_name="a")
+    kind = FORMATS["otlp"]
+    decoder = feature_decoder(kind, ["other", "h.mean", "h.count"])
+    batch = decoder.decode(raw_batch([request.SerializeToString()]))
+    assert batch.totals == {0: {1: mean_totals(16.0, 10, T - 10)}}
 
 
 @ENCODINGS
@@ -245,7 +287,7 @@ def test_a_summary_has_the_quantiles_of_its_producer(encode: Any) -> None:
     rows = rows_of("otlp", encode(export(metric, host_name="a")))
     assert kinds_of(rows) == {
         "s.count": MetricKind.COUNTER,
-        "s.sum": MetricKind.COUNTER,
+        "s.mean": MetricKind.GAUGE,
         "s.p50": MetricKind.GAUGE,
         "s.p99.9": MetricKind.GAUGE,
     }
