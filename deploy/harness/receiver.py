@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import msgspec
+
+from deploy.harness.loopback import LoopbackServer
 
 MAX_BODY: Final = 4 * 1024 * 1024
 Status = Literal["firing", "resolved"]
@@ -95,8 +96,6 @@ def parse(body: bytes) -> Post:
 class _Server(ThreadingHTTPServer):
     """Hands each body to ``accept``."""
 
-    daemon_threads = True
-
     def __init__(self, accept: Callable[[bytes], None]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.accept = accept
@@ -133,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet: the terminal belongs to the view."""
 
 
-class Receiver:
+class Receiver(LoopbackServer):
     """A webhook endpoint on loopback that keeps the incidents of its posts; a context
     manager.
     """
@@ -143,31 +142,11 @@ class Receiver:
         self._lock = threading.Lock()
         self._incidents: dict[tuple[str, float], Incident] = {}
         self._refused: list[str] = []
-        self._server = _Server(self.accept)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": 0.05},
-            name="receiver",
-            daemon=True,
-        )
+        super().__init__(_Server(self.accept), "receiver")
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/alerts"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"{self.address}/alerts"
 
     def accept(self, body: bytes) -> None:
         """Take one post. Raises ValueError if it is not in the format, and keeps only

@@ -17,10 +17,11 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
+
+from deploy.harness.loopback import LoopbackServer
 
 _TYPE: Final = "application/vnd.schemaregistry.v1+json"
 _SUBJECT_NOT_FOUND: Final = 40401
@@ -28,7 +29,7 @@ _SCHEMA_NOT_FOUND: Final = 40403
 Answer = tuple[int, Mapping[str, Any] | list[str]]
 
 
-class SchemaRegistryServer:
+class SchemaRegistryServer(LoopbackServer):
     """Listens on loopback; a context manager that starts and ends it.
 
     Attributes:
@@ -44,27 +45,12 @@ class SchemaRegistryServer:
         self._schemas: list[Mapping[str, Any]] = []  # schema of id i + 1
         self._subjects: dict[str, list[int]] = {}  # the ids of their versions
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        super().__init__(server, "schema-registry")
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return self.address
 
     def register(self, subject: str, schema: Mapping[str, Any]) -> int:
         """The id of a schema, a new one if none is equal."""

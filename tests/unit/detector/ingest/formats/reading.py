@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from detector.errors import MissingReason, RejectReason
-from detector.events import MetricKind
+from detector.events import MetricKind, RecordBatch
 from detector.ingest.format import UnknownFields
 from detector.ingest.formats.registry import FORMATS
 from detector.ingest.keying import stream_names
@@ -73,3 +73,22 @@ def faults_of(format_: str, *values: bytes) -> list[tuple[int, RejectReason, str
 
 def missing_of(format_: str, *values: bytes) -> list[tuple[int, str, MissingReason]]:
     return list(rows_of(format_, *values).missing)
+
+
+def between_good(
+    decode: Callable[..., RecordBatch], values: Sequence[bytes], good: bytes
+) -> tuple[RecordBatch, list[int]]:
+    """What becomes of values that each stand between good records, and the places of
+    the points of the good ones. Each record is points, or rejected, or has none.
+    """
+    count = 1 + 2 * len(values)
+    batch = decode(*[part for value in values for part in (value, good)], good)
+    taken = set(batch.offsets.tolist())
+    refused = [record.offset for record in batch.rejected]
+    assert len(taken) + len(refused) + batch.without_points == count
+    assert taken.isdisjoint(refused)
+    assert batch.records == count
+    first = int(batch.raw.offsets[0]) if batch.raw is not None else 0
+    last = first + count - 1
+    offsets = enumerate(batch.offsets.tolist())
+    return batch, [i for i, at in offsets if (at - first) % 2 or at == last]

@@ -17,6 +17,7 @@ from detector.ingest.formats.registry import FORMATS
 from detector.ingest.json_objects.field_names import is_id, may_be_clock
 from detector.names import metric_stream
 from tests.fakes import raw_batch
+from tests.unit.detector.ingest.formats.reading import between_good
 
 P = Partition("metrics", 3)
 
@@ -266,12 +267,7 @@ def test_every_record_is_points_or_rejected_whatever_its_bytes(
     values: list[bytes],
 ) -> None:
     good = record(timestamp=9, stream="good", cpu=4, mem=2)
-    columns = decode(*[part for value in values for part in (value, good)], good)
-    taken = set(columns.offsets.tolist())
-    refused = [r.offset for r in columns.rejected]
-    assert len(taken) + len(refused) + columns.without_points == 1 + 2 * len(values)
-    assert taken.isdisjoint(refused)
-    assert columns.records == 1 + 2 * len(values)
+    columns, mine = between_good(decode, values, good)
     assert (np.diff(columns.offsets) >= 0).all()
     assert (
         len(columns.names)
@@ -280,11 +276,6 @@ def test_every_record_is_points_or_rejected_whatever_its_bytes(
         == len(columns.offsets)
     )
     assert np.isfinite(columns.values).all()
-    mine = [
-        i
-        for i, offset in enumerate(columns.offsets.tolist())
-        if (offset - 70) % 2 == 1 or offset == 70 + 2 * len(values)
-    ]
     assert [columns.names[i] for i in mine] == ["good/cpu", "good/mem"] * (
         len(values) + 1
     )

@@ -14,6 +14,7 @@ from detector.events import Partition, RawBatch, RecordBatch
 from detector.ingest.decoder import feature_decoder
 from detector.ingest.formats.registry import FORMATS
 from tests.fakes import raw_batch
+from tests.unit.detector.ingest.formats.reading import between_good
 
 P = Partition("metrics", 3)
 
@@ -166,18 +167,9 @@ def test_every_record_is_a_point_or_rejected_whatever_its_bytes(
     values: list[bytes],
 ) -> None:
     good = record(timestamp=9, stream="good", cpu=4, mem=2)
-    columns = decode(*[part for value in values for part in (value, good)], good)
-    taken = set(columns.offsets.tolist())
-    refused = [r.offset for r in columns.rejected]
-    assert len(taken) + len(refused) + columns.without_points == 1 + 2 * len(values)
-    assert taken.isdisjoint(refused)
+    columns, mine = between_good(decode, values, good)
     assert np.isfinite(columns.times).all()
     assert not np.isinf(columns.values).any()
-    mine = [
-        i
-        for i, offset in enumerate(columns.offsets.tolist())
-        if (offset - 70) % 2 == 1 or offset == 70 + 2 * len(values)
-    ]
     assert len(mine) == len(values) + 1
     assert {columns.names[i] for i in mine} == {"good"}
     assert columns.values[mine].tolist() == [[4.0, 2.0]] * len(mine)
