@@ -152,7 +152,7 @@ def _without_peak(
     if not incident.is_known:
         annotations = {k: v for k, v in annotations.items() if k not in _OF_A_POINT}
         sentences = _without_a_point(incident, annotations, composer)
-    if row is not None:
+    if row is not None and row["peak_margin"] > 0:
         margin = f"{row['peak_margin']:.2f}"
         annotations = annotations | {"peak_margin": margin}
         sentences.append(f"Its score was up to {margin} above its threshold.")

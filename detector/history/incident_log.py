@@ -99,6 +99,8 @@ class IncidentLog(NullObserver):
         """List the incidents that were open when the partition was last written."""
         alerts = _last_notifications(restored)
         with self._lock:
+            # of a partition that stays, under another bundle
+            alerts = self._listed_alerts(partition) | alerts
             self._drop(partition)
             for stream, row, tags in _firing_rows(restored):
                 onset = float(row["onset"])
@@ -173,6 +175,11 @@ class IncidentLog(NullObserver):
 
     def _listed(self, partition: Partition) -> _ByStream:
         return self._open.get(partition, {})
+
+    def _listed_alerts(self, partition: Partition) -> dict[_Key, Alert]:
+        listed = self._listed(partition).values()
+        incidents = [one.incident for one in listed if one.incident.is_known]
+        return {_key(incident.alert): incident.alert for incident in incidents}
 
     def _drop(self, partition: Partition) -> None:
         dropped = self._open.pop(partition, {})

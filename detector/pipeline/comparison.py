@@ -24,12 +24,14 @@ import numpy as np
 
 from detector.events import ENDS, F64, I64, Alert, Phase, Reason
 from detector.pipeline.observer import ScoredBatch
+from detector.state.limits import UNBOUNDED
 from detector.timestamps import WEEK
 
 #: Ticks between two incidents that count as one: as `compare` of two bundles on data.
 APART: Final = 10
 LISTED: Final = 20  # incidents of one side alone, and streams, that a report lists
 _KEPT: Final = 1_000  # incidents of each side that are remembered for the report
+_NOWHERE: Final = 0  # the place of streams that are not compared: it is never warm
 _LEAST: Final = 3  # streams for a rank correlation
 
 
@@ -146,10 +148,15 @@ class _SideCounts:
 
 
 class Comparison:
-    """Written by the loop, read by the HTTP thread. ``tick`` is in seconds."""
+    """Written by the loop, read by the HTTP thread.
 
-    def __init__(self, tick: float) -> None:
+    ``tick`` is in seconds. At most ``most`` streams are compared, those that came
+    first: a topic may invent names.
+    """
+
+    def __init__(self, tick: float, most: int = UNBOUNDED) -> None:
         self._gap = APART * tick
+        self._most = most
         self._lock = threading.Lock()
         self._places: dict[str, int] = {}
         self._since: F64 = np.empty(0)
@@ -166,7 +173,7 @@ class Comparison:
             places = self._places_of(batch)
             if side is Side.SHADOW:
                 is_warm = batch.decisions.phase != Phase.WARMING
-                begins = is_warm & np.isnan(self._since[places])
+                begins = is_warm & np.isnan(self._since[places]) & (places > _NOWHERE)
                 self._since[places[begins]] = batch.times[begins]
             is_compared = batch.times > self._since[places]  # NaN: False
             chosen = places[is_compared]
@@ -192,6 +199,8 @@ class Comparison:
             self._sides[side].points += points
 
     def _begin(self, side: Side, alert: Alert) -> None:
+        if alert.stream not in self._places:
+            return
         told = _Told(alert.stream, alert.starts_at, alert.score, alert.threshold)
         self._count(side, told)
         self._sides[side].last[alert.stream] = told
@@ -225,16 +234,17 @@ class Comparison:
             told.ends_at = alert.at
 
     def _places_of(self, batch: ScoredBatch) -> I64:
-        """The place of each point's stream, int64 [B]."""
+        """The place of each point's stream, int64 [B]; 0 if it is not compared."""
         places = self._places
         names = [batch.names[slot] for slot in batch.slots.tolist()]
         for name in names:
-            if name not in places:
-                places[name] = len(places)
-        missing = len(places) - len(self._since)
+            if name not in places and len(places) < self._most:
+                places[name] = len(places) + 1
+        missing = len(places) + 1 - len(self._since)
         if missing > 0:
             self._grow(max(missing, len(self._since)))
-        return np.fromiter(map(places.__getitem__, names), np.int64, len(names))
+        found = (places.get(name, _NOWHERE) for name in names)
+        return np.fromiter(found, np.int64, len(names))
 
     def _grow(self, more: int) -> None:
         unknown = np.full(more, np.nan)
@@ -250,11 +260,12 @@ class Comparison:
         with self._lock:
             count = len(self._places)
             names = list(self._places)
-            margins = self._margins[:, :count].copy()
-            observed = self._until[:count] - self._since[:count]
+            used = slice(1, count + 1)
+            margins = self._margins[:, used].copy()
+            observed = self._until[used] - self._since[used]
             weeks = float(np.nansum(observed)) / WEEK
             live, shadow = (self._side(side, weeks) for side in Side)
-            warm = int(np.count_nonzero(~np.isnan(self._since[:count])))
+            warm = int(np.count_nonzero(~np.isnan(self._since[used])))
             points = self._points
         correlation, moved = _ranks(names, margins)
         return ComparisonReport(
@@ -272,7 +283,7 @@ class Comparison:
         """Of the streams that had a point, those that the shadow is warm for."""
         with self._lock:
             count = len(self._places)
-            warm = np.count_nonzero(~np.isnan(self._since[:count]))
+            warm = np.count_nonzero(~np.isnan(self._since[1 : count + 1]))
         return float(warm) / count if count else 0.0
 
     def _side(self, side: Side, weeks: float) -> SideReport:

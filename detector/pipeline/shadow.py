@@ -63,7 +63,8 @@ class Shadow:
         self.setup = setup
         self.live = live
         self.since = clock.wall()
-        self.comparison = Comparison(live.bundle.manifest.tick_interval)
+        tick = live.bundle.manifest.tick_interval
+        self.comparison = Comparison(tick, setup.limits.max_streams)
         self._clock = clock
         self._pipeline = pipeline_of(setup, _ShadowSide(self.comparison, counted))
 

@@ -23,6 +23,7 @@ from detector.notify.payload import AlertBody
 from detector.notify.routes import Routing
 from detector.pipeline.build import alert_composer, build_pipeline
 from detector.pipeline.observer import NullObserver, Observers
+from detector.pipeline.parts import Setup
 from detector.recovery.restore import restore
 from detector.recovery.snapshot import Restored
 from detector.recovery.store import load_last
@@ -264,6 +265,25 @@ def test_after_a_restart_the_last_notification_is_listed(member: Member) -> None
     assert entry.annotations["observed"] == "cpu=30"
     assert scores(entry) == pytest.approx(15, abs=0.1)
     assert float(entry.annotations["peak_margin"]) > 30
+
+
+def test_another_bundle_keeps_what_is_listed(member: Member, tmp_path: Path) -> None:
+    member.feed([0, 0, 0, 30, 90])
+    (before,) = member.firing()
+    newer = fake_bundle(tmp_path / "newer", warm_up=4)
+    setup = Setup(newer, OnnxEngine(newer), TUNING)
+    pages = member.pipeline.pages
+    rows = [setup.takeover.rows(page) for page in pages.rows(P)]
+    carried = {P: Restored(tuple(rows), (), pages.applied[P])}
+    member.pipeline.replace(setup, carried, 0.0)
+    (after,) = member.firing()
+    assert after.startsAt == before.startsAt
+    assert after.annotations["observed"]
+    assert "above its threshold" not in after.annotations["description"]
+    member.feed([0] * 120)
+    assert member.firing() == []
+    (ended,) = member.resolved()
+    assert ended.startsAt == before.startsAt
 
 
 def test_a_restored_incident_is_followed_again(member: Member) -> None:

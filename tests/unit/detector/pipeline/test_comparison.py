@@ -159,6 +159,17 @@ def test_a_stream_keeps_its_place_when_its_row_moves(comparison: Comparison) -> 
     assert comparison.report().streams == 4
 
 
+def test_invented_names_take_no_memory() -> None:
+    comparison = Comparison(TICK, most=2)
+    for time in (0.0, TICK):
+        both(comparison, time)
+    comparison.told(Side.LIVE, begins("d", TICK))
+    comparison.told(Side.LIVE, begins("a", TICK))
+    report = comparison.report()
+    assert (report.streams, report.warm, report.points) == (2, 2, 2)
+    assert told(comparison) == [(1, 1), (0, 0)]
+
+
 def test_the_cost_is_that_of_a_point(comparison: Comparison) -> None:
     assert comparison.report().live.microseconds_per_point is None
     comparison.took(Side.LIVE, 0.5, 100_000)
