@@ -27,6 +27,7 @@ from detector.ingest.json_objects.paths import NOTHING, Place, as_text
 from detector.ingest.row_builder import RowBuilder
 
 NUMBERS: Final = frozenset((int, float))
+_WILD: Final = frozenset("*?[")  # what makes a pattern of a name
 _REMEMBERED: Final = 4096  # names of which it is remembered whether they are metrics
 
 
@@ -99,7 +100,8 @@ class MetricFields:
         """``used``: paths that the mapping takes something else from."""
         self._mapping = mapping
         self._unknown = unknown
-        self._wanted = frozenset(wanted)
+        named = (name for name in mapping.metrics if _WILD.isdisjoint(name))
+        self._wanted = frozenset((*wanted, *named))
         self._used = frozenset(
             (STREAM, TIMESTAMP, *used, *mapping.tags, *mapping.labels, mapping.quality)
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from detector.errors import RejectReason
+from detector.errors import MissingReason, RejectReason
 from detector.events import Partition, RawBatch, RecordBatch
 from detector.ingest.decoder import metric_decoder
 from detector.ingest.formats.registry import NAMES, format_kind
@@ -167,3 +167,18 @@ def test_what_names_something_is_no_metric(name: str, value: object) -> None:
 def test_numbers_in_quotes_are_numbers(value: object) -> None:
     record = {"timestamp": T, "level": value}
     assert found(read(Case("", record, {}, key="k"))) == {"k/level": float(str(value))}
+
+
+def test_text_in_a_metric_that_the_settings_name_is_missing_and_rejects_nothing() -> (
+    None
+):
+    record = {"timestamp": T, "entity": "door", "state": "on", "note": "x"}
+    named = Case("", record, {}, key="k", mapping={"metrics": "state"})
+    batch = read(named)
+    assert not batch.rejected
+    assert batch.missing == {("state", MissingReason.TEXT): 1}
+    assert batch.without_points == 1
+    by_pattern = Case("", record, {}, key="k", mapping={"metrics": "st*"})
+    assert [r.reason for r in read(by_pattern).rejected] == [RejectReason.NO_FEATURES]
+    switch = Case("", {**record, "state": True}, {}, key="k", mapping=named.mapping)
+    assert found(read(switch)) == {"k/state": 1.0}
