@@ -21,7 +21,6 @@ from detector.errors import ConfigError, DetectorError
 #: What only an extra of the package brings; a test holds it to ``pyproject.toml``.
 OPTIONAL_MODULES = frozenset(
     {
-        "jinja2",
         "matplotlib",
         "onnx",
         "onnxscript",

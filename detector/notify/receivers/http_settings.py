@@ -88,9 +88,12 @@ class HttpSettings(ConnectionSettings):
         yield self.password is not None
         yield any(name.lower() == "authorization" for name in self.headers)
 
-    def client(self, clock: Clock) -> HttpClient:
+    def client(self, clock: Clock, content_type: str = "") -> HttpClient:
         """Raises ConfigError if a TLS file cannot be used."""
-        return HttpClient(self, clock, self.sent_headers(), self.signer())
+        headers = self.sent_headers()
+        if content_type:
+            headers["Content-Type"] = content_type
+        return HttpClient(self, clock, headers, self.signer())
 
     def signer(self) -> Signer | None:
         """None without a secret."""
