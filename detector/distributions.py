@@ -23,6 +23,10 @@ import msgspec
 # as a metric of its own and costs its share of the false-alarm budget.
 QUANTILES: Final = (0.5, 0.95)
 
+#: Buckets of a cumulative histogram, empty ones aside, of which quantiles are told. By
+#: judgement: exporters of exponential histograms make 160 by default.
+MOST_BUCKETS: Final = 200
+
 # Seconds by which a start time may move without a restart: some producers compute it
 # from an uptime, rounded.
 _START_MOVES: Final = 1.0
@@ -50,7 +54,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
         total: the sum of the observations; 0 if the metric is a quantile.
         share: of the observations that are at most the metric; None: it is the mean.
         lows, highs: the bounds of the buckets; empty if the metric is the mean.
-        logarithmic: whether each bucket is, as :class:`Bucket` says.
+        logarithmic: whether the buckets are, as :class:`Bucket` says.
         start: epoch seconds at which it began; 0: unknown.
     """
 
@@ -59,7 +63,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
     share: float | None = None
     lows: tuple[float, ...] = ()
     highs: tuple[float, ...] = ()
-    logarithmic: tuple[bool, ...] = ()
+    logarithmic: bool = False
     start: float = 0.0
 
     def metric(self) -> float:
@@ -67,8 +71,9 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
         if self.share is None:
             (count,) = self.counts
             return self.total / count if count > 0 else math.nan
-        columns = self.lows, self.highs, self.counts, self.logarithmic
-        found = quantile(list(map(Bucket, *columns)), self.share)
+        columns = zip(self.lows, self.highs, self.counts, strict=True)
+        buckets = [Bucket(*column, self.logarithmic) for column in columns]
+        found = quantile(buckets, self.share)
         return math.nan if found is None else found
 
     def since(self, before: Totals) -> Totals | None:
@@ -91,7 +96,7 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
         )
 
     def _bounds(self) -> list[tuple[float, float]]:
-        """Of each bucket. Empty buckets may be left out of exponential histograms."""
+        """Of each bucket that is not empty."""
         if self.share is None:
             return [_ALL]
         return list(zip(self.lows, self.highs, strict=True))
@@ -104,22 +109,28 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
 
 
 def mean_totals(total: float, count: float, start: float) -> Totals:
-    return Totals((count,), total, start=start)
+    return Totals((float(count),), float(total), start=start)
 
 
-def quantile_totals(buckets: Sequence[Bucket], share: float, start: float) -> Totals:
+def quantile_totals(
+    buckets: Sequence[Bucket], share: float, start: float
+) -> Totals | None:
+    """The totals of a quantile; None if there are more buckets than pages hold."""
+    filled = [bucket for bucket in buckets if bucket.count > 0]
+    if len(filled) > MOST_BUCKETS:
+        return None
     return Totals(
-        counts=tuple(float(bucket.count) for bucket in buckets),
+        counts=tuple(float(bucket.count) for bucket in filled),
         total=0.0,
         share=share,
-        lows=tuple(bucket.low for bucket in buckets),
-        highs=tuple(bucket.high for bucket in buckets),
-        logarithmic=tuple(bucket.logarithmic for bucket in buckets),
+        lows=tuple(bucket.low for bucket in filled),
+        highs=tuple(bucket.high for bucket in filled),
+        logarithmic=any(bucket.logarithmic for bucket in filled),
         start=start,
     )
 
 
-def explicit_buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[Bucket]:
+def explicit_buckets(bounds: Sequence[float], counts: Sequence[float]) -> list[Bucket]:
     """Buckets with upper bounds [n] and counts [n + 1]; none if these don't match.
 
     The first begins at zero if its bound is positive. The last ends at its lower bound.
@@ -151,6 +162,34 @@ def exponential_buckets(
     return [*reversed(mirrored), zero, *_powers(scale, *positive)]
 
 
+def native_buckets(
+    scale: int,
+    zero_count: float,
+    positive: Sequence[tuple[int, Sequence[float]]],
+    negative: Sequence[tuple[int, Sequence[float]]],
+) -> list[Bucket]:
+    """The same of Prometheus' native histograms, whose buckets are numbered by their
+    upper bounds: for each of their spans, the first number and the counts.
+    """
+    mirrored = [
+        Bucket(-bucket.high, -bucket.low, bucket.count, logarithmic=True)
+        for first, counts in negative
+        for bucket in _powers(scale, first - 1, counts)
+    ]
+    zero = Bucket(0.0, 0.0, zero_count)
+    others = [
+        bucket
+        for first, counts in positive
+        for bucket in _powers(scale, first - 1, counts)
+    ]
+    return [*reversed(mirrored), zero, *others]
+
+
+def percentile(share: float) -> str:
+    """``p50``, ``p99.9``."""
+    return f"p{100 * share:.6g}"
+
+
 def quantile(buckets: Sequence[Bucket], share: float) -> float | None:
     """The value below which a share of the observations lies; None: there is none."""
     total = sum(bucket.count for bucket in buckets)
@@ -175,7 +214,7 @@ def _within(bucket: Bucket, share: float) -> float:
     return sign * low * math.pow(high / low, share)
 
 
-def _powers(scale: int, offset: int, counts: Sequence[int]) -> Iterator[Bucket]:
+def _powers(scale: int, offset: int, counts: Sequence[float]) -> Iterator[Bucket]:
     for index, count in enumerate(counts, offset):
         if count:
             low = _power(scale, index)

@@ -105,7 +105,9 @@ def _quantiles(counts: npt.NDArray[Any], rng: np.random.Generator) -> Iterator[T
         slow += (count - before) * rng.uniform(0.1, 0.2)
         before = count
         buckets = [Bucket(0, 1, count - slow), Bucket(1, 10, slow)]
-        yield quantile_totals(buckets, 0.95, 0.0)
+        totals = quantile_totals(buckets, 0.95, 0.0)
+        assert totals is not None
+        yield totals
 
 
 def _in_time(stream: list[Point], rng: np.random.Generator) -> list[Point]:

@@ -30,6 +30,7 @@ from detector.distributions import (
     explicit_buckets,
     exponential_buckets,
     mean_totals,
+    percentile,
     quantile,
     quantile_totals,
 )
@@ -259,7 +260,7 @@ class _Distribution:
             elif count and self.kind is MetricKind.DELTA:
                 yield "mean", MetricKind.GAUGE, self.total / count
         for share, value in self._quantiles():
-            yield _percentile(share), MetricKind.GAUGE, value
+            yield percentile(share), MetricKind.GAUGE, value
 
     def _totals(self, start: float) -> Iterator[tuple[str, Totals]]:
         """The mean and the quantiles of a cumulative histogram.
@@ -274,7 +275,9 @@ class _Distribution:
         if self.form != "summary":
             buckets = self._buckets()
             for share in QUANTILES:
-                yield _percentile(share), quantile_totals(buckets, share, start)
+                totals = quantile_totals(buckets, share, start)
+                if totals is not None:
+                    yield percentile(share), totals
 
     def _quantiles(self) -> Iterator[tuple[float, float]]:
         """Shares and values of the quantiles that the point can tell."""
@@ -299,8 +302,3 @@ class _Distribution:
             (point.positive.offset, point.positive.bucket_counts),
             (point.negative.offset, point.negative.bucket_counts),
         )
-
-
-def _percentile(share: float) -> str:
-    """``p50``, ``p99.9``."""
-    return f"p{100 * share:.6g}"

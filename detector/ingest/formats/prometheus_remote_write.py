@@ -8,7 +8,8 @@ bits that says that the series has ended.
 A metric whose type the request states has it; types mostly come in requests of their
 own, as a format keeps nothing from record to record. Otherwise the name tells, as
 OpenMetrics asks: ``_total``, ``_count``, ``_sum`` and ``_bucket`` end the names of
-counters. Native histograms become ``NAME_count`` and ``NAME_sum``.
+counters. Histograms become ``NAME_count``, ``NAME_mean`` and quantiles, ``NAME_p95``:
+see :mod:`detector.ingest.formats.prometheus_histograms`.
 
 Both versions are read. Their fields have different numbers, so one schema fits both; it
 is declared here because no package on PyPI carries it. Snappy is cramjam's, which the
@@ -31,6 +32,15 @@ from detector.errors import BadRecord, RejectReason
 from detector.events import Labels, MetricKind
 from detector.ingest.format import UnknownFields
 from detector.ingest.formats.grouped_rows import GroupedRows, Stream
+from detector.ingest.formats.prometheus_histograms import (
+    Histograms,
+    Part,
+    Sample,
+    add_totals,
+    native_metrics,
+    part_of,
+    without_bound,
+)
 from detector.ingest.formats.protobuf_view import (
     UNDECODABLE,
     Field,
@@ -74,8 +84,21 @@ _POOL = declare(
             Field("count_int", 1, Type.TYPE_UINT64),
             Field("count_float", 2, Type.TYPE_DOUBLE),
             Field("sum", 3, Type.TYPE_DOUBLE),
+            Field("schema", 4, Type.TYPE_SINT32),
+            Field("zero_count_int", 6, Type.TYPE_UINT64),
+            Field("zero_count_float", 7, Type.TYPE_DOUBLE),
+            Field("negative_spans", 8, "BucketSpan", repeated=True),
+            Field("negative_deltas", 9, Type.TYPE_SINT64, repeated=True),
+            Field("negative_counts", 10, Type.TYPE_DOUBLE, repeated=True),
+            Field("positive_spans", 11, "BucketSpan", repeated=True),
+            Field("positive_deltas", 12, Type.TYPE_SINT64, repeated=True),
+            Field("positive_counts", 13, Type.TYPE_DOUBLE, repeated=True),
             Field("reset_hint", 14, Type.TYPE_INT32),
             Field("timestamp", 15, Type.TYPE_INT64),
+        ],
+        "BucketSpan": [
+            Field("offset", 1, Type.TYPE_SINT32),
+            Field("length", 2, Type.TYPE_UINT32),
         ],
         "Series": [
             Field("labels", 1, Type.TYPE_BYTES, repeated=True),
@@ -107,10 +130,16 @@ _Request = message_class(_POOL, "streamwarden.prometheus.Request")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Series:
-    """What the labels of a series say; equal only to itself."""
+    """What the labels of a series say; equal only to itself.
+
+    Attributes:
+        part: what it may be of a histogram, whose stream is ``of``.
+    """
 
     metric: str
     stream: Stream
+    part: Part | None
+    of: Stream
 
 
 class PrometheusRemoteWrite:
@@ -141,14 +170,17 @@ class PrometheusRemoteWrite:
             each.metric_family_name: _TYPES.get(each.type, MetricKind.UNKNOWN)
             for each in request.metadata
         }
+        histograms = Histograms()
         for series in request.timeseries:
             known = self._known(series.labels)
             kind = types.get(known.metric, MetricKind.UNKNOWN)
-            _add(rows, known, kind, series)
+            _add(rows, histograms, known, kind, series)
         for series in request.timeseries2:
             known = self._known(_referred(request.symbols, series.labels_refs))
             kind = _TYPES.get(series.metadata.type, MetricKind.UNKNOWN)
-            _add(rows, known, kind, series, series.created_timestamp)
+            created = series.created_timestamp
+            _add(rows, histograms, known, kind, series, created)
+        histograms.add_to(rows)
 
     def _known(self, encoded: Iterable[bytes | str]) -> _Series:
         """The series of labels: encoded ones, or names and values in turn."""
@@ -165,11 +197,16 @@ class PrometheusRemoteWrite:
         if not metric:
             detail = f"a series has no label `{_METRIC}`"
             raise BadRecord(RejectReason.MALFORMED, detail)
+        part = part_of(metric, labels)
+        of = self._stream(without_bound(part, labels))
+        return _Series(metric, self._stream(labels), part, of)
+
+    def _stream(self, labels: Labels) -> Stream:
         identity = tuple(sorted(labels.items()))
         stream = self._streams.get(identity)
         if stream is None:
             stream = self._streams[identity] = _stream(labels)
-        return _Series(metric, stream)
+        return stream
 
 
 def _request(value: bytes) -> Any:
@@ -244,6 +281,7 @@ def _stream(labels: Labels) -> Stream:
 
 def _add(
     rows: GroupedRows,
+    histograms: Histograms,
     series: _Series,
     kind: MetricKind,
     found: Any,
@@ -254,12 +292,20 @@ def _add(
         kind = MetricKind.COUNTER
     stream = series.stream
     for each in found.samples:
-        rows.points.add(stream, each.timestamp, each.value, start)
-    rows.name(metric, kind)
+        sample = Sample(stream, metric, kind, each.timestamp, each.value, start)
+        if series.part is None:
+            sample.add_to(rows)
+        else:
+            histograms.add(series.part, series.of, sample)
     for each in found.histograms:
         of_gauges = each.reset_hint == _GAUGE_HISTOGRAM
         counted = MetricKind.GAUGE if of_gauges else MetricKind.COUNTER
         count = each.count_int or each.count_float
-        for suffix, value in (("count", count), ("sum", each.sum)):
-            rows.points.add(stream, each.timestamp, value, start)
-            rows.name(f"{metric}_{suffix}", counted)
+        rows.points.add(stream, each.timestamp, count, start)
+        rows.name(f"{metric}_count", counted)
+        if of_gauges:
+            rows.points.add(stream, each.timestamp, each.sum, start)
+            rows.name(f"{metric}_sum", counted)
+        else:
+            for name, totals in native_metrics(metric, each, start):
+                add_totals(rows, stream, each.timestamp, name, totals)

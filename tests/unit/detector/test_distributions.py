@@ -7,6 +7,7 @@ import math
 import pytest
 
 from detector.distributions import (
+    MOST_BUCKETS,
     Bucket,
     Totals,
     explicit_buckets,
@@ -22,7 +23,13 @@ def told(now: Totals, before: Totals) -> float:
 
 
 def median(counts: list[int], start: float = 0.0) -> Totals:
-    return quantile_totals(explicit_buckets([1.0, 2.0, 4.0], counts), 0.5, start)
+    return totals(explicit_buckets([1.0, 2.0, 4.0], counts), start)
+
+
+def totals(buckets: list[Bucket], start: float = 0.0, share: float = 0.5) -> Totals:
+    found = quantile_totals(buckets, share, start)
+    assert found is not None
+    return found
 
 
 def test_a_mean_is_the_growth_of_the_sum_by_that_of_the_count() -> None:
@@ -62,7 +69,7 @@ def test_a_start_that_moves_by_rounding_is_no_restart() -> None:
 
 def test_other_buckets_tell_nothing_once() -> None:
     before = median([1, 2, 3, 4])
-    others = quantile_totals(explicit_buckets([1.0, 3.0], [9, 9, 9]), 0.5, 0)
+    others = totals(explicit_buckets([1.0, 3.0], [9, 9, 9]))
     assert others.since(before) is None
     assert not others.has_restarted(before)
 
@@ -73,7 +80,7 @@ def test_a_bucket_that_falls_without_a_restart_tells_nothing() -> None:
 
 def exponential(*counts: int, offset: int = 0, scale: int = 0) -> Totals:
     buckets = exponential_buckets(scale, 0, (offset, counts), (0, ()))
-    return quantile_totals(buckets, 0.5, 0)
+    return totals(buckets)
 
 
 def test_a_bucket_that_was_empty_before_grows_from_nothing() -> None:
@@ -88,4 +95,10 @@ def test_a_coarser_scale_tells_nothing_once() -> None:
 
 
 def test_a_quantile_of_a_bucket_of_one_value_is_that_value() -> None:
-    assert quantile_totals([Bucket(2.0, 2.0, 5)], 0.95, 0).metric() == 2.0
+    assert totals([Bucket(2.0, 2.0, 5)], share=0.95).metric() == 2.0
+
+
+def test_what_a_page_holds_of_a_stream_is_bounded() -> None:
+    buckets = [Bucket(i, i + 1, 1) for i in range(MOST_BUCKETS)]
+    assert totals([*buckets, Bucket(500, 501, 0)]).metric() == MOST_BUCKETS / 2
+    assert quantile_totals([*buckets, Bucket(500, 501, 1)], 0.5, 0) is None

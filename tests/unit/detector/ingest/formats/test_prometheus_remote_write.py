@@ -8,6 +8,9 @@ import pytest
 
 from detector.errors import MissingReason, RejectReason
 from detector.events import MetricKind
+from detector.ingest.keying import stream_names
+from detector.ingest.rows import NamedValues, Rows
+from tests.fakes import raw_batch
 from tests.unit.detector.ingest.formats.reading import (
     Row,
     faults_of,
@@ -108,13 +111,83 @@ def test_a_type_that_the_request_states_counts_more_than_the_name() -> None:
     }
 
 
-def test_a_native_histogram_is_its_count_and_its_sum() -> None:
-    histogram = whole(1, 8) + double(3, 2.5) + whole(15, MS)
+def test_a_native_histogram_is_its_count_its_mean_and_its_quantiles() -> None:
+    spans = block(11, whole(1, 2 << 1) + whole(2, 1)) + block(11, whole(2, 1))
+    deltas = block(12, varint(7 << 1) + varint((4 << 1) - 1))  # 7 and 3
+    totals = whole(1, 10) + double(3, 25.0) + whole(4, 0)
+    histogram = totals + spans + deltas + whole(15, MS)
     request = series({"__name__": "h", **NODE}, histogram=histogram)
     rows = rows_of(FORMAT, compressed(request))
-    assert kinds_of(rows) == dict.fromkeys(("h_count", "h_sum"), MetricKind.COUNTER)
-    assert rows.numbers.values.tolist() == [8.0, 2.5]
+    told = told_by(rows)
+    assert told["h_count"] == 10
+    assert told["h_mean"] == 2.5
+    # 7 between 2 and 4, 3 between 4 and 8
+    assert told["h_p50"] == pytest.approx(2 * 2 ** (5 / 7))
+    assert told["h_p95"] == pytest.approx(4 * 2 ** (2.5 / 3))
+    assert kinds_of(rows)["h_count"] is MetricKind.COUNTER
     assert list(rows.stamps) == [T]
+    assert len(rows.numbers.totals) == 3
+
+
+def test_a_native_histogram_of_gauges_is_its_count_and_its_sum() -> None:
+    histogram = whole(1, 8) + double(3, 2.5) + whole(14, 3) + whole(15, MS)
+    request = series({"__name__": "h", **NODE}, histogram=histogram)
+    rows = rows_of(FORMAT, compressed(request))
+    assert kinds_of(rows) == dict.fromkeys(("h_count", "h_sum"), MetricKind.GAUGE)
+
+
+def told_by(rows: Rows[NamedValues]) -> dict[str, float]:
+    names = [name for of_row in rows.numbers.names for name in of_row]
+    return dict(zip(names, rows.numbers.values.tolist(), strict=True))
+
+
+def classic(*counts: float, time: int = MS, total: float = 16.0) -> bytes:
+    """Buckets up to 1, 2 and infinity, and what goes with them."""
+    bounds = ("1", "2.0", "+Inf")
+    buckets = [
+        series({"__name__": "h_bucket", **NODE, "le": bound}, (count, time))
+        for bound, count in zip(bounds, counts, strict=False)
+    ]
+    return b"".join(buckets) + node("h_sum", total, time) + node("h_count", 10, time)
+
+
+def test_a_classic_histogram_is_its_count_its_mean_and_its_quantiles() -> None:
+    rows = rows_of(FORMAT, compressed(classic(0.0, 8.0, 10.0)))
+    expected = {"h_count": 10, "h_mean": 1.6, "h_p50": 1.625, "h_p95": 2.0}
+    assert told_by(rows) == expected
+    assert set(stream_names(raw_batch([b""]), rows)) == {"web-1:9100{job=node}"}
+    assert len(rows.numbers.totals) == 3
+    assert kinds_of(rows)["h_count"] is MetricKind.COUNTER
+
+
+def test_histograms_of_several_times_are_told_apart() -> None:
+    request = classic(0, 8, 10) + classic(0, 8, 10, time=MS + 1000, total=32.0)
+    first, second = read(FORMAT, compressed(request))
+    assert (first.time, first.numbers["h_mean"]) == (T, 1.6)
+    assert (second.time, second.numbers["h_mean"]) == (T + 1, 3.2)
+
+
+@pytest.mark.parametrize(
+    ("request_", "metrics"),
+    [
+        (classic(0.0, 8.0), {"h_bucket", "h_count", "h_mean"}),
+        (classic(0.0, 8.0, STALE), {"h_bucket", "h_count", "h_sum"}),
+        (classic(0, 8, 10) * 2, {"h_bucket", "h_count", "h_sum"}),
+        (node("h_sum"), {"h_sum"}),
+        (node("h_count"), {"h_count"}),
+        (node("h_bucket"), {"h_bucket"}),
+        (
+            node("h_sum") + node("h_count") + metadata("h_sum", 2),
+            {"h_sum", "h_count"},
+        ),
+    ],
+    ids=["cut off", "stale", "twice", "a sum", "a count", "a bucket", "a gauge"],
+)
+def test_what_is_no_whole_histogram_stays_what_it_is(
+    request_: bytes, metrics: set[str]
+) -> None:
+    rows = rows_of(FORMAT, compressed(request_))
+    assert {name for of_row in rows.numbers.names for name in of_row} == metrics
 
 
 def test_version_2_refers_to_symbols_and_states_types_and_starts() -> None:
