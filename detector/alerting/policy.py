@@ -15,6 +15,7 @@ from detector.alerting.rules import NO_RULES, Rules
 from detector.alerting.thresholds import (
     FIRST_DAY,
     INITIAL_PENALTY,
+    SETTLED_SHARE,
     effective_budget,
     max_gap,
     penalty_per_incident,
@@ -102,6 +103,7 @@ class AlertPolicy:
         rules: what else an incident needs to begin (:mod:`detector.alerting.rules`).
         alarm_penalty: score that one false alarm adds to its stream's threshold.
         initial_penalty: score that a new stream's threshold starts with.
+        known_penalty: score that the threshold of a stream of the bundle starts with.
         first_day_offset: score that not having seen a whole day adds
             (:func:`~detector.alerting.thresholds.offset_for_tick_and_day`).
         tick: interval in seconds that the fleet's threshold holds for; 0: for any.
@@ -129,6 +131,7 @@ class AlertPolicy:
     rules: Rules = NO_RULES
     alarm_penalty: float = 0.0
     initial_penalty: float = 0.0
+    known_penalty: float = 0.0
     first_day_offset: float = 0.0
     tick: float = 0.0
     floor: float = -np.inf
@@ -179,6 +182,7 @@ def alert_policy(
         rules=tuning.rules,
         alarm_penalty=penalty_per_incident(budget, settled_above),
         initial_penalty=INITIAL_PENALTY * tail.score_scale,
+        known_penalty=SETTLED_SHARE * settled_above,
         first_day_offset=FIRST_DAY * tail.score_scale,
         tick=tick_interval,
         floor=_floor(tail),

@@ -40,8 +40,10 @@ below are added to the fleet's threshold, in scales.
 - **Cold start.** The score of a new stream is higher while its past is short. The
   bundle holds by how much, by the number of points. A new stream also starts with a
   penalty of :data:`INITIAL_PENALTY` scales. Otherwise ten thousand new streams would
-  alert at 3.5 times the budget. A stream that training saw for less than a week starts
-  with a part of it (:func:`penalty_for_short_history`).
+  alert at 3.5 times the budget. A stream that training knows starts with
+  :data:`SETTLED_SHARE` of the penalty that it would have at its budget's rate, and at
+  least with a part of the other if training saw it for less than a week
+  (:func:`penalties_of_known`).
 - **Plateau.** After an incident that is no longer reported, the threshold stays above
   the score that the incident reached. It follows the score down
   (:mod:`detector.alerting.decide`).
@@ -107,6 +109,11 @@ _MIN_GAP_TICKS = 48
 _MAX_GAP_TICKS = 144
 
 #: Seconds. The shortest tick that counts, so that a tick of 0 divides nothing by zero.
+#: Share of the penalty at the budget's rate that a stream of the bundle starts with: a
+#: fleet without faults then begins at 1.6 times its budget
+#: (docs/experiments/known-streams.md).
+SETTLED_SHARE = 0.6
+
 SHORTEST_TICK = 1e-3
 
 # The largest ratio of the fleet's tick to a stream's, or the reverse, that moves
@@ -149,16 +156,17 @@ def false_alarm_weight(margin: F32, scale: float, far: float = math.inf) -> F32:
     return weight.astype(np.float32)
 
 
-def penalty_for_short_history(seen: F64, known: int, initial: float) -> F32:
+def penalties_of_known(seen: F64, known: int, initial: float, settled: float) -> F32:
     """Penalties that the ``known`` streams of a bundle start with, float32 [N].
 
-    Falls from ``initial`` to 0 as training saw a stream for 0 to 7 days. ``seen`` [N]
-    is in seconds; empty in bundles that do not say, which means longer.
+    It is ``settled``, or more if training saw the stream for less than 7 days: down
+    from ``initial`` at none. ``seen`` [N] is in seconds; empty in bundles that do not
+    say, which means longer.
     """
     if not len(seen):
-        return np.zeros(known, np.float32)
+        return np.full(known, settled, np.float32)
     missing_share = np.clip(1.0 - seen / WEEK, 0.0, 1.0)
-    return np.asarray(initial * missing_share, np.float32)
+    return np.maximum(initial * missing_share, settled).astype(np.float32)
 
 
 def decay(amount: F32, seconds: F64, memory: float) -> F32:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from detector.alerting.policy import AlertPolicy, AlertTuning, alert_policy
-from detector.alerting.thresholds import penalty_for_short_history
+from detector.alerting.thresholds import penalties_of_known
 from detector.events import MetricKind
 from detector.metrics import Metrics
 from detector.model.bundle import Bundle
@@ -70,7 +70,7 @@ class Setup:
     @cached_property
     def initial_states(self) -> InitialStates:
         """What streams start from."""
-        return initial_states(self.bundle, self.policy.initial_penalty)
+        return initial_states(self.bundle, self.policy)
 
     @property
     def takeover(self) -> Takeover:
@@ -170,10 +170,8 @@ def counter_defaults(bundle: Bundle) -> CounterDefaults:
     return known_metrics(np.array(kinds, np.uint8))
 
 
-def initial_states(bundle: Bundle, initial_penalty: float) -> InitialStates:
-    """What streams start from. ``initial_penalty`` is the alarm penalty that a stream
-    has at first if training has not seen it.
-    """
+def initial_states(bundle: Bundle, policy: AlertPolicy) -> InitialStates:
+    """What streams start from."""
     known = len(bundle.trained)
     middles = np.full(known, -np.inf)
     if len(bundle.began):
@@ -182,7 +180,12 @@ def initial_states(bundle: Bundle, initial_penalty: float) -> InitialStates:
         bundle.initial,
         bundle.rows,
         bundle.trained,
-        penalty_for_short_history(bundle.seen, known, initial_penalty),
+        penalties_of_known(
+            bundle.seen,
+            known,
+            policy.initial_penalty,
+            policy.known_penalty,
+        ),
         bundle.first,
         middles,
     )

@@ -11,10 +11,12 @@ import pytest
 
 from detector.alerting.decide import decide
 from detector.alerting.policy import AlertTuning, alert_policy
+from detector.alerting.thresholds import REFERENCE_SHARE, penalties_of_known
 from detector.events import F32, F64, Reason
 from detector.model.bundle import BUILTIN, Bundle, load_bundle
 from detector.model.engine import clock_input
 from detector.model.onnx_engine import OnnxEngine
+from detector.model.tail import TailFit
 from detector.state.decisions import fresh_decisions
 from detector.timestamps import HOUR, WEEK
 from training.synthetic.streams import START, made_history
@@ -81,3 +83,40 @@ def test_an_hourly_metric_spends_its_budget(
     later = where[week:].sum() / (streams * (WEEKS - 1))
     assert in_first_week <= 2 * budget
     assert budget / 2 <= later <= 2 * budget
+
+
+# -- streams of the bundle -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("budget", [1.0, 10.0])
+def test_known_streams_keep_to_the_budget_from_their_first_week_on(
+    budget: float,
+) -> None:
+    """The scores are chance alone, and the tail fit knows exactly how often it acts."""
+    streams = 100
+    tick = 300.0
+    week = int(WEEK / tick)
+    scale = 0.5
+    reference = scale * np.log(1 / REFERENCE_SHARE)
+    tail = TailFit((0.0,), (float(week),), -1 / scale, 1e3, reference)
+    tuning = AlertTuning(false_alarms_per_week=budget)
+    policy = alert_policy(tuning, tail, tick, warm_up=0)
+    rows = fresh_decisions(streams, known=True)
+    rows["alarm_penalty"] = penalties_of_known(
+        np.full(streams, 4 * WEEK),
+        streams,
+        policy.initial_penalty,
+        policy.known_penalty,
+    )
+    rng = np.random.default_rng(0)
+    since = np.full(streams, tick)
+    raised = np.zeros(3)
+    for t in range(3 * week):
+        by_chance = rng.exponential(scale, streams).astype(np.float32)
+        decided = decide(rows, since * t, since, by_chance, policy)
+        rows = decided.rows
+        raised[t // week] += np.isin(decided.reason, TOLD).sum()
+    over_budget = raised / streams / budget
+    assert over_budget[0] <= 2
+    assert (over_budget[1:] >= 0.5).all()
+    assert (over_budget[1:] <= 2).all()

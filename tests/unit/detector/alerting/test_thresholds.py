@@ -26,7 +26,7 @@ from detector.alerting.thresholds import (
     PENALTY_MEMORY,
     REFERENCE_SHARE,
     false_alarm_weight,
-    penalty_for_short_history,
+    penalties_of_known,
 )
 from detector.events import ENDS, F32, Reason
 from detector.state.decisions import DecisionState, fresh_decisions
@@ -361,7 +361,8 @@ def test_the_offsets_of_tick_and_first_day_add_up_as_rates() -> None:
 
 
 def test_a_short_history_starts_with_part_of_the_penalty() -> None:
-    assert penalty_for_short_history(
-        np.array([0.0, WEEK / 4, WEEK, 9 * WEEK]), 4, 0.8
-    ).tolist() == pytest.approx([0.8, 0.6, 0.0, 0.0])
-    assert penalty_for_short_history(np.zeros(0), 2, 0.8).tolist() == [0.0, 0.0]
+    seen = np.array([0.0, WEEK / 4, WEEK, 9 * WEEK])
+    penalties = penalties_of_known(seen, 4, initial=0.8, settled=0.3)
+    assert penalties.tolist() == pytest.approx([0.8, 0.6, 0.3, 0.3])
+    unsaid = penalties_of_known(np.zeros(0), 2, initial=0.8, settled=0.3)
+    assert unsaid.tolist() == pytest.approx([0.3, 0.3])

@@ -12,7 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from detector.alerting.thresholds import INITIAL_PENALTY, effective_budget
+from detector.alerting.thresholds import (
+    INITIAL_PENALTY,
+    SETTLED_SHARE,
+    effective_budget,
+)
 from detector.cli.main import main as detector
 from detector.model.bundle import Manifest, load_bundle
 from detector.model.onnx_engine import OnnxEngine
@@ -135,9 +139,7 @@ def test_a_replay_of_history_starts_where_training_did_and_a_later_one_goes_on(
     ) == pytest.approx(float(first.score[0]), rel=1e-4)
 
 
-def test_a_short_history_starts_with_a_part_of_a_new_stream_s_penalty(
-    fitted: Fit, tmp_path: Path
-) -> None:
+def test_a_known_stream_starts_with_a_penalty(fitted: Fit, tmp_path: Path) -> None:
     tail = load_bundle(fitted.bundle).manifest.tail
     trained_seconds = 400 * 60
     later = 1_700_000_000 + trained_seconds
@@ -146,11 +148,10 @@ def test_a_short_history_starts_with_a_part_of_a_new_stream_s_penalty(
     )
     (row,) = replayed(fitted.bundle, tmp_path / "later.csv", tmp_path)
     threshold = float(row["threshold"])
-    assert threshold == pytest.approx(
-        tail.threshold(effective_budget(1.0))
-        + INITIAL_PENALTY * tail.score_scale * (1 - trained_seconds / WEEK),
-        rel=1e-4,
-    )
+    at_first = tail.threshold(effective_budget(1.0))
+    settled = SETTLED_SHARE * (tail.threshold(1.0) - at_first)
+    short = INITIAL_PENALTY * tail.score_scale * (1 - trained_seconds / WEEK)
+    assert threshold == pytest.approx(at_first + max(settled, short), rel=1e-4)
 
 
 def test_same_data_and_seed_are_the_same_bundle_and_name_no_path(
