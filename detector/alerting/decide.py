@@ -58,6 +58,7 @@ from detector.alerting.thresholds import (
     offset_for_age,
     offset_for_tick_and_day,
     prior_points,
+    slow_tick_caution,
 )
 from detector.alerting.transitions import step_incidents
 from detector.events import F32, F64, U8, Reason
@@ -122,7 +123,8 @@ def decide(
     steps = np.ascontiguousarray(rows["steps"])
     tick = track_interval(rows["tick"], steps, since)
     penalty = _faded_penalty(rows, steps, since, policy)
-    offset = base_offset(steps, tick, policy)
+    caution = slow_tick_caution(rows["stream_offset"], policy.score_scale)
+    offset = base_offset(steps, tick, policy, caution)
     of_fleet = np.maximum(policy.warning + penalty + offset, policy.floor)
     base_threshold = of_fleet + rows["stream_offset"]
     highest = np.maximum(base_threshold, rows["plateau"])
@@ -195,13 +197,22 @@ def _step_active(
     return phase, reason, is_expired
 
 
-def base_offset(steps: U32, tick: F64, policy: AlertPolicy) -> F64:
+def base_offset(
+    steps: U32, tick: F64, policy: AlertPolicy, caution: F64 | float = 0.0
+) -> F64:
     """What tick, first day and age add to the fleet's threshold, float64 [B].
 
     ``steps`` [B] are the points that a stream has had, ``tick`` [B] is in seconds.
+    Without ``caution`` (:func:`~detector.alerting.thresholds.slow_tick_caution`) it is
+    by how much more often a stream reaches a score than the fleet does.
     """
     offset = offset_for_tick_and_day(
-        tick, policy.tick, steps * tick, policy.first_day_offset, policy.score_scale
+        tick,
+        policy.tick,
+        steps * tick,
+        policy.first_day_offset,
+        policy.score_scale,
+        caution,
     )
     ages = policy.cold_start_ages
     if ages and (steps < ages[-1]).any():

@@ -30,6 +30,10 @@ below are added to the fleet's threshold, in scales.
   times as many points a week, so its threshold is ln(10) scales higher. With ten times
   the fleet's tick it is as much lower: scores of a rate per point come as often on
   hours as on minutes (docs/experiments/slow-ticks.md).
+- **Caution.** That holds for the mean of a fleet, and steep patterns are not chance.
+  So a slow tick lowers the threshold by :data:`CAUTION` scales less, until the stream's
+  own record shows that it is quiet: each scale that its offset is under zero takes
+  :data:`_TRUST` scales off. A stream whose scores rise gets the caution back.
 - **Floor.** Before the stream's own offset, no threshold is lower than a scale under
   the fleet's reference score. There, a point in seven is over it. Under it, incidents
   merge into one that never ends, and fewer are told.
@@ -72,9 +76,9 @@ Bound = float | F32 | F64
 REFERENCE_SHARE = 0.05
 
 # What the fleet's reference score counts as, in spans of the slow mean in the score:
-# 3,000 points of a minute, 600 of an hour. By judgement: some tens of independent
-# stretches.
-_PRIOR_SPANS = 75.0
+# 1,400 points of a minute, 280 of an hour. Chosen with the caution of slow ticks among
+# 25 to 75 (docs/experiments/slow-ticks.md): some tens of independent stretches.
+_PRIOR_SPANS = 35.0
 # Seconds of that span, and the fewest and most points it has
 # (training/models/surprise.py).
 _SPAN = (6000.0, 8.0, 40.0)
@@ -96,8 +100,19 @@ PENALTY_MEMORY = 4 * WEEK
 # Scales that a stream at its budget's rate is penalised by in the end.
 FEEDBACK = 1.25
 
+#: Scales by which a slow tick lowers a threshold less than its points alone would.
+#: It, and the scales that each scale of a stream's own offset takes off, are chosen in
+#: docs/experiments/slow-ticks.md.
+CAUTION = 1.5
+_TRUST = 2.0
+
 # Scales that a new stream's penalty starts at: half as many incidents. By judgement.
 INITIAL_PENALTY = math.log(2)
+
+#: Share of the penalty at the budget's rate that a stream of the bundle starts with: a
+#: fleet without faults then begins at 1.6 times its budget
+#: (docs/experiments/known-streams.md).
+SETTLED_SHARE = 0.6
 
 # Scales in the first day: a quarter of the incidents. What was measured is half as many
 # scales, on seventeen kinds of made-up streams (docs/experiments/recorded-figures.md).
@@ -218,13 +233,27 @@ def prior_points(tick: F64) -> F32:
     return (_PRIOR_SPANS * points).astype(np.float32)
 
 
-def offset_for_tick(tick: F64, fleet_tick: float, scale: float) -> F64:
+def slow_tick_caution(own: F32, scale: float) -> F64:
+    """How much less a slow tick lowers thresholds, float64 [B], >= 0.
+
+    ``own`` [B] are the streams' own offsets.
+    """
+    most = CAUTION * scale
+    return clip(most + _TRUST * own.astype(np.float64), 0.0, most)
+
+
+def offset_for_tick(
+    tick: F64, fleet_tick: float, scale: float, caution: F64 | float = 0.0
+) -> F64:
     """What a stream's ``tick`` [B] adds, float64 [B]; ticks are in seconds.
 
-    A ``fleet_tick`` of 0 means that the fleet's threshold holds for any tick.
+    A ``fleet_tick`` of 0 means that the fleet's threshold holds for any tick. Below
+    zero it is higher by ``caution`` [B], but not over zero.
     """
     chance = _tick_ratio(tick, fleet_tick)
-    return scale * np.log(chance)
+    by_points = scale * np.log(chance)
+    cautious = np.minimum(by_points + caution, 0.0)
+    return np.maximum(by_points, cautious)
 
 
 def offset_for_tick_and_day(
@@ -233,15 +262,17 @@ def offset_for_tick_and_day(
     seen: F64,
     first_day: float,
     scale: float,
+    caution: F64 | float = 0.0,
 ) -> F64:
     """:func:`offset_for_tick` of streams that have been seen for ``seen`` [B] seconds.
 
     At the fleet's tick it is ``first_day`` during the first day and 0 after the second.
     """
+    of_tick = offset_for_tick(tick, fleet_tick, scale, caution)
     unseen = clip(2.0 - seen / DAY, 0.0, 1.0)
     if not first_day or not unseen.any():
-        return offset_for_tick(tick, fleet_tick, scale)
-    chance = _tick_ratio(tick, fleet_tick)
+        return of_tick
+    chance: F64 = np.exp(of_tick / scale)
     unknown_pattern = np.expm1(first_day / scale * unseen)
     return scale * np.log(chance + unknown_pattern)
 

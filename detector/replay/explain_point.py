@@ -14,6 +14,7 @@ import numpy as np
 
 from detector.alerting.decide import base_offset
 from detector.alerting.policy import AlertPolicy, AlertTuning
+from detector.alerting.thresholds import slow_tick_caution
 from detector.alerting.wording import how_rare, observed_in_words
 from detector.errors import DataError
 from detector.events import FeatureDeviation, Phase, Rarity, Reason
@@ -224,9 +225,10 @@ def _parts(point: Point, policy: AlertPolicy) -> str:
     row = point.row
     steps = np.array([row["steps"]])
     tick = np.array([row["tick"]], np.float64)
-    age_offset = float(base_offset(steps, tick, policy)[0])
     fleet = float(policy.warning)
     own = float(row["stream_offset"])
+    caution = slow_tick_caution(np.array([own], np.float32), policy.score_scale)
+    age_offset = float(base_offset(steps, tick, policy, caution)[0])
     penalty = float(row["alarm_penalty"])
     parts = [
         f"{fleet:.2f} for the fleet and the budget",

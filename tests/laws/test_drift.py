@@ -94,8 +94,7 @@ def test_daylight_saving_raises_no_alerts_if_the_zone_is_set(
     in_utc = sum(map(len, alarms[streams:]))
     budget = streams * days * DAY / WEEK
     assert in_utc >= streams / 4  # which is what a zone is for
-    # with the budget spent, chance gives most of what is left
-    assert in_zone <= min(in_utc, 1.5 * budget)
+    assert in_zone <= min(in_utc / 3, budget)
 
 
 # -- weekends --------------------------------------------------------------------------
@@ -182,8 +181,7 @@ def test_a_restart_of_a_counter_is_no_incident(bundle: Bundle) -> None:
     later = [is_alerted for own in alerted for is_alerted in own[3:]]
     assert sum(first) <= 0.1 * len(first)
     assert len(later) >= 150
-    # a stream that restarts daily is never recognised: its restarts are drops
-    assert sum(later) <= 0.1 * len(later)
+    assert sum(later) <= 0.05 * len(later)
     assert sum(map(len, alarms)) <= streams * weeks
     assert max(map(len, alarms)) <= 2 * weeks
 
@@ -210,8 +208,7 @@ def test_coarse_values_and_flags_stay_within_the_budget(bundle: Bundle) -> None:
     raised, _ = fed(bundle, values, tick=tick)
     alarms = by_stream(raised, 3 * streams)
     budget = 3 * streams * days * DAY / WEEK
-    # a stream spends its budget at a slow tick too (docs/experiments/slow-ticks.md)
-    assert sum(map(len, alarms)) <= budget
+    assert sum(map(len, alarms)) <= budget / 2
     assert max(map(len, alarms)) <= 3
 
 
@@ -270,14 +267,13 @@ def test_a_slow_drift_causes_no_long_incident(
     steep = np.flatnonzero(np.abs(slope) >= 100)
     assert all(alarms[stream] for stream in steep)
 
-    # A drift is a change, and is told as one: up to twice the budget, from its third
-    # day on too.
+    # the budget holds, from the third day of the drift on too
     per_day = streams * DAY / WEEK
     settled = begins + 3
     every_alarm = np.concatenate(alarms)
-    assert len(every_alarm) <= 2 * per_day * days
+    assert len(every_alarm) <= per_day * days
     late_alarms = every_alarm[every_alarm >= START + settled * DAY]
-    assert len(late_alarms) <= 2 * per_day * (days - settled)
+    assert len(late_alarms) <= per_day * (days - settled)
     assert max(map(len, alarms)) <= 5
 
     limit = AlertTuning().max_incident

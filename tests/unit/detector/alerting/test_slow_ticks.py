@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from detector.alerting.thresholds import REFERENCE_SHARE, max_gap
+from detector.alerting.thresholds import CAUTION, REFERENCE_SHARE, max_gap
 from detector.events import Reason
 from detector.timestamps import DAY, HOUR, MINUTE
 from tests.unit.detector.alerting.test_thresholds import RULES, Walk, bursts, near
@@ -21,10 +21,29 @@ def test_no_tick_lowers_a_threshold_under_the_floor() -> None:
     slow = Walk(np.zeros(50), rules, tick=HOUR)
     assert slow.thresholds[-1, 0] == pytest.approx(rules.floor)
     # a penalty fills the gap first
-    gap = math.log(60) * rules.score_scale - 0.5
+    gap = (math.log(60) - CAUTION) * rules.score_scale - 0.5
     penalised = dataclasses.replace(rules, initial_penalty=0.9 * gap)
     found = Walk(np.zeros(50), penalised, tick=HOUR)
     assert found.thresholds[-1, 0] == pytest.approx(rules.floor)
+
+
+def test_a_slow_tick_lowers_the_threshold_of_a_stream_that_is_quiet() -> None:
+    rules = dataclasses.replace(RULES, floor=-np.inf)
+    by_points = math.log(60) * rules.score_scale
+    cautious = by_points - CAUTION * rules.score_scale
+    quiet = Walk(np.full(1500, -5.0), rules, tick=HOUR)
+    thresholds = quiet.thresholds[:, 0]
+    offset = quiet.rows["stream_offset"][0]
+    assert rules.warning - thresholds[1] == pytest.approx(cautious, abs=0.05)
+    lowered = rules.warning + offset - thresholds[-1]
+    assert lowered == pytest.approx(by_points, abs=0.05)
+    # a stream that is louder than the fleet has all of the caution, and no more
+    loud = np.random.default_rng(0).exponential(2 * rules.score_scale, 1500)
+    found = Walk(rules.reference_score + loud, rules, tick=HOUR)
+    offset = found.rows["stream_offset"][0]
+    assert offset > 0
+    lowest = found.thresholds[-1, 0] - found.rows["alarm_penalty"][0] - offset
+    assert rules.warning - lowest <= cautious + 0.05
 
 
 def test_quiet_times_are_no_longer_than_the_budget_allows() -> None:
