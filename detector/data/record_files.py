@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from detector.data.narrow import Narrow
 from detector.data.read_options import ReadOptions
+from detector.data.record_totals import told
 from detector.data.table import StreamFacts, Table
 from detector.errors import DataError, RejectReason
 from detector.events import (
@@ -72,7 +73,8 @@ def read_records(path: Path, options: ReadOptions) -> Narrow:
         )
     decoder = metric_decoder(kind, framing=FRAMINGS[AUTO](None))
     partition = Partition(path.name, 0)
-    batches = [decoder.decode(raw) for raw in _raw_batches(path, partition)]
+    decoded = [decoder.decode(raw) for raw in _raw_batches(path, partition)]
+    batches = list(told(decoded))
     rejected = [record for batch in batches for record in batch.rejected]
     if not any(len(batch.names) for batch in batches):
         raise DataError(_no_point(path, rejected))

@@ -118,3 +118,35 @@ def test_a_replay_knows_kinds_and_labels_of_streams(tmp_path: Path) -> None:
     labels = poll.labels[place]
     assert labels is not None
     assert "web-1" in labels.values()
+
+
+def histogram(time: int, count: int, total: float, counts: list[int]) -> str:
+    """A cumulative histogram of OTLP, with buckets up to 1, 2 and above."""
+    point = {
+        "timeUnixNano": str(time * 10**9),
+        "count": str(count),
+        "sum": total,
+        "bucketCounts": counts,
+        "explicitBounds": [1.0, 2.0],
+    }
+    data = {"aggregationTemporality": 2, "dataPoints": [point]}
+    metrics = [{"name": "h", "histogram": data}]
+    return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]})
+
+
+def test_totals_of_histograms_tell_what_came_between_two_records(
+    tmp_path: Path,
+) -> None:
+    found = read(
+        tmp_path,
+        histogram(60, 10, 5.0, [10, 0, 0]),
+        histogram(120, 14, 11.0, [10, 4, 0]),
+        histogram(90, 12, 8.0, [10, 2, 0]),
+        histogram(180, 14, 11.0, [10, 4, 0]),
+    )
+    told = {key: value for key, value in found.items() if "count" not in key[0]}
+    assert told == {
+        ("otlp/h.mean", 120): 1.5,
+        ("otlp/h.p50", 120): 1.5,
+        ("otlp/h.p95", 120): pytest.approx(1.95),
+    }
