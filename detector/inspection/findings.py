@@ -28,7 +28,7 @@ LEAST_RISING: Final = 8
 _KINDS: Final = (MetricKind.COUNTER, MetricKind.DELTA)
 _STATED: Final = "as its format or a setting says"
 _NAMED: Final = "by its name"
-_RISING: Final = "only rises in this sample"
+RISING: Final = "only rises in this sample"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ def _counters(series: Mapping[str, _Series]) -> Mapping[str, str]:
             rising[metric] = rising.get(metric, True) and _only_rises(of)
             if is_named_counter(name):
                 named.add(metric)
-    found = {metric: _RISING for metric, rises in sorted(rising.items()) if rises}
+    found = {metric: RISING for metric, rises in sorted(rising.items()) if rises}
     found |= dict.fromkeys(sorted(named), _NAMED)
     return found | dict.fromkeys(sorted(stated), _STATED)
 

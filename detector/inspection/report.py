@@ -6,12 +6,13 @@ All that comes from records is escaped and cut: a terminal would obey it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from detector.events import Partition
-from detector.inspection.findings import Clocks, Findings
+from detector.inspection.findings import RISING, Clocks, Findings
 from detector.inspection.merged import Merged
 from detector.phrases import duration, escaped, listed
 
@@ -103,6 +104,12 @@ def toml(found: Inspected) -> Iterator[str]:
     yield "[[kafka.topics]]"
     yield f"name = {json.dumps(found.topic)}"
     yield f"format = {json.dumps(found.suggested)}"
+    counters = found.best.counters.items()
+    rising = [metric for metric, why in counters if why == RISING][:_NAMED]
+    if rising:
+        # patterns, which a person takes or leaves: whether it is a total, nobody says
+        named = ", ".join(json.dumps(re.escape(_shown(metric))) for metric in rising)
+        yield f"# counters = [{named}]  # if these are totals: they only rise here"
     if found.merged is not None:
         tags = [*found.tags, *found.merged.fields]
         yield ""

@@ -97,6 +97,15 @@ def test_what_tells_a_counter_is_what_the_daemon_goes_by() -> None:
     assert found(sample(*few)).counters == {"hits_total": "by its name"}
 
 
+def test_what_only_rises_is_offered_as_a_counter_and_not_set() -> None:
+    findings = found(sample(*points(9, **{"sent.bytes": range(9)})))
+    made = Inspected("m", {}, (), {"json": 9}, "auto", findings, findings)
+    text = "\n".join(toml(made))
+    assert r'# counters = ["sent\\.bytes"]' in text
+    (table,) = tomllib.loads(text)["kafka"]["topics"]
+    assert "counters" not in table
+
+
 def test_a_few_points_make_no_counter() -> None:
     assert not found(sample(*points(4, total=range(4)))).counters
 
