@@ -173,7 +173,9 @@ def test_a_stream_that_moves_to_another_page_is_counted_once() -> None:
     outbox = behind()
     put_old(outbox, fired("a"), resolved(fired("a")))
     before = outbox.waiting(PAGE)
-    outbox.put((P, 7), fired("a", starts=6000.0), is_old=True)
+    second = fired("a", starts=6000.0)
+    for alert in (second, resolved(second), fired("a", starts=9000.0)):
+        outbox.put((P, 7), alert, is_old=True)
     assert outbox.take_changed_pages(P) == {0}
     assert outbox.waiting(PAGE) == ()
     after = an_outbox()
@@ -182,7 +184,16 @@ def test_a_stream_that_moves_to_another_page_is_counted_once() -> None:
     after.end_backlog(P)
     posts = delivered(after)
     assert told(posts) == [("a", Reason.FIRED)]
-    assert the_summary(posts).incidents == 2
+    assert the_summary(posts).incidents == 3
+
+
+def test_an_incident_whose_stream_began_anew_counts_as_over() -> None:
+    """No end was raised for it: its stream was forgotten meanwhile."""
+    outbox = behind()
+    put_old(outbox, fired("a"), fired("a", starts=9000.0))
+    put_old(outbox, resolved(fired("a", starts=9000.0)))
+    outbox.end_backlog(P)
+    assert counts(the_summary(delivered(outbox))) == {"a": 2}
 
 
 def test_a_restart_delivers_the_summary_to_those_who_wait_for_it_alone() -> None:
