@@ -233,12 +233,14 @@ def test_a_run_that_is_killed_put_nothing_back_twice(
         headers = [(f"streamwarden.{k}", v.encode()) for k, v in of_letter]
         producer.send(letters, b"%d" % n, headers=headers)
     producer.close()
-    command = [sys.executable, "-m", "detector", "redrive", f"--from=kafka:{letters}"]
+    # numbers are no records, and would be rejected again
+    all_of_them = (f"--from=kafka:{letters}", "--force")
+    command = [sys.executable, "-m", "detector", "redrive", *all_of_them]
     killed = start_process(command, tmp_path / "killed.log")
     eventually(lambda: _end(broker, topic) > 0, "it has begun")
     killed.kill()
     killed.wait()
-    redrive(f"--from=kafka:{letters}")
+    redrive(*all_of_them)
     values = [int(record.value) for record in read_all(broker, topic)]
     assert sorted(values) == list(range(count))
 
