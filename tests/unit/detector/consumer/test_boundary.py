@@ -167,12 +167,40 @@ def test_a_store_that_does_not_take_it_leaves_the_old_bundle_in_force(
     rig.store.gate.set()
     rig.wait()
     assert phase(rig) is Phase.OK
+    rig.checkpoint(ScriptedSource())  # what the other wrote does not count
+    assert rig.store.heads[P].bundle == rig.bundle.digest
     feed(rig, end, 0, 0)
     rig.checkpoint(ScriptedSource())
-    assert rig.store.heads[P].bundle == rig.bundle.digest
     assert rig.store.heads[P].offset == 6
     assert {page.bundle for page in rig.store.pages[P].values()} == {rig.bundle.digest}
     assert sorted(rig.alerts.scores) == list(range(6))
+
+
+def test_a_shadow_that_cant_be_put_in_force_goes_on(rig: Rig, tmp_path: Path) -> None:
+    rig.assign(P)
+    end = feed(rig, 0, 0, 0)
+    begin_shadow(rig, setup_of(tmp_path / "newer"))
+    shadow = rig.beside.shadow
+    rig.store.failing = True
+    with pytest.raises(StoreError):
+        promote(rig)
+    rig.store.failing = False
+    assert rig.beside.shadow is shadow
+    feed(rig, end, 0)
+    assert rig.beside.fault == ""
+
+
+def test_a_partition_that_comes_back_is_the_new_bundle_s(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.assign(P)
+    end = feed(rig, 0, 0, 0)
+    exchange(rig, setup_of(tmp_path / "newer")).result(0)
+    end = feed(rig, end, 0, 0, 0, 0, 0)
+    rig.partitions.revoked([P])
+    assert rig.assign(P) == [(P, end)]
+    assert rig.value("detector_state_resets_total", cause="taken_over") == 0
+    assert phase(rig) is Phase.OK
 
 
 def test_a_bundle_of_other_features_is_refused(rig: Rig, tmp_path: Path) -> None:

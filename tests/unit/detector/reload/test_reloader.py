@@ -133,6 +133,15 @@ def test_a_reload_puts_bundle_and_settings_in_force(running: Running) -> None:
     assert running.value("detector_reloads_total", **labels) == 1
 
 
+def test_records_are_decoded_as_the_new_settings_say(running: Running) -> None:
+    running.feed(2)
+    running.set("kafka", earliest=BEGIN + 10_000.0)
+    running.ask(ControlCommand.RELOAD)
+    running.feed(3)
+    assert running.value("detector_scored_total") == 2
+    assert running.value("detector_rejected_total", reason="timestamp") == 3
+
+
 def test_a_bundle_that_was_replaced_in_its_place_is_another_one(
     running: Running,
 ) -> None:
