@@ -54,6 +54,10 @@ _T = TypeVar("_T")
 _Job = Callable[[], None]
 
 
+def _nothing() -> None:
+    """Nothing follows."""
+
+
 class Reloader:
     """Implements Control. ``load`` reads the settings again, as a start does;
     ``on_change`` is told what was in force, and what is.
@@ -195,13 +199,15 @@ class Reloader:
         wanted = self._preparer.prepare(settings)
         is_moved = settings.model.shadow != self._configured.model.shadow
         shadow = self._preparer.configured_shadow(wanted) if is_moved else None
-        done = self._put_in_force(wanted)
+
+        def follow_shadow() -> None:
+            if shadow is not None:
+                self._boundary.shadow(shadow)
+            elif is_moved:
+                self._boundary.end_shadow()
+
+        done = self._put_in_force(wanted, follow_shadow)
         self._configured = settings
-        boundary = self._boundary
-        if shadow is not None:
-            self._hand_over(lambda: boundary.shadow(shadow))
-        elif is_moved:
-            self._hand_over(boundary.end_shadow)
         return done
 
     def _shadow(self, named: str) -> Done:
@@ -240,12 +246,21 @@ class Reloader:
             )
         return self._put_in_force(self._before)
 
-    def _put_in_force(self, wanted: Prepared) -> Done:
-        """Phase two. Raises ConfigError or StoreError; all is as before then."""
+    def _put_in_force(
+        self, wanted: Prepared, follow: Callable[[], None] = _nothing
+    ) -> Done:
+        """Phase two, with what follows it at once.
+
+        Raises ConfigError or StoreError; all is as before then.
+        """
         before = self._in_force
-        exchanged = self._hand_over(
-            lambda: self._boundary.put_in_force(wanted.configuration())
-        )
+
+        def exchange() -> Exchanged:
+            exchanged = self._boundary.put_in_force(wanted.configuration())
+            follow()
+            return exchanged
+
+        exchanged = self._hand_over(exchange)
         self._in_force = wanted
         self._before = before
         resets = self._metrics.state_resets.labels(ResetCause.TAKEN_OVER.value)
