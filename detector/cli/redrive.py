@@ -92,26 +92,29 @@ def redrive(
     settings = load(config)
     if alerts:
         file = _alert_file(settings, place, reasons)
-        lines = resend_alerts(
-            settings,
-            config,
-            file,
-            frozenset(topics),
-            force,
-            dry_run,
-        )
-        for line in lines:
-            click.echo(line)
-        return 0
-    most = math.inf if force else MOST_REDRIVES
-    selection = Selection(frozenset(topics), frozenset(reasons), most)
+        lines = resend_alerts(settings, config, file, set(topics), force, dry_run)
+    else:
+        most = math.inf if force else MOST_REDRIVES
+        selection = Selection(frozenset(topics), frozenset(reasons), most)
+        lines = _put_back(settings, place, selection, force, dry_run)
+    for line in lines:
+        click.echo(line)
+    return 0
+
+
+def _put_back(
+    settings: Settings,
+    place: str | None,
+    selection: Selection,
+    force: bool,
+    dry_run: bool,
+) -> Iterator[str]:
+    """What became of the records, a line each. Raises ConfigError."""
     fault = _no_fault if force else Trial(settings).fault
     with scanner(settings.kafka) as scan:
         source = _source(settings, scan, place)
         outcome = _run(settings, scan, source, selection, fault, dry_run)
-    for line in report(outcome, source.name, dry_run):
-        click.echo(line)
-    return 0
+    return report(outcome, source.name, dry_run)
 
 
 def _alert_file(settings: Settings, place: str | None, reasons: Sequence[str]) -> Path:
