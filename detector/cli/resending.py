@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Final
@@ -39,8 +40,11 @@ def resend_alerts(
         if not topics or letter.alert.partition.topic in topics
     ]
     is_open = _any if force else _open_at_daemon(config)
-    deliver = None if dry_run else Resender(settings)
-    result = resend(letters, alerts, is_open, deliver)
+    if dry_run:
+        result = resend(letters, alerts, is_open, None)
+    else:
+        with contextlib.closing(Resender(settings)) as resender:
+            result = resend(letters, alerts, is_open, resender)
     return _report(result, alerts, dry_run)
 
 
@@ -51,6 +55,11 @@ class Resender:
         """Raises ConfigError."""
         self._receivers = make_receivers(settings, SystemClock())
         self._routing = settings.alerting.routing()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        for receiver in self._receivers.values():
+            receiver.close()
 
     def __call__(self, letter: AlertLetter) -> None:
         """Raises Transient or Permanent."""
