@@ -91,6 +91,21 @@ def test_records_of_a_warm_up_that_are_thrown_away_are_read_again(rig: Rig) -> N
     assert source.seeks == [(P, 2)]
 
 
+def test_another_bundle_meanwhile_begins_the_warm_up_again(rig: Rig) -> None:
+    source = lost(rig)
+    source.polls = [poll(0)]
+    rig.turn(source)
+    rig.partitions.read_for(rig.pipeline.parts.setup)
+    rig.wait()
+    rig.turn(source)
+    assert source.started == [(P, 0), (P, 0)]
+    source.polls = [poll(0), poll(2)]
+    rig.turn(source)
+    rig.turn(source)
+    assert rig.health.ready
+    assert rig.value("detector_streams") == 2
+
+
 def test_the_next_checkpoint_writes_what_is_warm(rig: Rig) -> None:
     source = lost(rig)
     source.polls = [poll(0), poll(2)]
