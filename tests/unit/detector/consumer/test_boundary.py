@@ -338,6 +338,36 @@ def test_the_shadow_takes_over_warm_and_the_way_back_is_warm_too(
     assert sorted(rig.alerts.scores) == list(range(end + 120))
 
 
+def test_after_there_and_back_all_is_as_if_nothing_had_been(tmp_path: Path) -> None:
+    values = [[float(i * k % 7) / 7 for i in range(10)] for k in (1, 2, 3, 5)]
+    rigs = [Rig(tmp_path / name) for name in ("straight", "there-and-back")]
+    moved = rigs[1]
+    newer = setup_of(tmp_path / "newer")
+    steps: list[Callable[[], object]] = [
+        lambda: begin_shadow(moved, newer),
+        lambda: promote(moved),
+        lambda: promote(moved),
+        lambda: None,
+    ]
+    for rig in rigs:
+        rig.assign(P)
+    end = 0
+    for step, some in zip(steps, values, strict=True):
+        for rig in rigs:
+            feed(rig, end, *some)
+        end += len(some)
+        step()
+    back = range(30, 40)
+    for of in ("scores", "thresholds", "phases"):
+        found = [getattr(rig.alerts, of) for rig in rigs]
+        assert [found[0][i] for i in back] == [found[1][i] for i in back]
+    rows = [rig.pipeline.pages.rows(P)[0] for rig in rigs]
+    assert rows[0].decisions.tobytes() == rows[1].decisions.tobytes()
+    assert rows[0].states.tobytes() == rows[1].states.tobytes()
+    for rig in rigs:
+        rig.close()
+
+
 def test_an_incident_that_only_the_shadow_found_is_told_after_it_is_promoted(
     rig: Rig, tmp_path: Path
 ) -> None:
