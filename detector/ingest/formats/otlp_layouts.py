@@ -37,9 +37,9 @@ from detector.ingest.formats.otlp_streams import Resource
 from detector.ingest.protobuf_wire import BrokenWire
 from detector.ingest.rows import Flags
 
-# Points of all layouts, once for each resource. Each takes 300 bytes at first, and 30
-# with another resource.
-_MAX_POINTS: Final = 200_000
+#: Points of all layouts, once for each resource. Each takes 300 bytes at first, and 30
+#: with another resource.
+MAX_POINTS: Final = 200_000
 _MAX_LENGTHS: Final = 50_000
 _GRIDS_OF_A_LENGTH: Final = 4
 # Blocks of a length that are learnt from in vain: what differs every time, as lists of
@@ -79,12 +79,17 @@ class _OnGrid:
 
 
 class Layouts:
-    """The layouts that were learnt."""
+    """The layouts that were learnt.
+
+    Attributes:
+        points: of all layouts, once for each resource; a batch adds its own to at most
+            :data:`MAX_POINTS`.
+    """
 
     def __init__(self) -> None:
         self._grids: dict[int, list[Grid]] = {}
         self._in_vain: dict[int, int] = {}
-        self._points = 0
+        self.points = 0
 
     def read(
         self, rows: GroupedRows, blocks: Blocks, streams_of: StreamsOf
@@ -94,6 +99,7 @@ class Layouts:
         The others are those that do not fit, and those with a block of an unknown
         length.
         """
+        self._forget_if_many()
         messages = np.array(blocks.messages, np.int64)
         lengths = np.fromiter(map(len, blocks.rests), np.int64, len(messages))
         distinct = np.unique(lengths).tolist()
@@ -173,7 +179,7 @@ class Layouts:
             return None
         series = Series.of(streams)
         layout.series[encoded] = series
-        self._points += len(streams)
+        self.points += len(streams)
         return series
 
     def learn(
@@ -185,8 +191,6 @@ class Layouts:
         in_vain = self._in_vain.get(length, 0)
         if in_vain >= _IN_VAIN:
             return
-        if self._points > _MAX_POINTS or len(self._in_vain) > _MAX_LENGTHS:
-            self._forget()
         self._in_vain[length] = in_vain + 1
         streams = rows.points.streams[first:]
         try:
@@ -209,7 +213,7 @@ class Layouts:
         )
         layout.series[field] = Series.of(of_rows)
         grid.add(rest, layout)
-        self._points += len(streams)
+        self.points += len(streams)
 
     def _grid(
         self,
@@ -231,10 +235,12 @@ class Layouts:
         grids.append(Grid(length, places, points, of_rows))
         return grids[-1]
 
-    def _forget(self) -> None:
+    def _forget_if_many(self) -> None:
+        if self.points <= MAX_POINTS and len(self._in_vain) <= _MAX_LENGTHS:
+            return
         self._grids.clear()
         self._in_vain.clear()
-        self._points = 0
+        self.points = 0
 
 
 def _are_whole(messages: I64, are: Flags) -> Flags:

@@ -17,10 +17,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from detector.events import MetricKind
 from detector.ingest.format import UnknownFields
+from detector.ingest.formats import otlp_layouts
 from detector.ingest.formats.grouped_rows import GroupedRows, Stream
 from detector.ingest.formats.otlp import OtlpMetrics
-from detector.ingest.formats.otlp_blocks import Blocks
+from detector.ingest.formats.otlp_blocks import Blocks, encoded_resource
 from detector.ingest.formats.otlp_protobuf import OtlpProtobuf
+from detector.ingest.formats.otlp_streams import Resource
 from detector.ingest.messages import Messages
 from tests.fakes import raw_batch
 from tests.unit.detector.ingest.formats.otlp_exports import (
@@ -182,3 +184,34 @@ def test_an_export_with_bytes_of_another_is_read_as_if_it_were_the_first(
         value[place % len(value)] = byte
     for _ in range(2):
         assert str(rows(learnt, bytes(value))) == str(rows(make(), bytes(value)))
+
+
+def test_what_is_remembered_of_ever_new_resources_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(otlp_layouts, "MAX_POINTS", 20)
+    encoding = OtlpProtobuf()
+    layouts = encoding.layouts
+    for host in range(60):
+        name = f"host-{host:02}"
+        value = export(gauge("load", point(0.5)), host_name=name).SerializeToString()
+        (block,) = encoding.blocks(value)
+        resource = encoding.resource(encoded_resource(block[0]))
+
+        def streams(
+            field: bytes, attributes: Sequence[bytes], known: Resource = resource
+        ) -> Sequence[Stream]:
+            return encoding.streams(attributes, known)
+
+        blocks = Blocks()
+        for message in range(10):
+            blocks.add(message, [block])
+        _, unknown = layouts.read(GroupedRows(NS), blocks, streams)
+        if len(unknown):
+            found = GroupedRows(NS)
+            decoded = encoding.decode(block)
+            (metric,) = decoded.scope_metrics[0].metrics
+            encoding.add_numbers(found.points, metric.gauge.data_points, resource)
+            found.name("load", MetricKind.GAUGE)
+            layouts.learn(block, resource, found, 0)
+        assert 0 < layouts.points <= 21
