@@ -27,7 +27,7 @@ from detector.ingest.rows import (
     Rows,
     distinct_names,
 )
-from detector.names import encoded_metric
+from detector.names import LONGEST_NAME, MOST_TAGS, encoded_metric
 from detector.phrases import listed
 
 HOST = "host"  # the tag that agents name a machine by
@@ -233,10 +233,11 @@ def series_name(measurement: str, tags: Labels) -> str:
     it: agents often choose it at random. A backslash keeps apart what a tag's text and
     the form of the name have in common.
     """
-    return _series_name(measurement, tuple(tags.items()))
+    if len(tags) > MOST_TAGS or sum(map(len, tags.values())) > LONGEST_NAME:
+        return _series_name(measurement, tuple(tags.items()))  # it is not worth memory
+    return _remembered_series_name(measurement, tuple(tags.items()))
 
 
-@lru_cache(_REMEMBERED)
 def _series_name(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
     host = dict(tags).get(HOST)
     prefix = "/".join(filter(None, (host, measurement)))
@@ -246,6 +247,9 @@ def _series_name(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
     if not others:
         return prefix
     return f"{prefix.replace('{', _BRACE)}{{{','.join(others)}}}"
+
+
+_remembered_series_name = lru_cache(_REMEMBERED)(_series_name)
 
 
 def _escaped(text: str) -> str:

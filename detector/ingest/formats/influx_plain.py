@@ -17,8 +17,11 @@ from line_protocol_parser import LineFormatError, parse_line
 from detector.events import Labels
 from detector.ingest.keying import series_name
 from detector.ingest.row_builder import Row
+from detector.names import LONGEST_NAME
 
-_REMEMBERED: Final = 8192  # series, and sequences of names
+_REMEMBERED_SERIES: Final = 8192
+_REMEMBERED_NAMES: Final = 1024  # sequences of names
+_LONGEST_NAMES: Final = 1 << 16  # bytes of a sequence of names that is remembered
 
 # ASCII that can be printed, but for what separates, quotes and escapes
 _PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b',="\\'))
@@ -83,7 +86,9 @@ class PlainLines:
         found = _NOT_PLAIN
         if not key.translate(None, _PLAIN + b",="):
             found = _series(key.decode())
-        if len(self._series) >= _REMEMBERED:
+        if len(key) > LONGEST_NAME:
+            return found  # it is not worth memory
+        if len(self._series) >= _REMEMBERED_SERIES:
             self._series.clear()
         self._series[key] = found
         return found
@@ -93,7 +98,9 @@ class PlainLines:
         names = tuple(name.decode() for name in encoded)
         if len(set(names)) < len(names) or "" in names:
             names = ()
-        if len(self._names) >= _REMEMBERED:
+        if sum(map(len, encoded)) > _LONGEST_NAMES:
+            return names
+        if len(self._names) >= _REMEMBERED_NAMES:
             self._names.clear()
         self._names[encoded] = names
         return names

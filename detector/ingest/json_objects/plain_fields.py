@@ -17,6 +17,7 @@ from detector.ingest.json_objects.metric_fields import NUMBERS
 from detector.ingest.json_objects.paths import Fields, template
 from detector.ingest.keying import series_name
 from detector.ingest.row_builder import Row, RowBuilder
+from detector.names import LONGEST_NAME
 
 _REMEMBERED: Final = 1024  # sequences of names
 _REMEMBERED_SERIES: Final = 8192
@@ -114,6 +115,8 @@ class PlainFields:
         if is_named and are_texts and are_own:
             whole = series_name(name, tags) if tags else name
             found = _Series(whole, tags)
+        if found is _NOT_PLAIN or len(found.name) > LONGEST_NAME:
+            return found  # it is not worth memory
         if len(self._series) >= _REMEMBERED_SERIES:
             self._series.clear()
         self._series[name, *tags.items()] = found
