@@ -33,6 +33,8 @@ from detector.ingest.row_builder import Row, RowBuilder
 from detector.ingest.rows import NamedValues, Rows
 
 _REMEMBERED: Final = 1024  # sequences of names
+_MOST_BYTES: Final = 32 << 20  # that they take, about
+_BYTES_OF_NAME: Final = 64  # beside its characters
 _BEGINNINGS: Final = (b"{", b"[")
 # white space, and the mark of UTF-8's byte order, which some writers put first
 _BEFORE: Final = b" \t\r\n\xef\xbb\xbf"
@@ -74,6 +76,7 @@ class JsonRecords:
         self._reader = reader
         self._is_flat = is_flat
         self._shapes: dict[tuple[str, ...], FlatShape | None] = {}
+        self._bytes = 0  # of these
 
     def rows(self, messages: Messages) -> Rows[NamedValues]:
         built = RowBuilder()
@@ -129,8 +132,10 @@ class JsonRecords:
         return without_nulls((message, stream, stamp, shape.metrics, values))
 
     def _remember(self, names: tuple[str, ...]) -> FlatShape | None:
-        if len(self._shapes) >= _REMEMBERED:
+        if len(self._shapes) >= _REMEMBERED or self._bytes > _MOST_BYTES:
             self._shapes.clear()
+            self._bytes = 0
+        self._bytes += sum(map(len, names)) + _BYTES_OF_NAME * len(names)
         shape = flat_shape(names) if self._is_flat(names) else None
         self._shapes[names] = shape
         return shape

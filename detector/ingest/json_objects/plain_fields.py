@@ -21,6 +21,8 @@ from detector.names import LONGEST_NAME
 
 _REMEMBERED: Final = 1024  # sequences of names
 _REMEMBERED_SERIES: Final = 8192
+_WIDEST: Final = 1024  # names of a sequence that is remembered
+_NAME: Final = 32  # characters of each, on average
 _TEXTS: Final = frozenset((str,))
 _TIMES: Final = frozenset((int, float, str))
 _PRODUCERS: Final = "__"  # tags that begin so are the producer's own
@@ -124,9 +126,15 @@ class PlainFields:
 
     def _shape(self, metrics: tuple[str, ...]) -> tuple[str, ...]:
         """The same names, as rows of one shape share them."""
+        known = self._shapes.get(metrics)
+        if known is not None:
+            return known
+        if len(metrics) > _WIDEST or sum(map(len, metrics)) > _WIDEST * _NAME:
+            return metrics  # it is not worth memory
         if len(self._shapes) >= _REMEMBERED:
             self._shapes.clear()
-        return self._shapes.setdefault(metrics, metrics)
+        self._shapes[metrics] = metrics
+        return metrics
 
 
 def plain_fields(mapping: RecordMapping) -> PlainFields | None:
