@@ -28,6 +28,7 @@ from tests.integration.stage import (
     eventually,
     produce,
 )
+from tests.integration.test_incidents import alerts
 
 STATES = Path(__file__).parent / "states"
 WARM = [0.0] * 5
@@ -121,6 +122,8 @@ def test_going_back_to_a_bundle_finds_what_it_knew(
     produce(broker, topic, between)
     daemon = start(MODEL__BUNDLE=str(another))
     daemon.await_value("detector_scored_total", len(between))
+    (listed,) = alerts(daemon)["firing"]
+    assert listed["startsAt"] == began.starts
     assert daemon.value("detector_warm_up_records_total") == len(BEFORE)
     daemon.stop()
     daemon = start(MODEL__BUNDLE=str(bundle))
