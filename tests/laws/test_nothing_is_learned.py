@@ -144,6 +144,29 @@ def test_a_lasting_shift_is_accepted_as_a_whole_after_hours(
     assert scores[six_hours + 30 :].max() < OUTAGE / 2
 
 
+def test_a_state_that_moves_more_is_accepted_once(
+    served: Served, settled: Walked
+) -> None:
+    x = quiet(1500, 7)
+    x[:, :3] = 60 + 20 * (x[:, :3] - 5)
+    scores = walk(served, x, settled.state).scores
+    six_hours = int(6 * 3600 / TICK)
+    assert scores[5 : six_hours - 5].min() > OUTAGE
+    assert scores[six_hours + 60 :].max() < OUTAGE
+
+
+def test_the_longer_an_incident_lasts_the_less_loud_it_is(
+    served: Served, settled: Walked
+) -> None:
+    x = quiet(500, 8)
+    x[:320, :3] += 12
+    x[400:420, :3] += 12
+    scores = walk(served, x, settled.state).scores
+    first = scores[:20].max()
+    assert OUTAGE < scores[300:320].max() < 0.9 * first
+    assert scores[400:420].max() > 0.9 * first
+
+
 def test_a_total_loss_is_not_accepted_within_two_days(
     served: Served, settled: Walked
 ) -> None:

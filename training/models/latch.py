@@ -9,7 +9,8 @@ runs out: a state that holds still is accepted after six hours or 24 ticks, whic
 longer. A state that moves takes four times as long. One that shows a loss, metrics at
 nothing or frozen, takes twelve times as long. Then the stream starts *afresh*: its
 offsets follow the new state at once, and its quantiles learn as fast as those of a new
-stream.
+stream. It cannot become hot while they do. So a state in which metrics vary more than
+before is accepted once, and not time and again.
 
 All matrices are transposed: [1, B] for B streams.
 """
@@ -81,7 +82,9 @@ def turn(found: Evidence, age: Tensor, before: Latch) -> tuple[Latch, Tensor]:
 
     ``age`` [1, B] is in points.
     """
-    rises = (found.score > HOT).float() * (age > _FREE).float()
+    # what follows an accepted state is learned, however far it is
+    is_free = (age > _FREE).float() * (before.fresh >= 0.0).float()
+    rises = (found.score > HOT).float() * is_free
     stays = before.hot * (found.score > COOL).float()
     hot = torch.maximum(rises, stays)
     pace = _MOVING + (1.0 - _MOVING) * found.is_still

@@ -69,8 +69,14 @@ SCORE = 2.0
 # the gain with which its smoothed errors then follow.
 _BACK = 1.3
 _FAST = 0.7
+# Share of what is beyond HOT that the score of a state has lost once it is accepted. A
+# state is news when it begins, so its begin ranks highest.
+_FADE = 0.5
 # Scales from which an accepted shift moves the center; the offset takes the rest.
 _SHIFT = 1.0
+# Least scale after it, as a share of the shift: that of :mod:`training.history.scales`,
+# because the shift is part of the metric's range from then on.
+_OF_SHIFT = 0.1
 # Slope of a sign that is exact beyond a millionth of a billionth.
 _STEEP = 1e15
 # Age in points that the fleet's medians count as in a stream that is new.
@@ -224,7 +230,9 @@ class AutoencoderStep(nn.Module):
             _restarted(errors, accepted, before.units),
             before.age + 1.0,
         )
-        final = (SCORE * score[0]).clamp(min=0.0)
+        beyond = (score - HOT).clamp(min=0.0)
+        faded = score - (_FADE * latch.gone) * beyond
+        final = (SCORE * faded[0]).clamp(min=0.0)
         return final, as_rows(expected), as_rows(share), row.as_state()
 
     def _learn_scaling(self, values: _Values, before: _Row) -> Scaling:
@@ -278,8 +286,9 @@ class AutoencoderStep(nn.Module):
         """
         own = residual.square[: self.layout.features]
         moved = accepted * (own > _SHIFT**2).float()
-        center = scaling.center + moved * surplus
-        return Scaling(center, scaling.scale, scaling.seen)
+        shift = moved * surplus
+        scale = torch.maximum(scaling.scale, _OF_SHIFT * shift.abs())
+        return Scaling(scaling.center + shift, scale, scaling.seen)
 
 
 def _asinh(z: Tensor) -> Tensor:
