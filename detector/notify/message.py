@@ -46,6 +46,7 @@ class Message:
         since: when the first of its incidents began, RFC 3339.
         labels: that all of its alerts share, beside name, severity and stream.
         url: this daemon's address as people reach it; may be empty.
+        is_summary: whether it sums up a backlog: it is of no incident.
     """
 
     thread: str
@@ -59,6 +60,7 @@ class Message:
     since: str
     labels: Mapping[str, str]
     url: str
+    is_summary: bool = False
 
     @property
     def state(self) -> str:
@@ -110,6 +112,7 @@ def _of_backlog(post: OutgoingPost, labelling: Labelling, external_url: str) -> 
         since=rfc3339(summary.begins, digits=0),
         labels=dict(sorted(labelling.fixed.items())[:_SHOWN_LABELS]),
         url=external_url,
+        is_summary=True,
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import smtplib
 import ssl
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -33,6 +34,7 @@ from detector.setting_types import Listed
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _MAX_SUBJECT = 200  # characters
+_HALF_SENT = 1000  # posts of which it is known who has them
 _PASSING = range(400, 500)  # RFC 5321, section 4.2.1
 
 
@@ -90,23 +92,39 @@ class Email:
         self._settings = settings
         self._context = context
         self._tls: ssl.SSLContext = settings.tls()
+        # key of a post that some addresses refused -> those that have its mail
+        self._accepted: OrderedDict[str, set[str]] = OrderedDict()
 
     def close(self) -> None:
         """Nothing stays open between mails."""
 
     def deliver(self, post: OutgoingPost) -> None:
-        """Raises Transient or Permanent."""
+        """Done when every address has it. Raises Transient or Permanent.
+
+        One that refused it is tried again without those that have it.
+        """
         message = message_of(post, self._context.labelling, self._context.external_url)
         mail = self._mail(message, post.key)
+        accepted = self._accepted.pop(post.key, set())
+        missing = [to for to in self._settings.to if to not in accepted]
+        refused = self._send(mail, missing)
+        if refused:
+            self._accepted[post.key] = accepted | set(missing) - refused.keys()
+            if len(self._accepted) > _HALF_SENT:
+                self._accepted.popitem(last=False)
+            raise _fault(self._settings.server, min(refused.values()))
+
+    def _send(self, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
+        """The code with which each address refused it. Raises Transient or Refused."""
         server = self._settings.server
         try:
             with self._session() as session:
-                session.send_message(mail)
+                answers = session.send_message(mail, to_addrs=list(to))
+                return {address: code for address, (code, _) in answers.items()}
         except smtplib.SMTPResponseException as error:
             raise _fault(server, error.smtp_code) from None
         except smtplib.SMTPRecipientsRefused as error:
-            codes = [code for code, _ in error.recipients.values()]
-            raise _fault(server, min(codes)) from None
+            return {address: code for address, (code, _) in error.recipients.items()}
         except smtplib.SMTPNotSupportedError:
             raise Refused(
                 f"{server} does not offer what the settings ask for"
@@ -145,7 +163,8 @@ class Email:
         mail["To"] = ", ".join(self._settings.to)
         now = datetime.fromtimestamp(self._context.clock.wall(), UTC)
         mail["Date"] = format_datetime(now)
-        if message.is_update or not message.is_firing:
+        follows = message.is_update or not message.is_firing
+        if follows and not message.is_summary:
             mail["Message-ID"] = f"<{key}@{domain}>"
             mail["In-Reply-To"] = first
             mail["References"] = first

@@ -2,8 +2,7 @@
 
 A workflow's webhook takes a message with one adaptive card and answers 202. It gives no
 name of the message back, so each post is a card of its own; its title says whether the
-incident goes on or is over. A message holds at most 28 KB: the longest texts are cut
-far below that.
+incident goes on or is over. A message holds at most 28 KB, so long texts are cut.
 
 Format: https://learn.microsoft.com/power-automate/teams/send-a-message-in-teams and
 https://adaptivecards.io/explorer/AdaptiveCard.html, version 1.4.
@@ -25,8 +24,9 @@ from detector.notify.receivers.http import HttpClient
 
 #: Bytes of a message at most.
 LARGEST: Final = 28 * 1024
-_MAX_TITLE = 500  # characters
-_MAX_TEXT = 1000  # characters of the description, and of each member
+# Characters of each text at most, from the first that makes a message short enough. A
+# character takes up to four bytes, or six if JSON escapes it.
+_LONGEST = (1000, 500, 200, 100, 50)
 _COLOURS = {"critical": "attention", "warning": "warning", "resolved": "good"}
 _SCHEMA = "http://adaptivecards.io/schemas/adaptive-card.json"
 _CARD = "application/vnd.microsoft.card.adaptive"
@@ -69,18 +69,22 @@ class Teams:
     def deliver(self, post: OutgoingPost) -> None:
         """Raises Transient or Permanent."""
         message = message_of(post, self._context.labelling, self._context.external_url)
-        self._client.post(
-            self._address, msgspec.json.encode(content(message)), post.key
-        )
+        self._client.post(self._address, encoded(message), post.key)
 
 
-def content(message: Message) -> dict[str, Any]:
-    """A message with one card."""
+def encoded(message: Message) -> bytes:
+    """A message with one card, as JSON of at most :data:`LARGEST` bytes."""
+    made = [msgspec.json.encode(content(message, longest)) for longest in _LONGEST]
+    return next((each for each in made if len(each) <= LARGEST), made[-1])
+
+
+def content(message: Message, longest: int) -> dict[str, Any]:
+    """The same, with texts of at most ``longest`` characters."""
     card: dict[str, Any] = {
         "$schema": _SCHEMA,
         "type": "AdaptiveCard",
         "version": "1.4",
-        "body": list(_body(message)),
+        "body": list(_body(message, longest)),
         "msteams": {"width": "Full"},
     }
     if message.url:
@@ -90,22 +94,22 @@ def content(message: Message) -> dict[str, Any]:
     return {"type": "message", "attachments": [attachment]}
 
 
-def _body(message: Message) -> Iterator[dict[str, Any]]:
-    title = f"{message.state.upper()}: {_escaped(cut(message.title, _MAX_TITLE))}"
+def _body(message: Message, longest: int) -> Iterator[dict[str, Any]]:
+    title = f"{message.state.upper()}: {_escaped(cut(message.title, longest))}"
     yield _text(title) | {
         "weight": "bolder",
         "size": "medium",
         "color": _COLOURS[message.state],
     }
     for line in message.members:
-        yield _text(f"- {_escaped(cut(line, _MAX_TEXT))}")
+        yield _text(f"- {_escaped(cut(line, longest))}")
     if message.not_named:
         yield _text(f"and {message.not_named:,} more")
     if not message.members:
-        yield _text(_escaped(cut(message.description, _MAX_TEXT)))
+        yield _text(_escaped(cut(message.description, longest)))
     facts = [{"title": "since", "value": message.since}]
     facts += [
-        {"title": cut(name, _MAX_TITLE), "value": cut(value, _MAX_TITLE)}
+        {"title": cut(name, longest), "value": _escaped(cut(value, longest))}
         for name, value in message.labels.items()
     ]
     yield {"type": "FactSet", "facts": facts}

@@ -15,6 +15,7 @@ https://docs.slack.dev/reference/block-kit/blocks/section-block.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Literal, Self
@@ -149,10 +150,12 @@ class SlackBot:
                 self._first.popitem(last=False)
 
     def _go_on(self, message: Message, first: tuple[str, str], key: str) -> None:
-        """Change the first message, which may be done twice; then answer once."""
+        """Change the first message if that can be; then answer, which is done once."""
         channel, ts = first
         changed = {"channel": channel, "ts": ts, **content(message)}
-        self._call("chat.update", changed, f"{key}-update")
+        # somebody may have deleted it, or a workspace lets nobody edit old messages
+        with contextlib.suppress(Refused):
+            self._call("chat.update", changed, f"{key}-update")
         answer = {"channel": channel, "thread_ts": ts, **content(message)}
         self._call("chat.postMessage", answer, key)
         if not message.is_firing:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from detector.notify.receivers.http import HttpClient
 
 JSON: Final = "application/json"
 _FOLDER = resources.files("detector.notify.receivers") / "presets"
+_MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]()<>#~|"})
 _LARGEST = 1 << 20  # characters that a template may make
 
 
@@ -45,11 +46,13 @@ class BodyTemplate:
         body: template of the body.
         path: template of what is added to the address; may be empty.
         is_for_each: whether each alert is a request of its own.
+        fields: what the operator gives it beside the post.
     """
 
     body: str
     path: str = ""
     is_for_each: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 # The presets: all but the body, which is the file of that name.
@@ -59,7 +62,7 @@ _PRESETS: Final[Mapping[str, tuple[str, bool]]] = {
     "ntfy": ("", False),
     "opsgenie": (
         "/v2/alerts"
-        "{% if state == 'resolved' %}/{{ thread | urlencode }}/close"
+        "{% if state == 'resolved' and not is_summary %}/{{ thread | urlencode }}/close"
         "?identifierType=alias{% endif %}",
         True,
     ),
@@ -68,11 +71,11 @@ _PRESETS: Final[Mapping[str, tuple[str, bool]]] = {
 PRESETS: Final = tuple(sorted(_PRESETS))
 
 
-def preset(name: str) -> BodyTemplate:
+def preset(name: str, fields: Mapping[str, str]) -> BodyTemplate:
     """The template of one of :data:`PRESETS`."""
     path, is_for_each = _PRESETS[name]
     body = (_FOLDER / f"{name}.json.j2").read_text(encoding="utf-8")
-    return BodyTemplate(body, path, is_for_each)
+    return BodyTemplate(body, path, is_for_each, fields)
 
 
 class TemplatedWebhook:
@@ -90,6 +93,7 @@ class TemplatedWebhook:
         self._context = context
         self._client = client
         self._is_for_each = template.is_for_each
+        self._fields = template.fields
         self._body = _compiled(template.body)
         self._path = _compiled(template.path)
 
@@ -100,7 +104,7 @@ class TemplatedWebhook:
     def deliver(self, post: OutgoingPost) -> None:
         """Raises Transient or Permanent."""
         for part in self._parts(post):
-            seen = _visible(part, self._context)
+            seen = _visible(part, self._context, self._fields)
             try:
                 content = _rendered(self._body, seen)
                 path = _rendered(self._path, seen)
@@ -121,7 +125,7 @@ def check_template(template: BodyTemplate, content_type: str, clock: Clock) -> N
     context = ReceiverContext(external_url="http://streamwarden", clock=clock)
     for alert in _samples():
         sample = OutgoingPost("sample", "{}:{}", {}, (alert,), "key")
-        seen = _visible(sample, context)
+        seen = _visible(sample, context, template.fields)
         try:
             content = _rendered(_compiled(template.body), seen)
             _rendered(_compiled(template.path), seen)
@@ -152,7 +156,23 @@ def _compiled(text: str) -> Template:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_function"] = _dumps
+    environment.policies["truncate.leeway"] = 0  # limits of services are exact
+    environment.filters["markdown"] = _without_markdown
+    environment.filters["angles"] = _without_angles
     return environment.from_string(text)
+
+
+def _without_markdown(text: str) -> str:
+    """Text in which Markdown finds no link and no emphasis."""
+    return text.translate(_MARKDOWN)
+
+
+def _without_angles(text: str) -> str:
+    """Text without the brackets that Google Chat takes for links and mentions.
+
+    It has no escape for them, so they are replaced.
+    """
+    return text.replace("<", "‹").replace(">", "›")
 
 
 def _dumps(value: object, **options: Any) -> str:
@@ -177,7 +197,9 @@ def _rendered(template: Template, seen: Mapping[str, Any]) -> str:
     return text
 
 
-def _visible(post: OutgoingPost, context: ReceiverContext) -> dict[str, Any]:
+def _visible(
+    post: OutgoingPost, context: ReceiverContext, fields: Mapping[str, str]
+) -> dict[str, Any]:
     """The names that a template sees."""
     message = message_of(post, context.labelling, context.external_url)
     body = post_body(post, context.labelling, context.external_url)
@@ -192,6 +214,8 @@ def _visible(post: OutgoingPost, context: ReceiverContext) -> dict[str, Any]:
         "labels": _Texts(message.labels),
         "url": message.url,
         "thread": message.thread,
+        "is_summary": message.is_summary,
+        "fields": fields,
         "post": msgspec.to_builtins(body),
         "alerts": [_visible_alert(alert) for alert in body.alerts],
     }

@@ -6,7 +6,7 @@ With a template or a preset the body is that of another API
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -40,6 +40,9 @@ class WebhookSettings(HttpSettings):
     )
     template: str = Field("", description="body as a Jinja2 template")
     template_file: Path | None = Field(None, description="file of such a template")
+    fields: Mapping[str, str] = Field(
+        {}, description="texts that a template sees as `fields`; ntfy needs `topic`"
+    )
     content_type: str = Field(
         "application/json",
         pattern=r"^[!-~]+/[ -~]+$",
@@ -72,11 +75,11 @@ class WebhookSettings(HttpSettings):
                 raise ValueError(
                     f"preset: there is no {self.preset}; one of {there_are}"
                 )
-            return preset(self.preset)
+            return preset(self.preset, self.fields)
         text = self.template
         if self.template_file is not None:
             text = _read(self.template_file)
-        return BodyTemplate(text) if text else None
+        return BodyTemplate(text, fields=self.fields) if text else None
 
     @property
     def addresses(self) -> Sequence[str]:

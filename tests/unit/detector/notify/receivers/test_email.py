@@ -31,11 +31,31 @@ from tests.unit.detector.notify.receivers.test_http import CERTIFICATE
 
 
 class Mailbox:
-    """Keeps what arrives; answers ``refusals`` first."""
+    """Keeps what arrives; answers ``refusals`` first.
+
+    Attributes:
+        to: addresses that got each mail.
+        full: an address whose mailbox takes nothing.
+    """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.to: list[list[str]] = []
         self.refusals: list[str] = []
+        self.full = ""
+
+    async def handle_RCPT(  # noqa: N802 - the library's own name
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        if address == self.full:
+            return "452 full"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(  # noqa: N802 - the library's own name
         self, server: SMTP, session: Session, envelope: Envelope
@@ -47,6 +67,7 @@ class Mailbox:
         mail = message_from_bytes(content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
+        self.to.append(list(envelope.rcpt_tos))
         return "250 OK"
 
 
@@ -131,6 +152,19 @@ def test_what_the_server_answers_tells_whether_it_may_pass(
     mailbox.refusals = [answer]
     with pytest.raises(fault, match=answer[:3]):
         receiver(server.port).deliver(post(FIRED))
+
+
+def test_an_address_that_refuses_is_tried_again_alone(
+    server: Controller, mailbox: Mailbox
+) -> None:
+    mailbox.full = "desk@example.org"
+    at = receiver(server.port)
+    for _ in range(2):
+        with pytest.raises(Transient, match="452"):
+            at.deliver(post(FIRED))
+    mailbox.full = ""
+    at.deliver(post(FIRED))
+    assert mailbox.to == [["ops@example.org"], ["desk@example.org"]]
 
 
 def test_a_server_that_is_down_is_tried_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -59,3 +60,15 @@ def test_a_storm_and_hostile_names_fit_into_a_message(teams: services.Teams) -> 
     at.deliver(post(HOSTILE))
     assert "and 490 more" in json.dumps(teams.cards[0])
     assert "[a](http" not in teams.cards[1]["body"][0]["text"]
+
+
+def test_labels_are_text_and_letters_of_any_size_fit(teams: services.Teams) -> None:
+    tags = {"a": "[log in](http://e)", **{f"t{i}": "\u6f22" * 512 for i in range(8)}}
+    alerts = [
+        replace(FIRED, stream="\u6f22" * 1000 + str(i), tags=tags) for i in range(20)
+    ]
+    at = receiver(teams)
+    at.deliver(post(*alerts))
+    at.deliver(post(replace(FIRED, tags=tags)))
+    facts = [fact["value"] for fact in teams.cards[1]["body"][-1]["facts"]]
+    assert "\\[log in\\](http://e)" in facts

@@ -82,6 +82,18 @@ def test_a_retry_after_a_fault_answers_once(slack: Slack) -> None:
     assert [len(texts) for texts in slack.replies.values()] == [1]
 
 
+@pytest.mark.parametrize("error", ["edit_window_closed", "message_not_found"])
+def test_a_message_that_cannot_be_changed_keeps_no_end_back(
+    slack: Slack, error: str
+) -> None:
+    receiver = bot(slack)
+    receiver.deliver(post(FIRED))
+    slack.fail_next = [Response(json.dumps({"ok": False, "error": error}))]
+    receiver.deliver(post(ENDED))
+    (texts,) = slack.replies.values()
+    assert [text.split()[0] for text in texts] == ["[resolved]"]
+
+
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [

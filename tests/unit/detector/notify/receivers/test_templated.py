@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,65 @@ def test_a_template_may_make_anything_in_a_type_of_its_own(
     assert sink.requests == [("/", "web-1;web-1;web-1;", "text/plain")]
 
 
+# What each service takes at most, as its documents say: characters of a field.
+LIMITS = {
+    "discord": {"title": 256, "description": 4096},
+    "google_chat": {"text": 4096},
+    "ntfy": {"title": 250, "message": 4096},
+    "opsgenie": {"message": 130, "alias": 512, "description": 15_000, "entity": 512},
+    "splunk_on_call": {"entity_id": 512, "state_message": 20_480},
+}
+
+
+def fields_of(body: Any) -> dict[str, Any]:
+    """The fields that have limits; Discord puts them into an embed."""
+    embeds = body.get("embeds")
+    return dict(embeds[0] if embeds else body)
+
+
 @pytest.mark.parametrize("name", PRESETS)
-def test_each_preset_makes_json_of_any_post(sink: Sink, name: str) -> None:
-    made = settings(sink, preset=name)
-    deliver(made, post(FIRED), post(WORSE), post(ENDED), post(HOSTILE), storm(40))
-    assert len(sink.requests) >= 5
+def test_each_preset_stays_within_the_limits_of_its_service(
+    sink: Sink, name: str
+) -> None:
+    made = settings(sink, preset=name, fields={"topic": "t"})
+    letters = ("x", "*", "\u6f22", '"')
+    long = [
+        replace(FIRED, stream=letter * length)
+        for letter in letters
+        for length in (80, 125, 131, 136, 245, 257, 262, 600, 1024)
+    ]
+    deliver(made, *map(post, long), post(WORSE), post(ENDED), post(HOSTILE), storm(40))
+    assert len(sink.requests) >= len(long) + 4
+    for _, body, _ in sink.requests:
+        found = fields_of(body)
+        for field, limit in LIMITS[name].items():
+            assert len(found.get(field, "")) <= limit
+
+
+def test_the_markup_of_a_chat_is_text() -> None:
+    hostile = replace(FIRED, stream="<users/all> <http://e|log in> [a](http://e)")
+    with HTTPServer() as server:
+        sink = Sink(server)
+        deliver(settings(sink, preset="google_chat"), post(hostile))
+        deliver(settings(sink, preset="discord"), post(hostile))
+    (_, google, _), (_, discord, _) = sink.requests
+    assert "<" not in google["text"]
+    assert "[a](" not in json.dumps(discord["embeds"]).replace("\\\\", "\\")
+
+
+def test_a_backlog_reaches_people_as_something_new(sink: Sink) -> None:
+    ended = replace(ENDED, repeats_since=ENDED.starts_at)
+    summary = replace(post(ended), sums_up=True)
+    deliver(settings(sink, preset="opsgenie"), summary)
+    deliver(settings(sink, preset="splunk_on_call"), summary)
+    (path, opsgenie, _), (_, splunk, _) = sink.requests
+    assert (path, opsgenie["priority"]) == ("/v2/alerts", "P5")
+    assert splunk["message_type"] == "INFO"
+
+
+def test_a_preset_says_what_else_it_needs() -> None:
+    with pytest.raises(ValidationError, match="no attribute 'topic'"):
+        settings(preset="ntfy")
 
 
 def test_opsgenie_opens_and_closes_one_alert_for_each_incident(sink: Sink) -> None:
