@@ -109,9 +109,13 @@ class PageCopier:
         return replace(restored, alerts=tuple(alerts), open=tuple(opened))
 
     def touch_all(self) -> None:
-        """Write all pages again at the next checkpoint."""
-        for stamps in self._stamps.values():
-            stamps.clear()
+        """Write all pages in memory again at the next checkpoint.
+
+        Those of idle streams are in the store alone, and stay as they are there.
+        """
+        for partition, stamps in self._stamps.items():
+            for number, _ in self._table.pages(partition):
+                stamps.pop(number, None)
 
     def advance(self, partition: Partition, next_offset: int) -> None:
         """All records before ``next_offset`` are applied."""

@@ -18,6 +18,7 @@ from detector.ingest.decoder import feature_decoder
 from detector.ingest.formats.registry import FORMATS
 from detector.model.onnx_engine import OnnxEngine
 from detector.pipeline.parts import Setup
+from detector.recovery.snapshot import Head
 from tests.fakes import fake_bundle, raw_points
 from tests.unit.detector.consumer.rig import (
     EVICT_AFTER,
@@ -254,6 +255,28 @@ def test_streams_in_the_store_alone_come_along_and_stay_there(
     assert rig.value("detector_streams_new") == 0
     assert table.decisions["tick"][table.slot_of(P, names[0])] == 60
     assert rig.value("detector_state_resets_total", cause="page_gone") == 0
+
+
+def test_streams_in_the_store_alone_survive_an_exchange_that_fails(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.assign(P)
+    names = evict(rig)
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.store, "write_head", _refuse)
+        with pytest.raises(StoreError):
+            exchange(rig, setup_of(tmp_path / "newer")).result(0)
+    feed(rig, 512, 0, 0)
+    rig.checkpoint(ScriptedSource())
+    assert rig.store.heads[P].bundle == rig.bundle.digest
+    again = Rig(tmp_path / "again", bundle=rig.bundle, store=rig.store)
+    again.assign(P)
+    assert again.value("detector_streams_evicted") == len(names)
+    again.close()
+
+
+def _refuse(head: Head) -> None:
+    raise StoreError("the disk is full")
 
 
 def test_the_way_back_finds_idle_streams_in_shadow_too(
