@@ -3,10 +3,11 @@
 Theory of operation. A route with a ``repeat_interval`` repeats an incident that still
 fires, that long (in wall time) after its receiver last acknowledged it. What was
 never acknowledged is still in the queue and is not repeated. A route that depends on
-the severity may lead to a receiver at the beginning and not after an escalation. So
-whoever got the beginning is remembered, and gets the end whatever its severity. Both
-must outlive the process: an open incident is in its stream's page from its first
-notification to its last.
+the severity may lead to a receiver at the beginning and not after an escalation, and
+a reload or a restart may bring other routes. So whoever got the beginning is
+remembered, and gets the end whatever the routes say then. Both must outlive the
+process: an open incident is in its stream's page from its first notification to its
+last.
 
 The last notification is kept as bytes, which take a quarter of the memory of objects:
 in the worst hour every stream of the fleet is in here.

@@ -123,11 +123,9 @@ class Outbox:
         with self._lock:
             last = restore_segments(self._spills, partition, segments)
             self._note_order(partition, last)
-            if self._routing.tracks_open:
-                interval = self._routing.repeat_interval
-                for number, incident in opened:
-                    page = partition, number
-                    self._incidents.restore(page, incident, interval)
+            interval = self._routing.repeat_interval
+            for number, incident in opened:
+                self._incidents.restore((partition, number), incident, interval)
             for number, stored in sorted(waiting, key=_order):
                 self._note_order(partition, stored.order)
                 if not self._backlog.restore((partition, number), stored):
@@ -164,10 +162,10 @@ class Outbox:
 
     def _route(self, page: PageKey, alert: Alert, order: int) -> None:
         targets = self._routing.targets(alert)
-        if self._routing.tracks_open and alert.firing:
+        if alert.firing:
             names = [target.receiver for target in targets]
             self._incidents.update(page, alert, names)
-        elif self._routing.tracks_open:
+        else:
             targets += self._end(page, alert, targets)
         self._hold(page, alert, order, targets)
 
@@ -304,8 +302,7 @@ class Outbox:
         now = self._clock.wall()
         with self._lock:
             for entry in attempt.batch.entries:
-                is_told = entry.alert.firing and not entry.mark
-                if is_told and self._routing.tracks_open:
+                if entry.alert.firing and not entry.mark:
                     self._acknowledge(entry, receiver, now)
                 self._waiting.release(entry, receiver)
                 if entry.loaded is not None:

@@ -81,10 +81,6 @@ class Route:
             for name, pattern in self.label_patterns.items()
         )
 
-    @property
-    def depends_on_severity(self) -> bool:
-        return bool(self.severities) or "severity" in self.label_patterns
-
     def __str__(self) -> str:
         """The conditions, as a group's key has them."""
         conditions = ",".join(self._conditions())
@@ -142,18 +138,6 @@ class Routing:
         self._needs = needs or {}
         to_all = (Route(name, continues=True) for name in receivers)
         self._routes = tuple(routes) or tuple(to_all)
-
-    @property
-    def tracks_open(self) -> bool:
-        """Whether open incidents must be remembered.
-
-        They must be if one is sent again while it lasts. They must be if a receiver may
-        hear of the beginning and not be on the route of the end.
-        """
-        refreshed = any(need.refresh_interval for need in self._needs.values())
-        return refreshed or any(
-            route.repeat_interval or route.depends_on_severity for route in self._routes
-        )
 
     def targets(self, alert: Alert) -> tuple[Target, ...]:
         """Each receiver at most once, in the order of the routes."""

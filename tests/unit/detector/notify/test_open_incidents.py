@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from detector.events import Reason
 from detector.notify.outbox import Outbox
 from detector.notify.routes import MAX_ALERTS_PER_POST, ReceiverNeeds, Route, Routing
@@ -110,6 +112,32 @@ def test_an_end_goes_to_whoever_got_the_beginning_and_nobody_else() -> None:
         ("b", Reason.ESCALATED),
         ("b", Reason.RECOVERED),
     ]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [Route("desk"), Route("desk", frozenset({"warning"}))],
+    ids=["for any severity", "for one severity"],
+)
+@pytest.mark.parametrize("restarts", [False, True], ids=["reload", "restart"])
+def test_an_end_goes_to_whoever_got_the_beginning_by_earlier_routes(
+    before: Route, restarts: bool
+) -> None:
+    both = "desk", "pager"
+    after = Routing(both, [Route("pager")])
+    outbox = an_outbox(before, Route("pager"), receivers=both)
+    outbox.put((P, 0), fired("a"))
+    delivered(outbox, "desk")
+    if restarts:
+        stored = [(0, incident) for incident in outbox.opened((P, 0))]
+        outbox = Outbox(after, FakeClock())
+        outbox.restore(P, (), stored)
+    else:
+        outbox.reroute(after)
+    outbox.put((P, 0), resolved(fired("a")))
+    (post,) = delivered(outbox, "desk")
+    assert post.alerts == (resolved(fired("a")),)
+    assert outbox.opened((P, 0)) == ()
 
 
 # -- receivers that need refreshes -----------------------------------------------------

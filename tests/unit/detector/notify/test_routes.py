@@ -95,21 +95,3 @@ def test_a_receiver_that_groups_alerts_gets_those_of_a_route_together() -> None:
     (other,) = routing.targets(replace(WARNING, stream="us/host-1"))
     assert one.group == other.group
     assert one.max_alerts > 1
-
-
-@pytest.mark.parametrize(
-    ("route", "refresh", "tracked"),
-    [
-        (Route("pager"), 0, False),
-        (Route("pager", repeat_interval=9), 0, True),
-        (Route("pager", frozenset({"critical"})), 0, True),
-        (Route("pager", label_patterns={"severity": re.compile("")}), 0, True),
-        (Route("pager"), 60, True),
-    ],
-    ids=["nothing", "repeats", "severity", "severity's label", "refreshes"],
-)
-def test_open_incidents_are_tracked_if_something_depends_on_them(
-    route: Route, refresh: float, tracked: bool
-) -> None:
-    needs = {"pager": ReceiverNeeds(refresh_interval=refresh)}
-    assert Routing(["pager"], [route], needs=needs).tracks_open is tracked
