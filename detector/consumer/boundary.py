@@ -171,7 +171,7 @@ class Boundary:
         with self.lock:
             ends = began + STORE_TIMEOUT
             self._checkpoints.settle(ends)
-            carried = self._carried(setup, warm)
+            carried = self._carried(setup, warm, ends)
             before = self._pipeline.replace(setup, carried, began)
             try:
                 self._checkpoints.write_all(ends)
@@ -185,13 +185,17 @@ class Boundary:
         seconds = self._clock.monotonic() - began
         return _exchanged(setup, carried, seconds)
 
-    def _carried(self, setup: Setup, warm: Shadow | None) -> dict[Partition, Restored]:
-        """The streams of each partition under another setup. Raises StoreError."""
+    def _carried(
+        self, setup: Setup, warm: Shadow | None, ends: float
+    ) -> dict[Partition, Restored]:
+        """The streams of each partition under another setup. Raises StoreError, also if
+        the store is not done by monotonic ``ends``.
+        """
         pages = self._pipeline.pages
         takeover = setup.takeover
         carried = {}
         for partition in self._pipeline.table.partitions():
-            moved = self._partitions.move_idle(setup, partition)
+            moved = self._partitions.move_idle(setup, partition, ends)
             idle = {page.rows.number: page.rows for page in moved}
             own = None if warm is None else warm.own_rows(partition)
             rows = [

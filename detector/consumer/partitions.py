@@ -235,9 +235,11 @@ class Partitions:
         for partition in (*self._restoring, *warming):
             self._restoring[partition] = _Restoring(self._states.load(partition))
 
-    def move_idle(self, setup: Setup, partition: Partition) -> list[Moved]:
+    def move_idle(self, setup: Setup, partition: Partition, ends: float) -> list[Moved]:
         """Write the pages of streams that are only in the store for another bundle too,
-        one at a time. The caller holds the lock. Raises StoreError.
+        one at a time. The caller holds the lock.
+
+        Raises StoreError, also if it is not done by monotonic ``ends``.
 
         What this bundle wrote stays as it is.
         """
@@ -245,15 +247,19 @@ class Partitions:
         moved = []
         held = self._pipeline.table.silent.held(partition)
         for number, names in sorted(held.items()):
-            rows = self._page(partition, number)
+            rows = self._page(partition, number, self._left(ends))
             if rows is None:
                 self._pipeline.pages.add_page(partition, number, None)
                 continue
             is_held = np.array([name in names for name in rows.names], np.bool_)
             taken = setup.takeover.rows(rows.take(np.flatnonzero(is_held)))
-            stamp = reader.move(partition, taken)
+            stamp = reader.move(partition, taken, self._left(ends))
             moved.append(Moved(replace(taken, states=_NO_STATES), stamp))
         return moved
+
+    def _left(self, ends: float) -> float:
+        """Seconds until monotonic ``ends``."""
+        return max(0.0, ends - self._clock.monotonic())
 
     # -- pages of idle streams ---------------------------------------------------------
 
@@ -274,9 +280,13 @@ class Partitions:
             self.health.restore_fault = ""
         return True
 
-    def _page(self, partition: Partition, number: int) -> PageRows | None:
-        """A page of idle streams; None if it is gone. Raises StoreError."""
-        rows = self._states.page(partition, number)
+    def _page(
+        self, partition: Partition, number: int, timeout: float | None = None
+    ) -> PageRows | None:
+        """A page of idle streams; None if it is gone. Raises StoreError, also after
+        ``timeout`` seconds.
+        """
+        rows = self._states.page(partition, number, timeout)
         if rows is None:
             self._log.error(
                 "page_gone",

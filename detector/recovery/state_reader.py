@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -32,6 +33,8 @@ from detector.timestamps import DAY
 KEEP: Final = 7 * DAY
 # In stamps of pages that are moved: what they hold follows from what they are made of.
 _MOVER = 0
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +95,26 @@ class StateReader:
 
         return self._worker.submit(job)
 
-    def page(self, partition: Partition, number: int) -> PageRows | None:
-        """Wait for one page; None if none is there and whole. Raises StoreError."""
+    def page(
+        self, partition: Partition, number: int, timeout: float | None = None
+    ) -> PageRows | None:
+        """Wait for one page, at most ``timeout`` seconds; None if none is there and
+        whole.
+
+        Raises StoreError.
+        """
 
         def job(store: Store) -> PageRows | None:
             page = store.page(partition, self._bundle.edition, number)
             return None if page is None else to_rows(page)
 
-        return self._worker.submit(job).result()
+        return _awaited(self._worker.submit(job), timeout)
 
-    def move(self, partition: Partition, rows: PageRows) -> Stamp:
-        """Write a page of idle streams for this bundle, and wait until it is there.
+    def move(
+        self, partition: Partition, rows: PageRows, timeout: float | None = None
+    ) -> Stamp:
+        """Write a page of idle streams for this bundle, and wait until it is there, at
+        most ``timeout`` seconds.
 
         Gives its stamp. Raises StoreError.
         """
@@ -111,7 +123,7 @@ class StateReader:
         def job(store: Store) -> None:
             store.write_pages(partition, [page])
 
-        self._worker.submit(job).result()
+        _awaited(self._worker.submit(job), timeout)
         return page.stamp
 
     def _restored(
@@ -181,3 +193,13 @@ class StateReader:
                 edition=edition.name or "unnamed",
                 note="DETECTOR_RECOVERY__KEEP says for how long they are kept",
             )
+
+
+def _awaited(result: Future[_T], timeout: float | None) -> _T:
+    """Raises StoreError if it takes longer than ``timeout`` seconds."""
+    try:
+        return result.result(timeout)
+    except NotInTime:
+        raise StoreError(
+            "the store hangs: a page of idle streams takes too long"
+        ) from None

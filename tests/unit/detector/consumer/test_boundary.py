@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -273,6 +274,23 @@ def test_streams_in_the_store_alone_survive_an_exchange_that_fails(
     again.assign(P)
     assert again.value("detector_streams_evicted") == len(names)
     again.close()
+
+
+def test_a_store_that_hangs_holds_the_loop_up_for_a_bounded_time(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detector.consumer.boundary.STORE_TIMEOUT", 0.05)
+    rig.assign(P)
+    evict(rig)
+    rig.store.gate.clear()
+    # a loop that waited for the store would have its bundle by then
+    opens = threading.Timer(3.0, rig.store.gate.set)
+    opens.start()
+    with pytest.raises(StoreError, match="the store hangs"):
+        exchange(rig, setup_of(tmp_path / "newer")).result(0)
+    assert not rig.store.gate.is_set()
+    opens.cancel()
+    rig.store.gate.set()
 
 
 def _refuse(head: Head) -> None:
