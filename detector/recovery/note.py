@@ -11,9 +11,12 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+
+from detector.events import Severity
+from detector.timestamps import EARLIEST, LATEST
 
 #: Characters: a broker takes 4,096 by default (``offset.metadata.max.bytes``).
 LONGEST: Final = 3_500
@@ -23,6 +26,14 @@ MOST: Final = 300
 _FORM = "sw1:"
 # Bytes that a note may take when it is unpacked: anybody may commit an offset.
 _MOST_BYTES = 1 << 20
+
+# What a note may say. Anything else is not ours, and nothing of it is believed: a
+# partition that can't begin would stop the daemon at each start.
+_Time = Annotated[float, msgspec.Meta(ge=EARLIEST, lt=LATEST)]
+_Gravity = Annotated[
+    int, msgspec.Meta(ge=int(Severity.WARNING), le=int(Severity.CRITICAL))
+]
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 
 
 class ToldIncident(msgspec.Struct, frozen=True, array_like=True):
@@ -34,15 +45,15 @@ class ToldIncident(msgspec.Struct, frozen=True, array_like=True):
     """
 
     stream: str
-    starts_at: float
-    severity: int
+    starts_at: _Time
+    severity: _Gravity
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True):
     """The open incidents of a partition; ``unlisted`` is how many more there are."""
 
     incidents: tuple[ToldIncident, ...] = ()
-    unlisted: int = 0
+    unlisted: _Count = 0
 
     def __len__(self) -> int:
         return len(self.incidents) + self.unlisted
@@ -64,15 +75,20 @@ def to_note(told: Told) -> str:
 
 
 def of_note(note: str) -> Told:
-    """What a note says; of any other text, that nobody waits."""
+    """What a note says; of any other text, that nobody waits.
+
+    A stream is in one incident at most.
+    """
     if not note.startswith(_FORM):
         return NOBODY_WAITS
     try:
         packed = base64.b85decode(note.removeprefix(_FORM))
         body = zlib.decompressobj().decompress(packed, _MOST_BYTES)
-        return msgspec.msgpack.decode(body, type=Told)
+        told = msgspec.msgpack.decode(body, type=Told)
     except (ValueError, zlib.error, binascii.Error, msgspec.DecodeError):
         return NOBODY_WAITS
+    streams = {incident.stream for incident in told.incidents}
+    return told if len(streams) == len(told.incidents) else NOBODY_WAITS
 
 
 def _packed(told: Told) -> str:

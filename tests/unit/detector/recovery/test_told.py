@@ -76,6 +76,26 @@ def test_a_note_that_unpacks_to_too_much_says_nothing() -> None:
     assert of_note(bomb) == NOBODY_WAITS
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        Told((ToldIncident("a", 60.0, 99),)),
+        Told((ToldIncident("a", 60.0, 0),)),
+        Told((ToldIncident("a", np.inf, 2),)),
+        Told((ToldIncident("a", np.nan, 2),)),
+        Told((ToldIncident("a", -1.0, 2),)),
+        Told((ToldIncident("a", 1e12, 2),)),
+        Told((INCIDENT, INCIDENT)),
+        Told((INCIDENT,), -5),
+        Told((INCIDENT,), 1 << 63),
+    ],
+)
+def test_a_note_of_what_can_not_be_says_nothing(told: Told) -> None:
+    body = msgspec.msgpack.encode(told)
+    note = "sw1:" + base64.b85encode(zlib.compress(body, 9)).decode()
+    assert of_note(note) == NOBODY_WAITS
+
+
 def test_an_incident_that_the_stream_is_in_goes_on_as_it_was_told() -> None:
     after = take_up(warmed(Phase.FIRING), P, Told((INCIDENT,)), WIDTH)
     assert (after.found, after.ended) == (1, 0)
