@@ -163,15 +163,19 @@ def _as_left(
 ) -> Restored:
     """What the bundle itself left some time before, at ``offset``.
 
-    Its incidents of then have ended at their receivers.
+    Its incidents of then have ended at their receivers. Pages of idle streams stay in
+    the store as they are. So a restart before the next checkpoint finds how far each
+    was applied.
     """
     if own is None:
         return Restored((), (), offset, resets=resets, warm_up=WarmUp())
     pages = [replace(without_incidents(rows), offset=offset) for rows in own.pages]
+    idle = own.cold & own.stamps.keys()
     return Restored(
         pages=tuple(pages),
         alerts=(),
         offset=offset,
+        stamps={number: own.stamps[number] for number in idle},
         cold=own.cold,
         resets=resets,
         warm_up=WarmUp(own.pages, own.offset, is_whole=True),

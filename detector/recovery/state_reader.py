@@ -160,15 +160,20 @@ class StateReader:
         return self._moved(store, partition, found)
 
     def _moved(self, store: Store, partition: Partition, found: Restored) -> Restored:
-        """Write the pages of idle streams, which are not to be read into memory."""
+        """Write the pages of idle streams, which are not to be read into memory.
+
+        Those that have a stamp are there.
+        """
         in_use = {number for number, _ in (*found.alerts, *found.open)}
         numbers = found.cold - in_use
-        idle = [rows for rows in found.pages if rows.number in numbers]
+        there = {n: stamp for n, stamp in found.stamps.items() if n in numbers}
+        missing = numbers - there.keys()
+        idle = [rows for rows in found.pages if rows.number in missing]
         digest = self._bundle.digest
         pages = (to_page(digest, partition, rows, _MOVER, ()) for rows in idle)
         store.write_pages(partition, pages)
-        stamps = {rows.number: Stamp(rows.offset, _MOVER) for rows in idle}
-        return replace(found, cold=frozenset(stamps), stamps=stamps)
+        moved = {rows.number: Stamp(rows.offset, _MOVER) for rows in idle}
+        return replace(found, cold=numbers, stamps={**there, **moved})
 
     def _remove_old(
         self,

@@ -32,6 +32,7 @@ from detector.events import (
 from detector.recovery.snapshot import Head, Page, Restored
 from detector.state.counters import no_counters
 from detector.state.decisions import DecisionState, fresh_decisions
+from detector.state.held_points import NO_PAST
 from detector.state.initial_state import InitialStates
 from detector.state.page_rows import PageRows
 
@@ -159,8 +160,9 @@ def after_warm_up(
     is_whole = restored.warm_up is not None and restored.warm_up.is_whole
     pages = []
     for rows in restored.pages:
-        if rows.number in restored.cold:
-            pages.append(rows)
+        is_cold = rows.number in restored.cold
+        if is_cold:
+            pages.append(_unmoved(rows, own) if is_whole else rows)
         elif is_whole:
             pages.append(_others(rows, own.places.keys()))
         else:
@@ -178,6 +180,28 @@ def _others(rows: PageRows, names: Set[str]) -> PageRows:
     """The rows of all streams but these."""
     is_other = [name not in names for name in rows.names]
     return rows.take(np.flatnonzero(np.array(is_other, np.bool_)))
+
+
+def _unmoved(rows: PageRows, own: OwnRows) -> PageRows:
+    """The rows of a page in the store that are what ``own`` has of their streams.
+
+    The others have had points since. Their rows in memory count from here on, and the
+    page in the store is not written again, as when an idle stream comes back.
+    """
+    is_same = [_is_same(rows, i, own) for i in range(len(rows.names))]
+    return rows.take(np.flatnonzero(np.array(is_same, np.bool_)))
+
+
+def _is_same(rows: PageRows, i: int, own: OwnRows) -> bool:
+    """Whether ``own`` has row ``i`` with no point more, or does not have it."""
+    found = own.places.get(rows.names[i])
+    if found is None:
+        return True
+    again, place = found
+    has_time = rows.times[i] == again.times[place]
+    has_steps = rows.decisions["steps"][i] == again.decisions["steps"][place]
+    has_past = rows.pasts.get(i, NO_PAST) == again.pasts.get(place, NO_PAST)
+    return bool(has_time and has_steps and has_past)
 
 
 def without_incidents(rows: PageRows, told: Set[str] = frozenset()) -> PageRows:

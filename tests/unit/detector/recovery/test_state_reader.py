@@ -44,8 +44,10 @@ class Stored:
     def write(self, head: Head, *pages: Page) -> None:
         self.store.write_pages(P, pages)
         self.clock.now += 1
+        features = head.features or FEATURES
+        written = self.clock.now
         self.store.write_head(
-            msgspec.structs.replace(head, features=FEATURES, written=self.clock.now)
+            msgspec.structs.replace(head, features=features, written=written)
         )
 
     def reader(self, bundle: str, keep: float = KEEP) -> StateReader:
@@ -140,6 +142,23 @@ def test_streams_in_the_store_alone_stay_there(stored: Stored) -> None:
     moved = stored.reader("bundle").page(P, 1)
     assert moved is not None
     assert (moved.names, moved.states[0, 0]) == (("s1",), 0)
+
+
+def test_going_back_from_other_features_leaves_idle_streams_as_they_were(
+    stored: Stored,
+) -> None:
+    """A second start, before any checkpoint, reads what they missed once more."""
+    written = head(500, {0: 500, 1: 400})
+    written = msgspec.structs.replace(written, cold=(1,))
+    stored.write(written, page(0, 500), page(1, 400))
+    later = msgspec.structs.replace(head(900, {}, "another"), features=("x", "y"))
+    stored.write(later)
+    for _ in range(2):
+        found = stored.load("bundle")
+        assert (found.offset, found.cold) == (900, frozenset({1}))
+        assert found.stamps == {1: Stamp(400, WRITER)}
+        assert found.warm_up is not None
+        assert [rows.offset for rows in found.warm_up.pages] == [500, 500]
 
 
 @pytest.mark.parametrize("kept", [True, False])

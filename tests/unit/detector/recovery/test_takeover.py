@@ -19,8 +19,16 @@ from detector.events import (
     Severity,
 )
 from detector.recovery.restore import restore
-from detector.recovery.snapshot import SCHEMA, Head, Page, Restored, Stamp, to_page
-from detector.recovery.takeover import Takeover
+from detector.recovery.snapshot import (
+    SCHEMA,
+    Head,
+    Page,
+    Restored,
+    Stamp,
+    WarmUp,
+    to_page,
+)
+from detector.recovery.takeover import Takeover, after_warm_up
 from detector.state.counters import fresh_counters
 from detector.state.decisions import KNOWN_STEPS, fresh_decisions
 from detector.state.initial_state import InitialStates
@@ -194,3 +202,30 @@ def test_names_tell_the_kind_of_a_bundle_that_did_not_say_its_features(
 ) -> None:
     stored = msgspec.structs.replace(page(), names=names)
     assert restored((), stored).resets == {cause: 2}
+
+
+def own_rows(*names: str) -> PageRows:
+    """Streams of the bundle that comes back, 500 points old."""
+    count = len(names)
+    decisions = fresh_decisions(count, known=True)
+    decisions["steps"] = 500
+    states = np.ones((count, WIDTH), np.float32)
+    return PageRows(0, 100, names, states, decisions, np.full(count, 600.0))
+
+
+def test_an_idle_stream_that_had_points_since_goes_on_from_what_it_warmed_up_to() -> (
+    None
+):
+    idle = own_rows("moved", "unmoved")
+    warm_up = WarmUp((replace(idle, offset=50),), 50, is_whole=True)
+    restored = Restored((idle,), (), 100, cold=frozenset({0}), warm_up=warm_up)
+    warmed = own_rows("moved", "unmoved")
+    warmed.decisions["steps"][0] = 501
+    warmed.times[0] = 660
+    warmed.states[0] = 2
+    found = after_warm_up(restored, [warmed], takeover(), 100)
+    cold, hot = found.pages
+    assert found.cold == {0}
+    assert (cold.number, list(cold.names)) == (0, ["unmoved"])
+    assert (hot.number, list(hot.names)) == (1, ["moved"])
+    assert (hot.times.tolist(), hot.states[0, 0]) == ([660], 2)
