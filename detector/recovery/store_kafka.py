@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -151,9 +152,13 @@ class KafkaStore:
         keys = [key for key in sorted(found) if key.startswith(prefix)]
         if head is None and not keys:
             return None
-        written = 0.0 if head is None else head.written or changed
         values = [found[key][0] for key in keys]
-        return Edition(name, head, written, lambda: self._pages(values))
+        read = partial(self._pages, values)
+        if head is not None:
+            return Edition(name, head, head.written or changed, read)
+        is_damaged = value is not None
+        newest = max(found[key][1] for key in keys)
+        return Edition(name, None, newest if is_damaged else 0.0, read, is_damaged)
 
     def _pages(self, values: Sequence[bytes]) -> Sequence[Page]:
         pages = [self._decoded(value, Page) for value in values]

@@ -17,6 +17,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -30,6 +31,7 @@ from detector.recovery.snapshot import Head, Page
 
 _HEAD = "head.swp"
 _PAGE = re.compile(r"page-(\d{6})\.swp")
+_DAMAGED = ".damaged"
 _SEGMENT = re.compile(r"segment-(.+)\.swp")
 
 
@@ -92,7 +94,9 @@ class LocalStore:
     def remove(self, partition: Partition, edition: str) -> None:
         folder = self._folder(partition, edition)
         try:
-            (folder / _HEAD).unlink(missing_ok=True)  # first: it vouches for the pages
+            head_file = folder / _HEAD
+            head_file.unlink(missing_ok=True)  # first: it vouches for the pages
+            head_file.with_suffix(_DAMAGED).unlink(missing_ok=True)
             for path in folder.glob("page-*"):
                 path.unlink()
             if edition != UNNAMED and not any(folder.iterdir()):
@@ -142,16 +146,24 @@ class LocalStore:
             has_head = head_file.exists()
             changed = head_file.stat().st_mtime if has_head else 0.0
             head = self._read(head_file, Head) if has_head else None
+            is_damaged = head is None and head_file.with_suffix(_DAMAGED).exists()
+            if is_damaged:
+                changes = (path.stat().st_mtime for path in pages)
+                changed = max(changes, default=0.0)
         except OSError as error:
             raise _unreadable(folder, error) from error
         if head is None and not pages:
             return None
-        written = 0.0 if head is None else head.written or changed
-        return Edition(name, head, written, lambda: self._pages(folder, pages))
+        read = partial(self._pages, folder, pages)
+        if head is None:
+            written = changed if is_damaged else 0.0
+            return Edition(name, None, written, read, is_damaged)
+        return Edition(name, head, head.written or changed, read)
 
     def _pages(self, folder: Path, files: Sequence[Path]) -> Sequence[Page]:
         try:
-            pages = [self._read(path, Page) for path in files]
+            there = [path for path in files if path.exists()]  # or set aside since
+            pages = [self._read(path, Page) for path in there]
         except OSError as error:
             raise _unreadable(folder, error) from error
         return [page for page in pages if page is not None]
@@ -162,7 +174,7 @@ class LocalStore:
             return decode(data, kind)
         except DamagedPage as error:
             is_whole = isinstance(error, UnknownSchema)
-            suffix = ".unread" if is_whole else ".damaged"
+            suffix = ".unread" if is_whole else _DAMAGED
             aside = path.with_suffix(suffix)
             path.replace(aside)
             self._log.error("page_set_aside", file=str(aside), cause=str(error))

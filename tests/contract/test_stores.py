@@ -377,3 +377,19 @@ def test_a_changelog_of_schema_8_is_read(broker: Broker) -> None:
     assert [page.names for page in pages] == [("a", "b"), ("c",)]
     assert [len(page.alerts) for page in pages] == [2, 0]
     assert [len(page.open) for page in pages] == [1, 0]
+
+
+def test_a_changelog_whose_head_is_damaged_counts_by_its_pages(broker: Broker) -> None:
+    topic = f"state-{uuid.uuid4().hex[:12]}"
+    store = changelog_at(broker, topic)
+    another = msgspec.structs.replace(head(5, {}), bundle="another", written=1.0)
+    store.write_head(another)
+    write(store, head(10, {0: 10}), [page(0, 10)])
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap)
+    key = f"{P}/edition/{EDITION}/head".encode()
+    producer.send(topic, key=key, value=b"x" * 40, partition=P.number)
+    producer.close()
+    found, pages = load_last(store, P)
+    store.close()
+    assert found is None
+    assert [page.stamp.offset for page in pages] == [10]

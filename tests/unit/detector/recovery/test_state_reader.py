@@ -57,6 +57,10 @@ class Stored:
     def load(self, bundle: str, keep: float = KEEP) -> Restored:
         return self.reader(bundle, keep).load(P).result(timeout=10)
 
+    def damage_head(self, bundle: str) -> None:
+        (file,) = self.directory.glob(f"**/{edition_name(bundle)}/head.swp")
+        file.write_bytes(b"x" * 40)
+
     def editions(self) -> list[str]:
         return [edition.name for edition in self.store.editions(P)]
 
@@ -130,6 +134,45 @@ def test_a_first_checkpoint_that_was_cut_off_changes_nothing(stored: Stored) -> 
     found = stored.load("bundle")
     assert found.offset == 500
     assert states(found.pages) == {"s0": 0}
+
+
+def test_an_edition_in_force_counts_by_its_pages_if_its_head_is_damaged(
+    stored: Stored,
+) -> None:
+    stored.write(head(500, {0: 500}, "another"), page(0, 500, "another"))
+    stored.write(head(900, {0: 900, 1: 900}), page(0, 900), page(1, 900))
+    stored.damage_head("bundle")
+    (torn,) = stored.directory.glob("**/page-000001.swp")
+    torn.write_bytes(b"x" * 40)
+    for _ in range(2):  # the second start finds the head set aside
+        found = stored.load("bundle")
+        assert found.resets == {}
+        assert states(found.pages)["s0"] == 900
+        assert found.pages[0].offset == 900
+        assert found.offset == 0
+
+
+def test_an_edition_that_others_have_overtaken_does_not_count_by_its_pages(
+    stored: Stored,
+) -> None:
+    stored.write(head(500, {0: 500}), page(0, 500))
+    written = msgspec.structs.replace(head(900, {0: 900, 1: 900}, "another"), cold=(1,))
+    stored.write(written, page(0, 900, "another"), page(1, 900, "another"))
+    stored.damage_head("bundle")
+    for _ in range(2):  # the first moves the page of idle streams there
+        assert stored.load("bundle").offset == 900
+
+
+def test_a_first_checkpoint_that_was_cut_off_where_a_head_was_damaged_does_not_count(
+    stored: Stored,
+) -> None:
+    stored.write(head(500, {0: 500}), page(0, 500))
+    stored.damage_head("bundle")
+    stored.load("another")
+    stored.store.remove(P, edition_name("bundle"))
+    stored.write(head(900, {0: 900}, "another"), page(0, 900, "another"))
+    stored.store.write_pages(P, [page(0, 950)])
+    assert stored.load("bundle").offset == 900
 
 
 def test_streams_in_the_store_alone_stay_there(stored: Stored) -> None:
