@@ -144,6 +144,7 @@ class Boundary:
     def _retune(self, setup: Setup) -> Exchanged:
         with self.lock:
             self._pipeline.retune(setup)
+            self._partitions.retune(setup)
             if self.beside.shadow is not None:
                 self.beside.shadow.retune(setup)
         return Exchanged()

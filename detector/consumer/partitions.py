@@ -225,6 +225,11 @@ class Partitions:
 
     # -- another bundle ----------------------------------------------------------------
 
+    def retune(self, setup: Setup) -> None:
+        """The same bundle runs under other settings. The caller holds the lock."""
+        self._states = self._states.another(reading_bundle(setup))
+        self.warm_ups.retune(setup)
+
     def read_for(self, setup: Setup) -> None:
         """Restore partitions for this bundle from now on, also those that wait for
         their pages or warm up. The caller holds the lock.

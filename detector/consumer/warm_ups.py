@@ -25,6 +25,7 @@ from detector.consumer.starts import Start
 from detector.events import Partition, RecordBatch
 from detector.metrics import Metrics
 from detector.pipeline.build import pipeline_of
+from detector.pipeline.parts import Setup
 from detector.pipeline.pipeline import Pipeline
 from detector.recovery.snapshot import Restored, WarmUp
 from detector.recovery.takeover import after_warm_up
@@ -86,6 +87,11 @@ class WarmUps:
             until=start.offset,
             note="these records are learned from again, and nothing is told of them",
         )
+
+    def retune(self, setup: Setup) -> None:
+        """The bundle in force runs under other settings: so does the silent one."""
+        if self._pipeline is not None:
+            self._pipeline.retune(setup)
 
     def forget(self, partitions: Sequence[Partition]) -> None:
         """They are not ours any more."""

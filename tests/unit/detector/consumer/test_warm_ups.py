@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from detector.consumer.boundary import Configuration
+from detector.consumer.checkpoints import CheckpointSchedule
 from detector.consumer.warm_ups import LONGEST
+from detector.state.limits import TableLimits
 from tests.fakes import raw_points
-from tests.unit.detector.consumer.rig import P, Q, Rig, ScriptedSource, poll
+from tests.unit.detector.consumer.rig import (
+    INTERVAL,
+    MAX_POINTS,
+    P,
+    Q,
+    Rig,
+    ScriptedSource,
+    poll,
+)
 
 COMMITTED = 4
 
@@ -47,6 +60,22 @@ def test_what_was_polled_beyond_the_offset_is_read_again(rig: Rig) -> None:
     rig.turn(source)
     assert rig.value("detector_scored_total") == 2
     assert rig.value("detector_skipped_total") == 0
+
+
+def test_a_reload_reaches_the_streams_that_warm_up(rig: Rig) -> None:
+    source = lost(rig)
+    before = rig.pipeline.parts.setup
+    limits = TableLimits(max_streams=1)
+    setup = replace(before, limits=limits)
+    configuration = Configuration(
+        setup, rig.loop._poller._decode, MAX_POINTS, CheckpointSchedule(INTERVAL)
+    )
+    boundary = rig.loop.boundary
+    boundary.changes.submit(lambda: boundary.put_in_force(configuration))
+    rig.turn(source)
+    silent = rig.partitions.warm_ups._pipeline
+    assert silent is not None
+    assert silent.parts.setup is setup
 
 
 def test_the_other_partitions_go_on_meanwhile(rig: Rig) -> None:
