@@ -9,7 +9,9 @@ are, see :mod:`detector.recovery.takeover`. It happens in memory and in this ord
 3. the new table is used, and written whole;
 4. once it is durable, the next poll is scored by the new bundle.
 
-Anything that fails in 1 to 3 leaves the old table in use: no record was scored since.
+Anything that fails in 1 to 3 leaves the old table in use, and its idle streams in the
+store: no record was scored since. A store that hangs fails after
+:data:`STORE_TIMEOUT`, for which records and rebalances wait.
 A crash in between finds pages of the old bundle, or of the new one, as of the same
 offsets. So each record is scored by the one or by the other, and by one of them alone.
 
@@ -103,14 +105,19 @@ class Boundary:
         """Run the changes that wait."""
         self.changes.run()
 
-    def put_in_force(self, wanted: Configuration) -> Exchanged:
+    def put_in_force(
+        self, wanted: Configuration, checked: Shadow | None = None
+    ) -> Exchanged:
         """Go on under another configuration from the next poll on.
 
         If its bundle runs in shadow, it goes on with the states it has there, and the
-        bundle of before is the shadow then. Raises ConfigError or StoreError; all is
-        as before then.
+        bundle of before is the shadow then. With ``checked`` that very shadow must run.
+        Raises ConfigError or StoreError; all is as before then, but for streams whose
+        page is found to be gone.
         """
         setup = wanted.setup
+        if checked is not None and self.beside.shadow is not checked:
+            raise ConfigError(_ended(self.beside.fault))
         if setup.bundle.digest == self._pipeline.parts.setup.bundle.digest:
             exchanged = self._retune(setup)
         else:
@@ -213,10 +220,21 @@ class Boundary:
         return carried
 
     def _keep_in_shadow(self, before: BundleParts) -> None:
-        """The bundle of before scores on, so that a roll back finds it warm."""
+        """The bundle of before scores on, so that a roll back finds it warm.
+
+        The exchange is made, whatever fails here: a fault ends the shadow alone.
+        """
         shadow = self.beside.new(before.setup, self._pipeline.parts.setup)
-        shadow.adopt(before)
         self.beside.begin(shadow)
+        self.beside.adopt(before)
+
+
+def _ended(fault: str) -> str:
+    cause = f" ({fault})" if fault else ""
+    return (
+        f"the shadow that was to be promoted has ended meanwhile{cause}: begin again"
+        " with `streamwarden shadow BUNDLE`"
+    )
 
 
 def check_takes_over(wanted: Bundle, now: Bundle) -> None:

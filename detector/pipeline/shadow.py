@@ -156,6 +156,10 @@ class Beside(NullObserver):
         self.shadow = None
         self._metrics.shadow_running.set(0)
 
+    def adopt(self, parts: BundleParts) -> None:
+        """The shadow goes on with the streams of these parts."""
+        self._guard(lambda shadow: shadow.adopt(parts))
+
     def follow(self, polled: Sequence[RecordBatch], now: float, seconds: float) -> None:
         """The pipeline has processed a poll, at monotonic ``now``, in ``seconds``."""
         self._guard(lambda shadow: shadow.process(polled, now, seconds))

@@ -6,10 +6,14 @@ that can fail is done beside the loop (:mod:`detector.reload.prepare`). In the s
 the loop puts the value in force between two polls
 (:mod:`detector.consumer.boundary`). What fails in either leaves all as it was, and says
 what, where and how to correct it: in the log, on the page, in the answer, and in
-``detector_reloads_total``.
+``detector_reloads_total``. What follows an exchange, such as the shadow that the
+settings name, can't undo it: a fault there is part of the answer.
 
-The settings file is the truth. What a command puts in force beside it is in force until
-the next restart or reload, and the status says what these would change.
+The settings file is the truth. A bundle that a command puts in force beside it is in
+force until the next restart, and the status says what that would change. A reload is
+refused if it would put the bundle back that the command replaced, unless the setting
+has changed since. A shadow that a command began stays until a restart, a reload of
+another ``shadow``, or a promotion.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from detector.metrics import ControlCommand, Metrics
 from detector.model.bundle import Bundle, bundle_path
 from detector.phrases import listed
 from detector.pipeline.parts import Setup
+from detector.pipeline.shadow import Shadow
 from detector.reload.changed_settings import changed, need_restart, restart_sentence
 from detector.reload.prepare import Prepared, Preparer
 from detector.settings.load import Settings
@@ -76,6 +81,7 @@ class Reloader:
         self._in_force = in_force
         self._configured = in_force.settings
         self._before: Prepared | None = None
+        self._replaced = ""  # digest of the bundle that a command took out of force
         self._preparer = preparer
         self._load = load
         self._boundary = boundary
@@ -197,6 +203,7 @@ class Reloader:
         if refused:
             raise ConfigError(restart_sentence(refused))
         wanted = self._preparer.prepare(settings)
+        self._check_returns(wanted)
         is_moved = settings.model.shadow != self._configured.model.shadow
         shadow = self._preparer.configured_shadow(wanted) if is_moved else None
 
@@ -208,7 +215,21 @@ class Reloader:
 
         done = self._put_in_force(wanted, follow_shadow)
         self._configured = settings
+        self._replaced = ""
         return done
+
+    def _check_returns(self, wanted: Prepared) -> None:
+        """Raises ConfigError if a reload would undo a command, and nobody said so."""
+        named = wanted.settings.model.bundle
+        is_named_anew = named != self._configured.model.bundle
+        if is_named_anew or wanted.setup.bundle.digest != self._replaced:
+            return
+        raise ConfigError(
+            f"a reload would put {named} back in force: the settings still name it,"
+            f" and a command has replaced it by {self._in_force.setup.bundle.path}."
+            " Name that one in DETECTOR_MODEL__BUNDLE, or go back first with"
+            " `streamwarden rollback`"
+        )
 
     def _shadow(self, named: str) -> Done:
         if not named:
@@ -237,17 +258,30 @@ class Reloader:
                 f"the shadow has warmed up for {share:.0%} of the streams that had a"
                 " point since it began: wait, or promote it with --anyway"
             )
-        return self._put_in_force(self._in_force.with_bundle_of(shadow.setup))
+        wanted = self._in_force.with_bundle_of(shadow.setup)
+        return self._exchange_by_command(wanted, shadow)
 
     def _roll_back(self) -> Done:
         if self._before is None:
             raise ConfigError(
                 "nothing was changed since the daemon started: nothing to go back to"
             )
-        return self._put_in_force(self._before)
+        return self._exchange_by_command(self._before)
+
+    def _exchange_by_command(
+        self, wanted: Prepared, checked: Shadow | None = None
+    ) -> Done:
+        before = self._in_force.setup.bundle.digest
+        done = self._put_in_force(wanted, checked=checked)
+        if wanted.setup.bundle.digest != before:
+            self._replaced = before
+        return done
 
     def _put_in_force(
-        self, wanted: Prepared, follow: Callable[[], None] = _nothing
+        self,
+        wanted: Prepared,
+        follow: Callable[[], None] = _nothing,
+        checked: Shadow | None = None,
     ) -> Done:
         """Phase two, with what follows it at once.
 
@@ -255,25 +289,39 @@ class Reloader:
         """
         before = self._in_force
 
-        def exchange() -> Exchanged:
-            exchanged = self._boundary.put_in_force(wanted.configuration())
-            follow()
-            return exchanged
+        def exchange() -> tuple[Exchanged, str]:
+            configuration = wanted.configuration()
+            exchanged = self._boundary.put_in_force(configuration, checked)
+            return exchanged, self._fault_of("the shadow", follow)
 
-        exchanged = self._hand_over(exchange)
+        exchanged, fault = self._hand_over(exchange)
         self._in_force = wanted
         self._before = before
         resets = self._metrics.state_resets.labels(ResetCause.TAKEN_OVER.value)
         resets.inc(exchanged.cold)
-        self._on_change(before, wanted)
+        fault += self._fault_of(
+            "receivers, metrics and log", lambda: self._on_change(before, wanted)
+        )
         names = changed(before.settings, wanted.settings)
         return Done(
-            _sentence(before.setup, wanted.setup, names, exchanged),
+            _sentence(before.setup, wanted.setup, names, exchanged) + fault,
             names,
             exchanged.streams,
             exchanged.cold,
             exchanged.seconds,
         )
+
+    def _fault_of(self, what: str, step: Callable[[], None]) -> str:
+        """Do what follows an exchange, which is made; a clause on its fault, or ""."""
+        try:
+            step()
+        # The exchange can't be undone here: whatever fails is told beside it.
+        except Exception as error:  # noqa: BLE001
+            cause = f"{type(error).__name__}: {error}"
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            self._log.error("change_incomplete", what=what, cause=cause, trace=trace)
+            return f"; but {what} did not follow ({cause}): reload again, or restart"
+        return ""
 
     def _hand_over(self, job: Callable[[], _T]) -> _T:
         """Let the loop do it between two polls. Raises what it raises."""

@@ -18,7 +18,8 @@ from detector.events import ENDS, Phase, RawBatch
 from detector.ingest.decoder import feature_decoder
 from detector.ingest.formats.registry import FORMATS
 from detector.model.onnx_engine import OnnxEngine
-from detector.pipeline.parts import Setup
+from detector.pipeline.parts import BundleParts, Setup
+from detector.pipeline.shadow import Shadow
 from detector.recovery.snapshot import Head
 from tests.fakes import fake_bundle, raw_points
 from tests.unit.detector.consumer.rig import (
@@ -436,6 +437,25 @@ def test_a_fault_of_the_shadow_ends_the_shadow_alone(rig: Rig, tmp_path: Path) -
     assert rig.beside.fault
     assert rig.value("detector_shadow_running") == 0
     assert rig.value("detector_scored_total") == 4
+
+
+def test_a_bundle_that_cant_stay_in_shadow_does_not_undo_the_exchange(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(shadow: Shadow, parts: BundleParts) -> None:
+        raise MemoryError("no room")
+
+    rig.assign(P)
+    end = feed(rig, 0, 0, 0, 0, 0)
+    newer = setup_of(tmp_path / "newer")
+    begin_shadow(rig, newer)
+    monkeypatch.setattr(Shadow, "adopt", fail)
+    promote(rig)
+    assert rig.pipeline.parts.setup.bundle.digest == newer.bundle.digest
+    assert rig.beside.shadow is None
+    assert rig.beside.fault == "MemoryError: no room"
+    feed(rig, end, 0)
+    assert rig.value("detector_scored_total") == 5
 
 
 def test_a_partition_that_moves_takes_its_streams_out_of_the_shadow(

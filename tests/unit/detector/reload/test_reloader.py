@@ -278,6 +278,87 @@ def test_a_roll_back_undoes_settings_too(running: Running) -> None:
     assert at_restart == ["DETECTOR_ALERTING__FALSE_ALARMS_PER_WEEK"]
 
 
+def promote_newer(running: Running) -> Path:
+    path = newer(running)
+    running.feed(4)
+    running.ask(ControlCommand.SHADOW, bundle=str(path))
+    running.feed(6)
+    running.ask(ControlCommand.PROMOTE)
+    return path
+
+
+def test_a_reload_says_that_it_would_put_a_replaced_bundle_back(
+    running: Running,
+) -> None:
+    path = promote_newer(running)
+    running.set("recovery", interval=3.0)
+    with pytest.raises(
+        ConfigError, match=r"would put .*old back in force: the settings"
+    ):
+        running.ask(ControlCommand.RELOAD)
+    assert running.bundle == "newer"
+    running.set("model", bundle=path)
+    running.ask(ControlCommand.RELOAD)
+    assert running.bundle == "newer"
+    # by then the file says so
+    running.set("model", bundle=running.folder / "old")
+    running.ask(ControlCommand.RELOAD)
+    assert running.bundle == "old"
+
+
+def test_a_reload_does_not_put_a_bundle_back_that_was_rolled_back(
+    running: Running,
+) -> None:
+    running.set("model", bundle=newer(running))
+    running.ask(ControlCommand.RELOAD)
+    running.ask(ControlCommand.ROLLBACK)
+    with pytest.raises(ConfigError, match=r"would put .*newer back in force"):
+        running.ask(ControlCommand.RELOAD)
+    assert running.bundle == "old"
+    write_bundle(running.folder / "newer", warm_up=5)  # mended in its place
+    running.ask(ControlCommand.RELOAD)
+    assert running.bundle == "newer"
+
+
+def test_a_shadow_that_ends_after_it_was_checked_is_not_put_in_force(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.feed(4)
+    running.ask(ControlCommand.SHADOW, bundle=str(newer(running)))
+    beside = running.parts.loop.boundary.beside
+    assert beside.shadow is not None
+
+    def ends_once_asked() -> float:
+        beside.end()
+        return 1.0
+
+    monkeypatch.setattr(beside.shadow.comparison, "warm_share", ends_once_asked)
+    with pytest.raises(ConfigError, match="has ended meanwhile"):
+        running.ask(ControlCommand.PROMOTE)
+    assert running.bundle == "old"
+
+
+def test_what_fails_after_an_exchange_does_not_say_that_nothing_was_changed(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no thread left")
+
+    running.feed(4)
+    third = write_bundle(running.folder / "third", warm_up=5)
+    running.set("model", bundle=newer(running), shadow=third)
+    monkeypatch.setattr(running.parts.loop.boundary, "shadow", fail)
+    monkeypatch.setattr(running.parts.delivery, "use", fail)
+    done = running.ask(ControlCommand.RELOAD)
+    assert running.bundle == "newer"
+    assert "the shadow did not follow (RuntimeError: no thread left)" in done.message
+    assert "receivers, metrics and log did not follow" in done.message
+    state = running.parts.reloader.state()
+    assert state.at_restart == []
+    running.ask(ControlCommand.ROLLBACK)
+    assert running.bundle == "old"
+
+
 def test_there_is_nothing_to_go_back_to_at_first(running: Running) -> None:
     refused(running, "nothing to go back to", command=ControlCommand.ROLLBACK)
 
