@@ -24,6 +24,9 @@ REDRIVEN: Final = PREFIX + "redriven"
 #: Of a record that was put back: how many times it was.
 REDRIVES: Final = PREFIX + "redrives"
 _LONGEST_DETAIL: Final = 500  # characters
+# Of a count of redrives, which a producer may set: more are no count of ours, and int()
+# refuses thousands.
+_DIGITS: Final = 4
 _REASON: Final = PREFIX + "reason"
 _DETAIL: Final = PREFIX + "detail"
 _TOPIC: Final = PREFIX + "topic"
@@ -77,7 +80,7 @@ class Letter:
         """How many times the record was put back before it was rejected again."""
         for name, text in self.headers:
             if name == REDRIVES and (text or b"").isdigit():
-                return int(text or b"")
+                return int((text or b"")[:_DIGITS])
         return 0
 
 

@@ -10,6 +10,7 @@ import pytest
 from detector.dead_letters.letter import (
     KEPT,
     REDRIVEN,
+    REDRIVES,
     NotALetter,
     from_line,
     from_record,
@@ -102,3 +103,15 @@ def test_a_detail_with_half_of_a_surrogate_pair_can_be_written() -> None:
     letter = letter_of(replace(REJECTED, detail="`a\ud800` names it"))
     assert letter.detail == "`a\\ud800` names it"
     assert from_record(letter.key, letter.value, to_headers(letter)) == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "redrives"),
+    [(b"2", 2), (b"9" * 5000, 9999), (b"two", 0), (b"", 0), (None, 0)],
+    ids=["a count", "thousands of digits", "a word", "nothing", "no value"],
+)
+def test_whatever_a_producer_sets_as_count_of_redrives_is_a_number(
+    text: bytes | None, redrives: int
+) -> None:
+    letter = replace(LETTER, headers=[(REDRIVES, text)])
+    assert letter.redrives == redrives
