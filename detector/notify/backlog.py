@@ -3,7 +3,7 @@
 Theory of operation. An incident that begins in an old backlog is *held*: nobody is told
 of it while the backlog is read. If it ends there, it is counted, and a summary tells of
 all such incidents at once. If it is still open when the backlog is read, or goes on
-after it, it is told like any other, and the summary names it. Of an incident that
+after it, it is told as one that begins, and the summary names it. Of an incident that
 receivers knew before, they get the end.
 
 A stream's incidents that ended are one alert: that of the last one, with their number
@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from detector.events import Alert, Partition, PendingNotification, Reason
+from detector.notify.payload import idempotency_key
 from detector.notify.receiver_queue import PageKey, StreamKey
 
 # No receiver has a name with a colon.
@@ -96,8 +97,10 @@ class Backlog:
     def begin(self, partition: Partition) -> None:
         self._unread.add(partition)
 
-    def takes(self, page: PageKey, alert: Alert, order: int, is_old: bool) -> bool:
-        """Whether an alert that was raised is held, or counted; else it is to be told.
+    def pass_on(
+        self, page: PageKey, alert: Alert, order: int, is_old: bool
+    ) -> Alert | None:
+        """What is to be told of an alert that was raised; None: it is held or counted.
 
         ``is_old``: its record is old backlog.
         """
@@ -106,14 +109,16 @@ class Backlog:
             stream = self._stream(page, alert, order)
         is_held = stream is not None and _is_same(stream.held, alert)
         if not alert.firing:
-            return stream is not None and self._end(stream, alert, is_held)
+            is_counted = stream is not None and self._end(stream, alert, is_held)
+            return None if is_counted else alert
         if is_old and (is_held or alert.reason is Reason.FIRED):
             self._hold(page, alert, order)
-            return True
-        if stream is not None and is_held:
-            stream.held = None
-            stream.told = alert
-        return False
+            return None
+        if stream is None or not is_held:
+            return alert
+        stream.held = None
+        stream.told = _as_first(alert)
+        return stream.told
 
     def end(self, partition: Partition) -> Sequence[Found]:
         """All of the partition's backlog is read: what is to be told now."""
@@ -121,10 +126,10 @@ class Backlog:
         found: list[Found] = []
         for key, stream in self._streams.items():
             if key[0] == partition and stream.held is not None:
-                held = PendingNotification(stream.held, stream.order)
-                found.append((stream.page, held))
+                stream.told = _as_first(stream.held)
+                told = PendingNotification(stream.told, stream.order)
+                found.append((stream.page, told))
                 self._changed.add(stream.page)
-                stream.told = stream.held
                 stream.held = None
         return found
 
@@ -148,7 +153,9 @@ class Backlog:
         mark, receivers = split_mark(stored.pending_receivers)
         alert = stored.alert
         if not mark:
-            return not alert.firing and self.takes(page, alert, stored.order, False)
+            if alert.firing:
+                return False
+            return self.pass_on(page, alert, stored.order, False) is None
         stream = self._stream(page, alert, stored.order)
         stream.receivers = receivers
         if mark == _HELD:
@@ -202,6 +209,20 @@ def split_mark(receivers: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     if receivers and receivers[0] in (_HELD, _TOLD, _ENDED):
         return receivers[0], tuple(receivers[1:])
     return "", tuple(receivers)
+
+
+def notification_key(alert: Alert, mark: str) -> str:
+    """Idempotency-Key of an alert that is told by itself, or as part of a summary.
+
+    It has no colon: receivers put it into addresses and mails.
+    """
+    own = idempotency_key(alert)
+    return f"{mark}-{own}".replace(":", "-") if mark else own
+
+
+def _as_first(alert: Alert) -> Alert:
+    """As the first that receivers get of its incident, whatever came before."""
+    return replace(alert, reason=Reason.FIRED)
 
 
 def _is_same(known: Alert | None, alert: Alert) -> bool:

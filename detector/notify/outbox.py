@@ -27,7 +27,7 @@ import structlog
 
 from detector.clock import Clock, SystemClock
 from detector.events import Alert, OpenIncident, Partition, PendingNotification
-from detector.notify.backlog import Backlog, split_mark
+from detector.notify.backlog import Backlog, notification_key, split_mark
 from detector.notify.open_incidents import OpenIncidents
 from detector.notify.payload import OutgoingPost, idempotency_key
 from detector.notify.receiver_queue import Batch, Entry, PageKey, ReceiverQueue
@@ -97,8 +97,9 @@ class Outbox:
             self._orders[partition] = order
             if not self._queues:
                 return
-            if not self._backlog.takes(page, alert, order, is_old):
-                self._route(page, alert, order)
+            told = self._backlog.pass_on(page, alert, order, is_old)
+            if told is not None:
+                self._route(page, told, order)
 
     def begin_backlog(self, partition: Partition) -> None:
         """What comes of it may be old, and is summed up when all of it is read."""
@@ -216,7 +217,7 @@ class Outbox:
         mark: str = "",
     ) -> None:
         partition, _ = page
-        key = mark + idempotency_key(alert)
+        key = notification_key(alert, mark)
         if self._waiting.has(partition, key) or not targets:
             return
         entry = Entry(

@@ -71,7 +71,7 @@ def test_what_is_still_open_is_told_by_itself_and_named() -> None:
     put_old(outbox, escalated(fired("b")))
     outbox.end_backlog(P)
     posts = delivered(outbox)
-    assert told(posts) == [("b", Reason.ESCALATED)]
+    assert told(posts) == [("b", Reason.FIRED)]
     summary = the_summary(posts)
     assert [alert.stream for alert in summary.still_open] == ["b"]
     assert summary.incidents == 2
@@ -99,13 +99,30 @@ def test_what_is_recent_is_told_at_once() -> None:
     put_old(outbox, fired("a"))
     outbox.put(PAGE, escalated(fired("a")))
     outbox.put(PAGE, fired("b"))
-    assert told(delivered(outbox)) == [("a", Reason.ESCALATED), ("b", Reason.FIRED)]
+    assert told(delivered(outbox)) == [("a", Reason.FIRED), ("b", Reason.FIRED)]
     outbox.put(PAGE, resolved(fired("a")))
     assert told(delivered(outbox)) == [("a", Reason.RECOVERED)]
     outbox.end_backlog(P)
     posts = delivered(outbox)
     assert told(posts) == []
     assert counts(the_summary(posts)) == {"a": 1}
+
+
+def test_an_incident_that_got_worse_while_held_is_told_first_as_critical() -> None:
+    outbox = behind()
+    put_old(outbox, fired("a"), escalated(fired("a")))
+    outbox.end_backlog(P)
+    (first, _) = [alert for post in delivered(outbox) for alert in post.alerts]
+    assert (first.reason, first.severity) == (Reason.FIRED, Severity.CRITICAL)
+
+
+def test_the_key_of_a_summary_has_no_colon() -> None:
+    """A mail's Message-ID ends at one."""
+    outbox = behind()
+    put_old(outbox, fired("a"), resolved(fired("a")))
+    outbox.end_backlog(P)
+    (post,) = delivered(outbox)
+    assert ":" not in post.key
 
 
 def test_an_incident_that_ends_in_the_recent_part_is_not_told_by_itself() -> None:
