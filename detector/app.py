@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from detector.clock import Clock, SystemClock
+from detector.compose import own_topics
 from detector.daemon_parts import make_parts
 from detector.errors import Transient
 from detector.ingest.sources.kafka_membership import Membership
@@ -104,7 +105,7 @@ class Daemon:
                 return KafkaSource(
                     self._settings.kafka,
                     loop.partitions,
-                    self._settings.recovery.own_topics,
+                    own_topics(self._settings),
                     self._parts.metrics,
                     self._clock,
                     membership,

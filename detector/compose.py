@@ -113,6 +113,18 @@ def topic_format(how: TopicSettings, kafka: KafkaSettings) -> FormatKind:
     return with_kinds(kind, StatedKinds(how.counters, how.gauges))
 
 
+def own_topics(settings: Settings) -> tuple[str, ...]:
+    """The topics that the daemon writes, which it must not read as input."""
+    recovery = settings.recovery
+    of_recovery = (recovery.topic, recovery.dead_letter_topic)
+    of_receivers = (
+        receiver.topic
+        for receiver in settings.alerting.destinations()
+        if isinstance(receiver, KafkaReceiverSettings)
+    )
+    return tuple(topic for topic in (*of_recovery, *of_receivers) if topic)
+
+
 def check_own_topics(settings: Settings) -> None:
     """Raises ConfigError if the daemon would write a topic that it reads."""
     recovery = settings.recovery

@@ -18,7 +18,6 @@ from detector.alerting.incident_rates import fleet_rates, incident_rates
 from detector.alerting.policy import FleetThresholds, fleet_thresholds
 from detector.clock import Clock
 from detector.compose import (
-    check_own_topics,
     check_topics,
     make_store,
 )
@@ -237,7 +236,6 @@ def _set_metrics(metrics: Metrics, prepared: Prepared) -> None:
 
 
 def _make_dead_letters(settings: Settings, metrics: Metrics) -> DeadLetterPlaces:
-    check_own_topics(settings)
     file = DeadLetterFile(
         settings.recovery.dead_letter_directory / FILE_NAME,
         settings.kafka.dead_letter_bytes,

@@ -15,7 +15,7 @@ from detector.cli.checks.schema_registry import registry_faults
 from detector.cli.checks.topics import topic_lines
 from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
-from detector.compose import check_formats, open_bundle
+from detector.compose import check_formats, open_bundle, own_topics
 from detector.consumer.boundary import check_takes_over
 from detector.errors import ConfigError, DetectorError
 from detector.kafka.subscription import Subscription
@@ -86,7 +86,7 @@ def remarks(settings: Settings) -> Iterator[str]:
         source = "" if settings.model.timezone else ", the zone of the bundle"
         yield f"wall clocks: {zone}{source}"
     if settings.kafka.topics:
-        inputs = Subscription(settings.kafka.topics, settings.recovery.own_topics)
+        inputs = Subscription(settings.kafka.topics, own_topics(settings))
         if inputs.left_out:
             yield (
                 f"input topics: {inputs.topics[0]} without"

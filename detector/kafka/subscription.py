@@ -12,7 +12,7 @@ class Subscription:
 
     Attributes:
         topics: names, or one ^regex.
-        own_topics: of the store and of the dead letters, as far as they are topics.
+        own_topics: those that it writes: of states, dead letters and alerts.
     """
 
     topics: tuple[str, ...]

@@ -86,12 +86,6 @@ class RecoverySettings(BaseModel):
             return Path(self.dead_letters)
         return self.directory or Path("state")
 
-    @property
-    def own_topics(self) -> tuple[str, ...]:
-        """The topics that the daemon writes, which it must not read as input."""
-        every = (self.topic, self.dead_letter_topic)
-        return tuple(topic for topic in every if topic)
-
 
 def _check_topic(name: str) -> None:
     """Raises ValueError if no topic can have this name."""

@@ -12,7 +12,9 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from detector.compose import own_topics
 from detector.kafka.settings import KafkaSettings
+from detector.kafka.subscription import Subscription
 from detector.phrases import listed
 from detector.settings.load import PREFIX, Settings
 
@@ -97,6 +99,8 @@ def need_restart(before: Settings, after: Settings) -> list[str]:
         names.append("the names of the receivers")
     if _skips(before.kafka) != _skips(after.kafka):
         names.append("skip_unreadable of [[kafka.topics]]")
+    if _left_out(before) != _left_out(after):
+        names.append("the topics of receivers that the ^regex of topics matches")
     return names
 
 
@@ -131,6 +135,14 @@ def _variable(room: str, name: str) -> str:
 def _receivers(settings: Settings) -> set[str]:
     """Each has a queue of its own, which may hold notifications."""
     return {receiver.name for receiver in settings.alerting.destinations()}
+
+
+def _left_out(settings: Settings) -> set[str]:
+    """What the source never reads, by what it was made with."""
+    topics = settings.kafka.topics
+    if not topics:
+        return set()
+    return set(Subscription(topics, own_topics(settings)).left_out)
 
 
 def _skips(kafka: KafkaSettings) -> dict[str, bool]:

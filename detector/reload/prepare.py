@@ -12,7 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detector.clock import Clock
-from detector.compose import make_decoder, make_receivers, open_bundle
+from detector.compose import (
+    check_own_topics,
+    make_decoder,
+    make_receivers,
+    open_bundle,
+)
 from detector.consumer.boundary import Configuration, check_takes_over
 from detector.consumer.checkpoints import CheckpointSchedule
 from detector.consumer.first_seen import FirstOccurrenceLog
@@ -95,6 +100,7 @@ class Preparer:
 
     def prepare(self, settings: Settings) -> Prepared:
         """Raises ConfigError or BundleError, with the remedy."""
+        check_own_topics(settings)
         setup = self._setup(settings)
         unknown_field = self._first_seen.unknown_field
         decoder = make_decoder(

@@ -28,7 +28,7 @@ from detector.cli.checks.sasl_handshake import (
     shake_hands,
 )
 from detector.clock import SystemClock
-from detector.compose import check_topics
+from detector.compose import check_topics, own_topics
 from detector.errors import ConfigError, StoreError
 from detector.kafka.client import connected
 from detector.kafka.settings import KafkaSettings
@@ -54,7 +54,7 @@ def broker_faults(settings: Settings) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
         return
-    inputs = Subscription(settings.kafka.topics, settings.recovery.own_topics)
+    inputs = Subscription(settings.kafka.topics, own_topics(settings))
     yield from _topic_faults(settings.kafka, inputs, present)
     if settings.recovery.topic:
         try:

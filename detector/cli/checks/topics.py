@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from detector.cli.inspecting import inspect_topic
+from detector.compose import own_topics
 from detector.errors import DetectorError
 from detector.inspection.report import in_one_line
 from detector.kafka.scan import Scanner, scanner
@@ -39,7 +40,7 @@ def _lines(settings: Settings, scan: Scanner) -> Iterator[str]:
 
 
 def _input_topics(settings: Settings, scan: Scanner) -> list[str]:
-    inputs = Subscription(settings.kafka.topics, settings.recovery.own_topics)
+    inputs = Subscription(settings.kafka.topics, own_topics(settings))
     if inputs.pattern is None:
         return list(inputs.topics)
     pattern = re.compile(inputs.pattern)

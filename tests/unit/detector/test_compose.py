@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.compose import make_decoder
+from detector.compose import make_decoder, own_topics
 from detector.errors import ConfigError
 from detector.events import MetricKind, Partition
 from detector.settings.load import Settings
@@ -80,3 +80,14 @@ def test_a_topic_may_say_which_metrics_are_counters(tmp_path: Path) -> None:
     assert batch.kinds.tolist() == [[MetricKind.COUNTER, MetricKind.GAUGE]]
     other = decoder.decode(raw_batch([record], partition=Partition("b", 0)))
     assert other.kinds is None
+
+
+def test_topics_of_receivers_are_the_daemons_own() -> None:
+    receiver = {"kind": "kafka", "name": "bus", "topic": "alerts"}
+    settings = Settings.model_validate(
+        {
+            "alerting": {"receivers": [receiver]},
+            "recovery": {"store": "kafka:states", "dead_letters": "kafka:letters"},
+        }
+    )
+    assert own_topics(settings) == ("states", "letters", "alerts")

@@ -227,6 +227,27 @@ def test_receivers_and_routes_follow_a_reload(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize(
+    ("topics", "topic", "cause"),
+    [
+        (("metrics",), "metrics", "metrics is an input topic"),
+        (("^.*",), "others", "that the \\^regex of topics matches: changed"),
+    ],
+    ids=["named", "matched"],
+)
+def test_no_receiver_writes_to_an_input_topic_after_a_reload(
+    tmp_path: Path, topics: tuple[str, ...], topic: str, cause: str
+) -> None:
+    receiver = {"kind": "kafka", "name": "bus", "topic": "alerts"}
+    given = {**given_in(tmp_path), "alerting": {"receivers": [receiver]}}
+    given["kafka"] = {"topics": topics}
+    running = Running(tmp_path, given)
+    running.set("alerting", receivers=[{**receiver, "topic": topic}])
+    with pytest.raises(ConfigError, match=cause):
+        running.ask(ControlCommand.RELOAD)
+    running.close()
+
+
 def test_a_bundle_of_other_features_needs_a_restart(running: Running) -> None:
     running.set("model", bundle=newer(running, features=("disk", "swap")))
     refused(running, "restart the daemon with it")
