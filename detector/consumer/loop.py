@@ -137,7 +137,8 @@ class Loop:
             live = self.partitions.warm_ups.process(polled)
             self._pipeline.process(live, began)
         seconds = self._clock.monotonic() - began
-        self.boundary.beside.follow(live, began, seconds)
+        idle_before = began - self.checkpoints.schedule.evict_after
+        self.boundary.beside.follow(live, began, seconds, idle_before)
 
     def _unapplied(self, polled: Sequence[RecordBatch]) -> dict[Partition, int]:
         """The offset to read each owned partition from, so that nothing is skipped."""

@@ -14,7 +14,7 @@ import enum
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -91,7 +91,7 @@ class ComparisonReport(msgspec.Struct, frozen=True):
     """Two bundles beside each other.
 
     Attributes:
-        streams: that had a point since the shadow began.
+        streams: that had a point since the shadow began, and have not expired.
         warm: those of them for which both bundles can tell incidents.
         points: compared.
         stream_weeks: event time of these points.
@@ -150,8 +150,8 @@ class _SideCounts:
 class Comparison:
     """Written by the loop, read by the HTTP thread.
 
-    ``tick`` is in seconds. At most ``most`` streams are compared, those that came
-    first: a topic may invent names.
+    ``tick`` is in seconds. At most ``most`` streams are compared at once, those that
+    came first: a topic may invent names.
     """
 
     def __init__(self, tick: float, most: int = UNBOUNDED) -> None:
@@ -159,6 +159,8 @@ class Comparison:
         self._most = most
         self._lock = threading.Lock()
         self._places: dict[str, int] = {}
+        self._free: list[int] = []  # places of streams that were forgotten
+        self._observed = 0.0  # seconds of these streams
         self._since: F64 = np.empty(0)
         self._until: F64 = np.empty(0)
         self._margins: F64 = np.empty((len(Side), 0))
@@ -192,11 +194,36 @@ class Comparison:
             elif alert.reason in ENDS:
                 self._end(side, alert)
 
+    def forget(self, names: Iterable[str]) -> None:
+        """These streams are no more. What was counted of them stays."""
+        with self._lock:
+            for name in names:
+                self._forget_told(name)
+                place = self._places.pop(name, None)
+                if place is not None:
+                    self._leave(place)
+
     def took(self, side: Side, seconds: float, points: int) -> None:
         """A side took so long for so many points."""
         with self._lock:
             self._sides[side].seconds += seconds
             self._sides[side].points += points
+
+    def _forget_told(self, name: str) -> None:
+        """Unless it is open: its end may still come."""
+        for side in self._sides:
+            told = side.last.get(name)
+            if told is not None and told.ends_at is not None:
+                del side.last[name]
+
+    def _leave(self, place: int) -> None:
+        observed = float(self._until[place] - self._since[place])
+        if not math.isnan(observed):
+            self._observed += observed
+        self._since[place] = np.nan
+        self._until[place] = np.nan
+        self._margins[:, place] = np.nan
+        self._free.append(place)
 
     def _begin(self, side: Side, alert: Alert) -> None:
         if alert.stream not in self._places:
@@ -239,7 +266,7 @@ class Comparison:
         names = [batch.names[slot] for slot in batch.slots.tolist()]
         for name in names:
             if name not in places and len(places) < self._most:
-                places[name] = len(places) + 1
+                places[name] = self._free.pop() if self._free else len(places) + 1
         missing = len(places) + 1 - len(self._since)
         if missing > 0:
             self._grow(max(missing, len(self._since)))
@@ -258,18 +285,17 @@ class Comparison:
     def report(self) -> ComparisonReport:
         """What was found so far."""
         with self._lock:
-            count = len(self._places)
             names = list(self._places)
-            used = slice(1, count + 1)
+            used = self._used()
             margins = self._margins[:, used].copy()
             observed = self._until[used] - self._since[used]
-            weeks = float(np.nansum(observed)) / WEEK
+            weeks = (float(np.nansum(observed)) + self._observed) / WEEK
             live, shadow = (self._side(side, weeks) for side in Side)
             warm = int(np.count_nonzero(~np.isnan(self._since[used])))
             points = self._points
         correlation, moved = _ranks(names, margins)
         return ComparisonReport(
-            streams=count,
+            streams=len(names),
             warm=warm,
             points=points,
             stream_weeks=weeks,
@@ -282,9 +308,14 @@ class Comparison:
     def warm_share(self) -> float:
         """Of the streams that had a point, those that the shadow is warm for."""
         with self._lock:
-            count = len(self._places)
-            warm = np.count_nonzero(~np.isnan(self._since[1 : count + 1]))
-        return float(warm) / count if count else 0.0
+            since = self._since[self._used()]
+        warm = np.count_nonzero(~np.isnan(since))
+        return float(warm) / len(since) if len(since) else 0.0
+
+    def _used(self) -> I64:
+        """The places of the streams, int64 [streams], in the order of their names."""
+        places = self._places.values()
+        return np.fromiter(places, np.int64, len(places))
 
     def _side(self, side: Side, weeks: float) -> SideReport:
         found = self._sides[side]

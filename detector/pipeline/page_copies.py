@@ -145,8 +145,8 @@ class PageCopier:
             return None
         silent = self._table.silent
         emptied = silent.expire(partition, idle_before, offset)
-        self._metrics.forgotten.labels("expired").inc(silent.expired)
-        silent.expired = 0
+        self._metrics.forgotten.labels("expired").inc(len(silent.expired))
+        silent.expired.clear()
         changed = self._captured_pages(partition, offset)
         idle = (*emptied, *silent.idle(partition, idle_before, offset))
         stamps = self._stamps[partition]

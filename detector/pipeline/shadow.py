@@ -7,6 +7,8 @@ shadow and nothing else.
 
 It begins with what the streams are: their times, ticks, counters and open incidents,
 and with states that warm up. Its states are in memory only: a restart begins them anew.
+It holds its streams until they expire, also those that the bundle in force has only in
+the store.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import structlog
 from prometheus_client import Counter
@@ -28,6 +31,10 @@ from detector.pipeline.parts import BundleParts, Setup
 from detector.recovery.snapshot import Restored
 from detector.recovery.takeover import OwnRows
 from detector.state.page_rows import PageRows
+
+#: Seconds between two looks for streams that have expired. By judgement: they take a
+#: day or more to, and a look costs a pass over all streams.
+_LOOK_EVERY: Final = 60.0
 
 
 class _ShadowSide(NullObserver):
@@ -66,6 +73,7 @@ class Shadow:
         tick = live.bundle.manifest.tick_interval
         self.comparison = Comparison(tick, setup.limits.max_streams)
         self._clock = clock
+        self._look_at = 0.0  # monotonic seconds
         self._pipeline = pipeline_of(setup, _ShadowSide(self.comparison, counted))
 
     @property
@@ -110,6 +118,23 @@ class Shadow:
 
     def revoke(self, partition: Partition) -> None:
         self._pipeline.revoke(partition)
+
+    def forget_expired(self, now: float, idle_before: float) -> None:
+        """Forget streams whose last point is too long ago, as checkpoints do in force.
+
+        They had none since monotonic ``idle_before``. It does nothing if it did so a
+        short while before monotonic ``now``.
+        """
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY
+        pipeline = self._pipeline
+        silent = pipeline.table.silent
+        for partition in pipeline.table.partitions():
+            offset = pipeline.pages.applied.get(partition, 0)
+            silent.expire(partition, idle_before, offset)
+        self.comparison.forget(silent.expired)
+        silent.expired.clear()
 
     def process(self, polled: Sequence[RecordBatch], now: float, live: float) -> None:
         """Score what the bundle in force has scored, in ``live`` seconds."""
@@ -160,9 +185,19 @@ class Beside(NullObserver):
         """The shadow goes on with the streams of these parts."""
         self._guard(lambda shadow: shadow.adopt(parts))
 
-    def follow(self, polled: Sequence[RecordBatch], now: float, seconds: float) -> None:
-        """The pipeline has processed a poll, at monotonic ``now``, in ``seconds``."""
+    def follow(
+        self,
+        polled: Sequence[RecordBatch],
+        now: float,
+        seconds: float,
+        idle_before: float,
+    ) -> None:
+        """The pipeline has processed a poll, at monotonic ``now``, in ``seconds``.
+
+        Streams without a point since monotonic ``idle_before`` are idle.
+        """
         self._guard(lambda shadow: shadow.process(polled, now, seconds))
+        self._guard(lambda shadow: shadow.forget_expired(now, idle_before))
 
     # -- Observer ----------------------------------------------------------------------
 

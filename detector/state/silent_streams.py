@@ -34,13 +34,13 @@ class SilentStreams:
 
     Attributes:
         expire_after: as given.
-        expired: streams that were forgotten; whoever counts them sets it to 0.
+        expired: streams that were forgotten; whoever counts them clears it.
     """
 
     def __init__(self, rows: TableRows, expire_after: float) -> None:
         self._rows = rows
         self.expire_after = expire_after
-        self.expired = 0
+        self.expired: list[str] = []
 
     def missing_pages(
         self, partition: Partition, names: Sequence[str | bytes]
@@ -160,6 +160,6 @@ class SilentStreams:
         for number in emptied:
             gone += owned.cold.drop_page(number)
         self._rows.census.remove(gone)
-        self.expired += len(gone)
+        self.expired += gone
         width = self._rows.memory.states.shape[1]
         return [empty_rows(number, offset, width) for number in emptied]

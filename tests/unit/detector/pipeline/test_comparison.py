@@ -170,6 +170,44 @@ def test_invented_names_take_no_memory() -> None:
     assert told(comparison) == [(1, 1), (0, 0)]
 
 
+def test_streams_that_are_no_more_leave_what_was_counted(
+    comparison: Comparison,
+) -> None:
+    both(comparison, 7 * DAY)
+    comparison.told(Side.LIVE, begins("a", TICK))
+    comparison.told(Side.LIVE, ends("a", 2 * TICK))
+    comparison.told(Side.SHADOW, begins("b", TICK))
+    comparison.forget(["a", "b", "never seen"])
+    report = comparison.report()
+    assert (report.streams, report.warm) == (2, 2)
+    assert report.stream_weeks == pytest.approx(4)
+    assert told(comparison) == [(1, 1), (1, 1)]
+    assert report.shadow.open == 1
+
+
+def test_the_place_of_a_stream_that_is_no_more_is_used_again() -> None:
+    comparison = Comparison(TICK, most=4)
+    both(comparison, 0.0)
+    comparison.forget(["b", "c"])
+    names = ["a", "x", "y", "d"]
+    comparison.scored(Side.LIVE, batch(TICK, [4.0, 3.0, 2.0, 1.0], names=names))
+    comparison.scored(Side.SHADOW, batch(TICK, [4.0, 3.0, 2.0, 1.0], names=names))
+    report = comparison.report()
+    assert (report.streams, report.warm) == (4, 4)
+    # what began just now is compared from its next point on
+    assert report.points == 2
+    comparison.scored(Side.LIVE, batch(2 * TICK, [4.0, 3.0, 2.0, 1.0], names=names))
+    comparison.scored(Side.SHADOW, batch(2 * TICK, [1.0, 3.0, 2.0, 4.0], names=names))
+    moved = comparison.report().moved
+    # "a" keeps what it had before: it shares the first rank with "d"
+    assert [(rank.stream, rank.live, rank.shadow) for rank in moved] == [
+        ("d", 4, 1),
+        ("x", 2, 3),
+        ("y", 3, 4),
+        ("a", 1, 1),
+    ]
+
+
 def test_the_cost_is_that_of_a_point(comparison: Comparison) -> None:
     assert comparison.report().live.microseconds_per_point is None
     comparison.took(Side.LIVE, 0.5, 100_000)
