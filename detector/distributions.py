@@ -31,6 +31,9 @@ MOST_BUCKETS: Final = 200
 # from an uptime, rounded.
 _START_MOVES: Final = 1.0
 
+# What float32 holds at most: values are scored in it.
+_F32_MOST: Final = float.fromhex("0x1.fffffep127")
+
 _ALL: Final = (-math.inf, math.inf)
 
 
@@ -75,6 +78,16 @@ class Totals(msgspec.Struct, frozen=True, array_like=True):
         buckets = [Bucket(*column, self.logarithmic) for column in columns]
         found = quantile(buckets, self.share)
         return math.nan if found is None else found
+
+    def metric_since(self, before: Totals) -> float:
+        """The metric of the observations since a point before.
+
+        NaN if there is none, if it can't be told, or if float32 does not hold it. It
+        may hold the mean of all observations, and not that of the last ones.
+        """
+        grown = self.since(before)
+        value = math.nan if grown is None else grown.metric()
+        return value if abs(value) <= _F32_MOST else math.nan
 
     def since(self, before: Totals) -> Totals | None:
         """The observations since a point before.

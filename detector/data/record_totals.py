@@ -46,8 +46,7 @@ def _tell(
     if time <= last:
         return math.nan
     before[name] = time, now
-    grown = None if totals is None else now.since(totals)
-    return math.nan if grown is None else grown.metric()
+    return math.nan if totals is None else now.metric_since(totals)
 
 
 def _with(batch: RecordBatch, values: F64) -> RecordBatch:

@@ -117,8 +117,7 @@ class CounterStage:
             return np.nan
         if now.has_restarted(before):
             self._metrics.counter_events.labels(CounterEvent.RESET.value).inc()
-        grown = now.since(before)
-        return np.nan if grown is None else grown.metric()
+        return now.metric_since(before)
 
     def _convert(
         self, values: F64, batch: RecordBatch, records: I64, slots: Slots

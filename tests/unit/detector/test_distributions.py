@@ -18,8 +18,7 @@ from detector.distributions import (
 
 
 def told(now: Totals, before: Totals) -> float:
-    grown = now.since(before)
-    return math.nan if grown is None else grown.metric()
+    return now.metric_since(before)
 
 
 def median(counts: list[int], start: float = 0.0) -> Totals:
@@ -102,3 +101,9 @@ def test_what_a_page_holds_of_a_stream_is_bounded() -> None:
     buckets = [Bucket(i, i + 1, 1) for i in range(MOST_BUCKETS)]
     assert totals([*buckets, Bucket(500, 501, 0)]).metric() == MOST_BUCKETS / 2
     assert quantile_totals([*buckets, Bucket(500, 501, 1)], 0.5, 0) is None
+
+
+@pytest.mark.parametrize("total", [3e39, -3e39, 1.7e308])
+def test_a_mean_that_float32_does_not_hold_is_not_told(total: float) -> None:
+    before = mean_totals(-1e308 if total > 1e300 else 0.0, 10, 0.0)
+    assert math.isnan(told(mean_totals(total, 11, 0.0), before))

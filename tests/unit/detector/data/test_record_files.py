@@ -150,3 +150,13 @@ def test_totals_of_histograms_tell_what_came_between_two_records(
         ("otlp/h.p50", 120): 1.5,
         ("otlp/h.p95", 120): pytest.approx(1.95),
     }
+
+
+def test_growth_of_a_histogram_beyond_float32_is_left_out(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        histogram(60, 10**9, 0.0, [10, 0, 0]),
+        histogram(120, 10**9 + 1, 3e39, [11, 0, 0]),
+    )
+    assert ("otlp/h.p50", 120) in found
+    assert ("otlp/h.mean", 120) not in found

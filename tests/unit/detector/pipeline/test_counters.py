@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from detector.alerting.policy import AlertTuning
+from detector.distributions import mean_totals
 from detector.errors import RejectReason
 from detector.events import F64, MetricKind, Phase, Reason, RecordBatch
 from detector.model.bundle import MANIFEST, Bundle, Feature, Manifest, load_bundle
@@ -244,3 +245,14 @@ def test_readings_of_one_moment_are_one_step_of_the_counter(stage: Stage) -> Non
     stage.pipeline.process([replace(batch, clock=clock)])
     # 300 more than at its first reading, in a minute
     assert stage.recorder.scores == pytest.approx({3: 5.0})
+
+
+def test_growth_of_a_histogram_beyond_float32_is_missing(stage: Stage) -> None:
+    """All observations have a mean that can be scored; the last one has not."""
+    means = [(0.0, 1e9), (2.5, 1e9 + 1), (3e39, 1e9 + 2), (3e39, 1e9 + 3)]
+    totals = [mean_totals(total, count, 0.0) for total, count in means]
+    batch = told(poll([found.metric() for found in totals]), MetricKind.GAUGE)
+    found = {row: {0: total} for row, total in enumerate(totals)}
+    stage.pipeline.process([replace(batch, totals=found)])
+    assert sorted(stage.recorder.scores) == [1, 3]
+    assert stage.value("detector_state_resets_total", cause="not_finite") in (None, 0)
