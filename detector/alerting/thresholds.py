@@ -124,11 +124,6 @@ _MIN_GAP_TICKS = 48
 _MAX_GAP_TICKS = 144
 
 #: Seconds. The shortest tick that counts, so that a tick of 0 divides nothing by zero.
-#: Share of the penalty at the budget's rate that a stream of the bundle starts with: a
-#: fleet without faults then begins at 1.6 times its budget
-#: (docs/experiments/known-streams.md).
-SETTLED_SHARE = 0.6
-
 SHORTEST_TICK = 1e-3
 
 # The largest ratio of the fleet's tick to a stream's, or the reverse, that moves

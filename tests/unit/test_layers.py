@@ -104,6 +104,18 @@ def no_private_name_crosses_a_module(name: str, text: str) -> Iterator[str]:
             yield f"{name}:{line}: imports the private {imported}"
 
 
+def a_constant_is_set_once(name: str, text: str) -> Iterator[str]:
+    known: set[str] = set()
+    for node in ast.parse(text).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        names = {ast.unparse(target) for target in targets}
+        for again in names & known:
+            yield f"{name}:{node.lineno}: sets {again} again"
+        known |= {constant for constant in names if constant.isupper()}
+
+
 def files_stay_short(name: str, text: str) -> Iterator[str]:
     lines = text.count("\n")
     if lines > LONGEST_FILE:
@@ -120,6 +132,7 @@ OFFENDERS: list[tuple[Rule, str, str]] = [
     (no_package_knows_the_demo_or_the_tests, "training/a.py", "import deploy.demo"),
     (a_name_says_what_a_module_does, "detector/utils.py", ""),
     (no_private_name_crosses_a_module, "detector/a.py", "from detector.b import _c"),
+    (a_constant_is_set_once, "detector/a.py", "A = 1\nB: int = 2\nA = 1"),
     (files_stay_short, "detector/a.py", "x = 1\n" * (LONGEST_FILE + 1)),
 ]
 RULES = list(dict.fromkeys(rule for rule, _, _ in OFFENDERS))
