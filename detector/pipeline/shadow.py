@@ -197,7 +197,9 @@ class Beside(NullObserver):
         Streams without a point since monotonic ``idle_before`` are idle.
         """
         self._guard(lambda shadow: shadow.process(polled, now, seconds))
-        self._guard(lambda shadow: shadow.forget_expired(now, idle_before))
+        # the time of a partition is that of streams that are not idle
+        if any(len(batch.names) for batch in polled):
+            self._guard(lambda shadow: shadow.forget_expired(now, idle_before))
 
     # -- Observer ----------------------------------------------------------------------
 

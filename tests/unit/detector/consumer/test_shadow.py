@@ -47,6 +47,7 @@ def test_names_that_come_and_go_do_not_pile_up_in_the_shadow(
     for generation in range(1, 6):
         end = pods(rig, generation, end)
         rig.clock.now += EVICT_AFTER + 1
+        rig.checkpoint(ScriptedSource())
     pods(rig, 6, end)
     assert rig.beside.fault == ""
     assert shadow.streams <= 2 * PODS
