@@ -95,12 +95,15 @@ class Decisions:
         reason: uint8 [B], :class:`Reason` of the decision.
         threshold: float32 [B], what the score was compared to.
         rows: DECISION [B], the state to store.
+        has_grown: bool [B], whether the open incident is far over the threshold after
+            it was small. That is news even where it may not become critical.
     """
 
     phase: U8
     reason: U8
     threshold: F32
     rows: DecisionState
+    has_grown: Bools
 
 
 def decide(
@@ -143,9 +146,9 @@ def decide(
     )
     after = _quiet_rows(points, steps, penalty)
     _learn(after, points, policy)
-    phase, reason, is_expired = _step_active(after, points, policy)
+    phase, reason, is_expired, has_grown = _step_active(after, points, policy)
     _follow_plateaus(after, points, is_expired, base_threshold, policy)
-    return Decisions(phase, reason, threshold, after)
+    return Decisions(phase, reason, threshold, after, has_grown)
 
 
 def _none(steps: U32) -> Bools:
@@ -170,15 +173,16 @@ def _step_active(
     after: DecisionState,
     points: Points,
     policy: AlertPolicy,
-) -> tuple[U8, U8, Bools]:
+) -> tuple[U8, U8, Bools, Bools]:
     """Step those streams that are near their threshold or in an incident.
 
     Nearly all streams are quiet at nearly every point and need no more than their
-    phase. Gives phases and reasons, uint8 [B], and which incidents expire.
+    phase. Gives phases and reasons, uint8 [B], which incidents expire, and which grow.
     """
     phase = np.where(points.is_warming, WARMING, OK)
     reason = np.where(points.is_warming, _IS_WARMING, _IS_BELOW)
     is_expired = np.zeros(len(phase), np.bool_)
+    has_grown = np.zeros(len(phase), np.bool_)
     is_open = points.before["phase"] > OK
     active = np.flatnonzero(points.is_above | is_open)
     if len(active):
@@ -188,13 +192,14 @@ def _step_active(
         chosen = points.at(active)
         quiet = quiet_times(chosen.tick, limit, policy)
         moved = opaque(after)[active].view(DECISION)
-        reasons, expired = step_incidents(moved, chosen, quiet, policy)
+        reasons, expired, grown = step_incidents(moved, chosen, quiet, policy)
         reason[active] = reasons
         is_expired[active] = expired
+        has_grown[active] = grown
         opaque(after)[active] = opaque(moved)
         phase[active] = moved["phase"]
     after["phase"] = phase
-    return phase, reason, is_expired
+    return phase, reason, is_expired, has_grown
 
 
 def base_offset(

@@ -66,6 +66,7 @@ class _Transitions:
         ends: it recovers or expires.
         is_firing: an incident is open after the point.
         becomes_critical: the incident that begins or goes on is critical from here on.
+        grows: it goes on, and is far over the threshold after it was small.
     """
 
     is_held_back: Bools
@@ -79,12 +80,13 @@ class _Transitions:
     ends: Bools
     is_firing: Bools
     becomes_critical: Bools
+    grows: Bools
 
 
 def step_incidents(
     after: DecisionState, points: Points, quiet: QuietTimes, policy: AlertPolicy
-) -> tuple[U8, Bools]:
-    """Step the state machine: reasons uint8 [B], and which incidents expire.
+) -> tuple[U8, Bools, Bools]:
+    """Step the state machine: reasons uint8 [B], which incidents expire, which grow.
 
     ``after`` (DECISION [B]) has the new tick and penalty already; the rest is stored in
     it.
@@ -98,7 +100,7 @@ def step_incidents(
     is_open = moves.fires | scored.was_firing
     if is_open.any():
         _follow_peaks(after, points, is_open, moves.fires)
-    return _reasons(points, scored, moves), moves.is_expired
+    return _reasons(points, scored, moves), moves.is_expired, moves.grows
 
 
 def _count_streaks(
@@ -159,20 +161,22 @@ def _transitions(
     goes_on = was_firing & ~ends
     can_worsen = fires | (goes_on & (before["severity"] == Severity.WARNING))
     becomes_critical = can_worsen & (scored.is_critical | is_grave(points, scored))
-    is_grown = has_grown(after, points, scored, policy) & ~becomes_critical
     may_return = goes_on & may_tell & ~points.is_lost
+    grows = may_return & has_grown(after, points, scored, policy)
+    comes_back = may_return & has_returned(points, scored)
     return _Transitions(
         is_held_back=is_new_breach & is_cooling,
         is_habit=is_habit,
         is_negligible=is_due & ~may_tell,
         begins=begins,
         fires=fires,
-        returns=may_return & (has_returned(points, scored) | is_grown),
+        returns=comes_back | (grows & ~becomes_critical),
         recovers=recovers,
         is_expired=is_expired,
         ends=ends,
         is_firing=goes_on | fires,
         becomes_critical=becomes_critical,
+        grows=grows,
     )
 
 

@@ -141,3 +141,4 @@ def _replace(decisions: Decisions, points: I64, again: Decisions) -> None:
     decisions.phase[points] = again.phase
     decisions.reason[points] = again.reason
     decisions.rows[points] = again.rows
+    decisions.has_grown[points] = again.has_grown

@@ -14,6 +14,7 @@ import numpy as np
 
 from detector.alerting.decide import Decisions
 from detector.alerting.deviations import are_negligible, leading
+from detector.alerting.points import one_more
 from detector.alerting.policy import AlertPolicy
 from detector.alerting.resolution import Values
 from detector.alerting.rules import Rule
@@ -23,6 +24,7 @@ from detector.model.bundle import Bundle
 from detector.state.table import StreamTable
 
 _STILL_FIRING: Final = np.uint8(Reason.STILL_FIRING)
+_RETURNED: Final = np.uint8(Reason.RETURNED)
 
 
 class Refusals:
@@ -65,7 +67,9 @@ class Refusals:
     def cap(self, slots: I64, points: I64, decided: Decisions, metric: I64) -> None:
         """Keep incidents under the cap of their rule. Changes ``decided`` in place.
 
-        ``points`` [k] begin or change an incident, and ``metric`` [k] leads each.
+        An incident that grew is told although it may not become critical: one that is
+        open must not hide an outage. ``points`` [k] begin or change an incident, and
+        ``metric`` [k] leads each.
         """
         for i, j in zip(points.tolist(), metric.tolist(), strict=True):
             rule = self._rule(int(slots[i]), j)
@@ -76,6 +80,8 @@ class Refusals:
             decided.rows["severity"][i] = rule.most_severe
             if decided.reason[i] == Reason.ESCALATED:
                 decided.reason[i] = _STILL_FIRING
+                if decided.has_grown[i]:
+                    _return(decided, i)
 
     def _refuses(
         self, slot: int, values: Values, place: int, is_leading: Bools, is_still: bool
@@ -107,3 +113,11 @@ class Refusals:
         features = self._bundle.features_of(stream)
         labels = self._table.labels[slot]
         return self._policy.rules.of(stream, features[metric].name, labels)
+
+
+def _return(decided: Decisions, point: int) -> None:
+    """Tell an open incident once more, and count it. Changes ``decided`` in place."""
+    decided.reason[point] = _RETURNED
+    told = decided.rows[point : point + 1]
+    told["repeats"] = one_more(told["repeats"])
+    told["has_calmed"] = 0

@@ -39,6 +39,7 @@ def judged(
         np.array([reason], np.uint8),
         np.zeros(1, np.float32),
         rows,
+        np.zeros(1, np.bool_),
     )
     values = Values(*(np.array([part], np.float32) for part in parts))
     before = fresh_decisions(1) if before is None else before
@@ -201,6 +202,7 @@ def still_firing(
         np.array([Reason.STILL_FIRING], np.uint8),
         np.zeros(1, np.float32),
         rows,
+        np.zeros(1, np.bool_),
     )
     values = Values(*(np.array([[part]], np.float32) for part in (*now, 1.0)))
     follow_values(decided, np.zeros(1, np.float32), values, POLICY)
@@ -243,6 +245,7 @@ class Outage:
             np.array([Reason.STILL_FIRING], np.uint8),
             np.array([5.0], np.float32),
             self.rows,
+            np.zeros(1, np.bool_),
         )
         one = np.ones((1, 1), np.float32)
         values = Values(value * one, expected * one, one)

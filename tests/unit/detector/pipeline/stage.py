@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from detector.alerting.policy import AlertTuning
+from detector.alerting.rules import NO_RULES, Rules
 from detector.consumer.checkpoints import make_durable
 from detector.events import (
     F32,
@@ -38,6 +39,7 @@ class Stage:
         engine: Engine | None = None,
         cooldown: float = 0,
         probe_engine: Engine | None = None,
+        rules: Rules = NO_RULES,
     ) -> None:
         self.bundle = bundle
         self.outbox = Outbox(Routing(["hook"]))
@@ -46,7 +48,7 @@ class Stage:
         self.pipeline = build_pipeline(
             bundle,
             engine or OnnxEngine(bundle),
-            AlertTuning(cooldown_ticks=cooldown, min_gap=0),
+            AlertTuning(cooldown_ticks=cooldown, min_gap=0, rules=rules),
             observer=self.recorder,
             outbox=self.outbox,
             metrics=self.metrics,

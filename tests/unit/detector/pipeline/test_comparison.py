@@ -43,6 +43,7 @@ def batch(
             np.zeros(count, np.uint8),
             np.full(count, 3, np.float32),
             rows,
+            np.zeros(count, np.bool_),
         ),
         transitions=np.empty(0, np.int64),
         kinds={},
