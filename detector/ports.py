@@ -139,3 +139,7 @@ class DeadLetters(Protocol):
         """Where it keeps them."""
 
     def notification(self, alert: Alert, cause: str, receiver: str) -> None: ...
+
+    def summary(self, alerts: Sequence[Alert], cause: str, receiver: str) -> None:
+        """One notification that sums up a backlog, of which these are the parts."""
+        ...

@@ -413,10 +413,14 @@ class DeadLetterList:
     """Implements DeadLetters."""
 
     notifications: list[tuple[Alert, str]] = field(default_factory=list)
+    summaries: list[tuple[Alert, ...]] = field(default_factory=list)
     file: str = "dead-letters.ndjson"
 
     def notification(self, alert: Alert, cause: str, receiver: str) -> None:
         self.notifications.append((alert, cause))
+
+    def summary(self, alerts: Sequence[Alert], cause: str, receiver: str) -> None:
+        self.summaries.append(tuple(alerts))
 
     def close(self) -> None:
         """Nothing to close."""

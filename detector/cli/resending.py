@@ -115,6 +115,11 @@ def _report(result: Resent, file: AlertFile, dry_run: bool) -> Iterator[str]:
         yield f"{count:,} wait: receiver {receiver} is down; run it again"
     for cause, count in sorted(result.failed.items()):
         yield f"{count:,} failed: {escaped(cause)}"
+    if file.summaries:
+        yield (
+            f"{file.summaries:,} sum up a backlog, which is over: they are for a person"
+            " to read, and are not sent again"
+        )
     if file.unreadable:
         yield (
             f"{file.unreadable:,} are of an earlier version, which did not keep what a"

@@ -30,6 +30,7 @@ from detector.events import Alert
 from detector.notify.payload import AlertBody, idempotency_key
 
 KIND: Final = "notification"
+SUMMARY: Final = "summary"
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Alert)
 
@@ -66,6 +67,19 @@ def to_line(letter: AlertLetter, cause: str, body: AlertBody) -> dict[str, Any]:
     }
 
 
+def summary_line(receiver: str, cause: str, body: AlertBody) -> dict[str, Any]:
+    """For JSON, of a backlog's summary. A person reads it; it is not sent again.
+
+    It tells of what is over, and each incident that is open has a notification too.
+    """
+    return {
+        "kind": SUMMARY,
+        "reason": cause,
+        "receiver": receiver,
+        "alert": body,
+    }
+
+
 def from_line(line: Mapping[str, Any]) -> AlertLetter:
     """Raises NotALetter if it is about a record, or of a version that kept less."""
     if line.get("kind") != KIND:
@@ -99,12 +113,14 @@ class AlertFile:
         self._files = [each for each in (rotated, path) if each.exists()]
         self._ledger = path.with_name(LEDGER_NAME)
         self.unreadable = 0
+        self.summaries = 0
         if not self._files:
             raise ConfigError(f"{path} does not exist: name the file of dead letters")
 
     def letters(self) -> Iterator[AlertLetter]:
-        """In order; those of a version that kept less are counted."""
+        """In order; summaries, and those of a version that kept less, are counted."""
         for line in (line for file in self._files for line in json_lines(file)):
+            self.summaries += line.get("kind") == SUMMARY
             if line.get("kind") != KIND:
                 continue
             try:

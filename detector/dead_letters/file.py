@@ -11,20 +11,27 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-from detector.dead_letters.alert_letters import AlertLetter
+from detector.dead_letters.alert_letters import AlertLetter, summary_line
 from detector.dead_letters.alert_letters import to_line as alert_line
 from detector.dead_letters.letter import letter_of, to_line
 from detector.errors import ConfigError
 from detector.events import Alert, RejectedRecord
 from detector.metrics import Metrics
+from detector.notify.backlog_summary import post_body
 from detector.notify.labels import Labelling
-from detector.notify.payload import alert_body
+from detector.notify.payload import (
+    OutgoingPost,
+    alert_body,
+    idempotency_key,
+    post_key,
+)
 from detector.pipeline.observer import NullObserver
 
 FILE_NAME = "dead-letters.ndjson"
@@ -72,6 +79,12 @@ class DeadLetterFile(NullObserver):
         letter = AlertLetter(receiver, alert)
         body = alert_body(alert, self._labelling)
         self._write(alert_line(letter, cause, body))
+
+    def summary(self, alerts: Sequence[Alert], cause: str, receiver: str) -> None:
+        key = post_key([idempotency_key(alert) for alert in alerts])
+        post = OutgoingPost(receiver, "", {}, tuple(alerts), key, sums_up=True)
+        (body,) = post_body(post, self._labelling).alerts
+        self._write(summary_line(receiver, cause, body))
 
     def sync(self) -> None:
         """What was written survives a crash of the machine once this returns.

@@ -35,6 +35,9 @@ class DeadLetterPlaces(NullObserver):
     def notification(self, alert: Alert, cause: str, receiver: str) -> None:
         self._file.notification(alert, cause, receiver)
 
+    def summary(self, alerts: Sequence[Alert], cause: str, receiver: str) -> None:
+        self._file.summary(alerts, cause, receiver)
+
     def sync(self) -> None:
         """Wait until what was rejected so far survives a kill."""
         self._file.sync()

@@ -82,7 +82,7 @@ def summary_of(post: OutgoingPost) -> Summary:
     return Summary(ended, [alert for alert in post.alerts if alert.firing])
 
 
-def post_body(post: OutgoingPost, labelling: Labelling, external_url: str) -> Body:
+def post_body(post: OutgoingPost, labelling: Labelling, external_url: str = "") -> Body:
     """The whole post in the format of webhooks, whatever it is about."""
     if not post.sums_up:
         return body(post, labelling, external_url)

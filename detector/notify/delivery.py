@@ -218,12 +218,15 @@ class Delivery:
             "notification_dead_lettered",
             receiver=post.receiver,
             cause=str(fault),
-            notifications=len(post.alerts),
+            notifications=post.notifications,
             stream=listed([alert.stream for alert in post.alerts], _NAMED),
             file=self._dead_letters.file,
             remedy="correct the receiver's settings, then run"
             " `streamwarden redrive --alerts`: the file keeps what it refused",
         )
+        if post.sums_up:
+            self._dead_letters.summary(post.alerts, str(fault), post.receiver)
+            return
         for alert in post.alerts:
             self._dead_letters.notification(alert, str(fault), post.receiver)
 

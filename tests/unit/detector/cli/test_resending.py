@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -66,6 +67,24 @@ def test_what_the_daemon_lists_as_open_is_sent(
     assert "1 begin an incident that no running daemon lists as open" in said
     assert main(["redrive", "--alerts", "--force"]) == 0
     assert posted(receiver) == [*sent, ("over", "firing")]
+
+
+def test_the_summary_of_a_backlog_is_kept_for_a_person_and_not_sent_again(
+    letters: DeadLetterFile,
+    receiver: HTTPServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ended = [resolved(fired(name)) for name in ("a", "b", "c")]
+    parts = [replace(alert, repeats_since=alert.starts_at) for alert in ended]
+    letters.summary(parts, "refused", "streamwarden")
+    (line,) = (tmp_path / FILE_NAME).read_text().splitlines()
+    kept = json.loads(line)
+    assert (kept["kind"], kept["receiver"]) == ("summary", "streamwarden")
+    assert kept["alert"]["annotations"]["streams"] == "3"
+    assert main(["redrive", "--alerts"]) == 0
+    assert posted(receiver) == []
+    assert "1 sum up a backlog" in capsys.readouterr().out
 
 
 def test_a_receiver_that_is_gone_is_named(

@@ -86,6 +86,21 @@ def test_a_refused_notification_is_dead_lettered_and_the_next_leaves() -> None:
     assert [a.stream for a in hook.delivered] == ["b"]
 
 
+def test_a_summary_that_is_refused_is_one_dead_letter() -> None:
+    hook = ScriptedReceiver([Permanent("404")])
+    stage = Stage(hook=hook)
+    stage.outbox.begin_backlog(P)
+    for name in "abc":
+        stage.outbox.put((P, 0), fired(name), is_old=True)
+        stage.outbox.put((P, 0), resolved(fired(name)), is_old=True)
+    stage.outbox.end_backlog(P)
+    with stage.running():
+        assert stage.outbox.drain(10)
+    (parts,) = stage.dead_letters.summaries
+    assert [alert.stream for alert in parts] == ["a", "b", "c"]
+    assert stage.dead_letters.notifications == []
+
+
 def test_a_refusal_that_passes_costs_nothing() -> None:
     """A proxy answers 404 while a receiver is deployed."""
     hook = ScriptedReceiver([Refused("404"), Refused("404"), Refused("404")])
