@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from detector.cli.command_group import OPERATOR_MUST_ACT
 from detector.cli.options import config_option
 from detector.cli.resending import resend_alerts
 from detector.clock import SystemClock
@@ -92,14 +93,16 @@ def redrive(
     settings = load(config)
     if alerts:
         file = _alert_file(settings, place, reasons)
-        lines = resend_alerts(settings, config, file, set(topics), force, dry_run)
+        lines, has_failed = resend_alerts(
+            settings, config, file, set(topics), force, dry_run
+        )
     else:
         most = math.inf if force else MOST_REDRIVES
         selection = Selection(frozenset(topics), frozenset(reasons), most)
-        lines = _put_back(settings, place, selection, force, dry_run)
+        lines, has_failed = _put_back(settings, place, selection, force, dry_run)
     for line in lines:
         click.echo(line)
-    return 0
+    return OPERATOR_MUST_ACT if has_failed else 0
 
 
 def _put_back(
@@ -108,13 +111,16 @@ def _put_back(
     selection: Selection,
     force: bool,
     dry_run: bool,
-) -> Iterator[str]:
-    """What became of the records, a line each. Raises ConfigError."""
+) -> tuple[Sequence[str], bool]:
+    """What became of the records, a line each, and whether any failed.
+
+    Raises ConfigError.
+    """
     fault = _no_fault if force else Trial(settings).fault
     with scanner(settings.kafka) as scan:
         source = _source(settings, scan, place)
         outcome = _run(settings, scan, source, selection, fault, dry_run)
-    return report(outcome, source.name, dry_run)
+    return list(report(outcome, source.name, dry_run)), bool(outcome.failed)
 
 
 def _alert_file(settings: Settings, place: str | None, reasons: Sequence[str]) -> Path:

@@ -14,7 +14,7 @@ from detector.clock import SystemClock
 from detector.compose import make_receivers
 from detector.dead_letters.alert_letters import AlertFile, AlertLetter, Resent, resend
 from detector.errors import ConfigError, Permanent
-from detector.events import Alert
+from detector.events import Alert, Severity
 from detector.history.incident_log import Incidents
 from detector.notify.payload import OutgoingPost, idempotency_key
 from detector.phrases import counted, escaped
@@ -31,8 +31,11 @@ def resend_alerts(
     topics: Set[str],
     force: bool,
     dry_run: bool,
-) -> Iterator[str]:
-    """What became of the alerts in a file, a line each. Raises ConfigError."""
+) -> tuple[Sequence[str], bool]:
+    """What became of the alerts in a file, a line each, and whether any failed.
+
+    Raises ConfigError.
+    """
     alerts = AlertFile(file)
     letters = [
         letter
@@ -45,7 +48,7 @@ def resend_alerts(
     else:
         with contextlib.closing(Resender(settings)) as resender:
             result = resend(letters, alerts, is_open, resender)
-    return _report(result, alerts, dry_run)
+    return list(_report(result, alerts, dry_run)), bool(result.failed)
 
 
 class Resender:
@@ -88,16 +91,26 @@ def _any(alert: Alert) -> bool:
 
 
 def _open_at_daemon(config: Path | None) -> Callable[[Alert], bool]:
-    """Whether the daemon of the settings lists an incident as open; it says nothing if
-    it does not run.
+    """Whether the daemon of the settings lists an incident as open, and no graver than
+    this alert says; it says nothing if it does not run.
+
+    A warning that is sent after the incident turned critical would take that back.
     """
     try:
         answer = DaemonClient(None, config).get(_LIST)
     except ConfigError:
         return lambda alert: False
     firing = msgspec.json.decode(answer, type=Incidents).firing
-    listed = {(body.labels["stream"], body.startsAt) for body in firing}
-    return lambda alert: (alert.stream, rfc3339(alert.starts_at)) in listed
+    listed = {
+        (body.labels["stream"], body.startsAt): body.labels["severity"]
+        for body in firing
+    }
+
+    def is_open(alert: Alert) -> bool:
+        severity = listed.get((alert.stream, rfc3339(alert.starts_at)))
+        return severity is not None and Severity[severity.upper()] <= alert.severity
+
+    return is_open
 
 
 def _report(result: Resent, file: AlertFile, dry_run: bool) -> Iterator[str]:
@@ -108,8 +121,9 @@ def _report(result: Resent, file: AlertFile, dry_run: bool) -> Iterator[str]:
         yield f"{result.before:,} were sent before"
     if result.over:
         yield (
-            f"{result.over:,} begin an incident that no running daemon lists as open:"
-            " its end may have been delivered, so --force alone sends them"
+            f"{result.over:,} begin an incident that no running daemon lists as open,"
+            " or that is graver by now: a later notice of it may have been delivered,"
+            " so --force alone sends them"
         )
     for receiver, count in sorted(result.waiting.items()):
         yield f"{count:,} wait: receiver {receiver} is down; run it again"

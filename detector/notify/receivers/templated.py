@@ -211,7 +211,7 @@ def _visible(
         "since": message.since,
         "members": message.members,
         "not_named": message.not_named,
-        "labels": _Texts(message.labels),
+        "labels": _Texts(body.commonLabels),
         "url": message.url,
         "thread": message.thread,
         "is_summary": message.is_summary,

@@ -13,6 +13,7 @@ from pytest_httpserver import HTTPServer
 
 from detector.cli.main import main
 from detector.dead_letters.file import FILE_NAME, DeadLetterFile
+from detector.events import Severity
 from detector.history.incident_log import Incidents
 from detector.notify.labels import Labelling
 from detector.notify.payload import alert_body
@@ -87,11 +88,24 @@ def test_the_summary_of_a_backlog_is_kept_for_a_person_and_not_sent_again(
     assert "1 sum up a backlog" in capsys.readouterr().out
 
 
+def test_a_warning_is_not_sent_after_its_incident_turned_critical(
+    letters: DeadLetterFile, receiver: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worse = replace(fired("a"), severity=Severity.CRITICAL)
+    listed = Incidents([alert_body(worse, Labelling())], [])
+    answer = msgspec.json.encode(listed).decode()
+    receiver.expect_request("/api/v1/alerts").respond_with_data(answer)
+    letters.notification(fired("a"), "refused", "streamwarden")
+    assert main(["redrive", "--alerts"]) == 0
+    assert posted(receiver) == []
+    assert "or that is graver by now" in capsys.readouterr().out
+
+
 def test_a_receiver_that_is_gone_is_named(
     letters: DeadLetterFile, receiver: HTTPServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     letters.notification(resolved(fired("a")), "refused", "pager")
-    assert main(["redrive", "--alerts"]) == 0
+    assert main(["redrive", "--alerts"]) == 2
     assert posted(receiver) == []
     assert "there is no receiver pager any more" in capsys.readouterr().out
 
