@@ -6,7 +6,7 @@ configuration fails here, before anything is live.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +158,10 @@ def make_store(settings: Settings, clock: Clock) -> Store:
     return KafkaStore(settings.kafka, recovery.topic, clock)
 
 
-def make_receivers(settings: Settings, clock: Clock) -> dict[str, Receiver]:
-    """Receivers by name. Raises ConfigError."""
+def make_receivers(
+    settings: Settings, clock: Clock, kept: Mapping[str, Receiver] | None = None
+) -> dict[str, Receiver]:
+    """Receivers by name, of which some are ``kept``. Raises ConfigError."""
     alerting = settings.alerting
     context = ReceiverContext(
         alerting.labelling(),
@@ -167,4 +169,24 @@ def make_receivers(settings: Settings, clock: Clock) -> dict[str, Receiver]:
         clock,
         settings.kafka,
     )
-    return {r.name: r.receiver(context) for r in alerting.destinations()}
+    made = dict(kept or {})
+    for receiver in alerting.destinations():
+        if receiver.name not in made:
+            made[receiver.name] = receiver.receiver(context)
+    return made
+
+
+def receivers_alike(before: Settings, after: Settings) -> list[str]:
+    """Names of the receivers that other settings would make as they are.
+
+    Never those that read files, which may hold something else now. The settings of
+    Kafka name files too.
+    """
+    known = {receiver.name: receiver for receiver in before.alerting.destinations()}
+    return [
+        receiver.name
+        for receiver in after.alerting.destinations()
+        if known.get(receiver.name) == receiver
+        and not isinstance(receiver, KafkaReceiverSettings)
+        and not any(isinstance(value, Path) for _, value in receiver)
+    ]

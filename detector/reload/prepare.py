@@ -17,6 +17,7 @@ from detector.compose import (
     make_decoder,
     make_receivers,
     open_bundle,
+    receivers_alike,
 )
 from detector.consumer.boundary import Configuration, check_takes_over
 from detector.consumer.checkpoints import CheckpointSchedule
@@ -98,8 +99,12 @@ class Preparer:
         self._first_seen = first_seen
         self._clock = clock
 
-    def prepare(self, settings: Settings) -> Prepared:
-        """Raises ConfigError or BundleError, with the remedy."""
+    def prepare(self, settings: Settings, live: Prepared | None = None) -> Prepared:
+        """Raises ConfigError or BundleError, with the remedy.
+
+        Receivers of ``live``, which is in force, go on if their settings are equal:
+        some know the messages of open incidents.
+        """
         check_own_topics(settings)
         setup = self._setup(settings)
         unknown_field = self._first_seen.unknown_field
@@ -113,7 +118,7 @@ class Preparer:
         alerting = settings.alerting
         outgoing = Outgoing(
             alerting.routing(),
-            make_receivers(settings, self._clock),
+            make_receivers(settings, self._clock, _kept(settings, live)),
             alerting.retry(),
         )
         return Prepared(settings, setup, decoder.decode, outgoing)
@@ -149,3 +154,11 @@ class Preparer:
         )
         setup.initial_states  # noqa: B018 - computed here, and not while the loop waits
         return setup
+
+
+def _kept(settings: Settings, live: Prepared | None) -> dict[str, Receiver]:
+    """The receivers in force that ``settings`` leave as they are."""
+    if live is None:
+        return {}
+    names = receivers_alike(live.settings, settings)
+    return {name: live.outgoing.receivers[name] for name in names}

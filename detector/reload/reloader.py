@@ -202,7 +202,7 @@ class Reloader:
         refused = need_restart(self._in_force.settings, settings)
         if refused:
             raise ConfigError(restart_sentence(refused))
-        wanted = self._preparer.prepare(settings)
+        wanted = self._preparer.prepare(settings, self._in_force)
         self._check_returns(wanted)
         is_moved = settings.model.shadow != self._configured.model.shadow
         shadow = self._preparer.configured_shadow(wanted) if is_moved else None

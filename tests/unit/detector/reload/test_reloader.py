@@ -227,6 +227,27 @@ def test_receivers_and_routes_follow_a_reload(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_receiver_goes_on_if_its_settings_are_equal(tmp_path: Path) -> None:
+    """It may know the messages of open incidents, as a bot of Slack does."""
+    bot = {"name": "bot", "kind": "slack", "token": "xoxb-1", "channel": "C1"}
+    template = tmp_path / "body"
+    template.write_text("{{ title }}")
+    reading = {"name": "reading", "url": "http://127.0.0.1:1/a"}
+    reading |= {"template_file": str(template), "content_type": "text/plain"}
+    alerting = {"receivers": [bot, reading]}
+    running = Running(tmp_path, {**given_in(tmp_path), "alerting": alerting})
+    before = dict(running.parts.delivery._receivers)
+    running.set("alerting", false_alarms_per_week=0.1)
+    running.ask(ControlCommand.RELOAD)
+    after = running.parts.delivery._receivers
+    assert after["bot"] is before["bot"]
+    assert after["reading"] is not before["reading"]  # the file may hold another one
+    running.set("alerting", receivers=[{**bot, "token": "xoxb-2"}, reading])
+    running.ask(ControlCommand.RELOAD)
+    assert running.parts.delivery._receivers["bot"] is not before["bot"]
+    running.close()
+
+
 @pytest.mark.parametrize(
     ("topics", "topic", "cause"),
     [
