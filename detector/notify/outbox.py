@@ -9,7 +9,7 @@ offset and what is still to be delivered are one fact. A replay that raises a
 notification again while it waits adds nothing.
 
 What is of an old backlog is held and summed up, see :mod:`detector.notify.backlog`.
-What exceeds memory spills into the store, see :mod:`detector.notify.spill`. What
+What exceeds memory spills into the store, see :mod:`detector.notify.queues`. What
 receivers get again while an incident lasts is in :mod:`detector.notify.open_incidents`.
 
 A partition that is given up takes its notifications with it: its next owner finds them
@@ -30,9 +30,10 @@ from detector.events import Alert, OpenIncident, Partition, PendingNotification
 from detector.notify.backlog import Backlog, notification_key, split_mark
 from detector.notify.open_incidents import OpenIncidents
 from detector.notify.payload import OutgoingPost, idempotency_key
+from detector.notify.queues import Queues
 from detector.notify.receiver_queue import Batch, Entry, PageKey, ReceiverQueue
 from detector.notify.routes import MAX_ALERTS_PER_POST, Routing, Target
-from detector.notify.spill import Spill, SpillPolicy, restore_segments
+from detector.notify.spill import SpillPolicy
 from detector.notify.waiting import Waiting
 
 # Notifications in a queue up to which repeats join it: two full posts. In the worst
@@ -66,11 +67,16 @@ class Outbox:
         self._routing = routing or Routing(())
         self._clock = clock or SystemClock()
         self._lock = threading.Condition()
-        receivers = self._routing.receivers
-        self._queues = {name: ReceiverQueue(name) for name in receivers}
-        self._spills = {} if spill is None else self._make_spills(spill)
         self._incidents = OpenIncidents()
         self._waiting = Waiting()
+        self._queues = Queues(
+            self._routing.receivers,
+            self._clock,
+            self._target,
+            self._waiting.release,
+        )
+        if spill is not None:
+            self._queues.spill_into(spill, self._lock)
         self._backlog = Backlog(self._waiting.changed)
         self._orders: dict[Partition, int] = {}
         self._draining = False
@@ -95,7 +101,7 @@ class Outbox:
             partition, _ = page
             order = self._orders.get(partition, 0) + 1
             self._orders[partition] = order
-            if not self._queues:
+            if not self._queues.receivers:
                 return
             told = self._backlog.pass_on(page, alert, order, is_old)
             if told is not None:
@@ -122,7 +128,7 @@ class Outbox:
     ) -> None:
         """What its pages held, by number of the page, and the names of its segments."""
         with self._lock:
-            last = restore_segments(self._spills, partition, segments)
+            last = self._queues.restore(partition, segments)
             self._note_order(partition, last)
             interval = self._routing.repeat_interval
             for number, incident in opened:
@@ -150,10 +156,7 @@ class Outbox:
     def forget(self, partition: Partition) -> None:
         """Another member delivers its notifications from now on."""
         with self._lock:
-            for spill in self._spills.values():
-                spill.forget(partition)
-            for queue in self._queues.values():
-                queue.forget(partition)
+            self._queues.forget(partition)
             self._incidents.forget(partition)
             self._backlog.forget(partition)
             self._waiting.forget(partition)
@@ -201,7 +204,7 @@ class Outbox:
         """Targets beside those of the routes: whoever got the incident's beginning."""
         partition, _ = page
         routed = {target.receiver for target in targets}
-        others = self._queues.keys() - routed
+        others = self._queues.receivers - routed
         acknowledged_by = self._incidents.end((partition, alert.stream))
         informed = [name for name in acknowledged_by if name in others]
         if not informed:
@@ -229,20 +232,9 @@ class Outbox:
             mark=mark,
         )
         self._waiting.add(entry)
-        now = self._clock.monotonic()
         for target in targets:
-            self._add(entry, target, now)
+            self._queues.add(entry, target)
         self._lock.notify_all()
-
-    def _add(self, entry: Entry, target: Target, now: float) -> None:
-        """To the target's queue, or to its spill if that must take the entry."""
-        queue = self._queues[target.receiver]
-        # a summary is one post, so its parts stay together
-        spill = None if entry.mark else self._spills.get(target.receiver)
-        if spill is not None and spill.must_take(entry, queue.count):
-            spill.add(entry)
-        else:
-            queue.add(entry, target, now)
 
     def _restore_waiting(self, page: PageKey, stored: PendingNotification) -> None:
         receivers = stored.pending_receivers
@@ -254,22 +246,10 @@ class Outbox:
         latest = self._orders.get(partition, 0)
         self._orders[partition] = max(latest, order)
 
-    # -- what exceeds memory -----------------------------------------------------------
-
-    def _make_spills(self, policy: SpillPolicy) -> dict[str, Spill]:
-        return {name: self._make_spill(name, policy) for name in self._queues}
-
-    def _make_spill(self, receiver: str, policy: SpillPolicy) -> Spill:
-        queue = self._queues[receiver]
-
-        def admit(entry: Entry) -> None:
-            (target,) = self._routing.targets_for(entry.alert, (receiver,))
-            queue.add(entry, target, self._clock.monotonic())
-
-        def release(entry: Entry) -> None:
-            self._waiting.release(entry, receiver)
-
-        return Spill(receiver, policy, self._clock, self._lock, admit, release)
+    def _target(self, alert: Alert, receiver: str) -> Target:
+        """That receiver, whatever the routes say now."""
+        (target,) = self._routing.targets_for(alert, (receiver,))
+        return target
 
     # -- the delivery threads' side ----------------------------------------------------
 
@@ -278,14 +258,12 @@ class Outbox:
 
         None if there is none within ``timeout`` seconds, or the outbox is closed.
         """
-        queue = self._queues[receiver]
-        spill = self._spills.get(receiver)
+        queue = self._queues.of(receiver)
         ends = self._clock.monotonic() + timeout
         with self._lock:
             while not self._closed:
                 self._queue_repeats(queue)
-                if spill is not None:
-                    spill.refill(queue.count)
+                self._queues.refill(receiver)
                 attempt = self._next(queue)
                 now = self._clock.monotonic()
                 if attempt is not None or ends <= now:
@@ -306,16 +284,14 @@ class Outbox:
                 if entry.alert.firing and not entry.mark:
                     self._acknowledge(entry, receiver, now)
                 self._waiting.release(entry, receiver)
-                if entry.loaded is not None:
-                    self._spills[receiver].settle(entry.loaded)
-            self._queues[receiver].settle(attempt.batch)
+            self._queues.settle(receiver, attempt.batch)
             self._lock.notify_all()
 
     def put_off(self, attempt: DeliveryAttempt, pause: float) -> None:
         """Its receiver refused it, and gets it, or its halves, in ``pause`` seconds."""
         with self._lock:
             now = self._clock.monotonic()
-            queue = self._queues[attempt.post.receiver]
+            queue = self._queues.of(attempt.post.receiver)
             queue.put_off(attempt.batch, now, now + pause)
             self._lock.notify_all()
 
@@ -324,7 +300,7 @@ class Outbox:
         with self._lock:
             self._draining = True
             self._lock.notify_all()
-            return self._lock.wait_for(lambda: self._count() == 0, timeout)
+            return self._lock.wait_for(lambda: len(self._queues) == 0, timeout)
 
     def close(self) -> None:
         """Wake the delivery threads for good."""
@@ -335,17 +311,12 @@ class Outbox:
     def __len__(self) -> int:
         """Notifications, counted once for each receiver that waits for them."""
         with self._lock:
-            return self._count()
+            return len(self._queues)
 
     def in_segments(self) -> int:
         """How many of them are in the store and not in memory."""
         with self._lock:
-            return sum(spill.in_segments() for spill in self._spills.values())
-
-    def _count(self) -> int:
-        queued = sum(queue.count for queue in self._queues.values())
-        spilled = sum(map(len, self._spills.values()))
-        return queued + spilled
+            return self._queues.in_segments()
 
     def _next(self, queue: ReceiverQueue) -> DeliveryAttempt | None:
         now = math.inf if self._draining else self._clock.monotonic()
@@ -379,7 +350,7 @@ class Outbox:
                 pending_receivers={queue.receiver},
                 repeats=True,
             )
-            (target,) = self._routing.targets_for(alert, (queue.receiver,))
+            target = self._target(alert, queue.receiver)
             queue.add(entry, target, self._clock.monotonic())
 
     def _acknowledge(self, entry: Entry, receiver: str, now: float) -> None:
