@@ -46,7 +46,7 @@ from training.fitting.export import (
     write_files,
 )
 from training.fitting.pretrained import pretrained_for
-from training.fitting.provenance import STATED, libraries, provenance
+from training.fitting.provenance import libraries, provenance, recorded
 from training.fitting.refused import (
     FIT_DIGEST,
     drop_refused,
@@ -361,6 +361,7 @@ def _provenance(fit: _Fit, comparison: Comparison | None) -> dict[str, object]:
     be taken later.
     """
     origin = provenance(fit.history, fit.settings, fit.model.fitted, comparison)
-    settings = fit.settings.model_dump(exclude={*STATED, "allow_worse"})
+    settings = recorded(fit.settings)
+    del settings["allow_worse"]
     digest = fit_digest(fit.history, fit.settings, libraries())
     return {**origin, "settings": settings, FIT_DIGEST: digest}

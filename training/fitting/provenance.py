@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,8 +16,9 @@ from training.history.history import History
 from training.models.multivariate import Fitted
 from training.settings import FitSettings
 
-# Settings that the manifest holds in fields of its own.
-STATED = {"timezone", "units"}
+#: Settings that the manifest holds in fields of its own, and the operator's rules:
+#: nothing that is fitted or calibrated depends on them.
+STATED: dict[str, Any] = {"timezone": True, "units": True, "alerting": {"rules"}}
 
 
 def provenance(
@@ -30,11 +32,16 @@ def provenance(
         "data_sha256": history.digest,
         "rows": history.rows,
         "streams": len(history.series),
-        "settings": settings.model_dump(exclude=STATED),
+        "settings": recorded(settings),
         **({} if fitted is None else _course(fitted)),
         "held_out": None if comparison is None else _recorded(comparison),
         "libraries": libraries(),
     }
+
+
+def recorded(settings: FitSettings) -> dict[str, Any]:
+    """The settings that a manifest records."""
+    return settings.model_dump(exclude=STATED)
 
 
 def libraries() -> dict[str, str]:

@@ -36,7 +36,9 @@ def fit_digest(
     """SHA-256 of all that a fit depends on, but for ``allow_worse``."""
     facts = {
         "data": history.digest,
-        "settings": settings.model_dump(exclude={"allow_worse"}),
+        "settings": settings.model_dump(
+            exclude={"allow_worse": True, "alerting": {"rules"}}
+        ),
         "libraries": dict(libraries),
         "builtin": hashlib.sha256((BUILTIN / MANIFEST).read_bytes()).hexdigest(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from detector.alerting.rules import Rule, Rules
 from detector.model.bundle import load_bundle
 from training.cli import main as training
 from training.fitting import build_bundle as build
 from training.fitting.candidate import FittedModel
+from training.fitting.provenance import recorded
 from training.fitting.refused import FIT_DIGEST, find_refused, fit_digest
 from training.history.history import load_history
 from training.models.baselines import BASELINES
@@ -140,6 +143,11 @@ def test_the_digest_is_of_all_that_a_fit_depends_on(refused: Refused) -> None:
     assert len(digests) == 5
     allowed = settings.model_copy(update={"allow_worse": True})
     assert fit_digest(data, allowed, versions) in digests
+    rules = Rules((Rule("mute", stream=re.compile("test-.*"), is_muted=True),))
+    ruled = replace(settings.alerting, rules=rules)
+    with_rules = settings.model_copy(update={"alerting": ruled})
+    assert fit_digest(data, with_rules, versions) in digests
+    assert "rules" not in recorded(with_rules)["alerting"]
 
 
 def test_a_damaged_bundle_is_not_taken(refused: Refused, tmp_path: Path) -> None:
