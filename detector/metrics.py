@@ -164,7 +164,7 @@ class Metrics:
     warm_up_records = _counter(
         "detector_warm_up_records",
         "Records read again so that streams warm up, after a change of the bundle or"
-        " without a checkpoint. Nothing is told of them, and nothing else counts them.",
+        " without a checkpoint. They raise no alert, and nothing else counts them.",
     )
     lost_records = _counter(
         "detector_lost_records",

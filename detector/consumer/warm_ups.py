@@ -85,7 +85,7 @@ class WarmUps:
             partition=str(partition),
             first=start.warm_from,
             until=start.offset,
-            note="these records are learned from again, and nothing is told of them",
+            note="these records are learned from again, and raise no alert",
         )
 
     def retune(self, setup: Setup) -> None:

@@ -17,7 +17,7 @@ from detector.events import F64, RecordBatch
 
 
 def told(batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
-    """The batches, each metric a stream, with what is told of totals.
+    """The batches, each metric a stream, with means and quantiles of totals.
 
     Points that tell nothing are left out: first ones, those without an observation,
     and those that are not later than the point before.

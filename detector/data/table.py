@@ -89,7 +89,7 @@ class Table:
 
     @property
     def is_without_order(self) -> bool:
-        """Whether so many rows come before earlier ones that it was never sorted."""
+        """Whether many rows come after later ones: it was never sorted."""
         if len(self) < _LEAST_ROWS:
             return False
         return _MORE_THAN_LATE < self._share_of_falls() <= _NEARLY_ALL

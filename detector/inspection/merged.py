@@ -27,7 +27,7 @@ from detector.ingest.messages import Messages
 Texts = Mapping[str, str]  # by the path of the field
 _Record = tuple[Partition, int]
 
-#: A state changes at fewer of its points than one in so many; by judgement.
+#: A state changes at fewer of its points than one in this number; by judgement.
 _CHANGES_EACH: Final = 3
 _LEAST_RECURRING: Final = 2  # texts that come back
 

@@ -204,7 +204,7 @@ class Comparison:
                     self._leave(place)
 
     def took(self, side: Side, seconds: float, points: int) -> None:
-        """A side took so long for so many points."""
+        """Add the seconds that a side took, and its points."""
         with self._lock:
             self._sides[side].seconds += seconds
             self._sides[side].points += points

@@ -72,7 +72,7 @@ class RowMemory:
         self._max_pages = -(-max_rows // PAGE)
 
     def reserve(self, pages: int) -> None:
-        """Grow at once to have so many pages free: many pages are about to come."""
+        """Grow at once to have this number of pages free: they are about to come."""
         missing = pages - len(self._free)
         if missing > 0:
             self._grow(missing)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import statistics
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,6 +107,7 @@ def _settings(broker: Broker, folder: Path) -> dict[str, str]:
 
 
 def _ask(daemon: DaemonProcess, command: str, asked: Asked | None = None) -> Done:
+    scored = daemon.value("detector_scored_total")
     answer = urllib3.request(
         "POST",
         f"{daemon.url}/api/v1/{command}",
@@ -117,7 +117,8 @@ def _ask(daemon: DaemonProcess, command: str, asked: Asked | None = None) -> Don
         timeout=120.0,
     )
     assert answer.status == 200, answer.data
-    time.sleep(1.0)  # it is scored under the new bundle for a while
+    # points of every stream are scored under the new bundle before the next command
+    daemon.await_value("detector_scored_total", scored + STREAMS, 120)
     return msgspec.json.decode(answer.data, type=Done)
 
 

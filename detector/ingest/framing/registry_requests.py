@@ -56,6 +56,7 @@ class PatientRequests(Generic[_T]):
             fault = Transient("the schema registry has not answered yet")
             self._pause(fault)
             raise fault from None
+        # whatever failed is asked again for the next record, and rises to its owner
         except Exception:
             del self._asked[target]
             raise

@@ -54,7 +54,7 @@ class KafkaReceiverSettings(ConnectionSettings):
         return f"topic {self.topic}"
 
     def receiver(self, context: ReceiverContext) -> KafkaTopic:
-        """Raises ConfigError if there is no Kafka to write to."""
+        """Raises ConfigError if no brokers are set."""
         return KafkaTopic(self, context)
 
 
