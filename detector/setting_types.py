@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 
@@ -35,6 +35,16 @@ def compiled(pattern: str, name: str = "") -> re.Pattern[str]:
             f"{prefix}{pattern!r} is not a regular expression ({error}):"
             " escape with a backslash what it should take literally"
         ) from None
+
+
+def _check_patterns(patterns: Mapping[str, str]) -> Mapping[str, str]:
+    for name, pattern in patterns.items():
+        compiled(pattern, name)
+    return patterns
+
+
+#: Regular expressions by the name of what each must match.
+Patterns = Annotated[Mapping[str, str], AfterValidator(_check_patterns)]
 
 
 def types_in(annotation: object) -> Iterator[object]:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from detector.notify.routes import EACH_STREAM, Route
-from detector.setting_types import Listed, compiled
+from detector.setting_types import Listed, Patterns
 
 SEVERITIES = ("warning", "critical")
 
@@ -22,7 +22,7 @@ class RouteSettings(BaseModel):
     receiver: str = Field(description="a receiver's name; empty: nobody")
     severity: Listed = Field((), description="warning, critical, or both")
     match: Mapping[str, str] = Field({}, description="label = value")
-    match_regex: Mapping[str, str] = Field(
+    match_regex: Patterns = Field(
         {}, description="label = what its whole value must match"
     )
     continue_: bool = Field(
@@ -52,13 +52,6 @@ class RouteSettings(BaseModel):
                 expected = " or ".join(SEVERITIES)
                 raise ValueError(f"{severity!r} is not a severity: {expected}")
         return severities
-
-    @field_validator("match_regex")
-    @classmethod
-    def _check_patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
-        for name, pattern in patterns.items():
-            compiled(pattern, name)
-        return patterns
 
     @model_validator(mode="after")
     def _check_matches(self) -> RouteSettings:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from detector.alerting.rules import Direction, Rule
 from detector.events import Severity
-from detector.setting_types import compiled
+from detector.setting_types import Patterns, compiled
 
 _CONDITIONS = {"name", "stream", "metric", "labels"}
 
@@ -28,7 +27,7 @@ class RuleSettings(BaseModel):
     metric: str = Field(
         "", description="pattern that the whole name of the metric matches; empty: any"
     )
-    labels: Mapping[str, str] = Field(
+    labels: Patterns = Field(
         {}, description="label = pattern that its whole value matches"
     )
     direction: Direction = Field(
@@ -60,13 +59,6 @@ class RuleSettings(BaseModel):
     def _check_pattern(cls, pattern: str) -> str:
         compiled(pattern)
         return pattern
-
-    @field_validator("labels")
-    @classmethod
-    def _check_patterns(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
-        for name, pattern in patterns.items():
-            compiled(pattern, name)
-        return patterns
 
     @model_validator(mode="after")
     def _check_effect(self) -> Self:
